@@ -1,0 +1,116 @@
+"""Array kernels of minigan: arrays in, arrays out, no autograd; usable on their own.
+
+Every kernel has a plain NumPy twin in `reference`, written to be obviously right, and a fast one
+for the CPU in `cpu`. This module picks the twin by the type of the first array, and it is the only
+place that does. Twins are imported when first called: Numba takes longer to import than NumPy.
+
+    >>> import numpy as np
+    >>> x, w = np.ones((1, 1, 3, 3), np.float32), np.ones((1, 1, 2, 2), np.float32)
+    >>> conv2d(x, w).shape
+    (1, 1, 2, 2)
+    >>> with use("reference"):
+    ...     conv2d(x, w).shape
+    (1, 1, 2, 2)
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .reference import activation, conv, linalg, norm, optim, pool, random
+
+__all__ = [
+    "KERNELS",
+    "use",
+]
+
+KERNELS: dict[str, Callable[..., Any]] = {}  # name -> reference twin of every public kernel
+
+_forced: ContextVar[str | None] = ContextVar("twin", default=None)
+_ROOMS = {np.ndarray: "cpu"}
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+@contextmanager
+def use(room: str) -> Iterator[None]:
+    """Within the block take every kernel from `room`: "reference" or "cpu"."""
+    if room not in ("reference", *_ROOMS.values()):
+        raise ValueError(f"there are no kernels called {room!r}; there are 'reference' and 'cpu'")
+    token = _forced.set(room)
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
+def _public(reference: _F) -> _F:
+    """The kernel that calls, for its first array's type, the twin of `reference`."""
+    file, name = reference.__module__.rpartition(".")[2], reference.__name__
+    KERNELS[name] = reference
+
+    @functools.wraps(reference)
+    def kernel(array: Any, *args: Any, **kwargs: Any) -> Any:
+        return _twin(file, name, _forced.get() or _room(array))(array, *args, **kwargs)
+
+    return kernel  # type: ignore[return-value]
+
+
+def _room(array: Any) -> str:
+    for kind in type(array).__mro__:
+        if kind in _ROOMS:
+            return _ROOMS[kind]
+    raise TypeError(f"there are no kernels for arrays of type {type(array).__name__}")
+
+
+@functools.cache
+def _twin(file: str, name: str, room: str) -> Callable[..., Any]:
+    return getattr(importlib.import_module(f"{__name__}.{room}.{file}"), name)
+
+
+conv2d = _public(conv.conv2d)
+conv2d_dx = _public(conv.conv2d_dx)
+conv2d_dw = _public(conv.conv2d_dw)
+im2col = _public(conv.im2col)
+col2im = _public(conv.col2im)
+
+matmul = _public(linalg.matmul)
+
+moments = _public(norm.moments)
+batch_norm = _public(norm.batch_norm)
+batch_norm_backward = _public(norm.batch_norm_backward)
+batch_norm_inference_backward = _public(norm.batch_norm_inference_backward)
+
+leaky_relu = _public(activation.leaky_relu)
+leaky_relu_dx = _public(activation.leaky_relu_dx)
+sigmoid = _public(activation.sigmoid)
+softplus = _public(activation.softplus)
+bias_leaky_relu = _public(activation.bias_leaky_relu)
+bias_leaky_relu_backward = _public(activation.bias_leaky_relu_backward)
+bias_tanh = _public(activation.bias_tanh)
+bias_tanh_backward = _public(activation.bias_tanh_backward)
+bias_sigmoid = _public(activation.bias_sigmoid)
+bias_sigmoid_backward = _public(activation.bias_sigmoid_backward)
+
+max_pool2d_index = _public(pool.max_pool2d_index)
+gather_plane = _public(pool.gather_plane)
+scatter_plane = _public(pool.scatter_plane)
+avg_pool2d = _public(pool.avg_pool2d)
+avg_pool2d_dx = _public(pool.avg_pool2d_dx)
+
+sgd = _public(optim.sgd)
+rmsprop = _public(optim.rmsprop)
+adam = _public(optim.adam)
+
+random_bits = _public(random.random_bits)
+uniform = _public(random.uniform)
+normal = _public(random.normal)
+dropout_mask = _public(random.dropout_mask)
+
+__all__ += KERNELS  # noqa: PLE0605

@@ -1,0 +1,79 @@
+"""Batch normalisation (Ioffe & Szegedy 2015, arXiv:1502.03167) in plain NumPy.
+
+    y = gamma (x - mean) / sqrt(var + eps) + beta
+
+x is (N, C) or (N, C, H, W); mean, var, gamma and beta are (C,), and var divides by the number of
+values (the biased variance). The moments are an argument: those of the batch in training, the
+running ones in inference. The two backward kernels differ in whether the moments depend on x.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and biased variance (C,) of each channel of x over all other axes."""
+    axes = _others(x)
+    return x.mean(axis=axes), x.var(axis=axes)
+
+
+def batch_norm(
+    x: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    *,
+    eps: float,
+) -> np.ndarray:
+    """gamma (x - mean) / sqrt(var + eps) + beta, of x's shape and dtype."""
+    centred = x - _channel(mean, x)
+    return centred * _channel(gamma / np.sqrt(var + eps), x) + _channel(beta, x)
+
+
+def batch_norm_backward(
+    g: np.ndarray,
+    x: np.ndarray,
+    gamma: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    *,
+    eps: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gradients by x, gamma and beta, where mean and var are the moments of this x.
+
+    Ioffe & Szegedy 2015, section 3, with the terms of mean and var gathered:
+    dx = gamma / sqrt(var + eps) * (g - mean(g) - xhat mean(g xhat)).
+    """
+    dx, dgamma, dbeta = batch_norm_inference_backward(g, x, gamma, mean, var, eps=eps)
+    count = x.size // x.shape[1]
+    scale = gamma / np.sqrt(var + eps)
+    normal = (x - _channel(mean, x)) * _channel(1 / np.sqrt(var + eps), x)
+    dx -= _channel(scale * dbeta / count, x) + normal * _channel(scale * dgamma / count, x)
+    return dx, dgamma, dbeta
+
+
+def batch_norm_inference_backward(
+    g: np.ndarray,
+    x: np.ndarray,
+    gamma: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    *,
+    eps: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gradients by x, gamma and beta, where mean and var are constants."""
+    axes = _others(x)
+    normal = (x - _channel(mean, x)) * _channel(1 / np.sqrt(var + eps), x)
+    dx = g * _channel(gamma / np.sqrt(var + eps), x)
+    return dx, (g * normal).sum(axis=axes), g.sum(axis=axes)
+
+
+def _others(x: np.ndarray) -> tuple[int, ...]:
+    return (0, *range(2, x.ndim))
+
+
+def _channel(vector: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """`vector` (C,) shaped to broadcast against x (N, C, ...)."""
+    return vector.reshape(1, -1, *(1,) * (x.ndim - 2))

@@ -1,0 +1,71 @@
+"""Pooling in plain NumPy.
+
+Max-pooling is split in two: `max_pool2d_index` finds where each window has its maximum, and
+`gather_plane` reads there. Given the places, pooling is linear; `gather_plane` and `scatter_plane`
+are each other's adjoint, and so any order of derivative is theirs.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..shapes import Pair, conv_window
+from .conv import _windows, col2im
+
+
+def max_pool2d_index(
+    x: np.ndarray, *, kernel: Pair, stride: int | Pair, padding: int | Pair = 0
+) -> np.ndarray:
+    """Place i*W + j of the first maximum of each window of x (N, C, H, W), as int64 (N, C, H', W').
+
+    Padding never wins, and a window that holds NaN gives the place of its first NaN.
+    """
+    window = conv_window((1, 1, *kernel), stride, padding, 1)
+    n, c, h, w = x.shape
+    py, px = window.padding
+    lowest = np.pad(x, ((0, 0), (0, 0), (py, py), (px, px)), constant_values=-np.inf)
+    places = np.pad(np.arange(h * w).reshape(1, 1, h, w), ((0, 0), (0, 0), (py, py), (px, px)))
+    flat = window._replace(padding=(0, 0))
+    values, where = _windows(lowest, flat), _windows(places, flat)
+    best = values.reshape(*values.shape[:4], -1).argmax(axis=-1)[..., None]
+    where = np.broadcast_to(where.reshape(*where.shape[:4], -1), (*best.shape[:4], kernel[0] * kernel[1]))
+    return np.take_along_axis(where, best, axis=-1)[..., 0]
+
+
+def gather_plane(x: np.ndarray, *, index: np.ndarray) -> np.ndarray:
+    """Values of x (N, C, H, W) at the places `index` (N, C, H', W') of each plane."""
+    n, c = x.shape[:2]
+    return np.take_along_axis(x.reshape(n, c, -1), index.reshape(n, c, -1), axis=-1).reshape(index.shape)
+
+
+def scatter_plane(g: np.ndarray, *, index: np.ndarray, shape: tuple[int, int, int, int]) -> np.ndarray:
+    """Adjoint of `gather_plane`: zeros of `shape` with each g added at its place."""
+    n, c = shape[:2]
+    planes = np.zeros((n * c, shape[2] * shape[3]), g.dtype)
+    rows = np.arange(n * c)[:, None]
+    np.add.at(planes, (rows, index.reshape(n * c, -1)), g.reshape(n * c, -1))
+    return planes.reshape(shape)
+
+
+def avg_pool2d(
+    x: np.ndarray, *, kernel: Pair, stride: int | Pair, padding: int | Pair = 0
+) -> np.ndarray:
+    """Mean of each window of x (N, C, H, W); padding counts as zeros in the mean."""
+    window = conv_window((1, 1, *kernel), stride, padding, 1)
+    return np.ascontiguousarray(_windows(x, window).mean(axis=(4, 5), dtype=x.dtype))
+
+
+def avg_pool2d_dx(
+    g: np.ndarray,
+    *,
+    shape: tuple[int, int, int, int],
+    kernel: Pair,
+    stride: int | Pair,
+    padding: int | Pair = 0,
+) -> np.ndarray:
+    """Adjoint of `avg_pool2d`: each g (N, C, H', W') spread evenly over its window."""
+    n, c, oh, ow = g.shape
+    taps = kernel[0] * kernel[1]
+    share = (g / g.dtype.type(taps)).reshape(n, c, 1, oh * ow)
+    columns = np.broadcast_to(share, (n, c, taps, oh * ow)).reshape(n, c * taps, oh * ow)
+    return col2im(columns, shape=shape, kernel=kernel, stride=stride, padding=padding)

@@ -1,0 +1,125 @@
+"""Random numbers from a counter: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers").
+
+Block number b of stream `key` is ten rounds of a bijection of the counter, so any block can be had
+without the ones before it and every device gives the same numbers. A draw of n words starts at the
+block `offset` and takes ceil(n / 4) blocks. Each function fills `out`, float32 or float64; the values are
+those of float32 in either case, so that a check in float64 sees the numbers of the float32 run.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+M0, M1 = 0xD2511F53, 0xCD9E8D57  # multipliers of the two lanes
+W0, W1 = 0x9E3779B9, 0xBB67AE85  # key increments: the golden ratio and sqrt(3) - 1
+ROUNDS = 10
+
+
+def random_bits(out: np.ndarray, *, key: int, offset: int) -> None:
+    """Fill `out` (uint32) with the words of stream `key` (64 bits) from block `offset` (64 bits) on."""
+    words = _philox(-(-out.size // 4), key, offset)
+    out[...] = words.reshape(-1)[: out.size].reshape(out.shape)
+
+
+def uniform(out: np.ndarray, *, key: int, offset: int) -> None:
+    """Fill `out` with uniform numbers in [0, 1): the upper 24 bits of each word."""
+    bits = np.empty(out.shape, np.uint32)
+    random_bits(bits, key=key, offset=offset)
+    out[...] = (bits >> 8) * np.float32(2.0**-24)
+
+
+def normal(out: np.ndarray, *, key: int, offset: int) -> None:
+    """Fill `out` with standard normal numbers by Box & Muller (1958).
+
+    Words 2i and 2i+1 of the stream give numbers 2i and 2i+1: radius sqrt(-2 log u), angle 2 pi v. The
+    logarithm, sine and cosine are polynomials in float64, made of +, *, / and sqrt alone: IEEE 754
+    rounds those alike everywhere, libraries' own functions differ in their last bits.
+    """
+    bits = np.empty(-(-out.size // 2) * 2, np.uint32)
+    random_bits(bits, key=key, offset=offset)
+    u, v = (bits.reshape(-1, 2) + 0.5).T * 2.0**-32  # in (0, 1), never the ends
+    radius = np.sqrt(-2.0 * _log(u))
+    sine, cosine = _sincos_turn(v)
+    pairs = np.stack([radius * cosine, radius * sine], axis=1).astype(np.float32)
+    out[...] = pairs.reshape(-1)[: out.size].reshape(out.shape)
+
+
+def dropout_mask(out: np.ndarray, *, keep: float, key: int, offset: int) -> None:
+    """Fill `out` with 1 / keep, with probability `keep` (0 < keep <= 1), and 0 elsewhere."""
+    numbers = np.empty(out.shape, np.float32)
+    uniform(numbers, key=key, offset=offset)
+    out[...] = (numbers < np.float32(keep)) * np.float32(1 / keep)
+
+
+def _philox(blocks: int, key: int, offset: int) -> np.ndarray:
+    """Words (blocks, 4) of the blocks from `offset` on; the upper half of the 128-bit counter is 0."""
+    low = np.uint64(0xFFFFFFFF)
+    half = np.uint64(32)
+    counter = np.uint64(offset) + np.arange(blocks, dtype=np.uint64)
+    x0, x1 = counter & low, counter >> half
+    x2 = x3 = np.zeros_like(counter)
+    k0, k1 = key & 0xFFFFFFFF, key >> 32
+    for _ in range(ROUNDS):
+        p0, p1 = np.uint64(M0) * x0, np.uint64(M1) * x2
+        x0, x1, x2, x3 = (p1 >> half) ^ x1 ^ np.uint64(k0), p1 & low, (p0 >> half) ^ x3 ^ np.uint64(k1), p0 & low
+        k0, k1 = (k0 + W0) & 0xFFFFFFFF, (k1 + W1) & 0xFFFFFFFF
+    return np.stack([x0, x1, x2, x3], axis=1).astype(np.uint32)
+
+
+LOG2 = 0.6931471805599453
+SQRT_HALF = 0.7071067811865476
+# log((1 + s) / (1 - s)) / s = 2 + 2/3 s^2 + 2/5 s^4 + ...: below 2^-52 of its value after 11 terms,
+# because |s| <= (sqrt(2) - 1) / (sqrt(2) + 1) = 0.1716.
+LOG_TERMS = tuple(2.0 / n for n in range(21, 0, -2))
+# Taylor terms in t^2, highest first, of sin(pi t) / t and cos(pi t) for |t| <= 1/4: the first one left
+# out is below 2^-52 of the sum.
+SIN_TERMS = (
+    7.952054001475513e-07,
+    -2.1915353447830217e-05,
+    0.00046630280576761255,
+    -0.0073704309457143504,
+    0.08214588661112823,
+    -0.5992645293207921,
+    2.5501640398773455,
+    -5.16771278004997,
+    3.141592653589793,
+)
+COS_TERMS = (
+    4.303069587032947e-06,
+    -0.0001046381049248457,
+    0.0019295743094039231,
+    -0.02580689139001406,
+    0.2353306303588932,
+    -1.3352627688545895,
+    4.0587121264167685,
+    -4.934802200544679,
+    1.0,
+)
+
+
+def _log(u: np.ndarray) -> np.ndarray:
+    """Natural logarithm of u > 0."""
+    mantissa, exponent = np.frexp(u)  # u = mantissa 2^exponent, mantissa in [1/2, 1)
+    low = mantissa < SQRT_HALF
+    mantissa = np.where(low, mantissa * 2.0, mantissa)
+    exponent = exponent - low
+    s = (mantissa - 1.0) / (mantissa + 1.0)
+    return exponent * LOG2 + s * _horner(LOG_TERMS, s * s)
+
+
+def _sincos_turn(v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """sin(2 pi v) and cos(2 pi v) for 0 <= v < 1: nearest quarter turn, then polynomials."""
+    quarter = np.floor(4.0 * v + 0.5)
+    t = 2.0 * (v - 0.25 * quarter)
+    sine, cosine = t * _horner(SIN_TERMS, t * t), _horner(COS_TERMS, t * t)
+    odd, negative_sine, negative_cosine = quarter % 2 == 1, quarter % 4 >= 2, (quarter + 1) % 4 >= 2
+    sine, cosine = np.where(odd, cosine, sine), np.where(odd, sine, cosine)
+    return np.where(negative_sine, -sine, sine), np.where(negative_cosine, -cosine, cosine)
+
+
+def _horner(terms: tuple[float, ...], x: np.ndarray) -> np.ndarray:
+    """Polynomial in x whose coefficients are `terms`, the highest power first."""
+    total = np.full_like(x, terms[0])
+    for term in terms[1:]:
+        total = total * x + term
+    return total

@@ -1,0 +1,98 @@
+"""Output sizes and argument checks of the windowed kernels, shared by every twin."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+Pair = tuple[int, int]
+
+
+class Window(NamedTuple):
+    """How a kernel window of `kernel` taps slides over a plane; every field is (vertical, horizontal)."""
+
+    kernel: Pair
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+
+    def output(self, size: Pair) -> Pair:
+        """Number of window positions on a plane of `size` (H, W).
+
+        Raises:
+            ValueError: if the window does not fit the padded plane.
+        """
+        reach = [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
+        padded = [s + 2 * p for s, p in zip(size, self.padding, strict=True)]
+        if reach[0] > padded[0] or reach[1] > padded[1]:
+            raise ValueError(
+                f"a {reach[0]}x{reach[1]} window (kernel {self.kernel}, dilation {self.dilation}) does not "
+                f"fit a plane of {size[0]}x{size[1]} with padding {self.padding}"
+            )
+        vertical, horizontal = (
+            (p - r) // s + 1 for p, r, s in zip(padded, reach, self.stride, strict=True)
+        )
+        return vertical, horizontal
+
+
+def pair(value: int | Pair, name: str, *, least: int) -> Pair:
+    """`value` for both directions of a plane, or itself if it is a pair already.
+
+    Raises:
+        ValueError: if it is neither a whole number nor a pair of them, or is below `least`.
+    """
+    both = (value, value) if isinstance(value, int) else tuple(value)
+    if len(both) != 2 or not all(isinstance(v, int) and v >= least for v in both):
+        raise ValueError(
+            f"{name} must be a whole number of at least {least}, or two, but is {value!r}"
+        )
+    return both
+
+
+def conv_window(
+    w_shape: tuple[int, ...],
+    stride: int | Pair,
+    padding: int | Pair,
+    dilation: int | Pair,
+) -> Window:
+    """The window of a convolution whose weight is (O, I/groups, kH, kW)."""
+    if len(w_shape) != 4:
+        raise ValueError(f"the weight must be (O, I/groups, kH, kW), but has shape {w_shape}")
+    return Window(
+        (w_shape[2], w_shape[3]),
+        pair(stride, "stride", least=1),
+        pair(padding, "padding", least=0),
+        pair(dilation, "dilation", least=1),
+    )
+
+
+def check_conv(
+    x_shape: tuple[int, ...],
+    w_shape: tuple[int, ...],
+    y_shape: tuple[int, ...] | None,
+    window: Window,
+    groups: int,
+) -> tuple[int, int, int, int]:
+    """Shape (N, O, H', W') of a convolution's output, after its arguments were checked.
+
+    `x_shape` is (N, C, H, W), `w_shape` (O, C/groups, kH, kW); `y_shape`, where the caller has an
+    output gradient already, must be the output's shape.
+
+    Raises:
+        ValueError: naming the two shapes that do not fit.
+    """
+    if len(x_shape) != 4:
+        raise ValueError(f"the image must be (N, C, H, W), but has shape {x_shape}")
+    channels, filters = x_shape[1], w_shape[0]
+    if groups < 1 or channels % groups or filters % groups:
+        raise ValueError(f"{channels} input and {filters} output channels do not split into {groups} groups")
+    if w_shape[1] * groups != channels:
+        raise ValueError(
+            f"an image with {channels} channels in {groups} group(s) needs a weight with "
+            f"{channels // groups} input channels, but the weight's shape is {w_shape}"
+        )
+    expected = (x_shape[0], filters, *window.output((x_shape[2], x_shape[3])))
+    if y_shape is not None and tuple(y_shape) != expected:
+        raise ValueError(
+            f"image {x_shape} and weight {w_shape} give an output of shape {expected}, not {tuple(y_shape)}"
+        )
+    return expected

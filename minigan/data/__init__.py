@@ -1,0 +1,106 @@
+"""Data sets by name or from a folder, and seekable batches of them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from minigan.data.batches import Batches
+from minigan.data.dataset import Dataset
+from minigan.data.mixture import Mixture
+from minigan.errors import UserError
+
+__all__ = ["Batches", "Dataset", "Entry", "Mixture", "catalogue", "load"]
+
+
+def load(
+    name_or_path: str | Path,
+    *,
+    size: int | None = None,
+    seed: int = 0,
+    split: str = "train",
+    background: str | tuple[int, int, int] = "white",
+    report: Callable[[str], None] | None = None,
+) -> Dataset:
+    """Load a data set: a name of the catalogue, or a folder in MNIST's format or of images.
+
+    A name wins over a folder of the same name; write ./mnist for the folder.
+
+    Args:
+        name_or_path: the name or the folder.
+        size: images become size x size pixels; None for 28 (glyphs), 64 (image folders), or the
+            size in the files (MNIST's format).
+        seed: of what is drawn here (glyphs and points).
+        split: "train" or "test"; no sample is in both.
+        background: what lies behind transparent images of a folder.
+        report: called with a line now and then while files are fetched or read.
+
+    Raises:
+        UserError: if there is no such data set or folder, or its files cannot be used.
+    """
+    from minigan.data import download, folder, glyphs, idx, points
+
+    name = str(name_or_path)
+    if name == "glyphs":
+        return glyphs.glyphs(size=size or glyphs.NATIVE, seed=seed, split=split)
+    if name in points.MIXTURES:
+        if size is not None:
+            raise UserError(f"{name} consists of points, which have no size; leave out --size.")
+        return points.draw(name, points.MIXTURES[name](), seed=seed, split=split)
+    if name in download.SOURCES:
+        source = download.SOURCES[name]
+        fetched = download.fetch(source, report=report)
+        return idx.read_folder(fetched, split=split, size=size, name=name, classes=source.classes)
+    path = Path(name_or_path).expanduser()
+    if not path.is_dir():
+        raise UserError(_not_found(name, path))
+    if idx.is_idx_folder(path):
+        return idx.read_folder(path, split=split, size=size)
+    return folder.read_images(
+        path, size=size or folder.SIZE, split=split, background=background, report=report
+    )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the catalogue says of a data set; `count` is that of the training split."""
+
+    name: str
+    kind: str  # "built-in" or "download"
+    shape: tuple[int, ...]
+    count: int
+    source: str
+    terms: str
+    cached: Path | None  # the folder of a finished download
+
+
+def catalogue() -> list[Entry]:
+    """List the data sets that `load` knows by name; nothing is fetched or drawn."""
+    from minigan.data import download, glyphs, points
+
+    shape = (1, glyphs.NATIVE, glyphs.NATIVE)
+    fonts = "digits from the DejaVu, STIX and Computer Modern fonts of matplotlib"
+    entries = [Entry("glyphs", "built-in", shape, glyphs.COUNT["train"], fonts, "free", None)]
+    for name, mixture in points.MIXTURES.items():
+        means = mixture().means
+        drawn = f"{len(means)} Gaussians"
+        entries.append(
+            Entry(name, "built-in", means.shape[1:], points.COUNT["train"], drawn, "free", None)
+        )
+    for name, source in download.SOURCES.items():
+        found = download.cached(source)
+        entries.append(
+            Entry(name, "download", (1, 28, 28), 60_000, source.mirrors[0], source.terms, found)
+        )
+    return entries
+
+
+def _not_found(name: str, path: Path) -> str:
+    if path.exists():
+        return f"{name} is a file; give the folder that it is in."
+    known = [entry.name for entry in catalogue()]
+    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"There is no data set or folder {name}; {hint}Known names: {', '.join(known)}."

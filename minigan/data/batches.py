@@ -1,0 +1,111 @@
+"""Endless batches that can be found again: batch i depends on (seed, i) and on nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from minigan.data.dataset import Dataset
+from minigan.data.streams import Purpose, stream
+from minigan.errors import UserError
+
+
+class Batches:
+    """Endless, seekable batches of a data set.
+
+    Each epoch goes through a fresh permutation; what does not fill a batch at its end is left
+    out. To resume, set `position` to the saved one: no other state exists.
+
+    Args:
+        dataset: where the samples come from.
+        batch_size: samples in a batch, 1 .. len(dataset).
+        seed: 0 .. 2**64 - 1.
+        output_range: what 0 and 255 of an image become, as (-1, 1); None for points.
+
+    Raises:
+        UserError: if the batch does not fit the data, or the range does not fit its kind.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        *,
+        seed: int,
+        output_range: tuple[float, float] | None,
+    ) -> None:
+        if not 1 <= batch_size <= len(dataset):
+            raise UserError(
+                f"A batch of {batch_size} cannot be drawn from the {len(dataset)} samples of "
+                f"{dataset.name}; give --batch-size from 1 to {len(dataset)}."
+            )
+        if dataset.is_image and output_range is None:
+            raise UserError(
+                f"{dataset.name} holds images, so the batches need an output range such as (-1, 1)."
+            )
+        if not dataset.is_image and output_range is not None:
+            raise UserError(
+                f"{dataset.name} holds points, which are used as they are: "
+                f"the output range must be None, not {output_range}."
+            )
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.seed = seed
+        self.output_range = output_range
+        self.per_epoch = len(dataset) // batch_size
+        self.position = 0  # batches handed out so far
+        self._epoch = -1
+        self._order = np.empty(0, np.int64)
+        self._permute(0)
+        if output_range is not None:
+            low, high = output_range
+            # 256 values, rounded once: 0 and 255 give the two ends exactly.
+            self._levels = np.linspace(low, high, 256).astype(np.float32)
+
+    def at(self, i: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Give batch i, counted from 0, without moving.
+
+        Shapes: x (batch_size, C, H, W) or (batch_size, D) float32; labels (batch_size,) int64, or
+        None where the data has none.
+
+        Raises:
+            IndexError: if i is negative.
+        """
+        if i < 0:
+            raise IndexError(f"batch {i}: batches are counted from 0")
+        epoch, batch = divmod(i, self.per_epoch)
+        self._permute(epoch)
+        index = self._order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        x = self.dataset.x[index]
+        if self.output_range is not None:
+            x = self._levels[x]
+        return x, None if self.dataset.y is None else self.dataset.y[index]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self
+
+    def __next__(self) -> np.ndarray:
+        x, _ = self.at(self.position)
+        self.position += 1
+        return x
+
+    def labelled(self) -> tuple[np.ndarray, np.ndarray]:
+        """Give the next batch with its labels and advance.
+
+        Raises:
+            UserError: if the data has no labels.
+        """
+        x, y = self.at(self.position)
+        if y is None:
+            raise UserError(
+                f"{self.dataset.name} has no labels, which this model needs; "
+                "give --data with labels, such as glyphs, mnist or a folder of class folders."
+            )
+        self.position += 1
+        return x, y
+
+    def _permute(self, epoch: int) -> None:
+        if epoch != self._epoch:
+            self._order = stream(self.seed, epoch, Purpose.EPOCHS).permutation(len(self.dataset))
+            self._epoch = epoch

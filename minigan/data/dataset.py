@@ -1,0 +1,77 @@
+"""A data set in memory: images or points, with what is known about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from minigan.data.mixture import Mixture
+from minigan.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Samples with their labels and true factors, as far as these are known.
+
+    Shapes: x (N, C, H, W) uint8 in 0 .. 255 for images or (N, D) float32 for points; y (N,) int64
+    in 0 .. len(classes) - 1; every factor (N,) float32.
+
+    Raises:
+        UserError: if a shape or a type is another one, or there is no sample at all.
+    """
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
+    factors: dict[str, np.ndarray] = field(default_factory=dict)
+    mixture: Mixture | None = None
+
+    def __post_init__(self) -> None:
+        kind = (self.x.ndim, self.x.dtype)
+        if kind not in ((4, np.dtype(np.uint8)), (2, np.dtype(np.float32))):
+            raise UserError(
+                f"The data set {self.name} must be uint8 images (N, C, H, W) or float32 points "
+                f"(N, D), not {self.x.dtype} {self.x.shape}."
+            )
+        if self.x.size == 0:
+            raise UserError(f"The data set {self.name} is empty: {self.x.shape}.")
+        if self.y is not None:
+            if self.y.shape != (len(self),) or self.y.dtype != np.int64:
+                raise UserError(
+                    f"The data set {self.name} has {len(self)} samples but labels "
+                    f"{self.y.dtype} {self.y.shape}; they must be int64 ({len(self)},)."
+                )
+            low, high = int(self.y.min()), int(self.y.max())
+            if low < 0 or high >= len(self.classes):
+                raise UserError(
+                    f"The data set {self.name} names {len(self.classes)} classes but has labels "
+                    f"from {low} to {high}."
+                )
+        for factor, values in self.factors.items():
+            if values.shape != (len(self),) or values.dtype != np.float32:
+                raise UserError(
+                    f"The factor {factor} of the data set {self.name} must be float32 "
+                    f"({len(self)},), not {values.dtype} {values.shape}."
+                )
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample: (C, H, W) or (D,)."""
+        return self.x.shape[1:]
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the samples are images, not points."""
+        return self.x.ndim == 4
+
+    def histogram(self) -> dict[str, int]:
+        """Count the samples of each class, in class order; empty where there are no labels."""
+        if self.y is None:
+            return {}
+        counts = np.bincount(self.y, minlength=len(self.classes))
+        return {name: int(count) for name, count in zip(self.classes, counts, strict=True)}

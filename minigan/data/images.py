@@ -1,0 +1,36 @@
+"""What the image loaders share: checking a size and bringing arrays of images to it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minigan.errors import UserError
+
+LARGEST = 1024  # pixels on a side; more is a slip of the finger
+
+
+def check_size(size: int) -> None:
+    """Refuse an image size outside 1 .. 1024.
+
+    Raises:
+        UserError: naming the size.
+    """
+    if not 1 <= size <= LARGEST:
+        raise UserError(f"Images of {size}x{size} pixels are not possible; give 1 to {LARGEST}.")
+
+
+def resize(x: np.ndarray, size: int) -> np.ndarray:
+    """Resize greyscale images (N, 1, H, W) uint8 to (N, 1, size, size), antialiased (Lanczos).
+
+    Raises:
+        UserError: if the size is outside 1 .. 1024.
+    """
+    check_size(size)
+    if x.shape[2:] == (size, size):
+        return x
+    from PIL import Image
+
+    out = np.empty((len(x), 1, size, size), np.uint8)
+    for target, image in zip(out[:, 0], x[:, 0], strict=True):
+        target[:] = Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS)
+    return out

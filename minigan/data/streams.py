@@ -1,0 +1,53 @@
+"""Random numbers for data: one independent, seekable stream for every (seed, index, purpose)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+from minigan.errors import UserError
+
+
+class Purpose(IntEnum):
+    """What a stream is for, so that equal seeds never give equal numbers to different ends."""
+
+    EPOCHS = 0
+    POINTS = 1
+    GLYPHS = 2
+
+
+def stream(seed: int, index: int, purpose: Purpose) -> np.random.Generator:
+    """Give the Philox generator that depends on (seed, index, purpose) and on nothing else.
+
+    Seed and index are the two words of Philox's key; the purpose is the highest word of its
+    counter, which no stream can reach by counting.
+
+    Raises:
+        UserError: if the seed is not in 0 .. 2**64 - 1.
+    """
+    if not 0 <= seed < 2**64:
+        raise UserError(f"The seed {seed} is outside 0 .. 2**64 - 1; give another --seed.")
+    key = np.array([seed, index], np.uint64)
+    counter = np.array([0, 0, 0, purpose], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
+
+
+def split_index(split: str) -> int:
+    """Give the stream index of "train" (0) or "test" (1), so that the two never share a sample.
+
+    Raises:
+        UserError: for any other name.
+    """
+    check_split(split)
+    return ("train", "test").index(split)
+
+
+def check_split(split: str) -> None:
+    """Refuse a split that is neither "train" nor "test".
+
+    Raises:
+        UserError: naming the split.
+    """
+    if split not in ("train", "test"):
+        raise UserError(f"There is no split {split!r}; give train or test.")

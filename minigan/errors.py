@@ -1,0 +1,15 @@
+"""The two ways in which a command can fail: what was asked is wrong, or the run itself failed."""
+
+
+class UserError(Exception):
+    """What was asked cannot be done; the message is one sentence that names the thing and the way out.
+
+    The command line prints it without a traceback and exits with code 2.
+    """
+
+
+class RunError(Exception):
+    """A run that was asked for correctly has failed, as when a loss stops being finite.
+
+    The command line prints it without a traceback and exits with code 1.
+    """

@@ -1,0 +1,62 @@
+"""Differentiable operations: the kernels bound to their gradient rules.
+
+Importing this package also gives tensors their operators.
+"""
+
+from . import operators as operators
+from .conv import avg_pool2d, conv2d, conv_transpose2d, max_pool2d, upsample_nearest
+from .elementwise import (
+    absolute,
+    add,
+    bias_leaky_relu,
+    bias_sigmoid,
+    bias_tanh,
+    clip,
+    cos,
+    divide,
+    elu,
+    exp,
+    leaky_relu,
+    log,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    power,
+    relu,
+    sigmoid,
+    sin,
+    softplus,
+    sqrt,
+    square,
+    subtract,
+    tanh,
+    where,
+)
+from .linalg import einsum, matmul
+from .norm import batch_norm, batch_norm_inference, instance_norm, layer_norm
+from .reduction import log_softmax, logsumexp, max, mean, min, softmax, sum, var
+from .shape import (
+    broadcast_to,
+    concatenate,
+    expand_dims,
+    flatten,
+    pad,
+    reshape,
+    squeeze,
+    stack,
+    sum_to,
+    swapaxes,
+    transpose,
+)
+
+__all__ = [
+    "absolute", "add", "avg_pool2d", "batch_norm", "batch_norm_inference", "bias_leaky_relu",
+    "bias_sigmoid", "bias_tanh", "broadcast_to", "clip", "concatenate", "conv2d",
+    "conv_transpose2d", "cos", "divide", "einsum", "elu", "exp", "expand_dims", "flatten",
+    "instance_norm", "layer_norm", "leaky_relu", "log", "log_softmax", "logsumexp", "matmul",
+    "max", "max_pool2d", "maximum", "mean", "min", "minimum", "multiply", "negative", "pad",
+    "power", "relu", "reshape", "sigmoid", "sin", "softmax", "softplus", "sqrt", "square",
+    "squeeze", "stack", "subtract", "sum", "sum_to", "swapaxes", "tanh", "transpose",
+    "upsample_nearest", "var", "where",
+]  # fmt: skip

@@ -1,0 +1,136 @@
+"""Convolution, transposed convolution, pooling and up-sampling of images (N, C, H, W).
+
+`conv2d`, `conv2d_dx` and `conv2d_dw` are each linear in both arguments and are each other's
+gradients: a closed family, so that one line an argument gives every order of derivative.
+"""
+
+from __future__ import annotations
+
+import minigan_kernels as kernels
+from minigan_kernels.shapes import Pair, pair
+
+from ..tensor import Tensor, primitive
+from .elementwise import per_channel
+from .shape import broadcast_to, reshape
+
+conv2d_p = primitive(kernels.conv2d)
+conv2d_dx = primitive(kernels.conv2d_dx)
+conv2d_dw = primitive(kernels.conv2d_dw)
+
+conv2d_p.gradients(
+    lambda g, y, x, w, **k: conv2d_dx(g, w, shape=x.shape, **k),
+    lambda g, y, x, w, **k: conv2d_dw(x, g, shape=w.shape, **k),
+)
+conv2d_dx.gradients(
+    lambda g, y, dy, w, shape, **k: conv2d_p(g, w, **k),
+    lambda g, y, dy, w, shape, **k: conv2d_dw(g, dy, shape=w.shape, **k),
+)
+conv2d_dw.gradients(
+    lambda g, y, x, dy, shape, **k: conv2d_dx(dy, g, shape=x.shape, **k),
+    lambda g, y, x, dy, shape, **k: conv2d_p(x, g, **k),
+)
+
+gather_plane = primitive(kernels.gather_plane)
+scatter_plane = primitive(kernels.scatter_plane)
+gather_plane.gradients(lambda g, y, x, index: scatter_plane(g, index=index, shape=x.shape))
+scatter_plane.gradients(lambda g, y, dy, index, shape: gather_plane(g, index=index))
+
+avg_pool2d_p = primitive(kernels.avg_pool2d)
+avg_pool2d_dx = primitive(kernels.avg_pool2d_dx)
+avg_pool2d_p.gradients(lambda g, y, x, **k: avg_pool2d_dx(g, shape=x.shape, **k))
+avg_pool2d_dx.gradients(lambda g, y, dy, shape, **k: avg_pool2d_p(g, **k))
+
+
+def conv2d(
+    x: Tensor,
+    w: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Convolution (strictly: cross-correlation) of images with a bank of filters.
+
+    x is (N, C, H, W), w (O, C/groups, kH, kW), bias (O,); the result is (N, O, H', W') with
+    H' = (H + 2 padding - dilation (kH - 1) - 1) // stride + 1 (Dumoulin & Visin 2016).
+
+    Raises:
+        ValueError: if the shapes do not fit one another.
+    """
+    y = conv2d_p(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return y if bias is None else y + per_channel(bias, y)
+
+
+def conv_transpose2d(
+    x: Tensor,
+    w: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    output_padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Transposed convolution: the adjoint of `conv2d` with the same w, stride and padding.
+
+    x is (N, C, H, W), w (C, O/groups, kH, kW), bias (O,); the result is (N, O, H', W') with
+    H' = (H - 1) stride - 2 padding + dilation (kH - 1) + 1 + output_padding. Several image sizes give
+    one and the same convolved size; `output_padding` (less than stride or dilation) says which one.
+
+    Raises:
+        ValueError: if the shapes do not fit one another.
+    """
+    if len(x.shape) != 4 or len(w.shape) != 4:
+        raise ValueError(f"conv_transpose2d wants x and w of four axes, not {x.shape} and {w.shape}")
+    steps, gaps = pair(stride, "stride", least=1), pair(dilation, "dilation", least=1)
+    edges, extra = pair(padding, "padding", least=0), pair(output_padding, "output_padding", least=0)
+    if any(e and e >= max(s, d) for e, s, d in zip(extra, steps, gaps, strict=True)):
+        raise ValueError(f"output_padding {extra} must be below the stride {steps} or dilation {gaps}")
+    height, width = (
+        (n - 1) * s - 2 * p + d * (k - 1) + 1 + e
+        for n, k, s, p, d, e in zip(
+            x.shape[2:], w.shape[2:], steps, edges, gaps, extra, strict=True
+        )
+    )
+    y = conv2d_dx(
+        x,
+        w,
+        shape=(x.shape[0], w.shape[1] * groups, height, width),
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+    )
+    return y if bias is None else y + per_channel(bias, y)
+
+
+def max_pool2d(
+    x: Tensor, kernel: int | Pair, *, stride: int | Pair | None = None, padding: int | Pair = 0
+) -> Tensor:
+    """Maximum of each window of x (N, C, H, W); `stride` is the kernel's size by default.
+
+    The gradient goes to the first maximum of each window.
+    """
+    size = pair(kernel, "kernel", least=1)
+    index = kernels.max_pool2d_index(
+        x.data, kernel=size, stride=size if stride is None else stride, padding=padding
+    )
+    return gather_plane(x, index=index)
+
+
+def avg_pool2d(
+    x: Tensor, kernel: int | Pair, *, stride: int | Pair | None = None, padding: int | Pair = 0
+) -> Tensor:
+    """Mean of each window of x (N, C, H, W), padding counted as zeros; `stride` is the kernel's size by default."""
+    size = pair(kernel, "kernel", least=1)
+    return avg_pool2d_p(x, kernel=size, stride=size if stride is None else stride, padding=padding)
+
+
+def upsample_nearest(x: Tensor, factor: int) -> Tensor:
+    """Each pixel of x (N, C, H, W) as a block of factor x factor: (N, C, factor H, factor W)."""
+    n, c, h, w = x.shape
+    blocks = broadcast_to(reshape(x, (n, c, h, 1, w, 1)), (n, c, h, factor, w, factor))
+    return reshape(blocks, (n, c, h * factor, w * factor))

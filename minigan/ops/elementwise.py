@@ -1,0 +1,144 @@
+"""Operations on each value alone, with NumPy's broadcasting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import minigan_kernels as kernels
+import numpy as np
+
+from ..tensor import Array, Tensor, fused, primitive
+from .shape import reshape, sum_to
+
+add = primitive(np.add)
+subtract = primitive(np.subtract)
+multiply = primitive(np.multiply)
+divide = primitive(np.divide, "divide")
+power_p = primitive(np.power)
+maximum = primitive(np.maximum)
+minimum = primitive(np.minimum)
+where_p = primitive(lambda a, b, *, condition: np.where(condition, a, b), "where")
+
+add.gradients(
+    lambda g, y, a, b: sum_to(g, a.shape),
+    lambda g, y, a, b: sum_to(g, b.shape),
+)
+subtract.gradients(
+    lambda g, y, a, b: sum_to(g, a.shape),
+    lambda g, y, a, b: sum_to(-g, b.shape),
+)
+multiply.gradients(
+    lambda g, y, a, b: sum_to(g * b, a.shape),
+    lambda g, y, a, b: sum_to(g * a, b.shape),
+)
+divide.gradients(
+    lambda g, y, a, b: sum_to(g / b, a.shape),
+    lambda g, y, a, b: sum_to(-g * y / b, b.shape),
+)
+power_p.gradients(
+    lambda g, y, a, b: sum_to(g * b * a ** (b - 1), a.shape),
+    lambda g, y, a, b: sum_to(g * y * log(a), b.shape),
+)
+maximum.gradients(
+    lambda g, y, a, b: sum_to(g * _share(a.data > b.data, a.data == b.data, g), a.shape),
+    lambda g, y, a, b: sum_to(g * _share(b.data > a.data, a.data == b.data, g), b.shape),
+)
+minimum.gradients(
+    lambda g, y, a, b: sum_to(g * _share(a.data < b.data, a.data == b.data, g), a.shape),
+    lambda g, y, a, b: sum_to(g * _share(b.data < a.data, a.data == b.data, g), b.shape),
+)
+where_p.gradients(
+    lambda g, y, a, b, condition: sum_to(where(condition, g, 0.0), a.shape),
+    lambda g, y, a, b, condition: sum_to(where(condition, 0.0, g), b.shape),
+)
+
+negative = primitive(np.negative).gradients(lambda g, y, x: -g)
+absolute = primitive(np.absolute).gradients(lambda g, y, x: g * np.sign(x.data))
+exp = primitive(np.exp).gradients(lambda g, y, x: g * y)
+log = primitive(np.log).gradients(lambda g, y, x: g / x)
+sqrt = primitive(np.sqrt).gradients(lambda g, y, x: g / (2 * y))
+square = primitive(np.square).gradients(lambda g, y, x: 2 * g * x)
+sin = primitive(np.sin).gradients(lambda g, y, x: g * cos(x))
+cos = primitive(np.cos).gradients(lambda g, y, x: -g * sin(x))
+tanh = primitive(np.tanh).gradients(lambda g, y, x: g * (1 - y * y))
+sigmoid = primitive(kernels.sigmoid).gradients(lambda g, y, x: g * y * (1 - y))
+softplus = primitive(kernels.softplus).gradients(lambda g, y, x: g * sigmoid(x))
+
+leaky_relu_p = primitive(kernels.leaky_relu)
+leaky_relu_dx = primitive(kernels.leaky_relu_dx)
+leaky_relu_p.gradients(lambda g, y, x, **k: leaky_relu_dx(g, x, **k))
+leaky_relu_dx.gradients(lambda g, y, dy, x, **k: leaky_relu_dx(g, x, **k), None)
+
+
+def _elu(x: np.ndarray, *, alpha: float) -> np.ndarray:
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+elu_p = primitive(_elu, "elu")
+elu_p.gradients(lambda g, y, x, alpha: g * where(x.data > 0, 1.0, y + alpha))
+
+
+def power(a: Any, b: Any) -> Tensor:
+    """a to the power b; where b is to be differentiated, a must be positive."""
+    return power_p(a, b)
+
+
+def where(condition: Array | Tensor, a: Any, b: Any) -> Tensor:
+    """a where the condition holds, b elsewhere; no gradient flows to the condition."""
+    return where_p(a, b, condition=condition.data if isinstance(condition, Tensor) else condition)
+
+
+def clip(x: Tensor, low: float, high: float) -> Tensor:
+    """x limited to [low, high]; the gradient is zero outside."""
+    return minimum(maximum(x, low), high)
+
+
+def relu(x: Tensor) -> Tensor:
+    """max(x, 0), with gradient 0 at 0 (Nair & Hinton 2010)."""
+    return leaky_relu_p(x, slope=0.0)
+
+
+def leaky_relu(x: Tensor, slope: float = 0.01) -> Tensor:
+    """x where x > 0, else slope * x (Maas et al. 2013); 0 <= slope <= 1."""
+    return leaky_relu_p(x, slope=slope)
+
+
+def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """x where x > 0, else alpha (exp(x) - 1) (Clevert et al. 2016, arXiv:1511.07289)."""
+    return elu_p(x, alpha=alpha)
+
+
+def _bias(kernel: Any, backward_kernel: Any) -> Any:
+    """Fused bias and activation: nothing but the output is kept for the way back."""
+    return fused(
+        lambda x, bias, **k: (kernel(x, bias, **k), ()),
+        lambda g, y, residuals, x, bias, **k: backward_kernel(g, y, **k),
+    )
+
+
+@_bias(kernels.bias_leaky_relu, kernels.bias_leaky_relu_backward)
+def bias_leaky_relu(x: Tensor, bias: Tensor, *, slope: float) -> Tensor:
+    """leaky_relu(x + bias) in one pass; x is (N, C, ...), bias (C,)."""
+    return leaky_relu(x + per_channel(bias, x), slope)
+
+
+@_bias(kernels.bias_tanh, kernels.bias_tanh_backward)
+def bias_tanh(x: Tensor, bias: Tensor) -> Tensor:
+    """tanh(x + bias) in one pass; x is (N, C, ...), bias (C,)."""
+    return tanh(x + per_channel(bias, x))
+
+
+@_bias(kernels.bias_sigmoid, kernels.bias_sigmoid_backward)
+def bias_sigmoid(x: Tensor, bias: Tensor) -> Tensor:
+    """sigmoid(x + bias) in one pass; x is (N, C, ...), bias (C,)."""
+    return sigmoid(x + per_channel(bias, x))
+
+
+def per_channel(vector: Tensor, x: Tensor) -> Tensor:
+    """A vector (C,) shaped to broadcast against x (N, C, ...)."""
+    return reshape(vector, (1, -1, *(1,) * (x.ndim - 2)))
+
+
+def _share(wins: Array, ties: Array, g: Tensor) -> Array:
+    """1 where an argument wins, 1/2 where both tie, in g's dtype."""
+    return (wins + 0.5 * ties).astype(g.dtype)

@@ -1,0 +1,79 @@
+"""Matrix products and Einstein sums."""
+
+from __future__ import annotations
+
+import string
+
+import minigan_kernels as kernels
+import numpy as np
+
+from ..tensor import Tensor, primitive
+from .shape import broadcast_to, expand_dims, reshape, squeeze, sum_to, swapaxes
+
+matmul_p = primitive(kernels.matmul)
+matmul_p.gradients(
+    lambda g, y, a, b: sum_to(matmul_p(g, swapaxes(b, -1, -2)), a.shape),
+    lambda g, y, a, b: sum_to(matmul_p(swapaxes(a, -1, -2), g), b.shape),
+)
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """Matrix product over the last two axes, the others broadcast; vectors as in `numpy.matmul`."""
+    if a.ndim == 1:
+        return squeeze(matmul(expand_dims(a, 0), b), -1 if b.ndim == 1 else -2)
+    if b.ndim == 1:
+        return squeeze(matmul_p(a, expand_dims(b, 1)), -1)
+    return matmul_p(a, b)
+
+
+def _einsum(*xs: np.ndarray, subscripts: str) -> np.ndarray:
+    return np.einsum(subscripts, *xs, optimize=len(xs) > 1)
+
+
+def _einsum_rule(i: int, g: Tensor, y: Tensor, *xs: Tensor, subscripts: str) -> Tensor:
+    """The same sum with g in the place of input i; labels that only input i has are repeated."""
+    terms, output = subscripts.split("->")
+    labels = terms.split(",")
+    mine, others = labels[i], labels[:i] + labels[i + 1 :]
+    known = "".join(c for c in mine if c in output or any(c in o for o in others))
+    operands = [g, *xs[:i], *xs[i + 1 :]]
+    found = einsum_p(*operands, subscripts=f"{','.join([output, *others])}->{known}")
+    found = reshape(found, _interleave(mine, known, found.shape))
+    full = [n if n != 1 else found.shape[axis] for axis, n in enumerate(xs[i].shape)]
+    return sum_to(broadcast_to(found, tuple(full)), xs[i].shape)
+
+
+def _interleave(mine: str, known: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    sizes = dict(zip(known, shape, strict=True))
+    return tuple(sizes.get(label, 1) for label in mine)
+
+
+einsum_p = primitive(_einsum, "einsum")
+einsum_p.gradient_of_each(_einsum_rule)
+
+
+def einsum(subscripts: str, *xs: Tensor) -> Tensor:
+    """Einstein sum with NumPy's notation: "ij,jk->ik", an implied output, and "..." as well.
+
+    Raises:
+        ValueError: for a label twice in one input (a diagonal), which has no gradient rule here.
+    """
+    terms, arrow, output = subscripts.replace(" ", "").partition("->")
+    labels = terms.split(",")
+    if len(labels) != len(xs):
+        raise ValueError(f"einsum {subscripts!r} names {len(labels)} inputs but was given {len(xs)}")
+    if not arrow:
+        once = sorted(c for c in set(terms) if c.isalpha() and terms.count(c) == 1)
+        output = ("..." if "..." in terms else "") + "".join(once)
+    free = [c for c in string.ascii_letters if c not in subscripts]
+    widths = [x.ndim - len(t.replace("...", "")) for t, x in zip(labels, xs, strict=True) if "..." in t]
+    widest = max(widths, default=0)
+    spelled = [
+        t.replace("...", "".join(free[widest - (x.ndim - len(t) + 3) : widest]))
+        for t, x in zip(labels, xs, strict=True)
+    ]
+    output = output.replace("...", "".join(free[:widest]))
+    for label in spelled:
+        if len(set(label)) != len(label):
+            raise ValueError(f"einsum {subscripts!r} repeats a label within one input")
+    return einsum_p(*xs, subscripts=f"{','.join(spelled)}->{output}")

@@ -1,0 +1,78 @@
+"""Normalisation over a batch, an image or a layer."""
+
+from __future__ import annotations
+
+import minigan_kernels as kernels
+import numpy as np
+
+from ..tensor import Array, Tensor, fused
+from .elementwise import per_channel, sqrt
+from .reduction import mean, var
+from .shape import broadcast_to, reshape
+
+Moments = tuple[Array, Array]
+
+
+def _forward(
+    x: Array, gamma: Array, beta: Array, *, eps: float, moments: Moments | None = None
+) -> tuple[Array, Moments]:
+    found = kernels.moments(x) if moments is None else moments
+    return kernels.batch_norm(x, gamma, beta, *found, eps=eps), found
+
+
+def _backward(
+    g: Array, y: Array, residuals: Moments, x: Array, gamma: Array, beta: Array, *, eps: float, moments: object = None
+) -> tuple[Array, Array, Array]:
+    return kernels.batch_norm_backward(g, x, gamma, *residuals, eps=eps)
+
+
+@fused(_forward, _backward)
+def batch_norm(
+    x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5, moments: Moments | None = None
+) -> Tensor:
+    """Normalise each channel of x by its mean and variance over the batch: training mode.
+
+    y = gamma (x - mean) / sqrt(var + eps) + beta, with x (N, C) or (N, C, H, W) and gamma, beta (C,);
+    var is the biased variance (Ioffe & Szegedy 2015, arXiv:1502.03167, Algorithm 1). A caller who has
+    the moments of x already, from `minigan_kernels.moments`, may pass them on.
+    """
+    axes = (0, *range(2, x.ndim))
+    centred = x - mean(x, axes, keepdims=True)
+    deviation = sqrt(var(x, axes, keepdims=True) + eps)
+    return centred / deviation * per_channel(gamma, x) + per_channel(beta, x)
+
+
+def _inference(
+    x: Array, gamma: Array, beta: Array, *, mean: Array, var: Array, eps: float
+) -> tuple[Array, tuple[()]]:
+    return kernels.batch_norm(x, gamma, beta, mean, var, eps=eps), ()
+
+
+def _inference_backward(
+    g: Array, y: Array, residuals: tuple[()], x: Array, gamma: Array, beta: Array, *, mean: Array, var: Array, eps: float
+) -> tuple[Array, Array, Array]:
+    return kernels.batch_norm_inference_backward(g, x, gamma, mean, var, eps=eps)
+
+
+@fused(_inference, _inference_backward)
+def batch_norm_inference(
+    x: Tensor, gamma: Tensor, beta: Tensor, *, mean: Array, var: Array, eps: float = 1e-5
+) -> Tensor:
+    """Normalise each channel of x by the constants mean and var (C,): inference mode."""
+    scale = gamma / np.sqrt(var + eps)
+    return (x - per_channel(Tensor(mean), x)) * per_channel(scale, x) + per_channel(beta, x)
+
+
+def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5) -> Tensor:
+    """Normalise each channel of each image of x (N, C, H, W) alone (Ulyanov et al. 2016, arXiv:1607.08022)."""
+    n, c, h, w = x.shape
+    scale, shift = (reshape(broadcast_to(v, (n, c)), (n * c,)) for v in (gamma, beta))
+    return reshape(batch_norm(reshape(x, (1, n * c, h, w)), scale, shift, eps=eps), x.shape)
+
+
+def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5) -> Tensor:
+    """Normalise over the last axes, as many as gamma and beta have (Ba et al. 2016, arXiv:1607.06450)."""
+    axes = tuple(range(x.ndim - gamma.ndim, x.ndim))
+    centred = x - mean(x, axes, keepdims=True)
+    deviation = sqrt(mean(centred * centred, axes, keepdims=True) + eps)
+    return centred / deviation * gamma + beta

@@ -1,0 +1,61 @@
+"""Binds the primitives to a tensor's operators and methods, which `minigan.methods` declares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Array, Tensor
+from .elementwise import absolute, add, divide, multiply, negative, power, subtract
+from .linalg import matmul
+from .reduction import max, mean, min, sum, var
+from .shape import getitem, reshape, transpose
+
+
+def _index(index: Any) -> Any:
+    if isinstance(index, tuple):
+        return tuple(_index(part) for part in index)
+    return index.data if isinstance(index, Tensor) else index
+
+
+def _as_tensor(value: Any) -> Tensor:
+    return value if isinstance(value, Tensor) else Tensor(value)
+
+
+def _compare(ufunc: Callable[[Array, Array], Array]) -> Callable[[Tensor, Any], Array]:
+    return lambda a, b: ufunc(a.data, b.data if isinstance(b, Tensor) else b)
+
+
+_methods: dict[str, Any] = {
+    "__add__": lambda a, b: add(a, b),
+    "__radd__": lambda a, b: add(b, a),
+    "__sub__": lambda a, b: subtract(a, b),
+    "__rsub__": lambda a, b: subtract(b, a),
+    "__mul__": lambda a, b: multiply(a, b),
+    "__rmul__": lambda a, b: multiply(b, a),
+    "__truediv__": lambda a, b: divide(a, b),
+    "__rtruediv__": lambda a, b: divide(b, a),
+    "__pow__": lambda a, b: power(a, b),
+    "__rpow__": lambda a, b: power(b, a),
+    "__matmul__": lambda a, b: matmul(a, _as_tensor(b)),
+    "__rmatmul__": lambda a, b: matmul(_as_tensor(b), a),
+    "__neg__": lambda a: negative(a),
+    "__abs__": lambda a: absolute(a),
+    "__getitem__": lambda a, index: getitem(a, index=_index(index)),
+    "__gt__": _compare(np.greater),
+    "__ge__": _compare(np.greater_equal),
+    "__lt__": _compare(np.less),
+    "__le__": _compare(np.less_equal),
+    "sum": sum,
+    "mean": mean,
+    "var": var,
+    "max": max,
+    "min": min,
+    "reshape": reshape,
+    "transpose": transpose,
+    "T": property(transpose),
+}
+for _name, _method in _methods.items():
+    setattr(Tensor, _name, _method)

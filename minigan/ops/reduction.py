@@ -1,0 +1,87 @@
+"""Sums, means, extremes, and the softmax family."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..tensor import Tensor, primitive
+from .elementwise import exp, log
+from .shape import broadcast_to, reshape
+
+Axes = int | tuple[int, ...] | None
+
+
+def _extreme_rule(g: Tensor, y: Tensor, x: Tensor, *, axis: Axes, keepdims: bool) -> Tensor:
+    """To where the extreme is, shared evenly among equals."""
+    at = x.data == _kept(y, x, axis).data
+    share = (at / at.sum(axis=axis, keepdims=True)).astype(x.dtype)
+    return _kept(g, x, axis) * share
+
+
+sum_p = primitive(np.sum).gradients(
+    lambda g, y, x, axis, keepdims: broadcast_to(_kept(g, x, axis), x.shape)
+)
+max_p = primitive(np.max, "max").gradients(_extreme_rule)
+min_p = primitive(np.min, "min").gradients(_extreme_rule)
+
+
+def sum(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
+    """Sum over `axis`, or over everything."""
+    return sum_p(x, axis=axis, keepdims=keepdims)
+
+
+def mean(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
+    """Mean over `axis`, or over everything."""
+    return sum(x, axis, keepdims=keepdims) * (1.0 / _count(x, axis))
+
+
+def var(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
+    """Biased variance over `axis`, or over everything: the mean of (x - mean)^2."""
+    centred = x - mean(x, axis, keepdims=True)
+    return mean(centred * centred, axis, keepdims=keepdims)
+
+
+def max(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
+    """Maximum over `axis`, or over everything; equal maxima share the gradient."""
+    return max_p(x, axis=axis, keepdims=keepdims)
+
+
+def min(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
+    """Minimum over `axis`, or over everything; equal minima share the gradient."""
+    return min_p(x, axis=axis, keepdims=keepdims)
+
+
+def logsumexp(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
+    """log(sum(exp(x))) over `axis`, without overflow."""
+    top = np.max(x.data, axis=axis, keepdims=True)
+    shift = np.where(np.isfinite(top), top, 0).astype(x.dtype)  # a row of -inf stays -inf
+    total = log(sum(exp(x - shift), axis, keepdims=True)) + shift
+    return total if keepdims else reshape(total, np.sum(x.data, axis=axis).shape)
+
+
+def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """log(softmax(x)) over `axis`."""
+    return x - logsumexp(x, axis, keepdims=True)
+
+
+def softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """exp(x) / sum(exp(x)) over `axis`."""
+    return exp(log_softmax(x, axis))
+
+
+def _kept(reduced: Tensor, x: Tensor, axis: Axes) -> Tensor:
+    """A reduction of x with the reduced axes back, of length 1."""
+    axes = _axes(x, axis)
+    return reshape(reduced, tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
+
+
+def _axes(x: Tensor, axis: Axes) -> tuple[int, ...]:
+    if axis is None:
+        return tuple(range(x.ndim))
+    return tuple(a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,)))
+
+
+def _count(x: Tensor, axis: Axes) -> int:
+    return math.prod(x.shape[a] for a in _axes(x, axis))

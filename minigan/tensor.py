@@ -1,0 +1,401 @@
+"""The engine: tensors, the graph behind them, and reverse-mode differentiation of any order.
+
+Applying a primitive to tensors computes an array and remembers, in a `Node`, which primitive it was
+and what it was given. `grad` walks those nodes backwards. The gradient rule of a primitive is itself
+written with tensors, so a gradient that is recorded can be differentiated again.
+
+A node keeps its output's array but never the output's `Tensor`, so that a graph has no reference
+cycles: it is freed, without the garbage collector, when the last tensor that leads to it goes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ContextDecorator
+from types import CodeType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .methods import TensorMethods
+
+Array = Any  # a NumPy or CuPy array
+Rule = Callable[..., "Tensor"]
+Structure = TypeVar("Structure")
+
+
+class GraphError(ValueError):
+    """An operation or its gradient failed; the message names it, its shapes, and where it was built."""
+
+
+class Tensor(TensorMethods):
+    """An array in a computation that can be differentiated.
+
+    `data` is the array. Python numbers and lists become float32 (or int64, bool); arrays keep their
+    dtype. A tensor is never written in place, except for a parameter by an optimiser.
+    """
+
+    __array_ufunc__ = None  # makes `array * tensor` call Tensor.__rmul__
+    __hash__ = object.__hash__
+    __slots__ = ("__weakref__", "data", "node")
+
+    def __init__(self, data: Any, dtype: Any = None) -> None:
+        if isinstance(data, Tensor):
+            raise TypeError("Tensor(tensor) would cut the graph; for that say tensor.detach()")
+        if dtype is None and not hasattr(data, "dtype"):
+            data = np.asarray(data)
+            dtype = np.float32 if data.dtype == np.float64 else None
+        self.data: Array = np.asarray(data, dtype) if _is_host(data) else data
+        self.node: Node | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        return self.data.size
+
+    def detach(self) -> Tensor:
+        """The same array without its history."""
+        return Tensor(self.data)
+
+    def item(self) -> float:
+        """The number in a tensor of one element."""
+        return self.data.item()
+
+    def numpy(self) -> np.ndarray:
+        """The array, on the host; shared with this tensor, not copied, when it already lies there."""
+        return self.data.get() if hasattr(self.data, "get") else self.data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def __repr__(self) -> str:
+        origin = f", from {self.node.primitive.name}" if self.node else ""
+        values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=100)
+        return f"Tensor({values}, {self.dtype}{origin})"
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TypeError("a tensor cannot be written; build a new one with where, pad or concatenate")
+
+
+class Node:
+    """One application of a primitive: what `grad` needs to go back through it."""
+
+    __slots__ = ("data", "inputs", "number", "options", "primitive", "residuals", "site")
+
+    def __init__(
+        self, primitive: Primitive, inputs: tuple[Tensor, ...], options: dict[str, Any], data: Array
+    ) -> None:
+        self.primitive = primitive
+        self.inputs = inputs
+        self.options = options
+        self.data = data
+        self.residuals: tuple[Any, ...] = ()
+        self.number = next(_numbers)  # a node is younger than all of its inputs
+        self.site = _caller()
+
+    def output(self) -> Tensor:
+        """The tensor that this application gave, with its history."""
+        y = Tensor(self.data)
+        y.node = self
+        return y
+
+    def __str__(self) -> str:
+        code, line = self.site
+        where = f"built at {code.co_filename}:{line} in {code.co_name}"
+        return f"{_signature(self.primitive.name, self.inputs)}, {where}"
+
+
+class _State(threading.local):
+    recording = True
+
+
+_state = _State()
+_numbers = itertools.count()
+
+
+class no_grad(ContextDecorator):  # noqa: N801  (a verb phrase, as in `with no_grad():`)
+    """Within this context, or the function it decorates, nothing is recorded."""
+
+    recording = False
+
+    def __enter__(self) -> None:
+        self._before = _state.recording
+        _state.recording = self.recording
+
+    def __exit__(self, *exception: object) -> None:
+        _state.recording = self._before
+
+
+class _recording(no_grad):  # noqa: N801
+    def __init__(self, recording: bool) -> None:
+        self.recording = recording
+
+
+PRIMITIVES: dict[str, Primitive] = {}
+
+
+class Primitive:
+    """A differentiable function: a kernel over arrays, and one gradient rule an argument."""
+
+    def __init__(self, kernel: Callable[..., Array], name: str) -> None:
+        self.kernel = kernel
+        self.name = name
+        self.rules: tuple[Rule | None, ...] = ()
+        self.rule_of_each: Callable[..., Tensor] | None = None
+        if name in PRIMITIVES:
+            raise ValueError(f"there is a primitive called {name!r} already")
+        PRIMITIVES[name] = self
+
+    def gradients(self, *rules: Rule | None) -> Primitive:
+        """Give the rules: `rule(g, y, *inputs, **options)` is the gradient by one input.
+
+        g is the gradient by the output y. None means that nothing flows to that input, because the
+        function is piecewise constant in it.
+        """
+        self.rules = rules
+        return self
+
+    def gradient_of_each(self, rule: Callable[..., Tensor]) -> Primitive:
+        """Give one rule for any number of inputs: `rule(i, g, y, *inputs, **options)`."""
+        self.rule_of_each = rule
+        return self
+
+    def flows_to(self, position: int) -> bool:
+        """Whether a gradient flows to the input at `position`."""
+        return self.rule_of_each is not None or self.rules[position] is not None
+
+    def __call__(self, *args: Any, **options: Any) -> Tensor:
+        like = next((a for a in args if isinstance(a, Tensor)), None)
+        inputs = tuple(a if isinstance(a, Tensor) else _constant(a, like) for a in args)
+        try:
+            data, residuals = self._forward(inputs, options)
+        except (ValueError, TypeError, IndexError) as error:
+            raise GraphError(f"{_signature(self.name, inputs)}: {error}") from error
+        y = Tensor(np.asarray(data) if isinstance(data, np.generic) else data)
+        if _state.recording:
+            y.node = Node(self, inputs, options, y.data)
+            y.node.residuals = residuals
+        return y
+
+    def _forward(
+        self, inputs: tuple[Tensor, ...], options: dict[str, Any]
+    ) -> tuple[Array, tuple[Any, ...]]:
+        return self.kernel(*(t.data for t in inputs), **options), ()
+
+    def backward(self, node: Node, g: Tensor, needed: list[int]) -> Iterable[Tensor]:
+        """Gradients by the inputs at the positions `needed`."""
+        y = node.output()
+        for i in needed:
+            if self.rule_of_each is not None:
+                yield self.rule_of_each(i, g, y, *node.inputs, **node.options)
+            else:
+                rule = self.rules[i]
+                assert rule is not None
+                yield rule(g, y, *node.inputs, **node.options)
+
+
+class Fused(Primitive):
+    """A reference composition of tensors with hand-written kernels for both directions.
+
+    Called like the reference. The forward kernel gives `(y, residuals)`; the backward kernel
+    `(g, y, residuals, *arrays, **options)` gives the gradients by all inputs. Only the raw kernel
+    reads residuals. When the gradient itself is recorded, the reference is differentiated instead: a
+    residual is no function of the inputs to the engine, and a second derivative through it is wrong.
+    """
+
+    def __init__(
+        self,
+        reference: Callable[..., Tensor],
+        kernel: Callable[..., tuple[Array, tuple[Any, ...]]],
+        backward_kernel: Callable[..., tuple[Array, ...]],
+    ) -> None:
+        super().__init__(kernel, reference.__name__)
+        self.reference = reference
+        self.backward_kernel = backward_kernel
+        self.defaults = reference.__kwdefaults__ or {}
+        self.__doc__ = reference.__doc__
+
+    def __call__(self, *args: Any, **options: Any) -> Tensor:
+        return super().__call__(*args, **self.defaults | options)
+
+    def flows_to(self, position: int) -> bool:
+        return True
+
+    def _forward(
+        self, inputs: tuple[Tensor, ...], options: dict[str, Any]
+    ) -> tuple[Array, tuple[Any, ...]]:
+        data, residuals = self.kernel(*(t.data for t in inputs), **options)
+        return data, residuals
+
+    def backward(self, node: Node, g: Tensor, needed: list[int]) -> Iterable[Tensor]:
+        if _state.recording:
+            # Fresh names for the inputs: one of them may be computed from another, and it is the
+            # partial derivatives that are wanted.
+            inputs = [_same(t) for t in node.inputs]
+            y = self.reference(*inputs, **node.options)
+            wanted = [inputs[i] for i in needed]
+            return grad(y, wanted, grad_output=g, create_graph=True, allow_unused=True)
+        arrays = (t.data for t in node.inputs)
+        gradients = self.backward_kernel(g.data, node.data, node.residuals, *arrays, **node.options)
+        return [Tensor(gradients[i]) for i in needed]
+
+
+def primitive(kernel: Callable[..., Array], name: str | None = None) -> Primitive:
+    """A differentiable function from a kernel `(*arrays, **options) -> array`."""
+    return Primitive(kernel, name or kernel.__name__)
+
+
+def fused(
+    kernel: Callable[..., tuple[Array, tuple[Any, ...]]],
+    backward_kernel: Callable[..., tuple[Array, ...]],
+) -> Callable[[Callable[..., Tensor]], Fused]:
+    """Decorate a reference composition of tensors with kernels for its two directions; see `Fused`."""
+    return lambda reference: Fused(reference, kernel, backward_kernel)
+
+
+_same = primitive(lambda x: x, "identity").gradients(lambda g, y, x: g)
+
+
+def grad(
+    output: Tensor,
+    inputs: Structure,
+    *,
+    grad_output: Tensor | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> Structure:
+    """Gradient of `output` by `inputs`: a tensor, or a list, tuple or dict of tensors.
+
+    The answer has the structure of `inputs`, and each gradient its input's shape. `output` must be
+    a single number unless `grad_output`, the gradient by `output`, is given. With `create_graph` the
+    gradient is recorded and can be differentiated again. Only what leads from `inputs` to `output`
+    is computed.
+
+    Raises:
+        GraphError: if an input has no influence on the output (`allow_unused` gives zeros instead),
+            or a rule fails; the message names the operation, its shapes and where it was built.
+    """
+    if isinstance(inputs, Mapping):
+        names, wanted = list(inputs), list(inputs.values())
+    else:
+        wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)  # type: ignore[call-overload]
+        names = list(range(len(wanted)))
+    if grad_output is None:
+        if output.size != 1:
+            raise GraphError(
+                f"the gradient of an output of shape {output.shape} needs grad_output, or take its sum or mean"
+            )
+        grad_output = Tensor(np.ones_like(output.data))
+    elif grad_output.shape != output.shape:
+        raise GraphError(f"grad_output is {grad_output.shape}, but the output is {output.shape}")
+    found = _backward(output, wanted, grad_output, create_graph)
+    for name, tensor, g in zip(names, wanted, found, strict=True):
+        if g is None and not allow_unused:
+            raise GraphError(
+                f"input {name!r} of shape {tensor.shape} has no influence on the output"
+                f"{f' of {output.node}' if output.node else ', which nothing computed'}"
+            )
+    gradients = [
+        Tensor(np.zeros_like(t.data)) if g is None else g for t, g in zip(wanted, found, strict=True)
+    ]
+    if isinstance(inputs, Tensor):
+        return gradients[0]  # type: ignore[return-value]
+    if isinstance(inputs, Mapping):
+        return dict(zip(names, gradients, strict=True))  # type: ignore[return-value]
+    return type(inputs)(gradients)  # type: ignore[call-arg]
+
+
+def _backward(
+    output: Tensor, wanted: Sequence[Tensor], grad_output: Tensor, create_graph: bool
+) -> list[Tensor | None]:
+    gradients = {_key(output): grad_output}
+    keep = {_key(t) for t in wanted}
+    with _recording(create_graph):
+        for node, needed in _path(output, keep):
+            g = gradients[id(node)] if id(node) in keep else gradients.pop(id(node))
+            try:
+                for i, part in zip(needed, node.primitive.backward(node, g, needed), strict=True):
+                    if part.shape != node.inputs[i].shape:
+                        raise ValueError(f"it is {part.shape} for argument {i}")
+                    key = _key(node.inputs[i])
+                    gradients[key] = gradients[key] + part if key in gradients else part
+            except GraphError:
+                raise
+            except Exception as error:
+                raise GraphError(f"the gradient of {node} failed: {error}") from error
+    return [gradients.get(_key(t)) for t in wanted]
+
+
+def _path(output: Tensor, wanted: set[int]) -> list[tuple[Node, list[int]]]:
+    """Nodes between the wanted tensors and `output`, newest first, with the inputs that lead there.
+
+    Iterative, since a graph may be a million nodes deep.
+    """
+    found: dict[int, Node] = {}
+    stack = [output.node]
+    while stack:
+        node = stack.pop()
+        if node is not None and id(node) not in found:
+            found[id(node)] = node
+            stack.extend([t.node for t in node.inputs])
+    useful, path = set(wanted), []
+    for node in sorted(found.values(), key=lambda n: n.number):
+        flows = node.primitive.flows_to
+        needed = [i for i, t in enumerate(node.inputs) if _key(t) in useful and flows(i)]
+        if needed:
+            useful.add(id(node))
+            path.append((node, needed))
+    return path[::-1]
+
+
+def _key(tensor: Tensor) -> int:
+    """Identity of a value: of the node that computed it, or of the tensor if nothing did."""
+    return id(tensor.node or tensor)
+
+
+def _constant(value: Any, like: Tensor | None) -> Tensor:
+    """A bare argument as a tensor; a Python number takes the dtype of its neighbour, as in NumPy."""
+    if like is not None and isinstance(value, (bool, int, float)):
+        return Tensor(np.asarray(value, np.result_type(like.dtype, value)))
+    return Tensor(value)
+
+
+def _is_host(data: Any) -> bool:
+    return not hasattr(data, "__cuda_array_interface__")
+
+
+def _signature(name: str, inputs: tuple[Tensor, ...]) -> str:
+    return f"{name} of {' and '.join(str(t.shape) for t in inputs)}"
+
+
+_HERE = os.path.dirname(__file__)
+_ENGINE = (__file__, os.path.join(_HERE, "ops"), os.path.join(_HERE, "nn"))
+
+
+def _caller() -> tuple[CodeType, int]:
+    """The first place up the stack that is neither engine nor layer."""
+    frame = sys._getframe(3)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_ENGINE):
+        frame = frame.f_back
+    return frame.f_code, frame.f_lineno

@@ -1,0 +1,73 @@
+"""Animations: the pictures of a run, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from minigan.files import atomic_write
+
+HOLD = 2000  # milliseconds for which the last frame stays before the animation begins again
+PALETTE_FRAMES = 12  # frames that the palette is chosen from
+
+
+def save_animation(path: str | Path, frames: Sequence[str | Path], *, fps: float) -> None:
+    """Join PNG files of one size into an endless GIF whose last frame is held for two seconds.
+
+    All frames share one palette of 256 colours, chosen from up to twelve of them spread over the
+    sequence, so a colour does not flicker. Neighbouring frames that are equal become one, which is
+    shown for as long as both.
+
+    Args:
+        path: the GIF to write.
+        frames: the pictures' paths in order.
+        fps: frames a second, above 0 and up to 50; a GIF counts in hundredths of a second.
+
+    Raises:
+        ValueError: if there is no frame, fps is out of range, or the sizes differ.
+        OSError: if a frame cannot be read or the GIF not written.
+    """
+    if not frames:
+        raise ValueError("an animation needs at least one frame")
+    if not 0 < fps <= 50:
+        raise ValueError(f"fps must be above 0 and at most 50, not {fps}")
+    pictures = []
+    for name in frames:
+        with Image.open(name) as image:
+            pictures.append(image.convert("RGB"))
+        if pictures[-1].size != pictures[0].size:
+            raise ValueError(
+                f"frames must have one size: {name} is {_size(pictures[-1])} pixels, "
+                f"{frames[0]} is {_size(pictures[0])}"
+            )
+    palette = _shared_palette(pictures)
+    indexed = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
+    duration = [10 * max(2, round(100 / fps))] * len(indexed)
+    duration[-1] = max(HOLD, duration[-1])
+    with atomic_write(path) as temporary:
+        indexed[0].save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=indexed[1:],
+            duration=duration,
+            loop=0,
+            optimize=False,
+        )
+
+
+def _shared_palette(pictures: list[Image.Image]) -> Image.Image:
+    count = min(PALETTE_FRAMES, len(pictures))
+    last = len(pictures) - 1
+    chosen = [pictures[i * last // max(1, count - 1)] for i in range(count)]
+    width, height = pictures[0].size
+    strip = Image.new("RGB", (width, height * count))
+    for i, picture in enumerate(chosen):
+        strip.paste(picture, (0, i * height))
+    return strip.quantize(colors=256, method=Image.Quantize.MEDIANCUT)
+
+
+def _size(image: Image.Image) -> str:
+    return f"{image.width}x{image.height}"

@@ -1,0 +1,155 @@
+"""Images from arrays: the sample grid, and folders of single pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from minigan.files import atomic_write
+
+CELL = 64  # pixels that a cell should have at least, about
+GAP = 30  # grey level between the cells: recedes beside dark and bright pictures alike
+CAPTION_HEIGHT = 18
+
+
+def image_grid(
+    images: np.ndarray,
+    *,
+    value_range: tuple[float, float],
+    columns: int | None = None,
+    padding: int = 2,
+    scale: int | None = None,
+    labels: Sequence[object] | None = None,
+) -> Image.Image:
+    """Lay N images out in rows, left to right and top to bottom, as one RGB picture.
+
+    Args:
+        images: (N, C, H, W) with C of 1 or 3; floats in `value_range`, or uint8.
+        value_range: (lo, hi), shown as black and full intensity; values beyond it are clipped.
+            uint8 images need (0, 255).
+        columns: cells in a row; by default the grid is about square.
+        padding: pixels between the cells and around the grid.
+        scale: integer enlargement by nearest neighbour; by default a cell gets about 64 pixels.
+        labels: N captions, one drawn under each cell.
+
+    Raises:
+        ValueError: for another shape or range, and for NaN or infinity, naming the image.
+    """
+    pixels = _to_pixels(images, value_range)  # (N, H, W, C)
+    count, height, width, _ = pixels.shape
+    if scale is None:
+        scale = max(1, round(CELL / max(height, width)))
+    if columns is None:
+        columns = int(np.ceil(np.sqrt(count)))
+    if scale < 1 or columns < 1 or padding < 0:
+        raise ValueError(
+            f"scale and columns must be at least 1 and padding at least 0, "
+            f"not scale={scale}, columns={columns}, padding={padding}"
+        )
+    if labels is not None and len(labels) != count:
+        raise ValueError(f"{count} images need {count} labels, not {len(labels)}")
+
+    rows = -(-count // columns)
+    caption = 0 if labels is None else CAPTION_HEIGHT
+    cell_height, cell_width = padding + height * scale + caption, padding + width * scale
+    cells = np.full((rows * columns, cell_height, cell_width, 3), GAP, np.uint8)
+    enlarged = pixels.repeat(scale, axis=1).repeat(scale, axis=2)
+    cells[:count, padding : padding + height * scale, padding:] = (
+        enlarged  # one channel spreads over three
+    )
+    sheet = cells.reshape(rows, columns, cell_height, cell_width, 3).transpose(0, 2, 1, 3, 4)
+    sheet = sheet.reshape(rows * cell_height, columns * cell_width, 3)
+    picture = Image.fromarray(
+        np.pad(sheet, ((0, padding), (0, padding), (0, 0)), constant_values=GAP)
+    )
+    if labels is not None:
+        draw = ImageDraw.Draw(picture)
+        font = ImageFont.load_default(12)
+        for i, label in enumerate(labels):
+            x = (i % columns) * cell_width + padding + width * scale / 2
+            y = (i // columns + 1) * cell_height - CAPTION_HEIGHT / 2
+            draw.text((x, y), str(label), fill=(225, 225, 225), font=font, anchor="mm")
+    return picture
+
+
+def save_grid(
+    path: str | Path,
+    images: np.ndarray,
+    *,
+    value_range: tuple[float, float],
+    columns: int | None = None,
+    padding: int = 2,
+    scale: int | None = None,
+    labels: Sequence[object] | None = None,
+) -> None:
+    """Write `image_grid` of the same arguments to `path` as PNG.
+
+    Raises:
+        ValueError: as `image_grid`.
+        OSError: if the file cannot be written.
+    """
+    picture = image_grid(
+        images,
+        value_range=value_range,
+        columns=columns,
+        padding=padding,
+        scale=scale,
+        labels=labels,
+    )
+    with atomic_write(path) as temporary:
+        picture.save(temporary, format="PNG")
+
+
+def save_images(
+    folder: str | Path, images: np.ndarray, *, value_range: tuple[float, float]
+) -> list[Path]:
+    """Write each of (N, C, H, W) images as its own PNG, 0000.png and on, at its native size.
+
+    One channel gives a greyscale file, three an RGB one. The folder is made if it is not there.
+    Returns the paths in order.
+
+    Raises:
+        ValueError: as `image_grid`; then nothing has been written.
+        OSError: if a file cannot be written.
+    """
+    pixels = _to_pixels(images, value_range)  # (N, H, W, C)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    digits = max(4, len(str(len(pixels) - 1)))
+    paths = [folder / f"{i:0{digits}d}.png" for i in range(len(pixels))]
+    for path, image in zip(paths, pixels, strict=True):
+        with atomic_write(path) as temporary:
+            Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(
+                temporary, format="PNG"
+            )
+    return paths
+
+
+def _to_pixels(images: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
+    """Map (N, C, H, W) values in `value_range` to (N, H, W, C) bytes."""
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+        raise ValueError(
+            f"images must have the shape (N, C, H, W) with 1 or 3 channels, not {images.shape}"
+        )
+    lo, hi = value_range
+    if not (np.isfinite(lo) and np.isfinite(hi) and lo < hi):
+        raise ValueError(f"value_range must be two finite numbers, low < high, not {value_range}")
+    if images.dtype == np.uint8:
+        if (lo, hi) != (0, 255):
+            raise ValueError(f"uint8 images have the value_range (0, 255), not {value_range}")
+        return images.transpose(0, 2, 3, 1)  # (N, H, W, C)
+    if not np.issubdtype(images.dtype, np.floating):
+        raise ValueError(f"images must be floats or uint8, not {images.dtype}")
+    finite = np.isfinite(images).all(axis=(1, 2, 3))
+    if not finite.all():
+        bad = int(np.argmin(finite))
+        name = "NaN" if np.isnan(images[bad]).any() else "an infinite value"
+        raise ValueError(
+            f"image {bad} contains {name} ({int((~finite).sum())} of {len(images)} images "
+            f"are not finite), so there is nothing to show"
+        )
+    unit = (images.astype(np.float64) - lo) / (hi - lo)
+    return np.rint(unit.clip(0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)  # (N, H, W, C)

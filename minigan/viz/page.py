@@ -1,0 +1,126 @@
+"""The report's sheet of paper: its style, its one script, and the frame that holds the sections."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from html import escape
+
+STYLE = """
+:root {
+  color-scheme: light dark;
+  --page: #f6f7f9; --card: #ffffff; --ink: #1f2328; --quiet: #59636e; --rule: #d8dee4;
+  --accent: #0072b2; --done: #0b6e4f; --done-back: #d9f2e7; --cut: #8a4b00; --cut-back: #fdebd0;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --page: #0f1216; --card: #181c22; --ink: #e6e9ed; --quiet: #9aa4af; --rule: #2c333b;
+    --accent: #56b4e9; --done: #7fdcb8; --done-back: #12382b; --cut: #f5c27a; --cut-back: #43300f;
+  }
+}
+* { box-sizing: border-box; }
+body {
+  margin: 0; background: var(--page); color: var(--ink);
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif;
+}
+main { max-width: 1040px; margin: 0 auto; padding: 40px 20px 64px; }
+header { margin-bottom: 28px; }
+h1 { font-size: 2.3rem; line-height: 1.15; letter-spacing: -0.02em; margin: 0 0 10px; }
+h2 { font-size: 1.15rem; margin: 0 0 14px; }
+p { margin: 0 0 10px; }
+.lead { color: var(--quiet); max-width: 70ch; margin: 14px 0 0; }
+.lead:first-of-type { color: var(--ink); }
+.state { display: inline-block; padding: 2px 12px; border-radius: 99px; font-size: .9rem;
+  font-weight: 600; }
+.state.done { color: var(--done); background: var(--done-back); }
+.state.cut { color: var(--cut); background: var(--cut-back); }
+section { background: var(--card); border: 1px solid var(--rule); border-radius: 12px;
+  padding: 22px 24px; margin: 0 0 20px; }
+figure { margin: 0; }
+figcaption, .note { color: var(--quiet); font-size: .88rem; margin: 8px 0 0; }
+img { display: block; max-width: 100%; height: auto; border-radius: 6px; }
+.hero { display: grid; grid-template-columns: minmax(0, auto) minmax(220px, 1fr); gap: 32px;
+  align-items: start; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr));
+  gap: 24px; align-items: start; }
+dl { margin: 0; }
+dl div { display: flex; justify-content: space-between; gap: 20px; padding: 7px 0;
+  border-bottom: 1px solid var(--rule); }
+dl div:last-child { border-bottom: 0; }
+dt { color: var(--quiet); }
+dd { margin: 0; text-align: right; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+.columns { columns: 2 300px; column-gap: 40px; }
+.columns div { break-inside: avoid; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; margin-top: 18px;
+  font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: 7px 0 7px 16px; border-bottom: 1px solid var(--rule); }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+tr:last-child td { border-bottom: 0; }
+th { color: var(--quiet); font-weight: 500; font-size: .9rem; }
+pre { margin: 0 0 14px; padding: 12px 16px; border-radius: 8px; background: var(--page);
+  border: 1px solid var(--rule); white-space: pre-wrap; overflow-wrap: anywhere;
+  font: .88rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
+.strip { display: flex; gap: 14px; overflow-x: auto; padding-bottom: 8px; }
+.strip figure { flex: 0 0 auto; width: min(100%, 466px); }
+.slider { display: none; margin-top: 16px; align-items: center; gap: 16px; }
+.slider input { flex: 1; min-width: 0; accent-color: var(--accent); }
+.slider output { min-width: 9ch; text-align: right; font-variant-numeric: tabular-nums; }
+.live .strip { display: block; overflow: visible; padding: 0; }
+.live .strip figure { display: none; width: auto; }
+.live .strip figure.shown { display: block; }
+.live .strip figcaption { display: none; }
+.live .strip img, .film img { margin: 0 auto; }
+.live .slider { display: flex; }
+@media (max-width: 760px) {
+  main { padding: 24px 12px 40px; }
+  h1 { font-size: 1.8rem; }
+  section { padding: 16px; border-radius: 10px; }
+  .hero { grid-template-columns: minmax(0, 1fr); gap: 18px; }
+  .hero img { width: 100%; }
+}
+@media print { section { break-inside: avoid; } .slider { display: none; } }
+"""
+
+# Without it the pictures stay a strip to scroll; with it a slider shows one at a time.
+SCRIPT = """
+for (const box of document.querySelectorAll(".progress")) {
+  const figures = box.querySelectorAll(".strip figure");
+  const input = box.querySelector("input");
+  const output = box.querySelector("output");
+  const show = () => {
+    figures.forEach((figure, i) => figure.classList.toggle("shown", i === Number(input.value)));
+    output.textContent = figures[input.value].querySelector("figcaption").textContent;
+    input.setAttribute("aria-valuetext", output.textContent);
+  };
+  input.addEventListener("input", show);
+  input.value = input.max;
+  box.classList.add("live");
+  show();
+}
+"""
+
+
+def page(title: str, body: str) -> str:
+    """Frame `body`, which is HTML, as a whole document that may load nothing from anywhere."""
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'"
+    )
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<title>{escape(title)}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<main>
+{body}</main>
+<script>{SCRIPT}</script>
+</body>
+</html>
+"""

@@ -1,0 +1,281 @@
+"""Plots of a run: losses over the steps, the classes of a data set, points in the plane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from minigan.viz.style import (
+    BARS,
+    DASHED,
+    DISCRIMINATOR,
+    FAKE,
+    INK,
+    OTHERS,
+    QUIET,
+    REAL,
+    heading,
+    legend_above,
+    new_figure,
+    save_figure,
+    style_axes,
+)
+
+SMOOTH_FROM = 30  # points from which a smoothed line says more than the points themselves
+NAMES_UP_TO = 40  # classes whose names are still readable
+THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
+PLAYER_COLOURS = {"D": DISCRIMINATOR, "G": FAKE}
+
+
+def save_losses(path: str | Path, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
+    """Plot the players' losses over the steps and, where recorded, D(x) and D(G(z)) below.
+
+    A faint line has the recorded values, a bold one their running mean; the vertical range follows
+    the bold line and all but the outermost hundredth of the values. A dotted vertical line marks
+    the first value that is not finite. Where both outputs are probabilities, a line marks 1/2,
+    at which the discriminator can no longer tell (Goodfellow et al. 2014, arXiv:1406.2661, Thm 1).
+
+    Args:
+        path: the PNG to write.
+        rows: the lines of metrics.jsonl: "step", "loss_<player>", "D(x)", "D(G(z))"; each key but
+            "step" may be missing anywhere, and so may a value (None or NaN).
+        title: what was trained, written above.
+
+    Raises:
+        ValueError: if a row has no step.
+        OSError: if the file cannot be written.
+    """
+    if any("step" not in row for row in rows):
+        raise ValueError('every row of the metrics must have a "step"')
+    losses = dict.fromkeys(key for row in rows for key in row if key.startswith("loss_"))
+    outputs = [key for key in ("D(x)", "D(G(z))") if any(key in row for row in rows)]
+    figure = new_figure(9, 6.2 if outputs else 4)
+    panels = figure.subplots(
+        2 if outputs else 1,
+        1,
+        sharex=True,
+        squeeze=False,
+        height_ratios=[3, 2] if outputs else None,
+    )[:, 0]
+
+    colours = dict(PLAYER_COLOURS)
+    spare = iter(OTHERS * (1 + len(losses)))
+    series = []
+    for key in losses:
+        player = key.removeprefix("loss_")
+        if player not in colours:
+            colours[player] = next(spare)
+        series.append((f"loss of {player}", colours[player], *_column(rows, key)))
+    _draw_series(panels[0], series)
+    style_axes(panels[0], y="loss", x="" if outputs else "step")
+    heading(panels[0], title)
+    if not losses:
+        panels[0].text(
+            0.5,
+            0.5,
+            "no loss recorded yet",
+            color=QUIET,
+            ha="center",
+            transform=panels[0].transAxes,
+        )
+
+    if outputs:
+        colour_of = {"D(x)": DISCRIMINATOR, "D(G(z))": FAKE}
+        series = [(key, colour_of[key], *_column(rows, key)) for key in outputs]
+        _draw_series(panels[1], series)
+        values = np.concatenate([y for *_, y in series])
+        values = values[np.isfinite(values)]
+        if np.all((values >= 0) & (values <= 1)):  # probabilities; a critic's scores are not
+            panels[1].axhline(0.5, color=QUIET, linewidth=1, linestyle=DASHED, zorder=1)
+            panels[1].set_ylim(-0.03, 1.03)
+            panels[1].set_yticks([0, 0.25, 0.5, 0.75, 1])
+        style_axes(panels[1], x="step", y="output of D")
+    panels[-1].set_xlim(0, max([1, *(row["step"] for row in rows)]))
+    panels[-1].xaxis.set_major_formatter(THOUSANDS)
+    panels[-1].xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    save_figure(path, figure)
+
+
+def save_class_histogram(path: str | Path, counts: Mapping[str, int]) -> None:
+    """Plot how many samples each class has, in the order of `counts`.
+
+    Up to 40 classes are bars with name and count; more are a profile over the class index. A dashed
+    line marks the mean, so that a class that is missing or that swallowed the others stands out.
+
+    Raises:
+        ValueError: if there is no class or a count is negative.
+        OSError: if the file cannot be written.
+    """
+    if not counts:
+        raise ValueError("a class histogram needs at least one class")
+    numbers = np.array(list(counts.values()), dtype=np.int64)
+    if numbers.min() < 0:
+        raise ValueError(f"a class cannot have {numbers.min()} samples")
+    position = np.arange(len(numbers))
+    title = f"{numbers.sum():,} samples in {len(numbers):,} class{'es' * (len(numbers) > 1)}"
+    if len(numbers) > 1:
+        title += f", {numbers.mean():,.0f} each on average"
+    if len(numbers) > NAMES_UP_TO:
+        figure = new_figure(9, 3.2)
+        axes = figure.subplots()
+        axes.fill_between(position, numbers, step="mid", color=BARS, linewidth=0)
+        axes.axhline(float(numbers.mean()), color=INK, linewidth=1, linestyle=DASHED, zorder=3)
+        axes.set_xlim(-0.5, len(numbers) - 0.5)
+        axes.set_ylim(0, max(1, numbers.max()) * 1.06)
+        axes.yaxis.set_major_formatter(THOUSANDS)
+        style_axes(axes, x="class", y="samples")
+    else:
+        figure = new_figure(7, 0.9 + 0.27 * len(numbers))
+        axes = figure.subplots()
+        axes.barh(position, numbers, height=0.7, color=BARS)
+        axes.axvline(float(numbers.mean()), color=INK, linewidth=1, linestyle=DASHED, zorder=3)
+        axes.set_xlim(0, max(1, numbers.max()) * 1.13)
+        axes.set_ylim(len(numbers) - 0.4, -0.6)
+        right_edge = axes.get_yaxis_transform()
+        for y, number in zip(position, numbers, strict=True):
+            label = f"{number:,}"
+            axes.text(1, y, label, transform=right_edge, ha="right", va="center", color=INK, size=9)
+        style_axes(axes, grid=None)
+        axes.set_yticks(position, [str(name) for name in counts], color=INK, fontsize=9)
+        axes.spines["bottom"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        axes.set_xticks([])
+    heading(axes, title)
+    save_figure(path, figure)
+
+
+def save_points(
+    path: str | Path, real: np.ndarray, fake: np.ndarray, *, modes: np.ndarray | None = None
+) -> None:
+    """Scatter generated points over real ones in the plane.
+
+    The frame depends on `real` and `modes` only, so the pictures of a run can be compared and
+    animated; the number of generated points beyond it is written into the picture.
+
+    Args:
+        path: the PNG to write.
+        real: (N, 2) data.
+        fake: (M, 2) generated points.
+        modes: (K, 2) centres of the modes, marked by crosses.
+
+    Raises:
+        ValueError: for another shape, no real point, or NaN or infinity, naming the argument.
+        OSError: if the file cannot be written.
+    """
+    given = {"real": real, "fake": fake} | ({} if modes is None else {"modes": modes})
+    for name, points in given.items():
+        if points.ndim != 2 or points.shape[1] != 2:
+            raise ValueError(f"{name} must have the shape (N, 2), not {points.shape}")
+        if not np.isfinite(points).all():
+            bad = int(np.argmin(np.isfinite(points).all(axis=1)))
+            raise ValueError(f"{name} is not finite at point {bad}: {points[bad]}")
+    if len(real) == 0:
+        raise ValueError("real must have at least one point")
+
+    framed = real if modes is None else np.concatenate([real, modes])
+    low, high = framed.min(axis=0), framed.max(axis=0)
+    centre, half = (low + high) / 2, 0.62 * max(float((high - low).max()), 1e-6)
+    figure = new_figure(6, 6.2)
+    axes = figure.subplots()
+    for points, colour, label in ((real, REAL, "data"), (fake, FAKE, "generated")):
+        axes.scatter(
+            points[:, 0],
+            points[:, 1],
+            s=float(np.clip(12_000 / max(len(points), 1), 5, 18)),
+            color=colour,
+            alpha=0.25 if label == "data" else 0.5,
+            linewidths=0,
+            label=label,
+        )
+    if modes is not None:
+        axes.scatter(
+            modes[:, 0],
+            modes[:, 1],
+            s=60,
+            marker="x",
+            color=OTHERS[1],
+            linewidths=1.4,
+            label="mode",
+        )
+    axes.set_xlim(centre[0] - half, centre[0] + half)
+    axes.set_ylim(centre[1] - half, centre[1] + half)
+    axes.set_aspect("equal")
+    style_axes(axes, grid="both")
+    legend_above(axes, len(given))
+    for handle in axes.get_legend().legend_handles:  # type: ignore[union-attr]
+        handle.set_alpha(1)  # type: ignore[union-attr]
+        handle.set_sizes([28])  # type: ignore[union-attr]
+    outside = int((np.abs(fake - centre) > half).any(axis=1).sum())
+    if outside:
+        axes.text(
+            0.985,
+            0.015,
+            f"{outside:,} of {len(fake):,} generated points lie outside",
+            transform=axes.transAxes,
+            ha="right",
+            fontsize=9,
+            color=INK,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85},
+        )
+    save_figure(path, figure)
+
+
+def _column(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Take the steps and values of one key from the rows that have it; None becomes NaN."""
+    pairs = [(row["step"], row[key]) for row in rows if key in row]
+    steps = np.array([step for step, _ in pairs], dtype=np.float64)
+    values = np.array([np.nan if v is None else v for _, v in pairs], dtype=np.float64)
+    return steps, values
+
+
+def running_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Average (N,) values over a centred window, shorter at the ends, leaving NaN where it was.
+
+    Values that are not finite do not enter the averages around them. An even `window`, or one
+    longer than the values, is taken smaller; it must be at least 1.
+    """
+    finite = np.isfinite(values)
+    ones = np.ones((min(window, len(values)) - 1) // 2 * 2 + 1)
+    total = np.convolve(np.where(finite, values, 0.0), ones, mode="same")
+    count = np.convolve(finite.astype(np.float64), ones, mode="same")
+    return np.where(finite, total / np.maximum(count, 1), np.nan)
+
+
+def _draw_series(axes: Axes, series: list[tuple[str, str, np.ndarray, np.ndarray]]) -> None:
+    """Draw each (label, colour, steps, values) faint with its running mean, and frame them all."""
+    extent: list[float] = []
+    for label, colour, steps, values in series:
+        finite = np.isfinite(values)
+        shown = np.where(finite, values, np.nan)
+        if len(values) < SMOOTH_FROM:
+            axes.plot(
+                steps, shown, color=colour, linewidth=1.8, marker="o", markersize=4, label=label
+            )
+            extent += list(shown[finite])
+        else:
+            mean = running_mean(values, len(values) // 25)
+            axes.plot(steps, shown, color=colour, linewidth=0.8, alpha=0.3)
+            axes.plot(steps, mean, color=colour, linewidth=2.2, label=label)
+            if finite.any():
+                extent += [np.nanmin(mean), np.nanmax(mean)]
+                extent += list(np.percentile(values[finite], [0.5, 99.5]))
+        if not finite.all():
+            first = float(steps[np.argmin(finite)])
+            axes.axvline(
+                first,
+                color=colour,
+                linewidth=1.2,
+                linestyle=":",
+                label=f"{label} not finite at step {first:,.0f}",
+            )
+    if extent:
+        low, high = min(extent), max(extent)
+        margin = 0.06 * (high - low) or 0.1 * abs(high) or 0.1
+        axes.set_ylim(low - margin, high + margin)
+    if series:
+        legend_above(axes, 4)

@@ -1,0 +1,75 @@
+"""One look for every plot: three colours with fixed meanings, quiet axes, reproducible files.
+
+The colours are from the palette of Okabe and Ito, which stays apart under the common forms of
+colour blindness. Figures are made without pyplot, so there is no global state and no window.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from minigan.files import atomic_write
+
+INK = "#1f2328"  # text
+REAL = "#000000"  # the data
+FAKE = "#009E73"  # the generator and what it makes
+DISCRIMINATOR = "#0072B2"
+OPTIMUM = "#E69F00"  # what theory predicts
+OTHERS = ("#CC79A7", "#D55E00", "#56B4E9", "#8C6D1F")  # further players, in order of appearance
+BARS = "#56B4E9"  # counts
+QUIET = "#6e7781"  # ticks, reference lines
+RULE = "#d0d7de"  # spines and grid lines
+DASHED = (0, (4, 3))
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Make an empty white figure of `width` x `height` inches with an Agg canvas."""
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)  # inches
+    figure = Figure(figsize=(width, height), dpi=120, layout=layout, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def style_axes(axes: Axes, *, x: str = "", y: str = "", grid: str | None = "y") -> None:
+    """Name the axes, drop the upper and right spines, and draw faint grid lines behind the data."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(RULE)
+    axes.tick_params(colors=QUIET, labelsize=9, length=3)
+    axes.set_axisbelow(True)
+    if grid:
+        axes.grid(axis=grid, color=RULE, linewidth=0.6, alpha=0.7)  # type: ignore[arg-type]
+    axes.set_xlabel(x, color=INK, fontsize=10)
+    axes.set_ylabel(y, color=INK, fontsize=10)
+
+
+def heading(axes: Axes, text: str) -> None:
+    """Write the title of `axes` at its upper left, clear of the legend at the upper right."""
+    axes.set_title(text, loc="left", color=INK, fontsize=11, fontweight="bold")
+
+
+def legend_above(axes: Axes, columns: int) -> None:
+    """Put the legend in one line over the upper right corner, where no data can hide it."""
+    axes.legend(
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        borderaxespad=0.2,
+        handlelength=1.8,
+        columnspacing=1.4,
+    )
+
+
+def save_figure(path: str | Path, figure: Figure) -> None:
+    """Write `figure` to `path` as PNG, without the software's name: equal plots, equal files."""
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png", metadata={"Software": None})

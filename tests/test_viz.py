@@ -1,0 +1,669 @@
+"""Pictures: what is in them, that they are the same twice, and that bad input is named."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from minigan.errors import UserError
+from minigan.viz.animation import save_animation
+from minigan.viz.figure1 import density_of, optimal_discriminator, save_figure1
+from minigan.viz.grid import GAP, image_grid, save_grid, save_images
+from minigan.viz.plots import running_mean, save_class_histogram, save_losses, save_points
+from minigan.viz.report import write_report
+from PIL import Image
+
+WHITE = (255, 255, 255)
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB")).copy()
+
+
+def count_of(path: Path, colour: str) -> int:
+    """Count the pixels of exactly one colour, given as #rrggbb."""
+    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+    return int((pixels(path) == rgb).all(axis=-1).sum())
+
+
+def normal(x: np.ndarray, mean: float, std: float) -> np.ndarray:
+    return np.exp(-0.5 * ((x - mean) / std) ** 2) / (std * np.sqrt(2 * np.pi))
+
+
+def assert_same_bytes(write, tmp_path: Path, suffix: str = ".png") -> Path:
+    first, second = tmp_path / f"first{suffix}", tmp_path / f"second{suffix}"
+    write(first)
+    write(second)
+    assert first.read_bytes() == second.read_bytes()
+    for trace in (b"Software", b"matplotlib", b"tEXt", b"tIME"):
+        assert trace not in first.read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"first{suffix}", f"second{suffix}"]
+    return first
+
+
+# Grids
+
+
+def test_grid_puts_every_image_at_its_place_and_enlarges_it():
+    images = np.zeros((5, 3, 2, 3), np.float32)
+    for i in range(5):
+        images[i, :, 0, 0] = [i / 10, 1, -1]  # (R, G, B) of the upper left pixel
+    grid = image_grid(images, value_range=(-1, 1), columns=2, padding=3, scale=4)
+    assert grid.mode == "RGB"
+    assert grid.size == (2 * (3 + 3 * 4) + 3, 3 * (3 + 2 * 4) + 3)
+    got = np.asarray(grid)
+    for i in range(5):
+        top, left = 3 + (i // 2) * 11, 3 + (i % 2) * 15
+        red = np.rint((i / 10 + 1) / 2 * 255)
+        assert (got[top : top + 4, left : left + 4] == [red, 255, 0]).all()
+        assert (got[top : top + 4, left + 4 : left + 12] == 128).all()
+    assert (got[:3] == GAP).all()
+    assert (got[:, -3:] == GAP).all()
+    assert (got[3 + 2 * 11 :, 15:] == GAP).all()  # the cell that has no image
+
+
+def test_grid_shows_one_channel_as_grey_in_rgb():
+    images = np.array([0, 100, 255, 7], np.uint8).reshape(1, 1, 2, 2)
+    grid = np.asarray(image_grid(images, value_range=(0, 255), padding=0, scale=1))
+    assert grid.tolist() == [[[0] * 3, [100] * 3], [[255] * 3, [7] * 3]]
+
+
+@pytest.mark.parametrize(
+    ("value_range", "values", "expected"),
+    [
+        ((-1, 1), [-1, 0, 1, 0.5, -7, 9], [0, 128, 255, 191, 0, 255]),
+        ((0, 1), [0, 0.5, 1, 0.2, -7, 9], [0, 128, 255, 51, 0, 255]),
+        ((-3, 7), [-3, 2, 7, 0, -7, 9], [0, 128, 255, 76, 0, 255]),
+    ],
+)
+def test_grid_maps_the_range_and_clips(value_range, values, expected):
+    images = np.array(values, np.float32).reshape(6, 1, 1, 1)
+    grid = image_grid(images, value_range=value_range, columns=6, padding=0, scale=1)
+    assert np.asarray(grid)[0, :, 0].tolist() == expected
+
+
+def test_bytes_survive_the_round_through_floats():
+    images = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
+    floats = images.astype(np.float32) / np.float32(127.5) - 1
+    grid = image_grid(floats, value_range=(-1, 1), padding=0, scale=1)
+    assert (np.asarray(grid)[..., 0] == images[0, 0]).all()
+
+
+@pytest.mark.parametrize(("size", "scale"), [(28, 2), (32, 2), (64, 1), (8, 8), (200, 1)])
+def test_grid_chooses_scale_and_columns(size, scale):
+    grid = image_grid(np.zeros((16, 1, size, size)), value_range=(-1, 1), padding=0)
+    assert grid.size == (4 * size * scale, 4 * size * scale)
+
+
+def test_labels_are_drawn_below_their_cells_only():
+    images = np.zeros((3, 1, 8, 8), np.uint8)
+    bare = np.asarray(image_grid(images, value_range=(0, 255), labels=["", "", ""], columns=3))
+    named = np.asarray(image_grid(images, value_range=(0, 255), labels=["", 7, ""], columns=3))
+    differs = (bare != named).any(axis=-1)
+    rows, columns = np.nonzero(differs)
+    assert differs.any()
+    assert rows.min() >= 2 + 64
+    assert 2 + 66 <= columns.min() <= columns.max() < 2 + 66 + 64
+
+
+def _with(value: float) -> np.ndarray:
+    images = np.zeros((4, 1, 2, 2), np.float32)
+    images[2, 0, 1, 1] = value
+    return images
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "message"),
+    [
+        (np.zeros((2, 8, 8)), {}, r"shape \(N, C, H, W\)"),
+        (np.zeros((2, 2, 8, 8)), {}, "1 or 3 channels"),
+        (np.zeros((0, 1, 8, 8)), {}, "shape"),
+        (np.zeros((1, 1, 2, 2)), {"value_range": (1, 1)}, "low < high"),
+        (np.zeros((1, 1, 2, 2)), {"value_range": (0, np.nan)}, "finite"),
+        (np.zeros((1, 1, 2, 2), np.uint8), {}, r"uint8 images have the value_range \(0, 255\)"),
+        (np.zeros((1, 1, 2, 2), np.int64), {}, "not int64"),
+        (_with(np.nan), {}, "image 2 contains NaN"),
+        (_with(np.inf), {}, "image 2 contains an infinite value"),
+        (np.zeros((1, 1, 2, 2)), {"columns": 0}, "columns=0"),
+        (np.zeros((1, 1, 2, 2)), {"scale": 0}, "scale=0"),
+        (np.zeros((1, 1, 2, 2)), {"padding": -1}, "padding=-1"),
+        (np.zeros((3, 1, 2, 2)), {"labels": ["a"]}, "3 images need 3 labels"),
+    ],
+)
+def test_grid_names_what_is_wrong_and_writes_nothing(tmp_path, images, options, message):
+    with pytest.raises(ValueError, match=message):
+        save_grid(tmp_path / "grid.png", images, **{"value_range": (-1, 1)} | options)
+    with (
+        pytest.raises(ValueError, match=message)
+        if not set(options) - {"value_range"}
+        else (pytest.raises(TypeError))
+    ):
+        save_images(tmp_path, images, **{"value_range": (-1, 1)} | options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_saved_grid_is_the_grid(tmp_path):
+    images = np.random.default_rng(0).uniform(-1, 1, (6, 3, 8, 8))
+    options = {"value_range": (-1, 1), "columns": 4, "padding": 1, "scale": 3, "labels": range(6)}
+    path = assert_same_bytes(lambda p: save_grid(p, images, **options), tmp_path)
+    assert (pixels(path) == np.asarray(image_grid(images, **options))).all()
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_single_images_keep_size_and_values(tmp_path, channels, mode):
+    images = np.random.default_rng(1).integers(0, 256, (11, channels, 5, 7)).astype(np.uint8)
+    paths = save_images(tmp_path / "new" / "folder", images, value_range=(0, 255))
+    assert [p.name for p in paths] == [f"{i:04d}.png" for i in range(11)]
+    for path, image in zip(paths, images, strict=True):
+        with Image.open(path) as opened:
+            assert opened.mode == mode
+            got = np.asarray(opened).reshape(5, 7, channels)
+        assert (got == image.transpose(1, 2, 0)).all()
+
+
+# Plots
+
+
+def _rows(count: int) -> list[dict]:
+    rng = np.random.default_rng(0)
+    return [
+        {
+            "step": 10 * (i + 1),
+            "seconds": 0.1 * i,
+            "loss_D": 1.0 + 0.1 * rng.normal(),
+            "loss_G": 0.7 + 0.1 * rng.normal(),
+            "D(x)": 0.6,
+            "D(G(z))": 0.4,
+        }
+        for i in range(count)
+    ]
+
+
+BLUE, GREEN, PINK, ORANGE = "#0072B2", "#009E73", "#CC79A7", "#E69F00"
+
+
+@pytest.mark.parametrize("count", [1, 2, 100])
+def test_losses_draw_every_player_and_the_outputs(tmp_path, count):
+    both = assert_same_bytes(lambda p: save_losses(p, _rows(count), title="t"), tmp_path)
+    assert count_of(both, BLUE) > 20
+    assert count_of(both, GREEN) > 20
+    assert count_of(both, PINK) == 0
+    only = tmp_path / "only.png"
+    save_losses(only, [{"step": 1, "loss_Q": 2.0}], title="t")
+    assert count_of(only, PINK) > 20
+    assert count_of(only, BLUE) == count_of(only, GREEN) == 0
+    assert pixels(only).shape[0] < pixels(both).shape[0]  # no panel for the outputs of D
+
+
+def test_losses_bear_holes(tmp_path):
+    rows = _rows(60)
+    for i, row in enumerate(rows):
+        if i % 3 == 0:
+            del row["loss_G"]
+        if i % 4 == 0:
+            row["loss_D"] = None
+        if i > 40:
+            row["D(x)"] = float("nan")
+    save_losses(tmp_path / "holes.png", rows, title="holes")
+    assert count_of(tmp_path / "holes.png", GREEN) > 100
+    save_losses(tmp_path / "nan.png", [{"step": 1, "loss_D": float("inf")}], title="nan")
+    save_losses(tmp_path / "none.png", [], title="none")
+    assert (tmp_path / "none.png").stat().st_size > 0
+    with pytest.raises(ValueError, match='"step"'):
+        save_losses(tmp_path / "bad.png", [{"loss_D": 1.0}], title="bad")
+    assert not (tmp_path / "bad.png").exists()
+
+
+def test_a_loss_that_is_lost_is_marked(tmp_path):
+    rows = _rows(60)
+    save_losses(tmp_path / "fine.png", rows, title="t")
+    for row in rows[30:]:
+        row["loss_G"] = float("nan")
+    save_losses(tmp_path / "lost.png", rows, title="t")
+    column = (pixels(tmp_path / "lost.png") == [0x00, 0x9E, 0x73]).all(axis=-1).sum(axis=0)
+    fine = (pixels(tmp_path / "fine.png") == [0x00, 0x9E, 0x73]).all(axis=-1).sum(axis=0)
+    assert column.max() > 3 * fine.max()  # the vertical line
+
+
+def test_half_is_marked_for_probabilities_only(tmp_path):
+    rows = [{"step": i, "D(x)": 0.9, "loss_D": 1.0} for i in range(5)]
+    save_losses(tmp_path / "p.png", rows, title="t")
+    save_losses(tmp_path / "score.png", [row | {"D(x)": 9.0} for row in rows], title="t")
+    dashes = [
+        ((pixels(tmp_path / name) == [0x6E, 0x77, 0x81]).all(axis=-1).sum(axis=1)).max()
+        for name in ("p.png", "score.png")
+    ]
+    assert dashes[0] > 300 > dashes[1]
+
+
+def test_running_mean():
+    values = np.array([1.0, 2, 3, np.nan, 5, np.inf, 7])
+    np.testing.assert_allclose(running_mean(values, 1), [1, 2, 3, np.nan, 5, np.nan, 7])
+    np.testing.assert_allclose(running_mean(values, 3), [1.5, 2, 2.5, np.nan, 5, np.nan, 7])
+    np.testing.assert_allclose(running_mean(values, 4), running_mean(values, 3))
+    np.testing.assert_allclose(running_mean(np.full(9, 1e30), 5), 1e30)
+    np.testing.assert_allclose(running_mean(np.array([4.0]), 99), [4])
+
+
+def test_histogram_bars_are_as_long_as_the_counts(tmp_path):
+    counts = {"cat": 400, "dog": 200, "<b>": 0}
+    path = assert_same_bytes(lambda p: save_class_histogram(p, counts), tmp_path)
+    bars = (pixels(path) == [0x56, 0xB4, 0xE9]).all(axis=-1)
+    lengths = bars.sum(axis=1)
+    longest = np.sort(np.unique(lengths[lengths > 10]))
+    assert longest[-1] / longest[0] == pytest.approx(2, abs=0.03)
+    many = {str(i): 5 for i in range(1000)}
+    save_class_histogram(tmp_path / "many.png", many)
+    assert count_of(tmp_path / "many.png", "#56B4E9") > 10_000
+    with pytest.raises(ValueError, match="at least one class"):
+        save_class_histogram(tmp_path / "bad.png", {})
+    with pytest.raises(ValueError, match="-3 samples"):
+        save_class_histogram(tmp_path / "bad.png", {"a": -3})
+
+
+def test_points_keep_their_frame_and_count_what_lies_outside(tmp_path):
+    rng = np.random.default_rng(0)
+    real, modes = rng.normal(size=(200, 2)), np.array([[0.0, 0.0]])
+    fake = rng.normal(size=(300, 2))
+    path = assert_same_bytes(lambda p: save_points(p, real, fake, modes=modes), tmp_path)
+    assert count_of(path, "#D55E00") > 5  # the mode
+    far = tmp_path / "far.png"
+    save_points(far, real, fake + 1e6)
+    near = tmp_path / "near.png"
+    save_points(near, real, fake[:1] * 0 + real[:1])
+    height = pixels(far).shape[0]
+    ticks = slice(int(height * 0.93), None)  # the numbers below the axis do not follow `fake`
+    assert (pixels(far)[ticks] == pixels(near)[ticks]).all()
+    with pytest.raises(ValueError, match=r"fake must have the shape \(N, 2\)"):
+        save_points(far, real, fake[:, 0])
+    with pytest.raises(ValueError, match="fake is not finite at point 7"):
+        fake[7, 1] = np.nan
+        save_points(far, real, fake)
+    with pytest.raises(ValueError, match="at least one point"):
+        save_points(far, real[:0], fake[:3])
+    save_points(tmp_path / "one.png", real[:1], fake[:0])  # one point, nothing generated yet
+
+
+# Figure 1
+
+
+def test_optimal_discriminator_is_the_formula():
+    x = np.linspace(-6, 6, 301)
+    p_data, p_g = normal(x, -1, 1), normal(x, 1, 1)
+    optimum = optimal_discriminator(p_data, p_g)
+    # Equal variances: the log-odds are linear, log p_data - log p_g = -2 x.
+    np.testing.assert_allclose(optimum, 1 / (1 + np.exp(2 * x)), rtol=1e-12)
+    np.testing.assert_array_equal(optimal_discriminator(p_g, p_g), 0.5)
+
+
+def test_optimal_discriminator_where_densities_vanish():
+    nan = float("nan")
+    p_data, p_g = np.array([0.0, 0, 2, 3, nan]), np.array([0.0, 1, 0, 1, 0])
+    np.testing.assert_array_equal(optimal_discriminator(p_data, p_g), [0.5, 0, 1, 0.75, nan])
+    with pytest.raises(ValueError, match="negative"):
+        optimal_discriminator(np.array([-1.0]), np.array([1.0]))
+    with pytest.raises(ValueError, match="different shapes"):
+        optimal_discriminator(np.ones(2), np.ones(3))
+
+
+def test_density_of_known_normal():
+    quantiles = (np.arange(20_000) + 0.5) / 20_000
+    samples = np.array([NormalDist(0.5, 0.8).inv_cdf(q) for q in quantiles])
+    x = np.linspace(-4, 5, 600)
+    density = density_of(samples, x)
+    assert np.trapezoid(density, x) == pytest.approx(1, abs=1e-4)
+    # A normal smoothed by a normal kernel is a normal again, with the variances added.
+    h = 0.9 * 0.8 * 20_000**-0.2
+    np.testing.assert_allclose(density, normal(x, 0.5, np.hypot(0.8, h)), atol=2e-3)
+    np.testing.assert_allclose(
+        density_of(samples, x, bandwidth=0.6), normal(x, 0.5, 1.0), atol=1e-4
+    )
+
+
+def test_density_is_the_mean_of_kernels():
+    samples, x = np.array([0.0, 1.0, 4.0], np.float32), np.array([0.0, 2.0])
+    expected = np.mean([normal(x, s, 0.5) for s in samples], axis=0)
+    np.testing.assert_allclose(density_of(samples, x, bandwidth=0.5), expected)
+
+
+def test_density_in_chunks_is_the_same(monkeypatch):
+    samples, x = np.random.default_rng(0).normal(size=1000), np.linspace(-3, 3, 50)
+    whole = density_of(samples, x)
+    monkeypatch.setattr("minigan.viz.figure1.CHUNK", 50 * 7)
+    np.testing.assert_allclose(density_of(samples, x), whole, rtol=1e-12)
+
+
+def test_density_of_a_collapsed_generator_still_integrates_to_one():
+    x = np.linspace(-4, 4, 200)
+    for samples in (np.full(500, 0.7), np.array([0.7] * 400 + [0.9] * 100), np.array([0.7])):
+        assert np.trapezoid(density_of(samples, x), x) == pytest.approx(1, abs=1e-6)
+    with pytest.raises(ValueError, match="bandwidth must be positive"):
+        density_of(np.full(5, 0.7), x[:1])
+    with pytest.raises(ValueError, match="bandwidth must be positive"):
+        density_of(np.arange(5.0), x, bandwidth=0)
+    with pytest.raises(ValueError, match="sample 1 is not finite"):
+        density_of(np.array([0, np.nan]), x)
+    with pytest.raises(ValueError, match="one-dimensional"):
+        density_of(np.zeros((5, 1)), x)
+
+
+def _figure1() -> dict:
+    x = np.linspace(-4, 4, 120)
+    p_data, p_g, z = normal(x, 0, 1), normal(x, 1, 0.5), np.linspace(-1, 1, 9)
+    d = np.full_like(x, 0.5)
+    return {"x": x, "p_data": p_data, "p_g": p_g, "d": d, "z": z, "g_of_z": 1 + z, "step": 7}
+
+
+def test_figure1_has_its_four_curves_and_the_arrows(tmp_path):
+    path = assert_same_bytes(lambda p: save_figure1(p, **_figure1()), tmp_path)
+    for colour in ("#000000", GREEN, BLUE, ORANGE):
+        assert count_of(path, colour) > 100
+    bare = tmp_path / "bare.png"
+    save_figure1(bare, **_figure1() | {"z": None, "g_of_z": None})
+    assert pixels(bare).shape[0] < pixels(path).shape[0]
+    beyond = _figure1()
+    beyond["g_of_z"] = beyond["g_of_z"] * 100  # arrows that leave the axis are cut at its edge
+    save_figure1(tmp_path / "beyond.png", **beyond)
+    assert pixels(tmp_path / "beyond.png").shape == pixels(path).shape
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"d": np.zeros(3)}, r"d must have the shape \(120,\)"),
+        ({"d": np.full(120, 1.5)}, "probabilities"),
+        ({"p_g": np.full(120, np.nan)}, "p_g is not finite at x = -4"),
+        ({"x": np.linspace(4, -4, 120)}, "increasing"),
+        ({"z": None}, "come together"),
+        ({"z": np.zeros(2)}, "one shape"),
+        ({"g_of_z": np.full(9, np.inf)}, "finite"),
+    ],
+)
+def test_figure1_names_what_is_wrong(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        save_figure1(tmp_path / "figure.png", **_figure1() | change)
+    assert list(tmp_path.iterdir()) == []
+
+
+# Animations
+
+
+def _frames(folder: Path) -> list[Path]:
+    folder.mkdir()
+    colours = [(200, 30, 30), (30, 200, 30), (30, 30, 200)]
+    paths = []
+    for i, colour in enumerate(colours):
+        picture = np.full((20, 30, 3), 240, np.uint8)
+        picture[5:15, 5 * i : 5 * i + 10] = colour
+        Image.fromarray(picture).save(folder / f"{i}.png")
+        paths.append(folder / f"{i}.png")
+    return paths
+
+
+def test_animation_shows_the_frames_and_holds_the_last(tmp_path):
+    frames = _frames(tmp_path / "frames")
+    path = tmp_path / "a.gif"
+    save_animation(path, frames, fps=4)
+    with Image.open(path) as gif:
+        assert gif.n_frames == 3
+        assert gif.info["loop"] == 0
+        assert "comment" not in gif.info
+        durations = []
+        for i, frame in enumerate(frames):
+            gif.seek(i)
+            durations.append(gif.info["duration"])
+            assert gif.dispose_extent is not None
+            difference = np.abs(np.asarray(gif.convert("RGB"), int) - pixels(frame))
+            assert difference.max() <= 2
+    assert durations == [250, 250, 2000]
+    save_animation(tmp_path / "b.gif", frames, fps=4)
+    assert path.read_bytes() == (tmp_path / "b.gif").read_bytes()
+
+
+def test_animation_has_one_palette(tmp_path):
+    save_animation(tmp_path / "a.gif", _frames(tmp_path / "frames"), fps=10)
+    with Image.open(tmp_path / "a.gif") as gif:
+        flags = []
+        for i in range(gif.n_frames):
+            gif.seek(i)
+            ((_, _, offset, _),) = gif.tile
+            flags.append(gif.tile[0])
+            assert gif.global_palette is not None
+    # An image descriptor is 2C, four 16-bit numbers, then flags whose top bit is a local palette.
+    data = (tmp_path / "a.gif").read_bytes()
+    descriptors = re.findall(rb"\x00\x2c.{8}(.)", data, re.DOTALL)
+    assert len(descriptors) >= 3
+    assert all(not d[0] & 0x80 for d in descriptors[:3])
+
+
+def test_animation_names_what_is_wrong(tmp_path):
+    frames = _frames(tmp_path / "frames")
+    Image.new("RGB", (31, 20)).save(frames[2])
+    with pytest.raises(ValueError, match=r"2\.png is 31x20 pixels, .*0\.png is 30x20"):
+        save_animation(tmp_path / "a.gif", frames, fps=4)
+    with pytest.raises(ValueError, match="at least one frame"):
+        save_animation(tmp_path / "a.gif", [], fps=4)
+    for fps in (0, 51, float("nan")):
+        with pytest.raises(ValueError, match="fps"):
+            save_animation(tmp_path / "a.gif", frames[:2], fps=fps)
+    assert not (tmp_path / "a.gif").exists()
+
+
+# The report
+
+
+class Page(HTMLParser):
+    """Collects what a browser would: tags with their attributes, and the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "input"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] not in ("script", "style"):
+            self.text += data
+
+    def images(self) -> list[bytes]:
+        sources = [attrs["src"] for tag, attrs in self.tags if tag == "img"]
+        return [base64.b64decode(s.split(",", 1)[1]) for s in sources]
+
+
+def read(run: Path) -> Page:
+    page = Page((run / "report.html").read_text(encoding="utf-8"))
+    assert page.open == []
+    return page
+
+
+CONFIG = {
+    "recipe": "dcgan",
+    "recipe_doc": 'Radford <b>et al.</b> 2015, arXiv:1511.06434 & "more".\n\nSecond paragraph.',
+    "data": {"name": "<script>alert(1)</script>", "samples": 60000, "shape": [1, 28, 28]}
+    | {"classes": ["a", "b"]},
+    "hyper_parameters": {"batch": 128, "lr_D": 2e-4, "betas": [0.5, 0.999], "ema": None}
+    | {"trick": "' onload='x", "flip": True},
+    "steps": 200,
+    "seed": 12345,
+    "versions": {"numpy": "2.4.6"},
+    "revision": "abc1234",
+    "command": "minigan train dcgan --data '<glyphs>' & exit",
+}
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    folder = tmp_path / "run"
+    (folder / "samples").mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    rows = _rows(20)
+    rows[-1]["loss_G"] = float("nan")
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    names = ["real", "classes", "interpolation", "step-000000", "step-000100", "step-000200"]
+    for i, name in enumerate(names):
+        Image.new("RGB", (8 + i, 8)).save(folder / "samples" / f"{name}.png")
+    Image.new("RGB", (40, 40)).save(folder / "samples" / "animation.gif")
+    Image.new("RGB", (50, 40)).save(folder / "loss.png")
+    return folder
+
+
+def test_report_holds_every_picture_and_nothing_from_outside(run):
+    assert write_report(run) == run / "report.html"
+    text = (run / "report.html").read_text(encoding="utf-8")
+    page = read(run)
+    embedded = page.images()
+    for path in [*(run / "samples").iterdir(), run / "loss.png"]:
+        assert path.read_bytes() in embedded, path.name
+    assert not re.search(r"https?:|//[a-z]|url\(|@import", text)
+    for tag, attrs in page.tags:
+        assert tag not in ("link", "iframe", "object", "embed", "base")
+        assert not {"href", "srcset", "onload", "onclick"} & attrs.keys()
+        if "src" in attrs:
+            assert attrs["src"].startswith(("data:image/png;base64,", "data:image/gif;base64,"))
+
+
+def test_report_says_what_the_run_was(run):
+    write_report(run)
+    page = read(run)
+    for said in (
+        "Finished: 200 steps",
+        'Radford <b>et al.</b> 2015, arXiv:1511.06434 & "more".',
+        "<script>alert(1)</script>",
+        "minigan train dcgan --data '<glyphs>' & exit",
+        "' onload='x",
+        "0.5, 0.999",
+        "60,000",
+        "1 x 28 x 28",
+        "12345",
+        "abc1234",
+        "2.4.6",
+        "Step 100",
+        "nan",
+        "0.0002",
+    ):
+        assert said in page.text
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert "b" not in [tag for tag, _ in page.tags]
+
+
+def test_report_table_has_last_values_and_means(run):
+    rows = [{"step": i, "loss_D": float(i), "odd": "<i>"} for i in range(1, 21)] + [{"step": 21}]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_report(run)
+    text = (run / "report.html").read_text()
+    assert "<tr><td>loss_D</td><td>20</td><td>19.5</td></tr>" in text
+    assert "<tr><td>odd</td><td>&lt;i&gt;</td><td>nan</td></tr>" in text
+
+
+def test_script_is_the_one_that_the_policy_allows(run):
+    import hashlib
+
+    write_report(run)
+    text = (run / "report.html").read_text()
+    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+
+
+def test_report_is_the_same_twice(run):
+    first = write_report(run).read_bytes()
+    assert write_report(run).read_bytes() == first
+    assert not list(run.glob(".*"))
+
+
+def test_report_of_a_run_that_had_only_begun(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    write_report(tmp_path)
+    page = read(tmp_path)
+    assert "Interrupted at step 0 of 200" in page.text
+    assert page.images() == []
+    (tmp_path / "config.json").write_text("{}")
+    write_report(tmp_path)
+    assert tmp_path.name in read(tmp_path).text
+
+
+def test_report_knows_how_far_the_run_came(run):
+    (run / "config.json").write_text(json.dumps(CONFIG | {"steps": 1000}))
+    write_report(run)
+    assert "Interrupted at step 200 of 1,000" in read(run).text
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "step-000300.safetensors").touch()
+    write_report(run)
+    assert "Interrupted at step 300 of 1,000" in read(run).text
+
+
+def test_only_a_broken_last_line_of_the_metrics_is_forgiven(run):
+    metrics = run / "metrics.jsonl"
+    whole = metrics.read_bytes()
+    write_report(run)
+    expected = (run / "report.html").read_bytes()
+    for cut in (b'{"step": 999, "lo', b'{"step": 999, "\xc3', b"[1]"):
+        metrics.write_bytes(whole + cut)
+        write_report(run)
+        assert (run / "report.html").read_bytes() == expected
+    lines = whole.splitlines(keepends=True)
+    metrics.write_bytes(b"".join([*lines[:4], b'{"step": 4\n', *lines[4:]]))
+    with pytest.raises(UserError, match=r"metrics\.jsonl, line 5 is broken"):
+        write_report(run)
+    assert (run / "report.html").read_bytes() == expected
+    metrics.write_bytes(b"")
+    write_report(run)
+
+
+def test_report_needs_a_run_directory(tmp_path):
+    with pytest.raises(UserError, match="is not a run directory"):
+        write_report(tmp_path)
+    for broken in (b'{"recipe": ', b"\xff\xfe", b"[]"):
+        (tmp_path / "config.json").write_bytes(broken)
+        with pytest.raises(UserError, match=r"config\.json"):
+            write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_report_thins_out_many_pictures_but_keeps_the_ends(run):
+    for step in range(1000, 1100):
+        Image.new("L", (4, 4), step % 256).save(run / "samples" / f"step-{step:06d}.png")
+    write_report(run)
+    page = read(run)
+    assert "40 of 103 pictures" in page.text
+    shown = re.findall(r"Step ([\d,]+)", page.text)
+    assert len(shown) == 40
+    assert (shown[0], shown[-1]) == ("0", "1,099")
+
+
+# Imports
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("minigan.viz", ["matplotlib", "PIL"]),
+        ("minigan.viz.report", ["matplotlib", "PIL"]),
+        ("minigan.viz.grid", ["matplotlib"]),
+        ("minigan.viz.figure1", ["matplotlib.pyplot", "tkinter"]),
+        ("minigan.viz.plots", ["matplotlib.pyplot", "tkinter"]),
+    ],
+)
+def test_imports_are_light(module, absent):
+    code = f"import sys, {module}; print([m for m in {absent} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
