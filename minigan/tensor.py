@@ -95,7 +95,9 @@ class Tensor(TensorMethods):
         return f"Tensor({values}, {self.dtype}{origin})"
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        raise TypeError("a tensor cannot be written; build a new one with where, pad or concatenate")
+        raise TypeError(
+            "a tensor cannot be written; build a new one with where, pad or concatenate"
+        )
 
 
 class Node:
@@ -317,7 +319,8 @@ def grad(
                 f"{f' of {output.node}' if output.node else ', which nothing computed'}"
             )
     gradients = [
-        Tensor(np.zeros_like(t.data)) if g is None else g for t, g in zip(wanted, found, strict=True)
+        Tensor(np.zeros_like(t.data)) if g is None else g
+        for t, g in zip(wanted, found, strict=True)
     ]
     if isinstance(inputs, Tensor):
         return gradients[0]  # type: ignore[return-value]

@@ -84,7 +84,9 @@ def check_conv(
         raise ValueError(f"the image must be (N, C, H, W), but has shape {x_shape}")
     channels, filters = x_shape[1], w_shape[0]
     if groups < 1 or channels % groups or filters % groups:
-        raise ValueError(f"{channels} input and {filters} output channels do not split into {groups} groups")
+        raise ValueError(
+            f"{channels} input and {filters} output channels do not split into {groups} groups"
+        )
     if w_shape[1] * groups != channels:
         raise ValueError(
             f"an image with {channels} channels in {groups} group(s) needs a weight with "

@@ -41,7 +41,10 @@ def load(
         UserError: if there is no such data set or folder, or its files cannot be used.
     """
     from minigan.data import download, folder, glyphs, idx, points
+    from minigan.data.images import check_size
 
+    if size is not None:
+        check_size(size)
     name = str(name_or_path)
     if name == "glyphs":
         return glyphs.glyphs(size=size or glyphs.NATIVE, seed=seed, split=split)
@@ -82,12 +85,12 @@ def catalogue() -> list[Entry]:
 
     shape = (1, glyphs.NATIVE, glyphs.NATIVE)
     fonts = "digits from the DejaVu, STIX and Computer Modern fonts of matplotlib"
-    entries = [Entry("glyphs", "built-in", shape, glyphs.COUNT["train"], fonts, "free", None)]
+    entries = [Entry("glyphs", "built-in", shape, glyphs.COUNT["train"], fonts, "free to use", None)]
     for name, mixture in points.MIXTURES.items():
         means = mixture().means
         drawn = f"{len(means)} Gaussians"
         entries.append(
-            Entry(name, "built-in", means.shape[1:], points.COUNT["train"], drawn, "free", None)
+            Entry(name, "built-in", means.shape[1:], points.COUNT["train"], drawn, "free to use", None)
         )
     for name, source in download.SOURCES.items():
         found = download.cached(source)

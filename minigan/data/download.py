@@ -218,16 +218,19 @@ def _receive(
         headers["Range"] = f"bytes={start}-"
     try:
         with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-            if response.status_code == 416:
-                part.unlink()
-                raise _MirrorError("its file is shorter than expected", worth_another=True)
             if response.status_code not in (200, 206):
                 raise _MirrorError(f"HTTP {response.status_code} {response.reason}")
-            continues = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
-            if response.status_code == 206 and not continues:
+            continues = response.status_code == 206
+            arriving = response.headers.get("Content-Range", "")
+            if continues and not arriving.startswith(f"bytes {start}-"):
                 raise _MirrorError("it sent another range than the one asked for")
-            # A plain 200 is the whole file, from a server that does not know ranges.
-            with open(part, "ab" if response.status_code == 206 else "wb") as out:
+            # A plain 200 is the whole file, from a server that does not know ranges, or some other
+            # page, for which nothing that we have is given up.
+            missing = file.size - (start if continues else 0)
+            length = response.headers.get("Content-Length", str(missing))
+            if length != str(missing):
+                raise _MirrorError(f"it offers {length} bytes instead of {missing}")
+            with open(part, "ab" if continues else "wb") as out:
                 blocks = response.raw.stream(_BLOCK, decode_content=False)
                 _write(blocks, out, file, report)
     except requests.RequestException as error:

@@ -84,11 +84,18 @@ def conv_transpose2d(
         ValueError: if the shapes do not fit one another.
     """
     if len(x.shape) != 4 or len(w.shape) != 4:
-        raise ValueError(f"conv_transpose2d wants x and w of four axes, not {x.shape} and {w.shape}")
+        raise ValueError(
+            f"conv_transpose2d wants x and w of four axes, not {x.shape} and {w.shape}"
+        )
     steps, gaps = pair(stride, "stride", least=1), pair(dilation, "dilation", least=1)
-    edges, extra = pair(padding, "padding", least=0), pair(output_padding, "output_padding", least=0)
+    edges, extra = (
+        pair(padding, "padding", least=0),
+        pair(output_padding, "output_padding", least=0),
+    )
     if any(e and e >= max(s, d) for e, s, d in zip(extra, steps, gaps, strict=True)):
-        raise ValueError(f"output_padding {extra} must be below the stride {steps} or dilation {gaps}")
+        raise ValueError(
+            f"output_padding {extra} must be below the stride {steps} or dilation {gaps}"
+        )
     height, width = (
         (n - 1) * s - 2 * p + d * (k - 1) + 1 + e
         for n, k, s, p, d, e in zip(

@@ -61,12 +61,16 @@ def einsum(subscripts: str, *xs: Tensor) -> Tensor:
     terms, arrow, output = subscripts.replace(" ", "").partition("->")
     labels = terms.split(",")
     if len(labels) != len(xs):
-        raise ValueError(f"einsum {subscripts!r} names {len(labels)} inputs but was given {len(xs)}")
+        raise ValueError(
+            f"einsum {subscripts!r} names {len(labels)} inputs but was given {len(xs)}"
+        )
     if not arrow:
         once = sorted(c for c in set(terms) if c.isalpha() and terms.count(c) == 1)
         output = ("..." if "..." in terms else "") + "".join(once)
     free = [c for c in string.ascii_letters if c not in subscripts]
-    widths = [x.ndim - len(t.replace("...", "")) for t, x in zip(labels, xs, strict=True) if "..." in t]
+    widths = [
+        x.ndim - len(t.replace("...", "")) for t, x in zip(labels, xs, strict=True) if "..." in t
+    ]
     widest = max(widths, default=0)
     spelled = [
         t.replace("...", "".join(free[widest - (x.ndim - len(t) + 3) : widest]))

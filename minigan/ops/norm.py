@@ -21,7 +21,15 @@ def _forward(
 
 
 def _backward(
-    g: Array, y: Array, residuals: Moments, x: Array, gamma: Array, beta: Array, *, eps: float, moments: object = None
+    g: Array,
+    y: Array,
+    residuals: Moments,
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    *,
+    eps: float,
+    moments: object = None,
 ) -> tuple[Array, Array, Array]:
     return kernels.batch_norm_backward(g, x, gamma, *residuals, eps=eps)
 
@@ -49,7 +57,16 @@ def _inference(
 
 
 def _inference_backward(
-    g: Array, y: Array, residuals: tuple[()], x: Array, gamma: Array, beta: Array, *, mean: Array, var: Array, eps: float
+    g: Array,
+    y: Array,
+    residuals: tuple[()],
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    *,
+    mean: Array,
+    var: Array,
+    eps: float,
 ) -> tuple[Array, Array, Array]:
     return kernels.batch_norm_inference_backward(g, x, gamma, mean, var, eps=eps)
 

@@ -103,7 +103,9 @@ def squeeze(x: Tensor, axis: int) -> Tensor:
     """x without the axis `axis`, whose length must be 1."""
     axis %= x.ndim
     if x.shape[axis] != 1:
-        raise ValueError(f"squeeze: axis {axis} of shape {x.shape} has length {x.shape[axis]}, not 1")
+        raise ValueError(
+            f"squeeze: axis {axis} of shape {x.shape} has length {x.shape[axis]}, not 1"
+        )
     return reshape(x, (*x.shape[:axis], *x.shape[axis + 1 :]))
 
 

@@ -55,6 +55,7 @@ def save_animation(path: str | Path, frames: Sequence[str | Path], *, fps: float
             duration=duration,
             loop=0,
             optimize=False,
+            palette=bytes(palette.getpalette() or ()),  # else every frame carries it once more
         )
 
 

@@ -43,6 +43,7 @@ img { display: block; max-width: 100%; height: auto; border-radius: 6px; }
   align-items: start; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr));
   gap: 24px; align-items: start; }
+.pair > * { min-width: 0; }
 dl { margin: 0; }
 dl div { display: flex; justify-content: space-between; gap: 20px; padding: 7px 0;
   border-bottom: 1px solid var(--rule); }
@@ -62,7 +63,7 @@ pre { margin: 0 0 14px; padding: 12px 16px; border-radius: 8px; background: var(
   border: 1px solid var(--rule); white-space: pre-wrap; overflow-wrap: anywhere;
   font: .88rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 .strip { display: flex; gap: 14px; overflow-x: auto; padding-bottom: 8px; }
-.strip figure { flex: 0 0 auto; width: min(100%, 466px); }
+.strip figure { flex: 0 0 auto; width: min(86%, 466px); }
 .slider { display: none; margin-top: 16px; align-items: center; gap: 16px; }
 .slider input { flex: 1; min-width: 0; accent-color: var(--accent); }
 .slider output { min-width: 9ch; text-align: right; font-variant-numeric: tabular-nums; }

@@ -137,7 +137,7 @@ def save_class_histogram(path: str | Path, counts: Mapping[str, int]) -> None:
         axes.set_xlim(0, max(1, numbers.max()) * 1.13)
         axes.set_ylim(len(numbers) - 0.4, -0.6)
         right_edge = axes.get_yaxis_transform()
-        for y, number in zip(position, numbers, strict=True):
+        for y, number in enumerate(numbers):
             label = f"{number:,}"
             axes.text(1, y, label, transform=right_edge, ha="right", va="center", color=INK, size=9)
         style_axes(axes, grid=None)

@@ -45,10 +45,20 @@ def conv2d_dx(
     window = conv_window(w.shape, stride, padding, dilation)
     check_conv(shape, w.shape, g.shape, window, groups)
     gradients = np.einsum(
-        "ngoij,gocuv->ngcuvij", _grouped(g, groups, axis=1), _grouped(w, groups, axis=0), optimize=True
+        "ngoij,gocuv->ngcuvij",
+        _grouped(g, groups, axis=1),
+        _grouped(w, groups, axis=0),
+        optimize=True,
     )
     columns = gradients.reshape(shape[0], shape[1] * w.shape[2] * w.shape[3], -1)
-    return col2im(columns, shape=shape, kernel=window.kernel, stride=stride, padding=padding, dilation=dilation)
+    return col2im(
+        columns,
+        shape=shape,
+        kernel=window.kernel,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+    )
 
 
 def conv2d_dw(

@@ -28,17 +28,23 @@ def max_pool2d_index(
     flat = window._replace(padding=(0, 0))
     values, where = _windows(lowest, flat), _windows(places, flat)
     best = values.reshape(*values.shape[:4], -1).argmax(axis=-1)[..., None]
-    where = np.broadcast_to(where.reshape(*where.shape[:4], -1), (*best.shape[:4], kernel[0] * kernel[1]))
+    where = np.broadcast_to(
+        where.reshape(*where.shape[:4], -1), (*best.shape[:4], kernel[0] * kernel[1])
+    )
     return np.take_along_axis(where, best, axis=-1)[..., 0]
 
 
 def gather_plane(x: np.ndarray, *, index: np.ndarray) -> np.ndarray:
     """Values of x (N, C, H, W) at the places `index` (N, C, H', W') of each plane."""
     n, c = x.shape[:2]
-    return np.take_along_axis(x.reshape(n, c, -1), index.reshape(n, c, -1), axis=-1).reshape(index.shape)
+    return np.take_along_axis(x.reshape(n, c, -1), index.reshape(n, c, -1), axis=-1).reshape(
+        index.shape
+    )
 
 
-def scatter_plane(g: np.ndarray, *, index: np.ndarray, shape: tuple[int, int, int, int]) -> np.ndarray:
+def scatter_plane(
+    g: np.ndarray, *, index: np.ndarray, shape: tuple[int, int, int, int]
+) -> np.ndarray:
     """Adjoint of `gather_plane`: zeros of `shape` with each g added at its place."""
     n, c = shape[:2]
     planes = np.zeros((n * c, shape[2] * shape[3]), g.dtype)

@@ -61,7 +61,12 @@ def _philox(blocks: int, key: int, offset: int) -> np.ndarray:
     k0, k1 = key & 0xFFFFFFFF, key >> 32
     for _ in range(ROUNDS):
         p0, p1 = np.uint64(M0) * x0, np.uint64(M1) * x2
-        x0, x1, x2, x3 = (p1 >> half) ^ x1 ^ np.uint64(k0), p1 & low, (p0 >> half) ^ x3 ^ np.uint64(k1), p0 & low
+        x0, x1, x2, x3 = (
+            (p1 >> half) ^ x1 ^ np.uint64(k0),
+            p1 & low,
+            (p0 >> half) ^ x3 ^ np.uint64(k1),
+            p0 & low,
+        )
         k0, k1 = (k0 + W0) & 0xFFFFFFFF, (k1 + W1) & 0xFFFFFFFF
     return np.stack([x0, x1, x2, x3], axis=1).astype(np.uint32)
 

@@ -1,0 +1,67 @@
+"""Activations as modules."""
+
+from __future__ import annotations
+
+from .. import ops
+from ..tensor import Tensor
+from .module import Module
+
+
+class Activation(Module):
+    """A function of each value, which a layer may fuse with the addition of its bias."""
+
+    def with_bias(self, x: Tensor, bias: Tensor) -> Tensor:
+        """f(x + bias) for x (N, C, ...) and bias (C,)."""
+        return self(x + ops.elementwise.per_channel(bias, x))
+
+
+class LeakyReLU(Activation):
+    """x where x > 0, else slope * x; 0 <= slope <= 1 (Maas et al. 2013)."""
+
+    def __init__(self, slope: float = 0.01) -> None:
+        if not 0 <= slope <= 1:
+            raise ValueError(f"the slope of LeakyReLU must be between 0 and 1, not {slope}")
+        self.slope = slope
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.leaky_relu(x, self.slope)
+
+    def with_bias(self, x: Tensor, bias: Tensor) -> Tensor:
+        return ops.bias_leaky_relu(x, bias, slope=self.slope)
+
+
+class ReLU(LeakyReLU):
+    """max(x, 0) (Nair & Hinton 2010)."""
+
+    def __init__(self) -> None:
+        super().__init__(slope=0.0)
+
+
+class ELU(Activation):
+    """x where x > 0, else alpha (exp(x) - 1) (Clevert et al. 2016, arXiv:1511.07289)."""
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = alpha
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.elu(x, self.alpha)
+
+
+class Tanh(Activation):
+    """tanh(x), in (-1, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.tanh(x)
+
+    def with_bias(self, x: Tensor, bias: Tensor) -> Tensor:
+        return ops.bias_tanh(x, bias)
+
+
+class Sigmoid(Activation):
+    """1 / (1 + exp(-x)), in (0, 1)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.sigmoid(x)
+
+    def with_bias(self, x: Tensor, bias: Tensor) -> Tensor:
+        return ops.bias_sigmoid(x, bias)

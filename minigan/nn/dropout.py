@@ -1,0 +1,25 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from ..random import Generator
+from ..tensor import Tensor
+from .module import Module
+
+
+class Dropout(Module):
+    """In training keep each value with probability `keep`, times 1 / keep, and drop it else.
+
+    Srivastava et al. 2014. The masks come from `rng`, which the caller shares with the rest of the run.
+    """
+
+    def __init__(self, keep: float, *, rng: Generator) -> None:
+        if not 0 < keep <= 1:
+            raise ValueError(f"dropout keeps values with a probability in (0, 1], not {keep}")
+        self.keep = keep
+        self.rng = rng
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.keep == 1:
+            return x
+        return x * self.rng.dropout_mask(x.shape, self.keep).astype(x.dtype, copy=False)

@@ -1,0 +1,91 @@
+"""Dense layers: linear maps, maxout, and look-up tables."""
+
+from __future__ import annotations
+
+import math
+
+from .. import ops
+from ..random import Generator
+from ..tensor import Array, Tensor
+from .activation import Activation
+from .init import Initializer, constant, he, normal
+from .module import Module
+
+
+class Linear(Module):
+    """y = x W^T + b, and an activation if one is given.
+
+    x is (N, in_features), weight (out_features, in_features), bias (out_features,) or None.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        rng: Generator,
+        bias: bool = True,
+        activation: Activation | None = None,
+        init: Initializer | None = None,
+        bias_init: Initializer | None = None,
+    ) -> None:
+        fans = in_features, out_features
+        self.weight = Tensor((init or he())(rng, (out_features, in_features), *fans))
+        self.bias = (
+            Tensor((bias_init or constant(0))(rng, (out_features,), *fans)) if bias else None
+        )
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return biased(ops.matmul(x, self.weight.T), self.bias, self.activation)
+
+    def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        return math.prod(y_shape) * self.weight.shape[1]
+
+
+class Maxout(Module):
+    """The largest of `pieces` linear maps, for each unit (Goodfellow et al. 2013, arXiv:1302.4389).
+
+    x is (N, in_features), the result (N, units). Rows u*pieces to (u+1)*pieces - 1 of the weight
+    (units*pieces, in_features) are the pieces of unit u.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        units: int,
+        pieces: int,
+        *,
+        rng: Generator,
+        init: Initializer | None = None,
+    ) -> None:
+        self.pieces = pieces
+        self.linear = Linear(in_features, units * pieces, rng=rng, init=init)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.max(ops.reshape(self.linear(x), (x.shape[0], -1, self.pieces)), axis=2)
+
+
+class Embedding(Module):
+    """A learned vector for each of `count` symbols: labels (N,) to (N, features), N(0, 1) at first."""
+
+    def __init__(
+        self, count: int, features: int, *, rng: Generator, init: Initializer | None = None
+    ) -> None:
+        self.weight = Tensor((init or normal(1.0))(rng, (count, features), count, features))
+
+    def forward(self, labels: Array) -> Tensor:
+        if labels.size and not 0 <= labels.min() <= labels.max() < len(self.weight):
+            raise ValueError(
+                f"labels from {labels.min()} to {labels.max()} do not fit an embedding of {len(self.weight)}"
+            )
+        return self.weight[labels]
+
+
+def biased(y: Tensor, bias: Tensor | None, activation: Activation | None) -> Tensor:
+    """activation(y + bias), in one pass where both are there."""
+    if bias is None:
+        return y if activation is None else activation(y)
+    if activation is None:
+        return y + ops.elementwise.per_channel(bias, y)
+    return activation.with_bias(y, bias)

@@ -1,0 +1,179 @@
+"""Modules: networks as plain Python objects whose attributes are their parameters."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Self
+
+import numpy as np
+
+from ..tensor import Array, Tensor
+
+
+class Module:
+    """A function with parameters.
+
+    A `Tensor` attribute is a parameter, an array attribute is a buffer (state that is not trained),
+    and a `Module`, or a list, tuple or dict of modules, is a part. They are found by walking the attributes
+    in the order in which they were set, and named by the dotted path to them: `trunk.0.weight`.
+    """
+
+    training = True
+
+    def forward(self, *inputs: Any) -> Any:
+        raise TypeError(f"{type(self).__name__} has no forward method")
+
+    def __call__(self, *inputs: Any) -> Any:
+        output = self.forward(*inputs)
+        for watch in _watchers:
+            watch(self, inputs, output)
+        return output
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Every parameter by name; one that is shared appears once, under its first name."""
+        return _once({n: v for n, v in self._leaves() if isinstance(v, Tensor)})
+
+    def buffers(self) -> dict[str, Array]:
+        """Every buffer by name."""
+        return _once({n: v for n, v in self._leaves() if not isinstance(v, Tensor)})
+
+    def modules(self) -> dict[str, Module]:
+        """This module, as "", and all of its parts by name."""
+        return {name: value for name, value in _walk(self, "") if isinstance(value, Module)}
+
+    def train(self, training: bool = True) -> Self:
+        """Switch to training: batch norm uses the batch's moments, dropout drops."""
+        for module in self.modules().values():
+            module.training = training
+        return self
+
+    def eval(self) -> Self:
+        """Switch to inference: batch norm uses its running moments, dropout does nothing."""
+        return self.train(False)
+
+    @contextmanager
+    def evaluating(self) -> Iterator[Self]:
+        """Inference within the block; afterwards each part is as it was."""
+        before = {name: module.training for name, module in self.modules().items()}
+        self.eval()
+        try:
+            yield self
+        finally:
+            for name, module in self.modules().items():
+                module.training = before[name]
+
+    def state(self) -> dict[str, Array]:
+        """The arrays of all parameters and buffers by name; not copies."""
+        return {name: p.data for name, p in self.parameters().items()} | self.buffers()
+
+    def load_state(self, state: Mapping[str, Array]) -> None:
+        """Write the arrays of `state` into the parameters and buffers of the same names.
+
+        Raises:
+            ValueError: naming an array that is missing, left over, or of another shape; nothing is
+                written then.
+        """
+        mine = self.state()
+        for name in [*mine, *state]:
+            if name not in state or name not in mine:
+                where = "the saved state" if name not in state else type(self).__name__
+                raise ValueError(f"{name} is missing in {where}")
+            if mine[name].shape != state[name].shape:
+                raise ValueError(f"{name} has shape {mine[name].shape}, not {state[name].shape}")
+        for name, array in mine.items():
+            array[...] = state[name]
+
+    def astype(self, dtype: Any) -> Self:
+        """Turn all parameters and floating-point buffers into `dtype`, for instance to check gradients."""
+        for owner, key, value in _slots(self):
+            array = value.data if isinstance(value, Tensor) else value
+            if array.dtype.kind == "f":
+                converted = array.astype(dtype)
+                _put(owner, key, Tensor(converted) if isinstance(value, Tensor) else converted)
+        return self
+
+    def call_with(self, parameters: Mapping[str, Tensor], *inputs: Any) -> Any:
+        """The module's output if its parameters of these names were others.
+
+        The parameters themselves stay as they are, so that an updated copy can be tried, and the
+        update itself differentiated, as an unrolled GAN does.
+        """
+        mine = self.parameters()
+        for name in parameters:
+            if name not in mine:
+                raise ValueError(f"{type(self).__name__} has no parameter {name!r}")
+        substitute = {id(mine[name]): tensor for name, tensor in parameters.items()}
+        slots = [(o, k, v) for o, k, v in _slots(self) if id(v) in substitute]
+        try:
+            for owner, key, value in slots:
+                _put(owner, key, substitute[id(value)])
+            return self(*inputs)
+        finally:
+            for owner, key, value in slots:
+                _put(owner, key, value)
+
+    def copy(self) -> Self:
+        """An independent copy with equal parameters and buffers."""
+        return copy.deepcopy(self)
+
+    def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        """Multiply-add operations that one forward pass takes, apart from the parts'."""
+        return 0
+
+    def _leaves(self) -> Iterator[tuple[str, Any]]:
+        return ((name, value) for name, value in _walk(self, "") if not isinstance(value, Module))
+
+
+_watchers: list[Callable[[Module, tuple[Any, ...], Any], None]] = []
+
+
+@contextmanager
+def watching(watch: Callable[[Module, tuple[Any, ...], Any], None]) -> Iterator[None]:
+    """Within the block call `watch(module, inputs, output)` after each module's forward pass."""
+    _watchers.append(watch)
+    try:
+        yield
+    finally:
+        _watchers.remove(watch)
+
+
+def _walk(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """`value` and what lies in it: modules, tensors and arrays, in definition order."""
+    if isinstance(value, (Module, Tensor, np.ndarray)):
+        yield name, value
+    for key, part in _parts(value):
+        yield from _walk(part, f"{name}.{key}" if name else str(key))
+
+
+def _slots(value: Any) -> Iterator[tuple[Any, Any, Any]]:
+    """(owner, key, leaf) of every tensor and array in `value`."""
+    for key, part in list(_parts(value)):
+        if isinstance(part, (Tensor, np.ndarray)):
+            yield value, key, part
+        else:
+            yield from _slots(part)
+
+
+def _parts(value: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(value, Module):
+        yield from vars(value).items()
+    elif isinstance(value, dict):
+        yield from value.items()
+    elif isinstance(value, (list, tuple)):
+        yield from enumerate(value)
+
+
+def _put(owner: Any, key: Any, value: Any) -> None:
+    if isinstance(owner, Module):
+        setattr(owner, key, value)
+    else:
+        owner[key] = value
+
+
+def _once(named: dict[str, Any]) -> dict[str, Any]:
+    first: dict[int, str] = {}
+    return {
+        name: value for name, value in named.items() if first.setdefault(id(value), name) == name
+    }

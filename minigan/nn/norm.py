@@ -1,0 +1,106 @@
+"""Normalisation layers."""
+
+from __future__ import annotations
+
+import minigan_kernels as kernels
+import numpy as np
+
+from .. import ops
+from ..random import Generator
+from ..tensor import Array, Tensor
+from .init import Initializer
+from .module import Module
+
+
+class BatchNorm(Module):
+    """Batch normalisation of each channel (Ioffe & Szegedy 2015, arXiv:1502.03167).
+
+    In training by the batch's mean and biased variance, in inference by the running ones.
+    `momentum` is the weight of the newest batch: running = (1 - momentum) running + momentum batch, with
+    the unbiased variance. (Other libraries call 1 - momentum the momentum.)
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        rng: Generator | None = None,
+        gamma_init: Initializer | None = None,
+    ) -> None:
+        if (gamma_init is None) != (rng is None):
+            raise ValueError("gamma_init and rng go together: the one draws from the other")
+        gamma = np.ones(channels, np.float32)
+        if gamma_init is not None and rng is not None:
+            gamma = gamma_init(rng, (channels,), channels, channels)
+        self.gamma = Tensor(gamma)
+        self.beta = Tensor(np.zeros(channels, np.float32))
+        self.running_mean = np.zeros(channels, np.float32)
+        self.running_var = np.ones(channels, np.float32)
+        self.eps, self.momentum = eps, momentum
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            mean, var = self.running_mean, self.running_var
+            return ops.batch_norm_inference(
+                x, self.gamma, self.beta, mean=mean, var=var, eps=self.eps
+            )
+        count = x.size // x.shape[1]
+        if count < 2:
+            raise ValueError(
+                f"batch norm in training needs two values a channel, but x is {x.shape}"
+            )
+        mean, var = kernels.moments(x.data)
+        self._track(mean, var * (count / (count - 1)))
+        return ops.batch_norm(x, self.gamma, self.beta, eps=self.eps, moments=(mean, var))
+
+    def _track(self, mean: Array, var: Array) -> None:
+        self.running_mean += self.momentum * (mean - self.running_mean)
+        self.running_var += self.momentum * (var - self.running_var)
+
+
+class BatchNorm1d(BatchNorm):
+    """`BatchNorm` of vectors (N, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        _want_axes(x, 2, "BatchNorm1d", "(N, C)")
+        return super().forward(x)
+
+
+class BatchNorm2d(BatchNorm):
+    """`BatchNorm` of images (N, C, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        _want_axes(x, 4, "BatchNorm2d", "(N, C, H, W)")
+        return super().forward(x)
+
+
+class InstanceNorm2d(Module):
+    """Each channel of each image (N, C, H, W) normalised alone (Ulyanov et al. 2016, arXiv:1607.08022)."""
+
+    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
+        self.gamma = Tensor(np.ones(channels, np.float32))
+        self.beta = Tensor(np.zeros(channels, np.float32))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        _want_axes(x, 4, "InstanceNorm2d", "(N, C, H, W)")
+        return ops.instance_norm(x, self.gamma, self.beta, eps=self.eps)
+
+
+class LayerNorm(Module):
+    """Each sample normalised over its last axes, which have the shape `shape` (Ba et al. 2016, arXiv:1607.06450)."""
+
+    def __init__(self, shape: int | tuple[int, ...], *, eps: float = 1e-5) -> None:
+        self.gamma = Tensor(np.ones(shape, np.float32))
+        self.beta = Tensor(np.zeros(shape, np.float32))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.layer_norm(x, self.gamma, self.beta, eps=self.eps)
+
+
+def _want_axes(x: Tensor, axes: int, name: str, layout: str) -> None:
+    if x.ndim != axes:
+        raise ValueError(f"{name} takes {layout}, but x has shape {x.shape}")

@@ -1,0 +1,213 @@
+"""Optimisers, learning-rate schedules, clipping, and averages of weights.
+
+An optimiser is built over named parameters and keeps its state by those names. It writes the
+parameters in place: nothing else in minigan writes an array that may be part of a graph.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import minigan_kernels as kernels
+import numpy as np
+
+from .nn import Module
+from .tensor import Array, Tensor
+
+Schedule = Callable[[int], float]
+Gradients = Mapping[str, Tensor]
+
+
+class Optimizer:
+    """A rule that moves parameters along their gradients.
+
+    `parameters` are tensors by name. `lr` is a number or a schedule, a function of the number of
+    steps taken so far. `slots` names the arrays that the rule keeps for each parameter.
+    """
+
+    slots: tuple[str, ...] = ()
+
+    def __init__(self, parameters: Mapping[str, Tensor], lr: float | Schedule) -> None:
+        self.parameters = dict(parameters)
+        self.lr = lr if callable(lr) else constant(lr)
+        self.steps = 0
+        self.slot = {
+            f"{kind}.{name}": np.zeros_like(p.data)
+            for kind in self.slots
+            for name, p in self.parameters.items()
+        }
+
+    def step(self, gradients: Gradients) -> None:
+        """Move every parameter once; `gradients` must have exactly their names.
+
+        Raises:
+            ValueError: if a gradient is missing or belongs to no parameter; nothing has moved then.
+        """
+        if odd := self.parameters.keys() ^ gradients.keys():
+            raise ValueError(f"parameters and gradients differ in {', '.join(sorted(odd))}")
+        for name, p in self.parameters.items():
+            state = [self.slot[f"{kind}.{name}"] for kind in self.slots]
+            self._move(p.data, gradients[name].data, *state)
+        self.steps += 1
+
+    def _move(self, p: Array, g: Array, *state: Array) -> None:
+        raise TypeError(f"{type(self).__name__} has no rule")
+
+    def state(self) -> dict[str, Array]:
+        """The arrays kept for each parameter, and the number of steps; not copies."""
+        return self.slot | {"steps": np.array(self.steps)}
+
+    def load_state(self, state: Mapping[str, Array]) -> None:
+        """Continue from a saved `state`.
+
+        Raises:
+            ValueError: if it belongs to other parameters or to another rule; nothing is written then.
+        """
+        mine = self.state()
+        if odd := mine.keys() ^ state.keys():
+            raise ValueError(f"the saved optimiser state differs in {', '.join(sorted(odd))}")
+        for name, array in mine.items():
+            if array.shape != state[name].shape:
+                raise ValueError(f"{name} has shape {array.shape}, not {state[name].shape}")
+        for name, array in self.slot.items():
+            array[...] = state[name]
+        self.steps = int(state["steps"])
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum, also Nesterov's: v = mu v + g, p -= lr v.
+
+    `momentum` is a number in [0, 1) or a schedule; `weight_decay` adds weight_decay * p to the gradient
+    (Sutskever et al. 2013).
+    """
+
+    slots = ("velocity",)
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Tensor],
+        lr: float | Schedule,
+        *,
+        momentum: float | Schedule = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr)
+        self.momentum = momentum if callable(momentum) else constant(momentum)
+        self.nesterov = nesterov
+        self.weight_decay = weight_decay
+
+    def _move(self, p: Array, g: Array, *state: Array) -> None:
+        kernels.sgd(
+            p,
+            g,
+            *state,
+            lr=self.lr(self.steps),
+            momentum=self.momentum(self.steps),
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+        )
+
+
+class RMSProp(Optimizer):
+    """The gradient divided by a running root mean square of itself (Tieleman & Hinton 2012)."""
+
+    slots = ("square",)
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Tensor],
+        lr: float | Schedule,
+        *,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr)
+        self.options = dict(alpha=alpha, eps=eps, weight_decay=weight_decay)
+
+    def _move(self, p: Array, g: Array, *state: Array) -> None:
+        kernels.rmsprop(p, g, *state, lr=self.lr(self.steps), **self.options)
+
+
+class Adam(Optimizer):
+    """Adam (Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1).
+
+    `weight_decay` is decoupled, as in AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2).
+    """
+
+    slots = ("mean", "square")
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Tensor],
+        lr: float | Schedule,
+        betas: tuple[float, float] = (0.9, 0.999),
+        *,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr)
+        self.options = dict(beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=weight_decay)
+
+    def _move(self, p: Array, g: Array, *state: Array) -> None:
+        kernels.adam(p, g, *state, lr=self.lr(self.steps), step=self.steps + 1, **self.options)
+
+
+def constant(value: float) -> Schedule:
+    """The same value at every step."""
+    return lambda step: value
+
+
+def linear(start: float, end: float, steps: int) -> Schedule:
+    """From `start` to `end` in equal parts over `steps` steps, `end` afterwards."""
+    return lambda step: start + (end - start) * min(step / steps, 1.0)
+
+
+def exponential(start: float, factor: float, least: float = 0.0) -> Schedule:
+    """`start` times `factor` for every step taken, but not below `least`."""
+    return lambda step: max(start * factor**step, least)
+
+
+def cosine(start: float, end: float, steps: int) -> Schedule:
+    """Half a cosine from `start` to `end` over `steps` steps (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
+    return lambda step: end + 0.5 * (start - end) * (1 + math.cos(math.pi * min(step / steps, 1.0)))
+
+
+def clip_by_value(gradients: Gradients, limit: float) -> dict[str, Tensor]:
+    """Every value of every gradient limited to [-limit, limit]."""
+    return {n: Tensor(np.clip(g.data, -limit, limit)) for n, g in gradients.items()}
+
+
+def clip_by_norm(gradients: Gradients, limit: float) -> dict[str, Tensor]:
+    """All gradients scaled together so that their joint Euclidean norm is at most `limit`.
+
+    Pascanu et al. 2013, arXiv:1211.5063, Algorithm 1.
+    """
+    norm = math.sqrt(
+        sum(float(np.square(g.data, dtype=np.float64).sum()) for g in gradients.values())
+    )
+    scale = min(1.0, limit / norm) if norm > 0 else 1.0
+    return {n: Tensor(g.data * g.dtype.type(scale)) for n, g in gradients.items()}
+
+
+def clip_weights(parameters: Mapping[str, Tensor], limit: float) -> None:
+    """Limit every parameter to [-limit, limit], in place (Arjovsky et al. 2017, arXiv:1701.07875)."""
+    for p in parameters.values():
+        np.clip(p.data, -limit, limit, out=p.data)
+
+
+def average(slow: Module, fast: Module, decay: float) -> None:
+    """Move the parameters and floating-point buffers of `slow` towards `fast`'s, in place.
+
+    slow = decay slow + (1 - decay) fast: the exponential moving average that many GANs sample from
+    (Yazici et al. 2019, arXiv:1806.04498). `slow` starts as `fast.copy()`. Buffers are averaged alike,
+    because weights without their batch-norm moments are another network; buffers of whole numbers are copied.
+    """
+    target = fast.state()
+    for name, array in slow.state().items():
+        if array.dtype.kind == "f":
+            array += (1 - decay) * (target[name] - array)
+        else:
+            array[...] = target[name]

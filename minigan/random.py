@@ -1,0 +1,57 @@
+"""Explicit randomness: a counter-based generator whose whole state is two integers."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+import minigan_kernels as kernels
+import numpy as np
+
+Shape = int | tuple[int, ...]
+
+
+class Generator:
+    """Philox4x32-10 (Salmon et al. 2011): the same seed gives the same numbers on every device.
+
+    The stream is named by `seed` and by the words in `stream`; streams of one seed are independent.
+    A draw advances `offset`, the number of 128-bit blocks used so far; (key, offset) is the state.
+    All numbers are float32.
+    """
+
+    def __init__(self, seed: int, *stream: str) -> None:
+        name = "/".join((str(seed), *stream)).encode()
+        self.key = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
+        self.offset = 0
+
+    def normal(self, shape: Shape, scale: float = 1.0) -> np.ndarray:
+        """Normal numbers of mean 0 and standard deviation `scale`."""
+        return self._draw(shape, kernels.normal) * np.float32(scale)
+
+    def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+        """Uniform numbers in [low, high)."""
+        return self._draw(shape, kernels.uniform) * np.float32(high - low) + np.float32(low)
+
+    def dropout_mask(self, shape: Shape, keep: float) -> np.ndarray:
+        """1 / keep with probability `keep` (0 < keep <= 1), else 0."""
+        return self._draw(shape, kernels.dropout_mask, keep=keep)
+
+    def integers(self, shape: Shape, high: int) -> np.ndarray:
+        """Whole numbers from 0 to `high` - 1, int64; `high` is at most 2^24."""
+        return (self.uniform(shape) * np.float32(high)).astype(np.int64)
+
+    @property
+    def state(self) -> dict[str, int]:
+        """The key of the stream and the number of blocks used."""
+        return {"key": self.key, "offset": self.offset}
+
+    @state.setter
+    def state(self, state: dict[str, int]) -> None:
+        self.key, self.offset = state["key"], state["offset"]
+
+    def _draw(self, shape: Shape, kernel: Any, **options: Any) -> np.ndarray:
+        out = np.empty(shape, np.float32)
+        kernel(out, key=self.key, offset=self.offset, **options)
+        self.offset += math.ceil(out.size / 4)
+        return out
