@@ -350,20 +350,25 @@ def _backward(
     return [gradients.get(_key(t)) for t in wanted]
 
 
-def _path(output: Tensor, wanted: set[int]) -> list[tuple[Node, list[int]]]:
-    """Nodes between the wanted tensors and `output`, newest first, with the inputs that lead there.
+def history(tensor: Tensor) -> list[Node]:
+    """All nodes that `tensor` was computed through, oldest first.
 
     Iterative, since a graph may be a million nodes deep.
     """
     found: dict[int, Node] = {}
-    stack = [output.node]
+    stack = [tensor.node]
     while stack:
         node = stack.pop()
         if node is not None and id(node) not in found:
             found[id(node)] = node
             stack.extend([t.node for t in node.inputs])
+    return sorted(found.values(), key=lambda node: node.number)
+
+
+def _path(output: Tensor, wanted: set[int]) -> list[tuple[Node, list[int]]]:
+    """Nodes between the wanted tensors and `output`, newest first, with the inputs that lead there."""
     useful, path = set(wanted), []
-    for node in sorted(found.values(), key=lambda n: n.number):
+    for node in history(output):
         flows = node.primitive.flows_to
         needed = [i for i, t in enumerate(node.inputs) if _key(t) in useful and flows(i)]
         if needed:

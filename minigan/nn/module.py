@@ -94,11 +94,11 @@ class Module:
                 _put(owner, key, Tensor(converted) if isinstance(value, Tensor) else converted)
         return self
 
-    def call_with(self, parameters: Mapping[str, Tensor], *inputs: Any) -> Any:
-        """The module's output if its parameters of these names were others.
+    @contextmanager
+    def replaced(self, parameters: Mapping[str, Tensor]) -> Iterator[Self]:
+        """Within the block the parameters of these names are other tensors.
 
-        The parameters themselves stay as they are, so that an updated copy can be tried, and the
-        update itself differentiated, as an unrolled GAN does.
+        So an updated copy can be tried, and the update itself differentiated, as an unrolled GAN does.
         """
         mine = self.parameters()
         for name in parameters:
@@ -106,10 +106,10 @@ class Module:
                 raise ValueError(f"{type(self).__name__} has no parameter {name!r}")
         substitute = {id(mine[name]): tensor for name, tensor in parameters.items()}
         slots = [(o, k, v) for o, k, v in _slots(self) if id(v) in substitute]
+        for owner, key, value in slots:
+            _put(owner, key, substitute[id(value)])
         try:
-            for owner, key, value in slots:
-                _put(owner, key, substitute[id(value)])
-            return self(*inputs)
+            yield self
         finally:
             for owner, key, value in slots:
                 _put(owner, key, value)

@@ -1,0 +1,76 @@
+"""The recipes, one file a paper, found by file name.
+
+Besides this folder, the folders named in the environment variable MINIGAN_RECIPES (separated as in
+PATH) are searched, and the path of a file serves as a name too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from ..errors import UserError
+from ..recipe import Recipe
+
+
+def names() -> list[str]:
+    """Names of all recipes that can be found, sorted."""
+    return sorted(_files())
+
+
+def load(name: str) -> type[Recipe]:
+    """The recipe called `name`, or the one in the file `name`.
+
+    Raises:
+        UserError: if there is none; the message has the nearest name.
+    """
+    files = _files()
+    key = name.replace("-", "_")
+    if name.endswith(".py"):
+        path = Path(name)
+        if not path.is_file():
+            raise UserError(f"there is no recipe file {name}")
+    elif key in files:
+        path = files[key]
+    else:
+        near = difflib.get_close_matches(key, files, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(files))}"
+        raise UserError(f"there is no recipe called {name}{hint}")
+    module = _import(path)
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Recipe)
+        and value.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise UserError(f"{path} should define one subclass of Recipe, but defines {len(found)}")
+    return found[0]
+
+
+def _files() -> dict[str, Path]:
+    extra = [Path(p) for p in os.environ.get("MINIGAN_RECIPES", "").split(os.pathsep) if p]
+    return {
+        file.stem: file
+        for folder in [*reversed(extra), Path(__file__).parent]
+        for file in folder.glob("*.py")
+        if not file.stem.startswith("_")
+    }
+
+
+def _import(path: Path) -> ModuleType:
+    if path.parent == Path(__file__).parent:
+        return importlib.import_module(f"{__name__}.{path.stem}")
+    name = f"minigan_recipe_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and help texts look the module up by its name
+    spec.loader.exec_module(module)
+    return module

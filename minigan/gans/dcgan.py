@@ -1,0 +1,134 @@
+"""DCGAN: convolutional networks that make adversarial training stable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from .. import nn
+from ..errors import UserError
+from ..losses import discriminator_loss, non_saturating_loss, real_logit, saturating_loss
+from ..nn.init import normal
+from ..ops import reshape, sigmoid
+from ..optim import Adam, Optimizer
+from ..random import Generator
+from ..recipe import Feed, Players, Recipe, Shape, Update
+from ..tensor import Array, Tensor, no_grad
+
+FIRST = {28: 7, 32: 4, 64: 4}  # side of the smallest plane, by the side of the image
+
+
+@dataclass(frozen=True)
+class DCGAN(Recipe):
+    """Radford, Metz & Chintala 2015, "Unsupervised representation learning with deep convolutional
+    generative adversarial networks", arXiv:1511.06434.
+
+    Strided convolutions and no pooling; no hidden dense layers; batch norm everywhere but at G's output and
+    D's input; ReLU in G and tanh at its output; LeakyReLU in D. Images of 28, 32 or 64 pixels.
+    """
+
+    batch_size: int = 64  # images in a batch
+    latent_size: int = 100  # components of z, uniform in [-1, 1]
+    width: int = 64  # channels next to the image; they double with each halving of the plane
+    slope: float = 0.2  # slope of D's LeakyReLU below zero
+    lr: float = 2e-4  # learning rate of both Adams
+    beta1: float = 0.5  # decay of Adam's first moment
+    beta2: float = 0.999  # decay of Adam's second moment
+    init_std: float = 0.02  # standard deviation of all initial weights
+    smooth: float = 1.0  # target for real images; 0.9 is one-sided label smoothing
+    saturating: bool = False  # give G the minimax loss log(1 - D(G(z)))
+    two_logits: bool = False  # D ends in a softmax over (false, real) instead of a sigmoid
+
+    steps: ClassVar[int] = 1000
+
+    def output_range(self, shape: Shape) -> tuple[float, float]:
+        return -1.0, 1.0
+
+    def players(self, rng: Generator, shape: Shape) -> Players:
+        if len(shape) != 3 or shape[1] != shape[2] or shape[1] not in FIRST:
+            raise UserError(
+                f"dcgan makes square images of 28, 32 or 64 pixels, but the data have shape {shape}; "
+                "choose image data with --data, and a size with --size"
+            )
+        return {"G": self.generator(rng, shape), "D": self.discriminator(rng, shape)}
+
+    def generator(self, rng: Generator, shape: Shape) -> nn.Module:
+        """z (N, latent_size, 1, 1) to images (N, C, H, W) in (-1, 1)."""
+        channels, side, _ = shape
+        weights, gammas = normal(self.init_std), normal(self.init_std, mean=1.0)
+        first = FIRST[side]
+        c = self.width * side // first // 2
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(self.latent_size, c, first, rng=rng, init=weights, bias=False),
+            nn.BatchNorm2d(c, rng=rng, gamma_init=gammas),
+            nn.ReLU(),
+        ]
+        while c > self.width:
+            layers += [
+                nn.ConvTranspose2d(
+                    c, c // 2, 4, stride=2, padding=1, rng=rng, init=weights, bias=False
+                ),
+                nn.BatchNorm2d(c // 2, rng=rng, gamma_init=gammas),
+                nn.ReLU(),
+            ]
+            c //= 2
+        tanh = nn.Tanh()
+        return nn.Sequential(
+            *layers,
+            nn.ConvTranspose2d(
+                c, channels, 4, stride=2, padding=1, rng=rng, init=weights, activation=tanh
+            ),
+        )
+
+    def discriminator(self, rng: Generator, shape: Shape) -> nn.Module:
+        """Images (N, C, H, W) to logits (N, 1), or (N, 2) for false and real."""
+        channels, side, _ = shape
+        weights, gammas = normal(self.init_std), normal(self.init_std, mean=1.0)
+        leaky = nn.LeakyReLU(self.slope)
+        c, plane = self.width, side // 2
+        layers: list[nn.Module] = [
+            nn.Conv2d(channels, c, 4, stride=2, padding=1, rng=rng, init=weights, activation=leaky)
+        ]
+        while plane > FIRST[side]:
+            layers += [
+                nn.Conv2d(c, c * 2, 4, stride=2, padding=1, rng=rng, init=weights, bias=False),
+                nn.BatchNorm2d(c * 2, rng=rng, gamma_init=gammas),
+                nn.LeakyReLU(self.slope),
+            ]
+            c, plane = c * 2, plane // 2
+        return nn.Sequential(
+            *layers,
+            nn.Conv2d(c, 2 if self.two_logits else 1, plane, rng=rng, init=weights),
+            nn.Flatten(),
+        )
+
+    def optimizers(self, players: Players) -> dict[str, Optimizer]:
+        betas = self.beta1, self.beta2
+        return {name: Adam(p.parameters(), self.lr, betas) for name, p in players.items()}
+
+    def round(
+        self, players: Players, batches: Feed, rng: Generator, step: int
+    ) -> Iterator[Update]:
+        G, D = players["G"], players["D"]
+        real = next(batches)  # (N, C, H, W) in [-1, 1]
+        with no_grad():
+            fake = G(Tensor(self.latent(rng, len(real))))
+        on_real, on_fake = self.logit(D(real)), self.logit(D(fake))  # apart: each its own moments
+        loss = discriminator_loss(on_real, on_fake, smooth=self.smooth)
+        yield "D", loss, {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}
+
+        on_fake = self.logit(D(G(Tensor(self.latent(rng, len(real))))))
+        yield "G", (saturating_loss if self.saturating else non_saturating_loss)(on_fake), {}
+
+    def logit(self, output: Tensor) -> Tensor:
+        """D's output as one logit a sample, (N,)."""
+        return real_logit(output) if self.two_logits else reshape(output, (len(output),))
+
+    def latent(self, rng: Generator, n: int) -> np.ndarray:
+        return rng.uniform((n, self.latent_size, 1, 1), -1.0, 1.0)
+
+    def realness(self, players: Players, x: Array) -> Array:
+        return sigmoid(self.logit(players["D"](Tensor(x)))).numpy()

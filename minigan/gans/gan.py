@@ -1,0 +1,107 @@
+"""The first GAN: dense networks, maxout and dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import nn
+from ..losses import discriminator_loss, non_saturating_loss, saturating_loss
+from ..nn.init import uniform
+from ..ops import sigmoid
+from ..optim import SGD, Optimizer, exponential, linear
+from ..random import Generator
+from ..recipe import Feed, Players, Recipe, Shape, Update
+from ..tensor import Array, Tensor, no_grad
+
+
+@dataclass(frozen=True)
+class GAN(Recipe):
+    """Goodfellow et al. 2014, "Generative adversarial nets", arXiv:1406.2661, Algorithm 1.
+
+    A generator of rectifiers with a sigmoid output, a discriminator of maxout units trained with dropout,
+    and the settings of the paper's MNIST experiment. On points instead of images the output is linear and
+    the networks are smaller; in one dimension the run draws the paper's Figure 1.
+    """
+
+    batch_size: int = 100  # samples in a batch
+    k: int = 1  # discriminator updates in a round
+    latent_size: int = 100  # components of z, uniform in [-1, 1]
+    hidden: int = 1200  # rectifiers in each of G's two hidden layers
+    units: int = 240  # maxout units in each of D's two hidden layers
+    pieces: int = 5  # linear pieces of a maxout unit
+    keep_input: float = 0.8  # probability with which D's dropout keeps an input
+    keep_hidden: float = 0.5  # probability with which D's dropout keeps a hidden unit
+    init_g: float = 0.05  # G's initial weights are uniform in +- this
+    init_d: float = 0.005  # D's initial weights are uniform in +- this
+    lr: float = 0.1  # first learning rate
+    lr_decay: float = 1.000004  # the learning rate is divided by this after each step
+    lr_least: float = 1e-6  # and does not fall below this
+    momentum: float = 0.5  # first momentum
+    momentum_end: float = 0.7  # last momentum
+    momentum_steps: int = 150_000  # steps between the two: 250 epochs of MNIST
+    smooth: float = 1.0  # target for real samples; 0.9 is one-sided label smoothing
+    saturating: bool = False  # give G the minimax loss log(1 - D(G(z)))
+
+    steps: ClassVar[int] = 12_000
+
+    @classmethod
+    def defaults(cls, shape: Shape) -> dict[str, Any]:
+        if len(shape) == 3:
+            return {}
+        return dict(latent_size=shape[0], hidden=64, units=32, keep_input=1.0, keep_hidden=1.0)
+
+    def output_range(self, shape: Shape) -> tuple[float, float] | None:
+        return (0.0, 1.0) if len(shape) == 3 else None
+
+    def players(self, rng: Generator, shape: Shape) -> Players:
+        values = int(np.prod(shape))
+        relu, init = nn.ReLU(), uniform(self.init_g)
+        output = nn.Sigmoid() if len(shape) == 3 else None
+        G = nn.Sequential(
+            nn.Linear(self.latent_size, self.hidden, rng=rng, init=init, activation=relu),
+            nn.Linear(self.hidden, self.hidden, rng=rng, init=init, activation=relu),
+            nn.Linear(self.hidden, values, rng=rng, init=init, activation=output),
+            nn.Reshape(*shape),
+        )
+        init = uniform(self.init_d)
+        D = nn.Sequential(
+            nn.Flatten(),
+            nn.Dropout(self.keep_input, rng=rng),
+            nn.Maxout(values, self.units, self.pieces, rng=rng, init=init),
+            nn.Dropout(self.keep_hidden, rng=rng),
+            nn.Maxout(self.units, self.units, self.pieces, rng=rng, init=init),
+            nn.Dropout(self.keep_hidden, rng=rng),
+            nn.Linear(self.units, 1, rng=rng, init=init),
+            nn.Reshape(),
+        )
+        return {"G": G, "D": D}
+
+    def optimizers(self, players: Players) -> dict[str, Optimizer]:
+        lr = exponential(self.lr, 1 / self.lr_decay, self.lr_least)
+        momentum = linear(self.momentum, self.momentum_end, self.momentum_steps)
+        return {name: SGD(p.parameters(), lr, momentum=momentum) for name, p in players.items()}
+
+    def round(
+        self, players: Players, batches: Feed, rng: Generator, step: int
+    ) -> Iterator[Update]:
+        G, D = players["G"], players["D"]
+        for _ in range(self.k):
+            real = next(batches)
+            with no_grad():
+                fake = G(Tensor(self.latent(rng, len(real))))
+            on_real, on_fake = D(real), D(fake)
+            loss = discriminator_loss(on_real, on_fake, smooth=self.smooth)
+            yield "D", loss, {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}
+
+        on_fake = D(G(Tensor(self.latent(rng, self.batch_size))))
+        yield "G", (saturating_loss if self.saturating else non_saturating_loss)(on_fake), {}
+
+    def latent(self, rng: Generator, n: int) -> np.ndarray:
+        return rng.uniform((n, self.latent_size), -1.0, 1.0)
+
+    def realness(self, players: Players, x: Array) -> Array:
+        return sigmoid(players["D"](Tensor(x))).numpy()

@@ -1,0 +1,80 @@
+"""What a GAN is to the training loop: a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from .nn import Module
+from .optim import Optimizer
+from .random import Generator
+from .tensor import Array, Tensor
+
+Players = dict[str, Module]
+Update = tuple[str, Tensor, Mapping[str, Any]]  # whose turn, its loss, what else to record
+Shape = tuple[int, ...]
+
+
+class Feed(Protocol):
+    """What a round sees of the data."""
+
+    def __next__(self) -> Tensor:
+        """The next batch of samples: (N, C, H, W) in the recipe's output range, or points (N, D)."""
+
+    def labelled(self) -> tuple[Tensor, Array]:
+        """The next batch and its labels (N,)."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A GAN: its hyper-parameters (the fields), its players, and one round of its algorithm.
+
+    Everything that a round changes lives in the players, their optimisers, `rng` and the position in the
+    data, so that a checkpoint holds it all.
+    """
+
+    batch_size: int = 64  # samples in a batch
+
+    steps: ClassVar[int] = 1000  # rounds of a run unless --steps says otherwise
+
+    @classmethod
+    def defaults(cls, shape: Shape) -> dict[str, Any]:
+        """Fields whose default is another one for samples of `shape`."""
+        return {}
+
+    def output_range(self, shape: Shape) -> tuple[float, float] | None:
+        """The range of the generator's values, into which images are scaled; None for points."""
+        raise TypeError(f"{type(self).__name__} has no output_range method")
+
+    def players(self, rng: Generator, shape: Shape) -> Players:
+        """The networks by name, freshly initialised, for samples of `shape`: (C, H, W) or (D,).
+
+        Raises:
+            UserError: if this recipe cannot make samples of that shape.
+        """
+        raise TypeError(f"{type(self).__name__} has no players method")
+
+    def optimizers(self, players: Players) -> dict[str, Optimizer]:
+        """The optimiser of each player that is trained."""
+        raise TypeError(f"{type(self).__name__} has no optimizers method")
+
+    def round(
+        self, players: Players, batches: Feed, rng: Generator, step: int
+    ) -> Iterator[Update]:
+        """One round, a generator: each yielded update is applied before the next line runs."""
+        raise TypeError(f"{type(self).__name__} has no round method")
+
+    def latent(self, rng: Generator, n: int) -> np.ndarray:
+        """n latent vectors, (n, ...)."""
+        raise TypeError(f"{type(self).__name__} has no latent method")
+
+    def generate(self, players: Players, z: Array) -> Tensor:
+        """Samples (N, *shape) from latent vectors."""
+        return players["G"](Tensor(z))
+
+    def realness(self, players: Players, x: Array) -> Array | None:
+        """D(x): the probability in [0, 1] that each sample is real, (N,); None if D gives no such."""
+        return None
