@@ -61,9 +61,7 @@ class Recipe:
         """The optimiser of each player that is trained."""
         raise TypeError(f"{type(self).__name__} has no optimizers method")
 
-    def round(
-        self, players: Players, batches: Feed, rng: Generator, step: int
-    ) -> Iterator[Update]:
+    def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         """One round, a generator: each yielded update is applied before the next line runs."""
         raise TypeError(f"{type(self).__name__} has no round method")
 

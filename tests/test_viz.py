@@ -335,6 +335,12 @@ def test_density_is_the_mean_of_kernels():
     np.testing.assert_allclose(density_of(samples, x, bandwidth=0.5), expected)
 
 
+def test_bandwidth_without_quartiles_comes_from_the_standard_deviation():
+    samples, x = np.array([0.0] * 80 + [10.0] * 20), np.linspace(-10, 20, 300)
+    expected = density_of(samples, x, bandwidth=0.9 * 4.0 * 100**-0.2)
+    np.testing.assert_allclose(density_of(samples, x), expected, rtol=1e-12)
+
+
 def test_density_in_chunks_is_the_same(monkeypatch):
     samples, x = np.random.default_rng(0).normal(size=1000), np.linspace(-3, 3, 50)
     whole = density_of(samples, x)

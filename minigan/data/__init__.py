@@ -85,12 +85,16 @@ def catalogue() -> list[Entry]:
 
     shape = (1, glyphs.NATIVE, glyphs.NATIVE)
     fonts = "digits from the DejaVu, STIX and Computer Modern fonts of matplotlib"
-    entries = [Entry("glyphs", "built-in", shape, glyphs.COUNT["train"], fonts, "free to use", None)]
+    entries = [
+        Entry("glyphs", "built-in", shape, glyphs.COUNT["train"], fonts, "free to use", None)
+    ]
     for name, mixture in points.MIXTURES.items():
         means = mixture().means
         drawn = f"{len(means)} Gaussians"
         entries.append(
-            Entry(name, "built-in", means.shape[1:], points.COUNT["train"], drawn, "free to use", None)
+            Entry(
+                name, "built-in", means.shape[1:], points.COUNT["train"], drawn, "free to use", None
+            )
         )
     for name, source in download.SOURCES.items():
         found = download.cached(source)
@@ -105,5 +109,5 @@ def _not_found(name: str, path: Path) -> str:
         return f"{name} is a file; give the folder that it is in."
     known = [entry.name for entry in catalogue()]
     close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"There is no data set or folder {name}; {hint}Known names: {', '.join(known)}."
+    hint = f"did you mean {close[0]}?" if close else "give a folder or a known name."
+    return f"There is no data set or folder {name}; {hint} (Known: {', '.join(known)})"

@@ -109,9 +109,7 @@ class DCGAN(Recipe):
         betas = self.beta1, self.beta2
         return {name: Adam(p.parameters(), self.lr, betas) for name, p in players.items()}
 
-    def round(
-        self, players: Players, batches: Feed, rng: Generator, step: int
-    ) -> Iterator[Update]:
+    def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         G, D = players["G"], players["D"]
         real = next(batches)  # (N, C, H, W) in [-1, 1]
         with no_grad():

@@ -85,9 +85,7 @@ class GAN(Recipe):
         momentum = linear(self.momentum, self.momentum_end, self.momentum_steps)
         return {name: SGD(p.parameters(), lr, momentum=momentum) for name, p in players.items()}
 
-    def round(
-        self, players: Players, batches: Feed, rng: Generator, step: int
-    ) -> Iterator[Update]:
+    def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         G, D = players["G"], players["D"]
         for _ in range(self.k):
             real = next(batches)

@@ -1,0 +1,101 @@
+"""Checkpoints: the whole state of a run in one safetensors file.
+
+A file holds every player's and optimiser's arrays, and as its one metadata entry a JSON text with the
+format, the recipe, the step, the state of the generator, the position in the data, and a checksum over
+all arrays. (One entry, because safetensors does not keep the order of several.) It is written beside its
+place and moved there, so a checkpoint is whole or absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import UserError
+from .files import atomic_write
+
+FORMAT = 1
+KEPT = 2  # newest checkpoints that stay in a run directory
+
+
+def save(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
+    """Write `arrays` and `facts` (plain JSON values) atomically."""
+    from safetensors.numpy import save_file
+
+    plain = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    facts = {"format": FORMAT, **facts, "checksum": _checksum(plain)}
+    with atomic_write(path) as temporary:
+        save_file(plain, temporary, {"minigan": json.dumps(facts, sort_keys=True)})
+
+
+def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays and facts of a checkpoint.
+
+    Raises:
+        UserError: if it is missing, damaged, no checkpoint of minigan, or of a newer format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            text = (file.metadata() or {}).get("minigan")
+            if text is None:
+                raise UserError(f"{path} is a safetensors file, but not a checkpoint of minigan")
+            facts = json.loads(text)
+            if facts["format"] > FORMAT:
+                raise UserError(
+                    f"{path} has checkpoint format {facts['format']}, but this minigan reads up to "
+                    f"{FORMAT}; install a newer one"
+                )
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise UserError(f"there is no checkpoint {path}") from None
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"the checkpoint {path} is damaged: {error}") from error
+    if _checksum(arrays) != facts.get("checksum"):
+        raise UserError(
+            f"the checkpoint {path} is damaged: its checksum does not match its contents"
+        )
+    return arrays, facts
+
+
+def newest(folder: Path) -> Path:
+    """The checkpoint of the latest step.
+
+    Raises:
+        UserError: if there is none.
+    """
+    found = _all(folder)
+    if not found:
+        raise UserError(f"{folder} holds no checkpoint")
+    return found[-1]
+
+
+def prune(folder: Path) -> None:
+    """Remove all but the newest checkpoints."""
+    for path in _all(folder)[:-KEPT]:
+        path.unlink()
+
+
+def file_name(step: int) -> str:
+    return f"step-{step:06d}.safetensors"
+
+
+def _all(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.safetensors"), key=lambda p: int(p.stem.split("-")[1]))
+
+
+def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
+    """Changes if any name, dtype, shape or byte does."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype} {array.shape} ".encode())
+        digest.update(zlib.crc32(np.ascontiguousarray(array)).to_bytes(4, "little"))
+    return digest.hexdigest()

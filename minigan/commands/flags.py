@@ -1,0 +1,80 @@
+"""Flags from the fields of a dataclass."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import io
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tyro
+
+from ..errors import UserError
+
+T = TypeVar("T")
+Count = Annotated[int | None, tyro.conf.arg(metavar="INT")]
+Folder = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
+
+
+def parse(kind: type[T], words: list[str], *, verb: str, description: str) -> T:
+    """The dataclass `kind` with its fields set from the flags in `words`.
+
+    `--help` prints every flag with the comment beside its field, and exits.
+
+    Raises:
+        UserError: for an unknown flag, with the nearest known one, or a value that does not fit.
+    """
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            value, unknown = tyro.cli(
+                kind,
+                prog=f"minigan {verb}",
+                description=description,
+                args=words,
+                config=(tyro.conf.OmitArgPrefixes,),
+                return_unknown_args=True,
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UserError(f"minigan {verb}: {_sentence(errors.getvalue(), words)}") from None
+    if unknown:
+        raise UserError(_unknown(unknown[0], flags_of(value), verb))
+    return value
+
+
+def flags_of(value: Any) -> list[str]:
+    """The flags of a dataclass, nested ones without prefix."""
+    names = []
+    for field in dataclasses.fields(value):
+        inner = getattr(value, field.name)
+        if dataclasses.is_dataclass(inner):
+            names += flags_of(inner)
+        else:
+            names.append("--" + field.name.replace("_", "-"))
+    return names
+
+
+def _unknown(word: str, flags: list[str], verb: str) -> str:
+    flag = word.split("=")[0].replace("_", "-")
+    near = difflib.get_close_matches(flag, flags, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"minigan {verb} --help lists what there is"
+    if word.startswith("-"):
+        return f"minigan {verb} has no flag {word}; {hint}"
+    return f"minigan {verb} does not know what to do with {word!r}; {hint}"
+
+
+def _sentence(message: str, words: list[str]) -> str:
+    """One sentence for tyro's message about a value: which flag it is, and what it was given."""
+    plain = "".join(c if c.isprintable() and c not in "╭╮╰╯│─" else " " for c in message)
+    for position, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag.startswith("--") and flag in plain:
+            given = value if equals else next(iter(words[position + 1 : position + 2]), "")
+            if not given or (given.startswith("--") and not equals):
+                return f"{flag} needs a value"
+            return f"{flag} does not take {given!r}; --help says what it takes"
+    return " ".join(plain.split())

@@ -1,0 +1,22 @@
+"""What is wrong with a run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .tensor import Tensor, history
+
+
+def first_nonfinite(loss: Tensor) -> str:
+    """In words, where the first infinite or undefined value on the way to `loss` arose."""
+    for node in history(loss):
+        for position, tensor in enumerate(node.inputs):
+            if tensor.node is None and not _finite(tensor):
+                return f"argument {position} of {node} is not finite before it is used"
+        if not _finite(node.output()):
+            return f"the first is {node}"
+    return "the loss has no history"
+
+
+def _finite(tensor: Tensor) -> bool:
+    return tensor.dtype.kind != "f" or bool(np.isfinite(tensor.data).all())

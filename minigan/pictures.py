@@ -1,0 +1,105 @@
+"""The pictures that a run leaves in its directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .data import Dataset
+from .run import Run
+
+Realness = Callable[[np.ndarray], Any]
+SHOWN = 64  # images in a grid
+AXIS = 400  # points along the axis of Figure 1
+
+
+def draw_data(run: Run, dataset: Dataset, say: Callable[[str], None]) -> None:
+    """Show what the run learns from: real samples, and how many there are of each class."""
+    if dataset.is_image:
+        from .viz.grid import save_grid
+
+        every = max(1, len(dataset) // SHOWN)
+        save_grid(run.samples / "real.png", dataset.x[::every][:SHOWN], value_range=(0, 255))
+    counts = dataset.histogram()
+    if not counts:
+        say(f"{dataset.name}: {len(dataset):,} samples without labels")
+        return
+    from .viz.plots import save_class_histogram
+
+    save_class_histogram(run.samples / "classes.png", counts)
+    shown = "  ".join(f"{name}: {count:,}" for name, count in list(counts.items())[:20])
+    say(f"{dataset.name}: {len(dataset):,} samples; {shown}{'  ...' if len(counts) > 20 else ''}")
+
+
+def draw_samples(
+    run: Run,
+    step: int,
+    samples: np.ndarray,
+    dataset: Dataset,
+    value_range: tuple[float, float] | None,
+    realness: Realness,
+    arrows: tuple[np.ndarray, np.ndarray] | None = None,
+) -> None:
+    """Draw the generated `samples` of `step`: a grid of images, a scatter plot, or Figure 1.
+
+    `realness` gives D(x), or None if the recipe has no such thing; `arrows` are evenly spaced z (K,)
+    and their G(z) (K,), where both have one dimension.
+    """
+    path = run.picture(step)
+    if dataset.is_image:
+        from .viz.grid import save_grid
+
+        assert value_range is not None
+        save_grid(path, samples[:SHOWN], value_range=value_range)
+    elif samples.shape[1] == 2:
+        from .viz.plots import save_points
+
+        modes = None if dataset.mixture is None else dataset.mixture.means
+        save_points(path, dataset.x[: len(samples)], samples, modes=modes)
+    elif samples.shape[1] == 1:
+        _draw_line(run, step, samples, dataset, realness, arrows)
+
+
+def draw_progress(run: Run, *, finished: bool = False) -> None:
+    """Draw the losses so far, join the samples of a finished run into a film, and renew the report."""
+    from .viz.plots import save_losses
+    from .viz.report import write_report
+
+    title = f"{run.config['recipe']} on {run.config['data']['name']}"
+    save_losses(run.path / "loss.png", run.rows(), title=title)
+    frames = run.pictures()
+    if finished and len(frames) > 1:
+        from .viz.animation import save_animation
+
+        save_animation(run.samples / "animation.gif", frames, fps=5)
+    write_report(run.path)
+
+
+def _draw_line(
+    run: Run,
+    step: int,
+    samples: np.ndarray,
+    dataset: Dataset,
+    realness: Realness,
+    arrows: tuple[np.ndarray, np.ndarray] | None,
+) -> None:
+    """Figure 1 of Goodfellow et al. 2014."""
+    from .viz.figure1 import density_of, save_figure1
+
+    low, high = np.quantile(dataset.x, (0.001, 0.999))
+    margin = 0.15 * (high - low)
+    x = np.linspace(low - margin, high + margin, AXIS)
+    mixture = dataset.mixture
+    z, g_of_z = arrows if arrows is not None else (None, None)
+    save_figure1(
+        run.picture(step),
+        x=x,
+        p_data=density_of(dataset.x[:5000, 0], x) if mixture is None else mixture.density(x),
+        p_g=density_of(samples[:, 0], x),
+        d=realness(x[:, None].astype(np.float32)),
+        z=z,
+        g_of_z=g_of_z,
+        step=step,
+    )

@@ -1,0 +1,145 @@
+"""The run directory: everything that a run leaves behind, and all that later commands need."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+from .files import atomic_write
+
+FORMAT = 1  # of config.json
+
+
+class Run:
+    """A run directory.
+
+    `config.json` is the resolved configuration, `metrics.jsonl` one row a round, `samples/` the pictures,
+    `checkpoints/` the state, `report.html` the page that shows it all.
+    """
+
+    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+        self.path = path
+        self.config = config
+        self.samples = path / "samples"
+        self.checkpoints = path / "checkpoints"
+        self.metrics = path / "metrics.jsonl"
+
+    @classmethod
+    def create(cls, path: Path, config: Mapping[str, Any]) -> Run:
+        """Make a new run directory.
+
+        Raises:
+            UserError: if it holds a run already, or cannot be written.
+        """
+        run = cls(path, {"format": FORMAT, **config})
+        if (path / "config.json").exists():
+            raise UserError(
+                f"{path} holds a run already; choose another --out, or continue it with --resume"
+            )
+        try:
+            run.samples.mkdir(parents=True, exist_ok=True)
+            run.checkpoints.mkdir(exist_ok=True)
+            run.write_config()
+        except OSError as error:
+            raise UserError(
+                f"the run directory {path} cannot be written ({error.strerror}); choose another --out"
+            ) from error
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Open an existing run directory.
+
+        Raises:
+            UserError: if there is no run, or a newer minigan made it.
+        """
+        file = path / "config.json"
+        try:
+            config = json.loads(file.read_text())
+            made_by = config["format"]
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(f"{path} is not a run directory: it has no config.json") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{file} is damaged: {error}") from error
+        if made_by > FORMAT:
+            raise UserError(
+                f"{file} has format {made_by}, but this minigan reads up to {FORMAT}; install a newer one"
+            )
+        return cls(path, config)
+
+    def write_config(self) -> None:
+        with atomic_write(self.path / "config.json") as temporary:
+            temporary.write_text(json.dumps(self.config, indent=2) + "\n")
+
+    def record(self, row: Mapping[str, Any]) -> None:
+        """Append a row to metrics.jsonl."""
+        with open(self.metrics, "a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl; a last line that a crash cut short is left out."""
+        if not self.metrics.exists():
+            return []
+        lines = self.metrics.read_text().splitlines(keepends=True)
+        if lines and not lines[-1].endswith("\n"):
+            lines.pop()
+        return [json.loads(line) for line in lines]
+
+    def rewind(self, step: int) -> None:
+        """Forget the rows and pictures after `step`, which a resumed run will make again."""
+        rows = [row for row in self.rows() if row["step"] <= step]
+        with atomic_write(self.metrics) as temporary:
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        for picture in self.samples.glob("step-*.png"):
+            if int(picture.stem.removeprefix("step-")) > step:
+                picture.unlink()
+
+    def picture(self, step: int) -> Path:
+        """Where the samples of `step` are drawn."""
+        return self.samples / f"step-{step:06d}.png"
+
+    def pictures(self) -> list[Path]:
+        """The drawn samples, oldest first."""
+        return sorted(self.samples.glob("step-*.png"))
+
+
+def fresh_directory(recipe: str, data: str) -> Path:
+    """The first of runs/RECIPE-DATA-1, -2, ... that does not exist."""
+    stem = f"{recipe}-{Path(data).name or 'data'}"
+    number = 1
+    while (path := Path("runs") / f"{stem}-{number}").exists():
+        number += 1
+    return path
+
+
+def provenance() -> dict[str, Any]:
+    """Versions of what computed a run, and the revision of minigan where it runs from a checkout."""
+    packages = ("minigan", "numpy", "numba", "pillow", "matplotlib", "safetensors")
+    versions = {"python": platform.python_version()} | {name: version(name) for name in packages}
+    return {"versions": versions, "revision": _revision()}
+
+
+def _revision() -> str | None:
+    here = Path(__file__).parent.parent
+    if not (here / ".git").exists():
+        return None
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        answer = subprocess.run(
+            command,
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None  # no git, or not a checkout of ours: the versions alone must do
+    return answer.stdout.strip()

@@ -1,0 +1,105 @@
+"""Checking gradients against finite differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from .tensor import Array, Tensor, grad, no_grad
+
+STEP = 1e-5  # of the central difference: the cube root of float64's precision
+TOLERANCE = 1e-5
+
+
+class GradientError(AssertionError):
+    """A gradient differs from the finite difference; the message says by how much and where."""
+
+
+def check_gradients(
+    f: Callable[..., Tensor],
+    inputs: Sequence[Array],
+    *,
+    order: int = 2,
+    tolerance: float = TOLERANCE,
+    seed: int = 0,
+) -> float:
+    """Compare the derivatives of `f` up to `order` with central differences along random directions.
+
+    `f` takes as many tensors as there are float64 arrays in `inputs`, and gives a tensor of any shape; it must
+    be the same function at every call (a mask frozen, say), and smooth around `inputs`. For order 1 the
+    derivative of sum(u f(x)) by each input along a random direction v, with random u, is compared with
+    (f(x + h v) - f(x - h v)) / 2h. Order 2 checks the gradient itself in the same way, as a function of
+    the inputs and of u; it recurses, after HIPS/autograd's check_grads, so that any order is possible.
+
+    Returns the largest error found, relative to the size of the derivative.
+
+    Raises:
+        GradientError: if it is larger than `tolerance`.
+        ValueError: if an input is not float64, in which differences would drown in rounding.
+    """
+    arrays = [np.asarray(x) for x in inputs]
+    for position, x in enumerate(arrays):
+        if x.dtype != np.float64:
+            raise ValueError(f"input {position} is {x.dtype}; gradients are checked in float64")
+    rng = np.random.default_rng(seed)
+    return _check(f, arrays, order, 1, tolerance, rng)
+
+
+def _check(
+    f: Callable[..., Tensor],
+    inputs: list[np.ndarray],
+    order: int,
+    now: int,
+    tolerance: float,
+    rng: np.random.Generator,
+) -> float:
+    with no_grad():
+        y = f(*map(Tensor, inputs))
+    u = rng.standard_normal(y.shape)
+
+    def gradients(*tensors: Tensor) -> list[Tensor]:
+        *xs, weight = tensors
+        return grad(f(*xs), xs, grad_output=weight, create_graph=now < order, allow_unused=True)
+
+    found = gradients(*map(Tensor, inputs), Tensor(u))
+    worst = 0.0
+    for position, (x, g) in enumerate(zip(inputs, found, strict=True)):
+        v = rng.standard_normal(x.shape)
+        analytic = float(np.sum(g.data * v))
+        numeric = _difference(f, inputs, position, v, u)
+        # The size of a derivative along a random direction is that of the whole gradient.
+        size = max(float(np.linalg.norm(g.data)), abs(numeric), 1e-3)
+        error = abs(analytic - numeric) / size
+        worst = max(worst, error)
+        if not error <= tolerance:
+            raise GradientError(
+                f"the derivative of order {now} by input {position} of shape {x.shape} is "
+                f"{analytic:.9g} along a random direction, but the difference quotient is "
+                f"{numeric:.9g}: a relative error of {error:.1e}"
+            )
+    if now < order:
+        for position in range(len(inputs)):
+            part = _one(gradients, position)
+            deeper = _check(part, [*inputs, u], order, now + 1, tolerance, rng)
+            worst = max(worst, deeper)
+    return worst
+
+
+def _one(gradients: Callable[..., list[Tensor]], position: int) -> Callable[..., Tensor]:
+    def recorded(*tensors: Tensor) -> Tensor:
+        return gradients(*tensors)[position]
+
+    return recorded
+
+
+def _difference(
+    f: Callable[..., Tensor], inputs: list[np.ndarray], position: int, v: np.ndarray, u: np.ndarray
+) -> float:
+    """Central difference of sum(u f) by one input along v."""
+    values = []
+    for sign in (1, -1):
+        moved = list(inputs)
+        moved[position] = inputs[position] + sign * STEP * v
+        values.append(float(np.sum(u * f(*map(Tensor, moved)).data)))
+    return (values[0] - values[1]) / (2 * STEP)

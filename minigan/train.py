@@ -1,0 +1,261 @@
+"""The one training loop."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from . import checkpoint
+from .data import Batches, Dataset
+from .diagnosis import first_nonfinite
+from .errors import RunError, UserError
+from .nn import Module
+from .optim import Optimizer
+from .pictures import draw_data, draw_progress, draw_samples
+from .progress import Progress
+from .random import Generator
+from .recipe import Recipe
+from .run import Run
+from .tensor import Array, Tensor, grad, no_grad
+
+
+class TensorFeed:
+    """Batches as a recipe sees them: tensors."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __next__(self) -> Tensor:
+        return Tensor(next(self.batches))
+
+    def labelled(self) -> tuple[Tensor, Array]:
+        x, y = self.batches.labelled()
+        return Tensor(x), y
+
+
+@dataclass
+class State:
+    """Everything that a round of training changes."""
+
+    recipe: Recipe
+    players: dict[str, Module]
+    optimizers: dict[str, Optimizer]
+    batches: Batches
+    rng: Generator
+    step: int = 0
+
+    @classmethod
+    def fresh(cls, recipe: Recipe, dataset: Dataset, seed: int) -> State:
+        """The state before the first round.
+
+        Raises:
+            UserError: if the recipe cannot make such samples, or the data do not fit it.
+        """
+        rng = Generator(seed, "training")
+        players = recipe.players(rng, dataset.shape)
+        batches = Batches(
+            dataset, recipe.batch_size, seed=seed, output_range=recipe.output_range(dataset.shape)
+        )
+        return cls(recipe, players, recipe.optimizers(players), batches, rng)
+
+    def round(self) -> dict[str, float]:
+        """One round of the recipe; its losses and whatever else it reports.
+
+        Raises:
+            RunError: if a loss is not finite; the players are then as the last update left them.
+        """
+        row: dict[str, float] = {}
+        feed = TensorFeed(self.batches)
+        updates = self.recipe.round(self.players, feed, self.rng, self.step)
+        for name, loss, extras in updates:
+            value = loss.item()
+            if not math.isfinite(value):
+                raise RunError(
+                    f"the loss of {name} is {value} in step {self.step + 1}; {first_nonfinite(loss)}"
+                )
+            gradients = grad(loss, self.players[name].parameters())
+            self.optimizers[name].step(gradients)
+            row[f"loss_{name}"] = value
+            row |= {key: float(extra) for key, extra in extras.items()}
+        self.step += 1
+        return row
+
+    def save(self, folder: Path, name: str) -> Path:
+        """Write a checkpoint for the recipe called `name` into `folder`."""
+        arrays = {
+            f"{kind}/{owner}/{key}": array
+            for kind, owners in (("players", self.players), ("optimizers", self.optimizers))
+            for owner, part in owners.items()
+            for key, array in part.state().items()
+        }
+        facts = {
+            "recipe": name,
+            "step": self.step,
+            "rng": self.rng.state,
+            "batches": self.batches.position,
+        }
+        path = folder / checkpoint.file_name(self.step)
+        checkpoint.save(path, arrays, facts)
+        checkpoint.prune(folder)
+        return path
+
+    def restore(self, path: Path, name: str) -> None:
+        """Continue from a checkpoint of the recipe called `name`.
+
+        Raises:
+            UserError: if it is damaged, of another recipe, or of other hyper-parameters.
+        """
+        arrays, facts = checkpoint.load(path)
+        if facts["recipe"] != name:
+            raise UserError(f"{path} is a checkpoint of {facts['recipe']}, not of {name}")
+        parts: dict[str, dict[str, Array]] = {}
+        for key, array in arrays.items():
+            kind, owner, rest = key.split("/", 2)
+            parts.setdefault(f"{kind}/{owner}", {})[rest] = array
+        for kind, owners in (("players", self.players), ("optimizers", self.optimizers)):
+            for owner, part in owners.items():
+                try:
+                    part.load_state(parts.get(f"{kind}/{owner}", {}))
+                except ValueError as error:
+                    raise UserError(f"{path} does not fit this run: {error}") from error
+        self.rng.state = facts["rng"]
+        self.batches.position = facts["batches"]
+        self.step = facts["step"]
+
+    def samples(self, z: Array, *, batch: int = 256) -> np.ndarray:
+        """Samples of the latent vectors z, in inference, (N, *shape)."""
+        with no_grad(), _evaluating(self.players):
+            parts = [
+                self.recipe.generate(self.players, z[i : i + batch]).numpy()
+                for i in range(0, len(z), batch)
+            ]
+        return np.concatenate(parts)
+
+    def realness(self, x: Array) -> np.ndarray | None:
+        """D(x) in inference, (N,), if the recipe has such a thing."""
+        with no_grad(), _evaluating(self.players):
+            return self.recipe.realness(self.players, x)
+
+
+def train(
+    state: State,
+    dataset: Dataset,
+    run: Run,
+    *,
+    steps: int,
+    sample_every: int,
+    checkpoint_every: int,
+    say: Callable[[str], None],
+) -> bool:
+    """Train up to round `steps`; False if Ctrl-C ended it before, with a checkpoint written.
+
+    Every `sample_every` rounds, and at the end, samples of one fixed set of latent vectors are drawn; every
+    `checkpoint_every` rounds the state is saved and the report renewed.
+
+    Raises:
+        RunError: if a loss stops being finite.
+    """
+    name = run.config["recipe"]
+    z = state.recipe.latent(Generator(run.config["seed"], "samples"), _sample_count(dataset))
+
+    def draw() -> None:
+        bounds = state.recipe.output_range(dataset.shape)
+        arrows = _arrows(state, dataset, z)
+        draw_samples(
+            run, state.step, state.samples(z), dataset, bounds, state.realness, arrows=arrows
+        )
+
+    if state.step == 0:
+        check_range(state, z)
+        draw_data(run, dataset, say)
+        draw()
+        state.save(run.checkpoints, name)
+    before = run.rows()[-1]["seconds"] if state.step else 0.0
+    began = time.monotonic()
+    with Progress(state.step, steps) as progress, _interruption() as interrupted:
+        while state.step < steps and not interrupted():
+            row = state.round()
+            seconds = round(before + time.monotonic() - began, 3)
+            run.record({"step": state.step, "seconds": seconds, **row})
+            progress.update(state.step, row)
+            if state.step % sample_every == 0 or state.step == steps:
+                draw()
+            if state.step % checkpoint_every == 0 and state.step < steps:
+                state.save(run.checkpoints, name)
+                draw_progress(run)
+        state.save(run.checkpoints, name)
+        draw_progress(run, finished=state.step >= steps)
+    return state.step >= steps
+
+
+def check_range(state: State, z: Array) -> None:
+    """Make sure that generator and data live in the same range, before hours are spent.
+
+    Latent vectors scaled far up drive an output activation to its two ends, which must be those that the
+    data were scaled to. An output that has no ends, or a network that normalises its input, passes.
+
+    Raises:
+        UserError: if G's output ends elsewhere than the data do.
+    """
+    bounds = state.recipe.output_range(state.batches.dataset.shape)
+    if bounds is None:
+        return
+    made = state.samples(1e6 * z[:8])
+    low, high = float(made.min()), float(made.max())
+    near = 1e-3 * (high - low)
+    saturated = min(np.mean(made <= low + near), np.mean(made >= high - near)) > 0.1
+    if saturated and max(abs(low - bounds[0]), abs(high - bounds[1])) > 10 * near:
+        raise UserError(
+            f"the generator's values run from {low:g} to {high:g}, but the data from {bounds[0]:g} to "
+            f"{bounds[1]:g}; give the recipe the output_range that its last activation has"
+        )
+
+
+def _sample_count(dataset: Dataset) -> int:
+    return 64 if dataset.is_image else 2500
+
+
+def _arrows(state: State, dataset: Dataset, z: Array) -> tuple[np.ndarray, np.ndarray] | None:
+    """Evenly spaced z over the range of `z`, and G(z), where both have one dimension."""
+    if dataset.shape != (1,) or z.shape[1:] != (1,):
+        return None
+    even = np.linspace(z.min(), z.max(), 21, dtype=np.float32)
+    return even, state.samples(even[:, None])[:, 0]
+
+
+@contextmanager
+def _evaluating(players: dict[str, Module]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for player in players.values():
+            stack.enter_context(player.evaluating())
+        yield
+
+
+@contextmanager
+def _interruption() -> Iterator[Callable[[], bool]]:
+    """Within the block the first Ctrl-C only raises a flag, so that the round can end; the second stops."""
+    hit = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if hit.is_set():
+            raise KeyboardInterrupt
+        hit.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield hit.is_set  # signals reach the main thread alone
+        return
+    before: Any = signal.signal(signal.SIGINT, handle)
+    try:
+        yield hit.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
