@@ -28,7 +28,7 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any])
     """Write `arrays` and `facts` (plain JSON values) atomically."""
     from safetensors.numpy import save_file
 
-    plain = {name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)}
+    plain = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
     facts = {"format": FORMAT, **facts, "checksum": _checksum(plain)}
     with atomic_write(path) as temporary:
         save_file(plain, temporary, {"minigan": json.dumps(facts, sort_keys=True)})
@@ -97,5 +97,5 @@ def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name} {array.dtype} {array.shape} ".encode())
-        digest.update(zlib.crc32(np.ascontiguousarray(array)).to_bytes(4, "little"))
+        digest.update(zlib.crc32(array.tobytes()).to_bytes(4, "little"))
     return digest.hexdigest()

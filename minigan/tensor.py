@@ -336,6 +336,8 @@ def _backward(
     keep = {_key(t) for t in wanted}
     with _recording(create_graph):
         for node, needed in _path(output, keep):
+            if id(node) not in gradients:  # only a place where nothing flows reads this value
+                continue
             g = gradients[id(node)] if id(node) in keep else gradients.pop(id(node))
             try:
                 for i, part in zip(needed, node.primitive.backward(node, g, needed), strict=True):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import tyro
 
 from ..errors import UserError
 from ..random import Generator
 from .flags import Count, Folder, parse
 from .train import open_run
+
+
+Class = Annotated[int | None, tyro.conf.arg(name="class", metavar="INT")]
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Sample:
     seed: int = 0  # other seeds give other samples
     single: bool = False  # one PNG a sample, at its own size, instead of a grid
     walk: Count = None  # rows of this many steps, each between two latent vectors
-    label: Count = None  # only samples of this class
+    label: Class = None  # only samples of this class
 
 
 def main(words: list[str]) -> int:
@@ -30,9 +35,8 @@ def main(words: list[str]) -> int:
         if "--help" not in words and "-h" not in words:
             raise UserError("minigan sample needs a run directory: minigan sample RUN [flags]")
         words = ["RUN", *words]
-    flags = ["--label" if word == "--class" else word for word in words[1:]]
     given = parse(
-        Sample, flags, verb="sample RUN", description="Draw samples from a run directory."
+        Sample, words[1:], verb="sample RUN", description="Draw samples from a run directory."
     )
     if given.count < 1 or (given.walk is not None and given.walk < 2):
         raise UserError("--count must be at least 1, and --walk at least 2")
