@@ -1,9 +1,9 @@
 """Checkpoints: the whole state of a run in one safetensors file.
 
-A file holds every player's and optimiser's arrays, and as its one metadata entry a JSON text with the
-format, the recipe, the step, the state of the generator, the position in the data, and a checksum over
-all arrays. (One entry, because safetensors does not keep the order of several.) It is written beside its
-place and moved there, so a checkpoint is whole or absent.
+A file holds every player's and optimiser's arrays, and as its one metadata entry a JSON text with
+the format, the recipe, the step, the state of the generator, the position in the data, and a
+checksum over all arrays. (One entry, because safetensors does not keep the order of several.) It is
+written beside its place and moved there, so a checkpoint is whole or absent.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ def _verbs() -> dict[str, tuple[Callable[[list[str]], int], str]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the answer is its exit code.
 
-    0: done; 1: the run failed; 2: what was asked is wrong; 130: interrupted, with the checkpoint written.
-    An error is one sentence; `--debug` adds the traceback.
+    0: done; 1: the run failed; 2: what was asked is wrong; 130: interrupted, with the checkpoint
+    written. An error is one sentence; `--debug` adds the traceback.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words

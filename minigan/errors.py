@@ -2,7 +2,8 @@
 
 
 class UserError(Exception):
-    """What was asked cannot be done; the message is one sentence that names the thing and the way out.
+    """What was asked cannot be done; the message is one sentence that names the thing and the way
+    out.
 
     The command line prints it without a traceback and exits with code 2.
     """

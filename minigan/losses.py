@@ -29,7 +29,8 @@ def discriminator_loss(real: Tensor, fake: Tensor, *, smooth: float = 1.0) -> Te
 
 
 def saturating_loss(fake: Tensor) -> Tensor:
-    """E[log(1 - D(G(z)))], the generator's side of the minimax game (Goodfellow et al. 2014, equation 1).
+    """E[log(1 - D(G(z)))], the generator's side of the minimax game (Goodfellow et al. 2014,
+    equation 1).
 
     Its gradient vanishes where D is sure that a sample is false.
     """
@@ -37,7 +38,9 @@ def saturating_loss(fake: Tensor) -> Tensor:
 
 
 def non_saturating_loss(fake: Tensor) -> Tensor:
-    """-E[log D(G(z))], with the same fixed point but strong early gradients (Goodfellow et al. 2014, section 3)."""
+    """-E[log D(G(z))], with the same fixed point but strong early gradients (Goodfellow et al.
+    2014, section 3).
+    """
     return mean(softplus(-fake))
 
 

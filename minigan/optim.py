@@ -62,7 +62,8 @@ class Optimizer:
         """Continue from a saved `state`.
 
         Raises:
-            ValueError: if it belongs to other parameters or to another rule; nothing is written then.
+            ValueError: if it belongs to other parameters or to another rule; nothing is written
+            then.
         """
         mine = self.state()
         if odd := mine.keys() ^ state.keys():
@@ -78,8 +79,8 @@ class Optimizer:
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum, also Nesterov's: v = mu v + g, p -= lr v.
 
-    `momentum` is a number in [0, 1) or a schedule; `weight_decay` adds weight_decay * p to the gradient
-    (Sutskever et al. 2013).
+    `momentum` is a number in [0, 1) or a schedule; `weight_decay` adds weight_decay * p to the
+    gradient (Sutskever et al. 2013).
     """
 
     slots = ("velocity",)
@@ -134,7 +135,8 @@ class RMSProp(Optimizer):
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1).
 
-    `weight_decay` is decoupled, as in AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2).
+    `weight_decay` is decoupled, as in AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm
+    2).
     """
 
     slots = ("mean", "square")
@@ -171,7 +173,9 @@ def exponential(start: float, factor: float, least: float = 0.0) -> Schedule:
 
 
 def cosine(start: float, end: float, steps: int) -> Schedule:
-    """Half a cosine from `start` to `end` over `steps` steps (Loshchilov & Hutter 2017, arXiv:1608.03983)."""
+    """Half a cosine from `start` to `end` over `steps` steps (Loshchilov & Hutter 2017,
+    arXiv:1608.03983).
+    """
     return lambda step: end + 0.5 * (start - end) * (1 + math.cos(math.pi * min(step / steps, 1.0)))
 
 
@@ -202,8 +206,9 @@ def average(slow: Module, fast: Module, decay: float) -> None:
     """Move the parameters and floating-point buffers of `slow` towards `fast`'s, in place.
 
     slow = decay slow + (1 - decay) fast: the exponential moving average that many GANs sample from
-    (Yazici et al. 2019, arXiv:1806.04498). `slow` starts as `fast.copy()`. Buffers are averaged alike,
-    because weights without their batch-norm moments are another network; buffers of whole numbers are copied.
+    (Yazici et al. 2019, arXiv:1806.04498). `slow` starts as `fast.copy()`. Buffers are averaged
+    alike, because weights without their batch-norm moments are another network; buffers of whole
+    numbers are copied.
     """
     target = fast.state()
     for name, array in slow.state().items():

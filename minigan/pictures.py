@@ -44,8 +44,8 @@ def draw_samples(
 ) -> None:
     """Draw the generated `samples` of `step`: a grid of images, a scatter plot, or Figure 1.
 
-    `realness` gives D(x), or None if the recipe has no such thing; `arrows` are evenly spaced z (K,)
-    and their G(z) (K,), where both have one dimension.
+    `realness` gives D(x), or None if the recipe has no such thing; `arrows` are evenly spaced z
+    (K,) and their G(z) (K,), where both have one dimension.
     """
     path = run.picture(step)
     if dataset.is_image:

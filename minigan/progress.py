@@ -10,7 +10,8 @@ from typing import Any, Self
 
 
 class Progress:
-    """A bar with rate, remaining time and the newest values; plain lines where there is no terminal.
+    """A bar with rate, remaining time and the newest values; plain lines where there is no
+    terminal.
 
     Counts from `start` to `total`. In a log it prints a line every `every` seconds.
     """

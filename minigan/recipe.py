@@ -32,8 +32,8 @@ class Feed(Protocol):
 class Recipe:
     """A GAN: its hyper-parameters (the fields), its players, and one round of its algorithm.
 
-    Everything that a round changes lives in the players, their optimisers, `rng` and the position in the
-    data, so that a checkpoint holds it all.
+    Everything that a round changes lives in the players, their optimisers, `rng` and the position
+    in the data, so that a checkpoint holds it all.
     """
 
     batch_size: int = 64  # samples in a batch

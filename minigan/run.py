@@ -20,8 +20,8 @@ FORMAT = 1  # of config.json
 class Run:
     """A run directory.
 
-    `config.json` is the resolved configuration, `metrics.jsonl` one row a round, `samples/` the pictures,
-    `checkpoints/` the state, `report.html` the page that shows it all.
+    `config.json` is the resolved configuration, `metrics.jsonl` one row a round, `samples/` the
+    pictures, `checkpoints/` the state, `report.html` the page that shows it all.
     """
 
     def __init__(self, path: Path, config: dict[str, Any]) -> None:

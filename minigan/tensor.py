@@ -1,8 +1,8 @@
 """The engine: tensors, the graph behind them, and reverse-mode differentiation of any order.
 
 Applying a primitive to tensors computes an array and remembers, in a `Node`, which primitive it was
-and what it was given. `grad` walks those nodes backwards. The gradient rule of a primitive is itself
-written with tensors, so a gradient that is recorded can be differentiated again.
+and what it was given. `grad` walks those nodes backwards. The gradient rule of a primitive is
+itself written with tensors, so a gradient that is recorded can be differentiated again.
 
 A node keeps its output's array but never the output's `Tensor`, so that a graph has no reference
 cycles: it is freed, without the garbage collector, when the last tensor that leads to it goes.
@@ -29,7 +29,9 @@ Structure = TypeVar("Structure")
 
 
 class GraphError(ValueError):
-    """An operation or its gradient failed; the message names it, its shapes, and where it was built."""
+    """An operation or its gradient failed; the message names it, its shapes, and where it was
+    built.
+    """
 
 
 class Tensor(TensorMethods):
@@ -220,10 +222,11 @@ class Primitive:
 class Fused(Primitive):
     """A reference composition of tensors with hand-written kernels for both directions.
 
-    Called like the reference. The forward kernel gives `(y, residuals)`; the backward kernel
-    `(g, y, residuals, *arrays, **options)` gives the gradients by all inputs. Only the raw kernel
-    reads residuals. When the gradient itself is recorded, the reference is differentiated instead: a
-    residual is no function of the inputs to the engine, and a second derivative through it is wrong.
+    Called like the reference. The forward kernel gives `(y, residuals)`; the backward kernel `(g,
+    y, residuals, *arrays, **options)` gives the gradients by all inputs. Only the raw kernel reads
+    residuals. When the gradient itself is recorded, the reference is differentiated instead: a
+    residual is no function of the inputs to the engine, and a second derivative through it is
+    wrong.
     """
 
     def __init__(
@@ -290,9 +293,9 @@ def grad(
     """Gradient of `output` by `inputs`: a tensor, or a list, tuple or dict of tensors.
 
     The answer has the structure of `inputs`, and each gradient its input's shape. `output` must be
-    a single number unless `grad_output`, the gradient by `output`, is given. With `create_graph` the
-    gradient is recorded and can be differentiated again. Only what leads from `inputs` to `output`
-    is computed.
+    a single number unless `grad_output`, the gradient by `output`, is given. With `create_graph`
+    the gradient is recorded and can be differentiated again. Only what leads from `inputs` to
+    `output` is computed.
 
     Raises:
         GraphError: if an input has no influence on the output (`allow_unused` gives zeros instead),

@@ -24,13 +24,15 @@ def check_gradients(
     tolerance: float = TOLERANCE,
     seed: int = 0,
 ) -> float:
-    """Compare the derivatives of `f` up to `order` with central differences along random directions.
+    """Compare the derivatives of `f` up to `order` with central differences along random
+    directions.
 
-    `f` takes as many tensors as there are float64 arrays in `inputs`, and gives a tensor of any shape; it must
-    be the same function at every call (a mask frozen, say), and smooth around `inputs`. For order 1 the
-    derivative of sum(u f(x)) by each input along a random direction v, with random u, is compared with
-    (f(x + h v) - f(x - h v)) / 2h. Order 2 checks the gradient itself in the same way, as a function of
-    the inputs and of u; it recurses, after HIPS/autograd's check_grads, so that any order is possible.
+    `f` takes as many tensors as there are float64 arrays in `inputs`, and gives a tensor of any
+    shape; it must be the same function at every call (a mask frozen, say), and smooth around
+    `inputs`. For order 1 the derivative of sum(u f(x)) by each input along a random direction v,
+    with random u, is compared with (f(x + h v) - f(x - h v)) / 2h. Order 2 checks the gradient
+    itself in the same way, as a function of the inputs and of u; it recurses, after HIPS/autograd's
+    check_grads, so that any order is possible.
 
     Returns the largest error found, relative to the size of the derivative.
 

@@ -159,8 +159,8 @@ def train(
 ) -> bool:
     """Train up to round `steps`; False if Ctrl-C ended it before, with a checkpoint written.
 
-    Every `sample_every` rounds, and at the end, samples of one fixed set of latent vectors are drawn; every
-    `checkpoint_every` rounds the state is saved and the report renewed.
+    Every `sample_every` rounds, and at the end, samples of one fixed set of latent vectors are
+    drawn; every `checkpoint_every` rounds the state is saved and the report renewed.
 
     Raises:
         RunError: if a loss stops being finite.
@@ -201,8 +201,9 @@ def train(
 def check_range(state: State, z: Array) -> None:
     """Make sure that generator and data live in the same range, before hours are spent.
 
-    Latent vectors scaled far up drive an output activation to its two ends, which must be those that the
-    data were scaled to. An output that has no ends, or a network that normalises its input, passes.
+    Latent vectors scaled far up drive an output activation to its two ends, which must be those
+    that the data were scaled to. An output that has no ends, or a network that normalises its
+    input, passes.
 
     Raises:
         UserError: if G's output ends elsewhere than the data do.
@@ -243,7 +244,9 @@ def _evaluating(players: dict[str, Module]) -> Iterator[None]:
 
 @contextmanager
 def _interruption() -> Iterator[Callable[[], bool]]:
-    """Within the block the first Ctrl-C only raises a flag, so that the round can end; the second stops."""
+    """Within the block the first Ctrl-C only raises a flag, so that the round can end; the second
+    stops.
+    """
     hit = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:

@@ -113,4 +113,4 @@ uniform = _public(random.uniform)
 normal = _public(random.normal)
 dropout_mask = _public(random.dropout_mask)
 
-__all__ += KERNELS  # noqa: PLE0605
+__all__ += KERNELS

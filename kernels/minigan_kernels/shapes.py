@@ -8,7 +8,9 @@ Pair = tuple[int, int]
 
 
 class Window(NamedTuple):
-    """How a kernel window of `kernel` taps slides over a plane; every field is (vertical, horizontal)."""
+    """How a kernel window of `kernel` taps slides over a plane; every field is (vertical,
+    horizontal).
+    """
 
     kernel: Pair
     stride: Pair = (1, 1)
@@ -98,3 +100,30 @@ def check_conv(
             f"image {x_shape} and weight {w_shape} give an output of shape {expected}, not {tuple(y_shape)}"
         )
     return expected
+
+
+def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """`shape`, which must be (N, C, H, W).
+
+    Raises:
+        ValueError: if it has not four axes.
+    """
+    if len(shape) != 4:
+        raise ValueError(f"images must be (N, C, H, W), but have shape {tuple(shape)}")
+    return shape[0], shape[1], shape[2], shape[3]
+
+
+def pool_window(kernel: Pair, stride: int | Pair, padding: int | Pair) -> Window:
+    """The window of a pooling, which sees a part of the plane wherever it stands.
+
+    Raises:
+        ValueError: if the padding could hold a whole window.
+    """
+    window = Window(
+        pair(kernel, "kernel", least=1),
+        pair(stride, "stride", least=1),
+        pair(padding, "padding", least=0),
+    )
+    if any(p >= k for p, k in zip(window.padding, window.kernel, strict=True)):
+        raise ValueError(f"the padding {window.padding} must be below the kernel {window.kernel}")
+    return window

@@ -14,7 +14,6 @@ from ..random import Generator
 from .flags import Count, Folder, parse
 from .train import open_run
 
-
 Class = Annotated[int | None, tyro.conf.arg(name="class", metavar="INT")]
 
 

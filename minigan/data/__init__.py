@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from minigan.data.batches import Batches
-from minigan.data.dataset import Dataset
-from minigan.data.mixture import Mixture
-from minigan.errors import UserError
+from ..errors import UserError
+from .batches import Batches
+from .dataset import Dataset
+from .mixture import Mixture
 
 __all__ = ["Batches", "Dataset", "Entry", "Mixture", "catalogue", "load"]
 
@@ -41,7 +41,8 @@ def load(
         UserError: if there is no such data set or folder, or its files cannot be used.
     """
     from minigan.data import download, folder, glyphs, idx, points
-    from minigan.data.images import check_size
+
+    from .images import check_size
 
     if size is not None:
         check_size(size)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minigan.data.dataset import Dataset
-from minigan.data.streams import Purpose, stream
-from minigan.errors import UserError
+from ..errors import UserError
+from .dataset import Dataset
+from .streams import Purpose, stream
 
 
 class Batches:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from minigan.data.mixture import Mixture
-from minigan.errors import UserError
+from ..errors import UserError
+from .mixture import Mixture
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from minigan.errors import UserError
+from ..errors import UserError
 
 if TYPE_CHECKING:
     import requests

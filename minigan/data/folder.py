@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minigan.data.dataset import Dataset
-from minigan.data.images import check_size
-from minigan.data.streams import check_split
-from minigan.errors import UserError
+from ..errors import UserError
+from .dataset import Dataset
+from .images import check_size
+from .streams import check_split
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan.data.dataset import Dataset
-from minigan.data.streams import Purpose, split_index, stream
-from minigan.errors import UserError
+from ..errors import UserError
+from .dataset import Dataset
+from .streams import Purpose, split_index, stream
 
 COUNT = {"train": 12_000, "test": 2_000}  # images in each split
 NATIVE = 28  # pixels on a side; thickness is measured in pixels of this size

@@ -12,10 +12,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from minigan.data.dataset import Dataset
-from minigan.data.images import resize
-from minigan.data.streams import check_split
-from minigan.errors import UserError
+from ..errors import UserError
+from .dataset import Dataset
+from .images import resize
+from .streams import check_split
 
 _PREFIX = {"train": "train", "test": "t10k"}
 _KINDS = {"images": 3, "labels": 1}  # the number of dimensions, which is a part of the name

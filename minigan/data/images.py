@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigan.errors import UserError
+from ..errors import UserError
 
 LARGEST = 1024  # pixels on a side; more is a slip of the finger
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minigan.errors import UserError
+from ..errors import UserError
 
 
 class Mixture:

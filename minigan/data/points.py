@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minigan.data.dataset import Dataset
-from minigan.data.mixture import Mixture
-from minigan.data.streams import Purpose, split_index, stream
+from .dataset import Dataset
+from .mixture import Mixture
+from .streams import Purpose, split_index, stream
 
 COUNT = {"train": 100_000, "test": 10_000}  # points in each split
 

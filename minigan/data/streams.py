@@ -6,7 +6,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from minigan.errors import UserError
+from ..errors import UserError
 
 
 class Purpose(IntEnum):

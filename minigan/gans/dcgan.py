@@ -26,8 +26,9 @@ class DCGAN(Recipe):
     """Radford, Metz & Chintala 2015, "Unsupervised representation learning with deep convolutional
     generative adversarial networks", arXiv:1511.06434.
 
-    Strided convolutions and no pooling; no hidden dense layers; batch norm everywhere but at G's output and
-    D's input; ReLU in G and tanh at its output; LeakyReLU in D. Images of 28, 32 or 64 pixels.
+    Strided convolutions and no pooling; no hidden dense layers; batch norm everywhere but at G's
+    output and D's input; ReLU in G and tanh at its output; LeakyReLU in D. Images of 28, 32 or 64
+    pixels.
     """
 
     batch_size: int = 64  # images in a batch

@@ -22,9 +22,10 @@ from ..tensor import Array, Tensor, no_grad
 class GAN(Recipe):
     """Goodfellow et al. 2014, "Generative adversarial nets", arXiv:1406.2661, Algorithm 1.
 
-    A generator of rectifiers with a sigmoid output, a discriminator of maxout units trained with dropout,
-    and the settings of the paper's MNIST experiment. On points instead of images the output is linear and
-    the networks are smaller; in one dimension the run draws the paper's Figure 1.
+    A generator of rectifiers with a sigmoid output, a discriminator of maxout units trained with
+    dropout, and the settings of the paper's MNIST experiment. On points instead of images the
+    output is linear and the networks are smaller; in one dimension the run draws the paper's Figure
+    1.
     """
 
     batch_size: int = 100  # samples in a batch

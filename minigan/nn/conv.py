@@ -18,7 +18,8 @@ from .module import Module
 class Conv2d(Module):
     """Convolution, and an activation if one is given.
 
-    x is (N, in_channels, H, W), weight (out_channels, in_channels/groups, kH, kW); see `minigan.conv2d`.
+    x is (N, in_channels, H, W), weight (out_channels, in_channels/groups, kH, kW); see
+    `minigan.conv2d`.
     """
 
     def __init__(

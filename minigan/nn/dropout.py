@@ -10,7 +10,8 @@ from .module import Module
 class Dropout(Module):
     """In training keep each value with probability `keep`, times 1 / keep, and drop it else.
 
-    Srivastava et al. 2014. The masks come from `rng`, which the caller shares with the rest of the run.
+    Srivastava et al. 2014. The masks come from `rng`, which the caller shares with the rest of the
+    run.
     """
 
     def __init__(self, keep: float, *, rng: Generator) -> None:

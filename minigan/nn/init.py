@@ -32,7 +32,9 @@ def constant(value: float) -> Initializer:
 
 
 def he(gain: float = math.sqrt(2)) -> Initializer:
-    """N(0, gain^2 / fan_in), which keeps the variance forwards through ReLU (He et al. 2015, arXiv:1502.01852)."""
+    """N(0, gain^2 / fan_in), which keeps the variance forwards through ReLU (He et al. 2015,
+    arXiv:1502.01852).
+    """
     return lambda rng, shape, fan_in, fan_out: rng.normal(shape, gain / math.sqrt(fan_in))
 
 
@@ -44,7 +46,9 @@ def glorot(gain: float = 1.0) -> Initializer:
 
 
 def orthogonal(gain: float = 1.0) -> Initializer:
-    """Rows, or columns where those are fewer, orthogonal and of length `gain` (Saxe et al. 2014, arXiv:1312.6120)."""
+    """Rows, or columns where those are fewer, orthogonal and of length `gain` (Saxe et al. 2014,
+    arXiv:1312.6120).
+    """
 
     def draw(rng: Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
         rows, columns = shape[0], math.prod(shape[1:])

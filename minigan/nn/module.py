@@ -16,8 +16,9 @@ class Module:
     """A function with parameters.
 
     A `Tensor` attribute is a parameter, an array attribute is a buffer (state that is not trained),
-    and a `Module`, or a list, tuple or dict of modules, is a part. They are found by walking the attributes
-    in the order in which they were set, and named by the dotted path to them: `trunk.0.weight`.
+    and a `Module`, or a list, tuple or dict of modules, is a part. They are found by walking the
+    attributes in the order in which they were set, and named by the dotted path to them:
+    `trunk.0.weight`.
     """
 
     training = True
@@ -86,7 +87,9 @@ class Module:
             array[...] = state[name]
 
     def astype(self, dtype: Any) -> Self:
-        """Turn all parameters and floating-point buffers into `dtype`, for instance to check gradients."""
+        """Turn all parameters and floating-point buffers into `dtype`, for instance to check
+        gradients.
+        """
         for owner, key, value in _slots(self):
             array = value.data if isinstance(value, Tensor) else value
             if array.dtype.kind == "f":
@@ -98,7 +101,8 @@ class Module:
     def replaced(self, parameters: Mapping[str, Tensor]) -> Iterator[Self]:
         """Within the block the parameters of these names are other tensors.
 
-        So an updated copy can be tried, and the update itself differentiated, as an unrolled GAN does.
+        So an updated copy can be tried, and the update itself differentiated, as an unrolled GAN
+        does.
         """
         mine = self.parameters()
         for name in parameters:

@@ -16,8 +16,8 @@ class BatchNorm(Module):
     """Batch normalisation of each channel (Ioffe & Szegedy 2015, arXiv:1502.03167).
 
     In training by the batch's mean and biased variance, in inference by the running ones.
-    `momentum` is the weight of the newest batch: running = (1 - momentum) running + momentum batch, with
-    the unbiased variance. (Other libraries call 1 - momentum the momentum.)
+    `momentum` is the weight of the newest batch: running = (1 - momentum) running + momentum batch,
+    with the unbiased variance. (Other libraries call 1 - momentum the momentum.)
     """
 
     def __init__(
@@ -77,7 +77,9 @@ class BatchNorm2d(BatchNorm):
 
 
 class InstanceNorm2d(Module):
-    """Each channel of each image (N, C, H, W) normalised alone (Ulyanov et al. 2016, arXiv:1607.08022)."""
+    """Each channel of each image (N, C, H, W) normalised alone (Ulyanov et al. 2016,
+    arXiv:1607.08022).
+    """
 
     def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
         self.gamma = Tensor(np.ones(channels, np.float32))
@@ -90,7 +92,9 @@ class InstanceNorm2d(Module):
 
 
 class LayerNorm(Module):
-    """Each sample normalised over its last axes, which have the shape `shape` (Ba et al. 2016, arXiv:1607.06450)."""
+    """Each sample normalised over its last axes, which have the shape `shape` (Ba et al. 2016,
+    arXiv:1607.06450).
+    """
 
     def __init__(self, shape: int | tuple[int, ...], *, eps: float = 1e-5) -> None:
         self.gamma = Tensor(np.ones(shape, np.float32))

@@ -51,8 +51,8 @@ class Summary(list[Row]):
 def summary(network: Module, *inputs: Tensor) -> Summary:
     """One row for each layer without parts, in the order of its call on `inputs`.
 
-    The forward pass runs in inference and unrecorded; the network stays as it was. A parameter that two
-    layers share is counted once.
+    The forward pass runs in inference and unrecorded; the network stays as it was. A parameter that
+    two layers share is counted once.
     """
     names = {id(module): name for name, module in network.modules().items()}
     rows, counted = Summary(), set[int]()

@@ -76,9 +76,9 @@ def conv_transpose2d(
 ) -> Tensor:
     """Transposed convolution: the adjoint of `conv2d` with the same w, stride and padding.
 
-    x is (N, C, H, W), w (C, O/groups, kH, kW), bias (O,); the result is (N, O, H', W') with
-    H' = (H - 1) stride - 2 padding + dilation (kH - 1) + 1 + output_padding. Several image sizes give
-    one and the same convolved size; `output_padding` (less than stride or dilation) says which one.
+    x is (N, C, H, W), w (C, O/groups, kH, kW), bias (O,); the result is (N, O, H', W') with H' = (H
+    - 1) stride - 2 padding + dilation (kH - 1) + 1 + output_padding. Several image sizes give one
+    and the same convolved size; `output_padding` (less than stride or dilation) says which one.
 
     Raises:
         ValueError: if the shapes do not fit one another.
@@ -131,7 +131,9 @@ def max_pool2d(
 def avg_pool2d(
     x: Tensor, kernel: int | Pair, *, stride: int | Pair | None = None, padding: int | Pair = 0
 ) -> Tensor:
-    """Mean of each window of x (N, C, H, W), padding counted as zeros; `stride` is the kernel's size by default."""
+    """Mean of each window of x (N, C, H, W), padding counted as zeros; `stride` is the kernel's
+    size by default.
+    """
     size = pair(kernel, "kernel", least=1)
     return avg_pool2d_p(x, kernel=size, stride=size if stride is None else stride, padding=padding)
 

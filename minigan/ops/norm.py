@@ -40,9 +40,9 @@ def batch_norm(
 ) -> Tensor:
     """Normalise each channel of x by its mean and variance over the batch: training mode.
 
-    y = gamma (x - mean) / sqrt(var + eps) + beta, with x (N, C) or (N, C, H, W) and gamma, beta (C,);
-    var is the biased variance (Ioffe & Szegedy 2015, arXiv:1502.03167, Algorithm 1). A caller who has
-    the moments of x already, from `minigan_kernels.moments`, may pass them on.
+    y = gamma (x - mean) / sqrt(var + eps) + beta, with x (N, C) or (N, C, H, W) and gamma, beta
+    (C,); var is the biased variance (Ioffe & Szegedy 2015, arXiv:1502.03167, Algorithm 1). A caller
+    who has the moments of x already, from `minigan_kernels.moments`, may pass them on.
     """
     axes = (0, *range(2, x.ndim))
     centred = x - mean(x, axes, keepdims=True)
@@ -81,14 +81,18 @@ def batch_norm_inference(
 
 
 def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5) -> Tensor:
-    """Normalise each channel of each image of x (N, C, H, W) alone (Ulyanov et al. 2016, arXiv:1607.08022)."""
+    """Normalise each channel of each image of x (N, C, H, W) alone (Ulyanov et al. 2016,
+    arXiv:1607.08022).
+    """
     n, c, h, w = x.shape
     scale, shift = (reshape(broadcast_to(v, (n, c)), (n * c,)) for v in (gamma, beta))
     return reshape(batch_norm(reshape(x, (1, n * c, h, w)), scale, shift, eps=eps), x.shape)
 
 
 def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5) -> Tensor:
-    """Normalise over the last axes, as many as gamma and beta have (Ba et al. 2016, arXiv:1607.06450)."""
+    """Normalise over the last axes, as many as gamma and beta have (Ba et al. 2016,
+    arXiv:1607.06450).
+    """
     axes = tuple(range(x.ndim - gamma.ndim, x.ndim))
     centred = x - mean(x, axes, keepdims=True)
     deviation = sqrt(mean(centred * centred, axes, keepdims=True) + eps)

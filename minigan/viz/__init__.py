@@ -3,11 +3,11 @@
 Everything takes plain NumPy arrays. Nothing is imported here, so that matplotlib and Pillow are
 loaded only by who draws:
 
-    from minigan.viz.grid import image_grid, save_grid, save_images
-    from minigan.viz.plots import save_class_histogram, save_losses, save_points
-    from minigan.viz.figure1 import density_of, optimal_discriminator, save_figure1
-    from minigan.viz.animation import save_animation
-    from minigan.viz.report import write_report
+    from .grid import image_grid, save_grid, save_images
+    from .plots import save_class_histogram, save_losses, save_points
+    from .figure1 import density_of, optimal_discriminator, save_figure1
+    from .animation import save_animation
+    from .report import write_report
 
 The same input gives the same bytes: no file carries a date or the name of the software.
 """

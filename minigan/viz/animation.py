@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from minigan.files import atomic_write
+from ..files import atomic_write
 
 HOLD = 2000  # milliseconds for which the last frame stays before the animation begins again
 PALETTE_FRAMES = 12  # frames that the palette is chosen from

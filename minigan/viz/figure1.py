@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from minigan.viz.style import (
+from .style import (
     DISCRIMINATOR,
     FAKE,
     INK,

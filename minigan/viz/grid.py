@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from minigan.files import atomic_write
+from ..files import atomic_write
 
 CELL = 64  # pixels that a cell should have at least, about
 GAP = 30  # grey level between the cells: recedes beside dark and bright pictures alike

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from minigan.viz.style import (
+from .style import (
     BARS,
     DASHED,
     DISCRIMINATOR,

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from minigan.errors import UserError
-from minigan.files import atomic_write
-from minigan.viz.page import page
+from ..errors import UserError
+from ..files import atomic_write
+from .page import page
 
 STEPS_SHOWN = 40  # pictures in the slider; more would make the file heavy and say no more
 STEP_FILE = re.compile(r"step-(\d+)\.\w+")

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from minigan.files import atomic_write
+from ..files import atomic_write
 
 INK = "#1f2328"  # text
 REAL = "#000000"  # the data

@@ -1,6 +1,166 @@
-"""CPU twins."""
+"""Random numbers from a counter (Philox4x32-10) in one pass, the same bits as the reference's.
 
-from ..reference.random import random_bits as random_bits
-from ..reference.random import uniform as uniform
-from ..reference.random import normal as normal
-from ..reference.random import dropout_mask as dropout_mask
+Every loop here is compiled without fast mathematics, so that no product and sum are fused: the
+numbers are those that NumPy computes step by step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ..reference.random import (
+    COS_TERMS,
+    LOG2,
+    LOG_TERMS,
+    M0,
+    M1,
+    ROUNDS,
+    SIN_TERMS,
+    SQRT_HALF,
+    W0,
+    W1,
+)
+from .jit import jit
+from .threads import spread
+
+_BLOCKS = 1 << 12  # Philox blocks, of four words each, in one piece of work
+_LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
+_M0, _M1, _W0, _W1 = np.uint64(M0), np.uint64(M1), np.uint64(W0), np.uint64(W1)
+_MANTISSA, _EXPONENT_HALF = 0x000FFFFFFFFFFFFF, 0x3FE0000000000000  # of a float64 in [1/2, 1)
+
+
+def random_bits(out: np.ndarray, *, key: int, offset: int) -> None:
+    """Fill `out` (uint32) with the words of stream `key` from block `offset` on."""
+    _fill(_random_bits, out, key, offset)
+
+
+def uniform(out: np.ndarray, *, key: int, offset: int) -> None:
+    """Fill `out` with uniform numbers in [0, 1)."""
+    _fill(_uniform, out, key, offset)
+
+
+def normal(out: np.ndarray, *, key: int, offset: int) -> None:
+    """Fill `out` with standard normal numbers."""
+    _fill(_normal, out, key, offset)
+
+
+def dropout_mask(out: np.ndarray, *, keep: float, key: int, offset: int) -> None:
+    """Fill `out` with 1 / keep, with probability `keep`, and 0 elsewhere."""
+    below, value = np.float32(keep), np.float32(1 / keep)
+    _fill(lambda out, *at: _dropout_mask(out, below, value, *at), out, key, offset)
+
+
+def _fill(loop: Callable[..., None], out: np.ndarray, key: int, offset: int) -> None:
+    """Run loop(piece, key, first block) over pieces of `out`."""
+    target = out.reshape(-1) if out.flags.c_contiguous else np.empty(out.size, out.dtype)
+    stream = np.uint64(key)
+
+    def work(start: int, stop: int) -> None:
+        first = np.uint64((offset + start) % 2**64)  # the counter wraps, as the reference's does
+        loop(target[4 * start : 4 * stop], stream, first)
+
+    spread(work, -(-out.size // 4), grain=_BLOCKS)
+    if not out.flags.c_contiguous:
+        out[...] = target.reshape(out.shape)
+
+
+@jit()
+def _words(key: int, counter: int, size: int) -> np.ndarray:
+    """The first `size` words from block `counter` on, and up to three more."""
+    blocks = (size + 3) // 4
+    # Rounds outside, blocks inside: the compiler makes vector lanes of the innermost loop only.
+    x0, x1 = np.empty(blocks, np.uint32), np.empty(blocks, np.uint32)
+    x2, x3 = np.zeros(blocks, np.uint32), np.zeros(blocks, np.uint32)
+    for i in range(blocks):
+        place = counter + np.uint64(i)
+        x0[i], x1[i] = place & _LOW, place >> _HALF
+    k0, k1 = key & _LOW, key >> _HALF
+    for _ in range(ROUNDS):
+        for i in range(blocks):
+            p0, p1 = _M0 * np.uint64(x0[i]), _M1 * np.uint64(x2[i])
+            x0[i], x2[i] = (p1 >> _HALF) ^ x1[i] ^ k0, (p0 >> _HALF) ^ x3[i] ^ k1
+            x1[i], x3[i] = p1 & _LOW, p0 & _LOW
+        k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
+    words = np.empty(4 * blocks, np.uint32)
+    for i in range(blocks):
+        words[4 * i] = x0[i]
+        words[4 * i + 1] = x1[i]
+        words[4 * i + 2] = x2[i]
+        words[4 * i + 3] = x3[i]
+    return words
+
+
+@jit()
+def _random_bits(out: np.ndarray, key: int, counter: int) -> None:
+    words = _words(key, counter, out.size)
+    for i in range(out.size):
+        out[i] = words[i]
+
+
+@jit()
+def _uniform(out: np.ndarray, key: int, counter: int) -> None:
+    words = _words(key, counter, out.size)
+    for i in range(out.size):
+        out[i] = np.float32(words[i] >> 8) * np.float32(2.0**-24)
+
+
+@jit()
+def _dropout_mask(
+    out: np.ndarray, keep: float, value: float, key: int, counter: int
+) -> None:
+    words = _words(key, counter, out.size)
+    for i in range(out.size):
+        number = np.float32(words[i] >> 8) * np.float32(2.0**-24)
+        out[i] = value if number < keep else np.float32(0)
+
+
+@jit()
+def _normal(out: np.ndarray, key: int, counter: int) -> None:
+    words = _words(key, counter, out.size)
+    pairs = out.size // 2
+    for i in range(pairs):
+        first, second = _box_muller(words[2 * i], words[2 * i + 1])
+        out[2 * i] = first
+        out[2 * i + 1] = second
+    if out.size % 2:
+        out[2 * pairs] = _box_muller(words[2 * pairs], words[2 * pairs + 1])[0]
+
+
+@jit()
+def _box_muller(u_word: int, v_word: int) -> tuple[float, float]:
+    u, v = (u_word + 0.5) * 2.0**-32, (v_word + 0.5) * 2.0**-32
+    radius = math.sqrt(-2.0 * _log(u))
+    quarter = np.int64(4.0 * v + 0.5)  # nearest quarter turn
+    t = 2.0 * (v - 0.25 * quarter)
+    sine, cosine = t * _horner(SIN_TERMS, t * t), _horner(COS_TERMS, t * t)
+    if quarter & 1:
+        sine, cosine = cosine, sine
+    if quarter & 2:
+        sine = -sine
+    if (quarter + 1) & 2:
+        cosine = -cosine
+    return np.float32(radius * cosine), np.float32(radius * sine)
+
+
+@jit()
+def _log(u: float) -> float:
+    """Natural logarithm of u, 0 < u < 1 and not subnormal."""
+    bits = np.float64(u).view(np.int64)
+    mantissa = np.int64((bits & _MANTISSA) | _EXPONENT_HALF).view(np.float64)  # in [1/2, 1)
+    exponent = (bits >> 52) - 1022
+    if mantissa < SQRT_HALF:
+        mantissa, exponent = mantissa * 2.0, exponent - 1
+    s = (mantissa - 1.0) / (mantissa + 1.0)
+    return exponent * LOG2 + s * _horner(LOG_TERMS, s * s)
+
+
+@jit()
+def _horner(terms: tuple[float, ...], x: float) -> float:
+    """Polynomial in x whose coefficients are `terms`, the highest power first."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total * x + term
+    return total

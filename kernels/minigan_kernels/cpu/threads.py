@@ -25,7 +25,7 @@ import numba
 import numpy as np
 from threadpoolctl import LibController, ThreadpoolController
 
-ELEMENTS = 1 << 17  # of an array that a plain loop should get in one piece: about 50 us
+ELEMENTS = 1 << 16  # of an array that a plain loop should get in one piece: it fits the second-level cache
 
 _local = threading.local()
 

@@ -41,7 +41,9 @@ def conv2d_dx(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> np.ndarray:
-    """Gradient of `conv2d` by its image of `shape` (N, C, H, W), for an output gradient g (N, O, H', W')."""
+    """Gradient of `conv2d` by its image of `shape` (N, C, H, W), for an output gradient g (N, O,
+    H', W').
+    """
     window = conv_window(w.shape, stride, padding, dilation)
     check_conv(shape, w.shape, g.shape, window, groups)
     gradients = np.einsum(
@@ -71,7 +73,9 @@ def conv2d_dw(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> np.ndarray:
-    """Gradient of `conv2d` by its weight of `shape` (O, C/groups, kH, kW), for an output gradient g."""
+    """Gradient of `conv2d` by its weight of `shape` (O, C/groups, kH, kW), for an output gradient
+    g.
+    """
     window = conv_window(shape, stride, padding, dilation)
     check_conv(x.shape, shape, g.shape, window, groups)
     patches = _grouped(_windows(x, window), groups, axis=1)

@@ -6,6 +6,8 @@ only read.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
@@ -69,5 +71,5 @@ def adam(
     mean += (1 - beta1) * g
     square *= beta2
     square += (1 - beta2) * g * g
-    root = np.sqrt(square) / np.sqrt(1 - beta2**step) + eps
+    root = np.sqrt(square) / math.sqrt(1 - beta2**step) + eps
     p -= lr / (1 - beta1**step) * mean / root

@@ -2,8 +2,9 @@
 
 Block number b of stream `key` is ten rounds of a bijection of the counter, so any block can be had
 without the ones before it and every device gives the same numbers. A draw of n words starts at the
-block `offset` and takes ceil(n / 4) blocks. Each function fills `out`, float32 or float64; the values are
-those of float32 in either case, so that a check in float64 sees the numbers of the float32 run.
+block `offset` and takes ceil(n / 4) blocks. Each function fills `out`, float32 or float64; the
+values are those of float32 in either case, so that a check in float64 sees the numbers of the
+float32 run.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ ROUNDS = 10
 
 
 def random_bits(out: np.ndarray, *, key: int, offset: int) -> None:
-    """Fill `out` (uint32) with the words of stream `key` (64 bits) from block `offset` (64 bits) on."""
+    """Fill `out` (uint32) with the words of stream `key` (64 bits) from block `offset` (64 bits)
+    on.
+    """
     words = _philox(-(-out.size // 4), key, offset)
     out[...] = words.reshape(-1)[: out.size].reshape(out.shape)
 
@@ -31,9 +34,9 @@ def uniform(out: np.ndarray, *, key: int, offset: int) -> None:
 def normal(out: np.ndarray, *, key: int, offset: int) -> None:
     """Fill `out` with standard normal numbers by Box & Muller (1958).
 
-    Words 2i and 2i+1 of the stream give numbers 2i and 2i+1: radius sqrt(-2 log u), angle 2 pi v. The
-    logarithm, sine and cosine are polynomials in float64, made of +, *, / and sqrt alone: IEEE 754
-    rounds those alike everywhere, libraries' own functions differ in their last bits.
+    Words 2i and 2i+1 of the stream give numbers 2i and 2i+1: radius sqrt(-2 log u), angle 2 pi v.
+    The logarithm, sine and cosine are polynomials in float64, made of +, *, / and sqrt alone: IEEE
+    754 rounds those alike everywhere, libraries' own functions differ in their last bits.
     """
     bits = np.empty(-(-out.size // 2) * 2, np.uint32)
     random_bits(bits, key=key, offset=offset)
@@ -76,8 +79,8 @@ SQRT_HALF = 0.7071067811865476
 # log((1 + s) / (1 - s)) / s = 2 + 2/3 s^2 + 2/5 s^4 + ...: below 2^-52 of its value after 11 terms,
 # because |s| <= (sqrt(2) - 1) / (sqrt(2) + 1) = 0.1716.
 LOG_TERMS = tuple(2.0 / n for n in range(21, 0, -2))
-# Taylor terms in t^2, highest first, of sin(pi t) / t and cos(pi t) for |t| <= 1/4: the first one left
-# out is below 2^-52 of the sum.
+# Taylor terms in t^2, highest first, of sin(pi t) / t and cos(pi t) for |t| <= 1/4: the first one
+# left out is below 2^-52 of the sum.
 SIN_TERMS = (
     7.952054001475513e-07,
     -2.1915353447830217e-05,

@@ -1,0 +1,491 @@
+"""Every recipe: it runs, it is exact, it moves one player at a time; and what its paper says of it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+from tiny import Shell, shell
+
+from minigan import Tensor, gans, nn
+from minigan.data import Dataset
+from minigan.errors import UserError
+from minigan.run import Run
+from minigan.train import State
+
+__all__ = ["shell"]  # a fixture
+
+ALL = gans.names()
+
+VARIANTS: list[tuple[str, dict[str, Any], Dataset]] = [
+    ("dcgan", {}, tiny.images((1, 28, 28))),
+    ("dcgan", {}, tiny.images((1, 32, 32))),
+    ("dcgan", {}, tiny.images((3, 32, 32))),
+    ("dcgan", {}, tiny.images((3, 64, 64))),
+    ("dcgan", {"two_logits": True}, tiny.images()),
+    ("dcgan", {"saturating": True}, tiny.images()),
+    ("dcgan", {"smooth": 0.9}, tiny.images()),
+    ("dcgan", {"two_logits": True, "saturating": True, "smooth": 0.9}, tiny.images()),
+    ("gan", {}, tiny.images((3, 5, 7))),
+    ("gan", {"saturating": True}, tiny.images()),
+    ("gan", {"smooth": 0.9}, tiny.images()),
+    ("gan", {"k": 2}, tiny.images()),
+    ("gan", {}, tiny.points(1)),
+    ("gan", {}, tiny.points(2)),
+]
+
+
+def parameters(state: State) -> dict[str, bytes]:
+    """The bytes of each player's parameters."""
+    return {
+        name: b"".join(p.data.tobytes() for p in player.parameters().values())
+        for name, player in state.players.items()
+    }
+
+
+def everything(state: State) -> bytes:
+    """The bytes of all players' parameters and buffers."""
+    return b"".join(a.tobytes() for p in state.players.values() for a in p.state().values())
+
+
+def test_the_first_two_recipes_are_there() -> None:
+    assert {"gan", "dcgan"} <= set(ALL)
+
+
+# --- Every recipe ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_three_rounds_give_finite_losses_of_every_player(name: str) -> None:
+    state = tiny.state(name)
+    for number in (1, 2, 3):
+        row = state.round()
+        assert state.step == number
+        assert {f"loss_{player}" for player in state.optimizers} <= row.keys()
+        assert all(math.isfinite(value) for value in row.values()), row
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_update_moves_its_own_player_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = tiny.state(name)
+    seen = [parameters(state)]
+    turns = []
+    for player, optimizer in state.optimizers.items():
+
+        def step(gradients: Any, player: str = player, plain: Any = optimizer.step) -> None:
+            assert parameters(state) == seen[-1]  # nothing moves between two updates
+            plain(gradients)
+            seen.append(parameters(state))
+            turns.append(player)
+
+        monkeypatch.setattr(optimizer, "step", step)
+    state.round()
+    assert set(turns) == set(state.optimizers)
+    for player, before, after in zip(turns, seen, seen[1:], strict=False):
+        assert {owner for owner in before if before[owner] != after[owner]} == {player}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_samples_have_the_shape_and_range_of_the_data_and_change_nothing(name: str) -> None:
+    dataset = tiny.images()
+    state = tiny.state(name, dataset)
+    state.round()
+    before = everything(state)
+    z = state.recipe.latent(state.rng, 5)
+    offset = state.rng.offset
+    made = state.samples(z)
+    assert made.shape == (5, *dataset.shape)
+    low, high = state.recipe.output_range(dataset.shape)
+    assert low <= made.min() <= made.max() <= high
+    assert made.dtype == np.float32
+    np.testing.assert_array_equal(state.samples(z), made)
+    np.testing.assert_allclose(state.samples(z, batch=2), made, atol=1e-6)
+    assert state.rng.offset == offset
+    assert everything(state) == before
+    assert all(m.training for player in state.players.values() for m in player.modules().values())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_realness_is_a_probability_of_each_sample(name: str) -> None:
+    dataset = tiny.images()
+    state = tiny.state(name, dataset)
+    x = next(state.batches)
+    offset = state.rng.offset
+    found = state.realness(x)
+    if found is not None:
+        assert found.shape == (len(x),)
+        assert ((found >= 0) & (found <= 1)).all()
+        np.testing.assert_array_equal(state.realness(x), found)  # no dropout in inference
+        assert state.rng.offset == offset
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_seed_decides_every_byte_of_a_checkpoint(name: str, tmp_path: Path) -> None:
+    files = []
+    for number, seed in enumerate((0, 0, 1)):
+        state = tiny.state(name, seed=seed)
+        for _ in range(3):
+            state.round()
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        files.append(state.save(folder, name).read_bytes())
+    assert files[0] == files[1]
+    assert files[0] != files[2]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_restored_state_goes_on_as_if_nothing_had_been(name: str, tmp_path: Path) -> None:
+    whole, first = tiny.state(name), tiny.state(name)
+    rows = [whole.round() for _ in range(4)]
+    again = [first.round() for _ in range(2)]
+    second = tiny.state(name)
+    second.restore(first.save(tmp_path, name), name)
+    again += [second.round() for _ in range(2)]
+    assert again == rows
+    assert second.save(tmp_path, name).read_bytes() == whole.save(tmp_path, name).read_bytes()
+
+
+def resumed_equals_whole(shell: Shell, name: str, tmp_path: Path, half: int) -> None:
+    data = tiny.write_idx(tmp_path / "digits", count=24, side=28)
+    known = gans.load(name).__dataclass_fields__
+    flags = [
+        word
+        for field, value in tiny.SMALL.items()
+        if field in known
+        for word in (f"--{field.replace('_', '-')}", str(value))
+    ]
+    flags += ["--data", str(data), "--seed", "3", "--sample-every", str(half)]
+    flags += ["--checkpoint-every", str(half)]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    shell.succeeds("train", name, *flags, "--steps", str(2 * half), "--out", whole)
+    shell.succeeds("train", name, *flags, "--steps", str(half), "--out", parts)
+    shell.succeeds("train", "--resume", "--out", parts, "--steps", str(2 * half))
+    last = f"checkpoints/step-{2 * half:06d}.safetensors"
+    assert (parts / last).read_bytes() == (whole / last).read_bytes()
+    rows = Run.open(whole).rows()
+    assert [row["step"] for row in rows] == list(range(1, 2 * half + 1))
+    assert tiny.same_but_for_time(Run.open(parts).rows(), rows)
+    for step in (0, half, 2 * half):
+        picture = f"samples/step-{step:06d}.png"
+        assert (parts / picture).read_bytes() == (whole / picture).read_bytes()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_two_and_two_resumed_rounds_equal_four(name: str, shell: Shell, tmp_path: Path) -> None:
+    resumed_equals_whole(shell, name, tmp_path, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALL)
+def test_fifty_and_fifty_resumed_rounds_equal_a_hundred(
+    name: str, shell: Shell, tmp_path: Path
+) -> None:
+    resumed_equals_whole(shell, name, tmp_path, 50)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_field_says_what_it_is(name: str, shell: Shell) -> None:
+    text = shell.succeeds("train", name, "--help").out
+    flags = [f"--{field.replace('_', '-')}" for field in gans.load(name).__dataclass_fields__]
+    assert all(flag in text for flag in flags)
+    assert gans.load(name).__doc__.split("\n")[0].split(",")[0] in text
+
+
+# --- Their variants --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "dataset"),
+    VARIANTS,
+    ids=[
+        f"{name}-{'-'.join(fields)}-{'x'.join(map(str, data.shape))}"
+        for name, fields, data in VARIANTS
+    ],
+)
+def test_a_variant_trains(name: str, fields: dict[str, Any], dataset: Dataset) -> None:
+    state = tiny.state(name, dataset, **fields)
+    before = parameters(state)
+    for _ in range(2):
+        row = state.round()
+        assert all(math.isfinite(value) for value in row.values()), row
+        assert 0 <= row["D(x)"] <= 1
+        assert 0 <= row["D(G(z))"] <= 1
+    after = parameters(state)
+    assert all(before[player] != after[player] for player in before)
+    made = state.samples(state.recipe.latent(state.rng, 3))
+    assert made.shape == (3, *dataset.shape)
+    assert state.realness(next(state.batches)).shape == (state.recipe.batch_size,)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("dcgan", {"saturating": True}),
+        ("dcgan", {"smooth": 0.9}),
+        ("dcgan", {"two_logits": True}),
+        ("gan", {"saturating": True}),
+        ("gan", {"smooth": 0.9}),
+        ("gan", {"keep_hidden": 1.0}),
+    ],
+)
+def test_a_variant_is_another_computation(name: str, fields: dict[str, Any]) -> None:
+    assert tiny.state(name).round() != tiny.state(name, **fields).round()
+
+
+def test_k_is_the_number_of_discriminator_updates() -> None:
+    once, thrice = tiny.state("gan"), tiny.state("gan", k=3)
+    for state, updates in ((once, 1), (thrice, 3)):
+        state.round()
+        assert (state.optimizers["D"].steps, state.optimizers["G"].steps) == (updates, 1)
+        assert state.batches.position == updates  # each one sees fresh data
+
+
+@pytest.mark.parametrize("shape", [(1, 29, 29), (1, 28, 32), (1, 16, 16), (2,)])
+def test_dcgan_says_which_shapes_it_makes(shape: tuple[int, ...]) -> None:
+    data = tiny.images(shape) if len(shape) == 3 else tiny.points(*shape)
+    with pytest.raises(UserError, match=r"28, 32 or 64 pixels.*--data"):
+        tiny.state("dcgan", data)
+
+
+def test_points_have_defaults_of_their_own() -> None:
+    kind = gans.load("gan")
+    for dimensions in (1, 2):
+        fields = kind.defaults((dimensions,))
+        assert fields["latent_size"] == dimensions  # so that Figure 1 can show z and G(z)
+        assert fields.keys() <= kind.__dataclass_fields__.keys()
+    assert kind.defaults((1, 28, 28)) == {}
+
+
+# --- What the papers say ---------------------------------------------------------------------
+
+
+def layers(network: nn.Module) -> list[nn.Module]:
+    return [m for m in network.modules().values() if not isinstance(m, nn.Sequential)]
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 64, 64)])
+@pytest.mark.parametrize("two_logits", [False, True])
+def test_dcgan_is_built_as_the_paper_says(shape: tuple[int, ...], two_logits: bool) -> None:
+    state = tiny.state("dcgan", tiny.images(shape), two_logits=two_logits)
+    G, D = state.players["G"], state.players["D"]
+    for network in (G, D):
+        kinds = {type(layer) for layer in layers(network)}
+        assert not kinds & {nn.MaxPool2d, nn.AvgPool2d, nn.UpsampleNearest, nn.Linear, nn.Maxout}
+        assert nn.BatchNorm2d in kinds
+    up = [layer for layer in layers(G) if isinstance(layer, nn.ConvTranspose2d)]
+    down = [layer for layer in layers(D) if isinstance(layer, nn.Conv2d)]
+    assert len(up) == len(down) == {28: 3, 32: 4, 64: 5}[shape[1]]
+    # Batch norm in G after every layer but the output, and in D neither at the input nor the output.
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in layers(G)) == len(up) - 1
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in layers(D)) == len(down) - 2
+    assert G[-1] is up[-1]
+    assert isinstance(G[-1].activation, nn.Tanh)
+    assert isinstance(D[0], nn.Conv2d)
+    assert not isinstance(D[1], nn.BatchNorm2d)
+    assert [type(a) for a in layers(G) if isinstance(a, nn.LeakyReLU)] == [nn.ReLU] * len(up[:-1])
+    slopes = [a.slope for a in layers(D) if isinstance(a, nn.LeakyReLU)]
+    assert slopes == [0.2] * len(down[:-1])
+    x = Tensor(next(state.batches))
+    assert D(x).shape == (4, 2 if two_logits else 1)
+    # Each strided layer halves or doubles the plane.
+    sides = [row.output[-1] for row in nn.summary(D, x) if row.layer == "Conv2d"]
+    assert all(a == 2 * b for a, b in zip([shape[1], *sides], sides[:-1], strict=False))
+    assert sides[-1] == 1
+
+
+def test_dcgan_starts_as_the_paper_says() -> None:
+    state = tiny.state("dcgan", width=16)
+    weights = [p.data for n, p in state.players["G"].parameters().items() if p.ndim == 4]
+    assert np.concatenate([w.ravel() for w in weights]).std() == pytest.approx(0.02, rel=0.05)
+    recipe = gans.load("dcgan")()
+    assert (recipe.batch_size, recipe.lr, recipe.beta1, recipe.latent_size) == (64, 2e-4, 0.5, 100)
+    z = state.recipe.latent(state.rng, 1000)
+    assert -1 <= z.min() < -0.9
+    assert 0.9 < z.max() <= 1
+
+
+def test_gan_is_built_as_the_paper_says() -> None:
+    state = tiny.state("gan")
+    G, D = state.players["G"], state.players["D"]
+    assert sum(isinstance(layer, nn.Maxout) for layer in layers(D)) == 2
+    assert [layer.keep for layer in layers(D) if isinstance(layer, nn.Dropout)] == [0.8, 0.5, 0.5]
+    assert not any(isinstance(layer, nn.Dropout | nn.Maxout) for layer in layers(G))
+    linear = [layer for layer in layers(G) if isinstance(layer, nn.Linear)]
+    kinds = [type(layer.activation) for layer in linear]
+    assert kinds == [nn.ReLU, nn.ReLU, nn.Sigmoid]
+    assert state.recipe.output_range((1, 28, 28)) == (0.0, 1.0)
+    points = tiny.state("gan", tiny.points(2))
+    last = [m for m in layers(points.players["G"]) if isinstance(m, nn.Linear)][-1]
+    assert last.activation is None  # points have no ends
+    assert points.recipe.output_range((2,)) is None
+
+
+def test_gan_drops_out_in_training_and_not_in_inference() -> None:
+    state = tiny.state("gan")
+    D = state.players["D"]
+    x = Tensor(next(state.batches))
+    assert (D(x).numpy() != D(x).numpy()).any()
+    with D.evaluating():
+        np.testing.assert_array_equal(D(x).numpy(), D(x).numpy())
+    assert (D(x).numpy() != D(x).numpy()).any()
+
+
+def test_gan_follows_the_papers_schedules() -> None:
+    state = tiny.state("gan", lr=0.1, lr_decay=2.0, lr_least=0.02, momentum_steps=10)
+    D = state.optimizers["D"]
+    assert [D.lr(step) for step in (0, 1, 2, 3, 50)] == pytest.approx([0.1, 0.05, 0.025, 0.02, 0.02])
+    momenta = [D.momentum(step) for step in (0, 5, 10, 1000)]
+    assert momenta == pytest.approx([0.5, 0.6, 0.7, 0.7])
+
+
+# --- A recipe of one's own -------------------------------------------------------------------
+
+RECIPE = '''
+"""Least squares."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from minigan import Tensor, nn, no_grad
+from minigan.optim import Adam
+from minigan.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class LeastSquares(Recipe):
+    """Mao et al. 2017, "Least squares generative adversarial networks", arXiv:1611.04076."""
+
+    batch_size: int = 4  # samples in a batch
+    target: float = 1.0  # what D should say of a real sample
+
+    steps: ClassVar[int] = 7
+
+    def output_range(self, shape):
+        return -1.0, 1.0
+
+    def players(self, rng, shape):
+        c, h, w = shape
+        G = nn.Sequential(
+            nn.Linear(3, c * h * w, rng=rng, activation=nn.Tanh()), nn.Reshape(*shape)
+        )
+        D = nn.Sequential(nn.Flatten(), nn.Linear(c * h * w, 1, rng=rng))
+        return {"G": G, "D": D}
+
+    def optimizers(self, players):
+        return {name: Adam(p.parameters(), 1e-3) for name, p in players.items()}
+
+    def round(self, players, batches, rng, step):
+        G, D = players["G"], players["D"]
+        real = next(batches)
+        with no_grad():
+            fake = G(Tensor(self.latent(rng, len(real))))
+        yield "D", ((D(real) - self.target) ** 2 + D(fake) ** 2).mean(), {}
+        fake = G(Tensor(self.latent(rng, len(real))))
+        yield "G", ((D(fake) - self.target) ** 2).mean(), {}
+
+    def latent(self, rng, n):
+        return rng.normal((n, 3))
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder on the recipe path."""
+    found = tmp_path / "recipes"
+    found.mkdir()
+    monkeypatch.setenv("MINIGAN_RECIPES", str(found))
+    return found
+
+
+def trains(shell: Shell, name: str, tmp_path: Path) -> None:
+    data = tiny.write_idx(tmp_path / "digits")
+    out = tmp_path / "run"
+    flags = ["--target", "0.9", "--sample-every", "4", "--checkpoint-every", "4"]
+    answer = shell.succeeds("train", name, "--data", data, *flags, "--out", out)
+    assert str(out / "report.html") in answer.out
+    run = Run.open(out)
+    assert run.config["hyper_parameters"] == {"batch_size": 4, "target": 0.9}
+    assert [row["step"] for row in run.rows()] == [1, 2, 3, 4, 5, 6, 7]
+    shell.succeeds("train", name, "--resume", "--out", out, "--more", "2")
+    assert len(Run.open(out).rows()) == 9
+    shell.succeeds("sample", out, "--count", "4")
+    assert (out / "sample.png").is_file()
+
+
+def test_a_recipe_dropped_into_a_folder_trains_by_name(
+    folder: Path, shell: Shell, tmp_path: Path
+) -> None:
+    (folder / "least_squares.py").write_text(RECIPE)
+    assert "least_squares" in gans.names()
+    listed = shell.succeeds("recipes").out
+    assert "least_squares" in listed
+    assert "arXiv:1611.04076" in listed
+    text = shell.succeeds("train", "least_squares", "--help").out
+    assert "--target" in text
+    assert "what D should say of a real sample (default: 1.0)" in " ".join(
+        text.replace("│", " ").split()
+    )
+    trains(shell, "least_squares", tmp_path)
+
+
+def test_a_recipe_is_found_however_its_words_are_joined(
+    folder: Path, shell: Shell, tmp_path: Path
+) -> None:
+    (folder / "least_squares.py").write_text(RECIPE)
+    trains(shell, "least-squares", tmp_path)
+
+
+def test_what_recipes_lists_can_be_loaded(folder: Path) -> None:
+    (folder / "least-squares.py").write_text(RECIPE)
+    for name in gans.names():
+        assert gans.load(name).__doc__
+
+
+def test_a_recipe_trains_by_the_path_of_its_file(shell: Shell, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(RECIPE)
+    trains(shell, str(file), tmp_path)
+
+
+def test_a_recipe_that_is_run_by_a_relative_path_is_found_from_elsewhere(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(RECIPE)
+    data = tiny.write_idx(tmp_path / "digits")
+    monkeypatch.chdir(tmp_path)
+    shell.succeeds("train", "mine.py", "--data", data.name, "--steps", "1", "--out", "run")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    shell.succeeds("train", "--resume", "--out", tmp_path / "run", "--more", "1")
+    shell.succeeds("sample", tmp_path / "run", "--count", "1")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("x = 1\n", "one subclass of Recipe"),
+        (RECIPE + "\n\nclass Other(LeastSquares):\n    pass\n", "one subclass of Recipe"),
+        ("def (\n", "syntax"),
+        ("import no_such_module\n", "no_such_module"),
+    ],
+    ids=["none", "two", "syntax", "import"],
+)
+def test_a_recipe_file_that_cannot_be_used_is_named(
+    folder: Path, shell: Shell, text: str, says: str
+) -> None:
+    (folder / "broken.py").write_text(text)
+    shell.refuses("train", "broken", says=("broken.py", says))
+    shell.refuses("train", folder / "broken.py", says=("broken.py", says))
+
+
+def test_one_broken_recipe_leaves_the_others_usable(
+    folder: Path, shell: Shell, tmp_path: Path
+) -> None:
+    (folder / "broken.py").write_text("def (\n")
+    (folder / "least_squares.py").write_text(RECIPE)
+    trains(shell, "least_squares", tmp_path)

@@ -1,0 +1,504 @@
+"""The training loop and its run directory: what a run leaves, and how it stops and goes on."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+from tiny import Shell, shell
+
+from minigan import nn
+from minigan.errors import UserError
+from minigan.recipe import Recipe
+from minigan.run import Run
+from minigan.train import State, check_range
+
+__all__ = ["shell"]  # a fixture
+
+EVERY = re.compile(r"step-(\d+)\.png")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_idx(tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
+    """A run of 6 rounds, with pictures after each second one; tests only read it."""
+    from minigan.cli import main
+
+    out = tmp_path_factory.mktemp("finished") / "run"
+    words = ["train", "gan", *tiny.FLAGS, "--data", str(digits), "--seed", "5", "--lr", "0"]
+    words += ["--lr-least", "0", "--steps", "6", "--sample-every", "2", "--checkpoint-every", "2"]
+    assert main([*words, "--out", str(out)]) == 0
+    return out
+
+
+def drawn(run: Path) -> list[int]:
+    """The steps whose samples were drawn."""
+    names = sorted(path.name for path in (run / "samples").iterdir())
+    return [int(match[1]) for name in names if (match := EVERY.fullmatch(name))]
+
+
+def saved(run: Path) -> list[int]:
+    """The steps whose checkpoints are there."""
+    return sorted(int(path.stem.split("-")[1]) for path in (run / "checkpoints").iterdir())
+
+
+# --- The run directory -----------------------------------------------------------------------
+
+
+def test_samples_are_drawn_at_the_chosen_steps_from_fixed_latent_vectors(finished: Path) -> None:
+    assert drawn(finished) == [0, 2, 4, 6]
+    pictures = {(finished / f"samples/step-{n:06d}.png").read_bytes() for n in (0, 2, 4, 6)}
+    assert len(pictures) == 1  # with a learning rate of 0 only another z could change them
+
+
+def test_samples_change_when_the_generator_does(
+    digits: Path, shell: Shell, tmp_path: Path
+) -> None:
+    flags = [*tiny.FLAGS, "--data", digits, "--steps", "3", "--checkpoint-every", "100"]
+    shell.succeeds("train", "gan", *flags, "--out", tmp_path / "run", "--init-d", "0.5")
+    pictures = sorted((tmp_path / "run/samples").glob("step-*.png"))
+    assert len(pictures) == 4  # every round is drawn, in so short a run
+    assert pictures[0].read_bytes() != pictures[-1].read_bytes()
+    with Image.open(tmp_path / "run/samples/animation.gif") as film:
+        assert film.format == "GIF"
+        assert film.n_frames > 1
+
+
+def test_the_last_step_is_drawn_and_saved_whatever_the_rhythm(
+    digits: Path, shell: Shell, tmp_path: Path
+) -> None:
+    rhythm = ["--steps", "5", "--sample-every", "3", "--checkpoint-every", "2"]
+    shell.succeeds(
+        "train", "gan", *tiny.FLAGS, "--data", digits, *rhythm, "--out", tmp_path / "run"
+    )
+    assert drawn(tmp_path / "run") == [0, 3, 5]
+    assert saved(tmp_path / "run") == [4, 5]  # the newest two
+
+
+def test_metrics_have_one_row_a_round(finished: Path) -> None:
+    lines = (finished / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    for row in rows:
+        assert list(row) == ["step", "seconds", "loss_D", "D(x)", "D(G(z))", "loss_G"]
+    seconds = [row["seconds"] for row in rows]
+    assert seconds == sorted(seconds)
+    assert seconds[0] >= 0
+
+
+def test_config_says_all_that_the_run_depends_on(finished: Path, digits: Path) -> None:
+    config = json.loads((finished / "config.json").read_text())
+    assert config["format"] == 1
+    assert config["recipe"] == "gan"
+    assert (config["seed"], config["steps"], config["device"]) == (5, 6, "cpu")
+    assert (config["sample_every"], config["checkpoint_every"]) == (2, 2)
+    assert config["data"]["source"] == str(digits.resolve())
+    assert (config["data"]["samples"], config["data"]["shape"]) == (12, [1, 8, 8])
+    assert config["data"]["classes"] == list("0123456789")
+    fields = config["hyper_parameters"]
+    assert (fields["hidden"], fields["units"], fields["lr"]) == (8, 6, 0.0)
+    assert fields["pieces"] == 5  # defaults too
+    assert config["command"].startswith("minigan train gan --hidden 8")
+    assert {"python", "minigan", "numpy", "numba"} <= config["versions"].keys()
+    assert "revision" in config
+
+
+def test_the_report_is_one_file_that_shows_the_run(finished: Path) -> None:
+    page = (finished / "report.html").read_text()
+    assert page.lstrip().lower().startswith("<!doctype html>")
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert all(source.startswith(("data:", "#")) for source in sources)
+    assert len([source for source in sources if source.startswith("data:image")]) >= 4
+    for word in ("gan", "loss_D", "loss_G", "momentum_steps", "--seed 5"):
+        assert word in page
+
+
+def test_the_data_are_shown_before_the_first_round(
+    finished: Path, digits: Path, shell: Shell, tmp_path: Path
+) -> None:
+    for name in ("samples/real.png", "samples/classes.png", "loss.png"):
+        with Image.open(finished / name) as picture:
+            picture.verify()
+    answer = shell.succeeds(
+        "train", "gan", *tiny.FLAGS, "--data", digits, "--steps", "1", "--out", tmp_path / "run"
+    )
+    assert "12 samples" in answer.err
+    assert "0: 2" in answer.err  # the class histogram, in words
+    assert str(tmp_path / "run") in answer.out  # and at the end where the pictures are
+
+
+def test_nothing_but_the_run_is_left_in_the_run_directory(finished: Path) -> None:
+    files = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    pictures = {f"samples/step-{step:06d}.png" for step in (0, 2, 4, 6)}
+    assert files - pictures == {
+        "checkpoints/step-000004.safetensors",
+        "checkpoints/step-000006.safetensors",
+        "config.json",
+        "loss.png",
+        "metrics.jsonl",
+        "report.html",
+        "samples/animation.gif",
+        "samples/classes.png",
+        "samples/real.png",
+    }
+
+
+def test_the_same_command_gives_the_same_bytes(
+    digits: Path, shell: Shell, tmp_path: Path
+) -> None:
+    trees = []
+    for name in ("a", "b"):
+        words = [*tiny.FLAGS, "--data", digits, "--steps", "3", "--out", tmp_path / name]
+        shell.succeeds("train", "gan", *words, "--checkpoint-every", "100")
+        trees.append(tiny.tree(tmp_path / name))
+    timed = {"config.json", "metrics.jsonl", "report.html", "loss.png"}  # --out and seconds
+    assert trees[0].keys() == trees[1].keys()
+    assert {k for k in trees[0] if trees[0][k] != trees[1][k]} <= timed
+
+
+@pytest.mark.parametrize("data", ["mixture1d", "ring"])
+def test_points_are_drawn_too(data: str, shell: Shell, tmp_path: Path) -> None:
+    words = ["--hidden", "8", "--units", "6", "--batch-size", "8", "--steps", "2"]
+    rhythm = ["--sample-every", "2", "--checkpoint-every", "2"]
+    shell.succeeds("train", "gan", "--data", data, *words, *rhythm, "--out", tmp_path / "run")
+    assert drawn(tmp_path / "run") == [0, 2]
+    assert (tmp_path / "run/samples/animation.gif").is_file()
+    assert json.loads((tmp_path / "run/config.json").read_text())["data"]["source"] == data
+
+
+def test_a_run_without_a_directory_takes_the_next_free_one(
+    digits: Path, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in (1, 2):
+        shell.succeeds("train", "gan", *tiny.FLAGS, "--data", digits, "--steps", "1")
+        assert (tmp_path / f"runs/gan-{digits.name}-{number}/report.html").is_file()
+
+
+# --- Losses that stop being finite -----------------------------------------------------------
+
+FAILING = '''
+from dataclasses import dataclass
+
+from minigan import Tensor, log, nn
+from minigan.optim import SGD
+from minigan.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Failing(Recipe):
+    """A recipe whose loss of G is undefined in its third step."""
+
+    batch_size: int = 4  # samples in a batch
+
+    def output_range(self, shape):
+        return 0.0, 1.0
+
+    def players(self, rng, shape):
+        n = shape[0] * shape[1] * shape[2]
+        G = nn.Sequential(nn.Linear(2, n, rng=rng, activation=nn.Sigmoid()), nn.Reshape(*shape))
+        return {"G": G, "D": nn.Sequential(nn.Flatten(), nn.Linear(n, 1, rng=rng))}
+
+    def optimizers(self, players):
+        return {name: SGD(p.parameters(), 1e-3) for name, p in players.items()}
+
+    def round(self, players, batches, rng, step):
+        yield "D", (players["D"](next(batches)) ** 2).mean(), {}
+        made = players["D"](players["G"](Tensor(self.latent(rng, 4))))
+        sign = -1.0 if step == 2 else 1.0
+        yield "G", log(sign * (made * made + 1.0)).mean(), {}
+
+    def latent(self, rng, n):
+        return rng.normal((n, 2))
+'''
+
+
+def test_an_undefined_loss_ends_the_run_and_says_where_it_arose(
+    digits: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "failing.py").write_text(FAILING)
+    line = next(i for i, text in enumerate(FAILING.splitlines(), 1) if "log(sign" in text)
+    words = ["--data", digits, "--steps", "6", "--checkpoint-every", "1"]
+    ended = subprocess.run(
+        [*tiny.COMMAND, "train", tmp_path / "failing.py", *words, "--out", tmp_path / "run"],
+        capture_output=True,
+        text=True,
+        env=tiny.environment(),
+        timeout=120,
+    )
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "Warning" not in ended.stderr
+    sentence = ended.stderr.splitlines()[-1]
+    assert sentence.startswith("minigan: the loss of G is nan in step 3")
+    assert "log of (4, 1)" in sentence
+    assert f"failing.py:{line} in round" in sentence
+    assert saved(tmp_path / "run") == [1, 2]
+    assert [row["step"] for row in Run.open(tmp_path / "run").rows()] == [1, 2]
+
+
+def test_a_run_that_failed_keeps_the_checkpoints_of_a_good_one(
+    digits: Path, shell: Shell, tmp_path: Path
+) -> None:
+    (tmp_path / "failing.py").write_text(FAILING)
+    words = ["train", tmp_path / "failing.py", "--data", digits, "--checkpoint-every", "1"]
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    shell.succeeds(*words, "--steps", "2", "--out", good)
+    with np.errstate(invalid="ignore"):
+        assert shell(*words, "--steps", "6", "--out", bad).code == 1
+    name = "checkpoints/step-000002.safetensors"
+    assert (bad / name).read_bytes() == (good / name).read_bytes()
+    shell.succeeds("sample", bad, "--count", "1")
+
+
+def test_a_run_that_diverges_says_so(digits: Path, tmp_path: Path) -> None:
+    words = [*tiny.FLAGS, "--data", digits, "--steps", "50", "--lr", "1e30", "--init-d", "1"]
+    ended = subprocess.run(
+        [*tiny.COMMAND, "train", "gan", *map(str, words), "--out", tmp_path / "run"],
+        capture_output=True,
+        text=True,
+        env=tiny.environment(),
+        timeout=120,
+    )
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "Warning" not in ended.stderr
+    sentence = ended.stderr.splitlines()[-1]
+    assert re.match(r"minigan: the loss of [DG] is (nan|inf|-inf) in step \d+; ", sentence)
+    assert saved(tmp_path / "run")
+
+
+# --- The range of the data -------------------------------------------------------------------
+
+
+def ranged(bounds: tuple[float, float], activation: nn.Module | None) -> Recipe:
+    """A recipe whose generator ends in `activation`, while it says that its range is `bounds`."""
+    from minigan.gans.gan import GAN
+
+    class Ranged(GAN):
+        def output_range(self, shape: tuple[int, ...]) -> tuple[float, float]:
+            return bounds
+
+        def players(self, rng, shape):  # type: ignore[no-untyped-def]
+            players = super().players(rng, shape)
+            players["G"][2].activation = activation
+            return players
+
+    return Ranged(hidden=8, units=6, latent_size=5, batch_size=4, init_g=0.05)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "activation", "fits"),
+    [
+        ((0.0, 1.0), nn.Sigmoid(), True),
+        ((-1.0, 1.0), nn.Tanh(), True),
+        ((-1.0, 1.0), nn.Sigmoid(), False),
+        ((0.0, 1.0), nn.Tanh(), False),
+        ((0.0, 255.0), nn.Sigmoid(), False),
+        ((-1.0, 1.0), None, True),  # a linear output has no ends
+    ],
+    ids=["sigmoid", "tanh", "sigmoid-wide", "tanh-narrow", "sigmoid-255", "linear"],
+)
+def test_the_datas_range_must_fit_the_generators_output(
+    bounds: tuple[float, float], activation: nn.Module | None, fits: bool
+) -> None:
+    state = State.fresh(ranged(bounds, activation), tiny.images(), 0)
+    z = state.recipe.latent(state.rng, 16)
+    if fits:
+        check_range(state, z)
+    else:
+        low, high = (0, 1) if isinstance(activation, nn.Sigmoid) else (-1, 1)
+        with pytest.raises(UserError, match=rf"from {low} to {high}.*output_range"):
+            check_range(state, z)
+
+
+def test_every_recipes_own_range_fits() -> None:
+    for name in ("gan", "dcgan"):
+        state = tiny.state(name)
+        check_range(state, state.recipe.latent(state.rng, 16))
+
+
+def test_a_range_that_does_not_fit_is_found_before_anything_is_written(
+    digits: Path, shell: Shell, tmp_path: Path
+) -> None:
+    text = FAILING.replace("return 0.0, 1.0", "return -1.0, 1.0")
+    (tmp_path / "wrong.py").write_text(text)
+    before = tiny.tree(tmp_path)
+    words = ["--data", digits, "--steps", "2", "--out", tmp_path / "run"]
+    answer = shell("train", tmp_path / "wrong.py", *words)
+    assert answer.code == 2
+    assert "the data from -1 to 1" in answer.err.splitlines()[-1]
+    left = {k: v for k, v in tiny.tree(tmp_path).items() if "__pycache__" not in k}
+    assert left == before  # so that the same command works once the recipe is mended
+
+
+# --- Stopping and going on -------------------------------------------------------------------
+
+
+def start(run: Path, digits: Path, checkpoint_every: int) -> subprocess.Popen[str]:
+    """A long run in a process of its own."""
+    words = [*tiny.FLAGS, "--data", digits, "--steps", "1000000", "--sample-every", "1000000"]
+    return subprocess.Popen(
+        [*tiny.COMMAND, "train", "gan", *map(str, words)]
+        + ["--checkpoint-every", str(checkpoint_every), "--out", str(run)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=tiny.environment(),
+    )
+
+
+def wait_for_rows(run: Path, count: int, process: subprocess.Popen[str]) -> None:
+    """Wait until the run has made `count` rounds."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise AssertionError(f"the run ended early: {process.communicate()[1]}")
+        metrics = run / "metrics.jsonl"
+        if metrics.exists() and metrics.read_bytes().count(b"\n") >= count:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the run makes no progress")
+
+
+def straight(shell: Shell, digits: Path, run: Path, steps: int) -> Path:
+    """An uninterrupted run of as many rounds."""
+    words = [*tiny.FLAGS, "--data", digits, "--steps", str(steps)]
+    rhythm = ["--sample-every", "1000000", "--checkpoint-every", "1000000"]
+    shell.succeeds("train", "gan", *words, *rhythm, "--out", run)
+    return run
+
+
+def same_end(a: Path, b: Path, step: int) -> None:
+    name = f"checkpoints/step-{step:06d}.safetensors"
+    assert (a / name).read_bytes() == (b / name).read_bytes()
+    rows = Run.open(a).rows()
+    assert [row["step"] for row in rows] == list(range(1, step + 1))
+    assert tiny.same_but_for_time(rows, Run.open(b).rows())
+
+
+def test_ctrl_c_writes_a_checkpoint_from_which_the_run_goes_on_exactly(
+    digits: Path, shell: Shell, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with start(run, digits, checkpoint_every=1_000_000) as process:
+        try:
+            wait_for_rows(run, 5, process)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    step = saved(run)[-1]
+    assert step >= 5
+    assert f"interrupted at round {step}" in err
+    assert f"minigan train --resume --out {run}" in err  # how to go on
+    assert [row["step"] for row in Run.open(run).rows()] == list(range(1, step + 1))
+    assert (run / "report.html").is_file()
+    shell.succeeds("train", "--resume", "--out", run, "--steps", str(step + 5))
+    same_end(run, straight(shell, digits, tmp_path / "straight", step + 5), step + 5)
+
+
+def test_a_killed_run_goes_on_from_its_newest_checkpoint(
+    digits: Path, shell: Shell, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    with start(run, digits, checkpoint_every=7) as process:
+        try:
+            wait_for_rows(run, 20, process)
+        finally:
+            process.kill()
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    step = saved(run)[-1]
+    assert step % 7 == 0
+    shell.succeeds("train", "--resume", "--out", run, "--steps", str(step + 9))
+    same_end(run, straight(shell, digits, tmp_path / "straight", step + 9), step + 9)
+    hidden = [path for path in run.rglob(".*") if path.is_file()]
+    assert len(hidden) <= 1  # at most what was being written at that moment
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(
+    digits: Path, shell: Shell, tmp_path: Path
+) -> None:
+    run = straight(shell, digits, tmp_path / "run", 3)
+    for path in (run / "checkpoints").iterdir():
+        path.unlink()
+    (run / "metrics.jsonl").unlink()
+    shell.succeeds("train", "--resume", "--out", run, "--checkpoint-every", "1000000")
+    same_end(run, straight(shell, digits, tmp_path / "straight", 3), 3)
+
+
+def test_a_metrics_line_that_a_crash_cut_short_is_made_again(
+    digits: Path, shell: Shell, tmp_path: Path
+) -> None:
+    run = straight(shell, digits, tmp_path / "run", 4)
+    with open(run / "metrics.jsonl", "a") as file:
+        file.write('{"step": 5, "seco')
+    assert len(Run.open(run).rows()) == 4
+    shell.succeeds("train", "--resume", "--out", run, "--more", "2")
+    same_end(run, straight(shell, digits, tmp_path / "straight", 6), 6)
+
+
+def test_metrics_ahead_of_the_newest_checkpoint_are_made_again(
+    digits: Path, shell: Shell, tmp_path: Path
+) -> None:
+    run = straight(shell, digits, tmp_path / "run", 4)
+    Image.new("L", (2, 2)).save(run / "samples/step-000005.png")
+    row = Run.open(run).rows()[-1]
+    Run.open(run).record({**row, "step": 5, "loss_D": 77.0})
+    shell.succeeds("train", "--resume", "--out", run, "--more", "2")
+    assert drawn(run) == [0, 4, 6]
+    same_end(run, straight(shell, digits, tmp_path / "straight", 6), 6)
+
+
+def test_a_resumed_run_goes_to_its_end_or_as_far_as_it_is_told(
+    digits: Path, shell: Shell, tmp_path: Path
+) -> None:
+    run = straight(shell, digits, tmp_path / "run", 2)
+    for words, last in ((["--more", "3"], 5), (["--steps", "7"], 7), ([], 7)):
+        shell.succeeds("train", "--resume", "--out", run, *words)
+        assert saved(run)[-1] == last
+        assert len(Run.open(run).rows()) == last
+        assert Run.open(run).config["steps"] == last
+        assert last in drawn(run)
+    seconds = [row["seconds"] for row in Run.open(run).rows()]
+    assert seconds == sorted(seconds)  # the clock goes on, too
+
+
+def test_a_run_can_be_resumed_from_inside_its_directory(
+    digits: Path, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = straight(shell, digits, tmp_path / "run", 2)
+    monkeypatch.chdir(run)
+    shell.succeeds("train", "--resume", "--out", ".", "--more", "1")
+    assert saved(run)[-1] == 3
+
+
+def test_resume_may_name_its_recipe(digits: Path, shell: Shell, tmp_path: Path) -> None:
+    run = straight(shell, digits, tmp_path / "run", 2)
+    shell.succeeds("train", "gan", "--resume", "--out", run, "--more", "1")
+    assert saved(run)[-1] == 3
+
+
+def test_resume_may_name_its_recipe_by_a_path(
+    digits: Path, shell: Shell, tmp_path: Path
+) -> None:
+    file = tmp_path / "my-own.py"
+    file.write_text(FAILING.replace("step == 2", "step == 99"))
+    words = ["--data", digits, "--steps", "1", "--out", tmp_path / "run"]
+    shell.succeeds("train", file, *words)
+    shell.succeeds("train", file, "--resume", "--out", tmp_path / "run", "--more", "1")
