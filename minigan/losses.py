@@ -55,7 +55,7 @@ def real_logit(logits: Tensor) -> Tensor:
 
 
 def softmax_cross_entropy(logits: Tensor, labels: Array) -> Tensor:
-    """-log softmax(logits)[label], meant over the batch; logits (N, classes), labels (N,) of int."""
+    """-log softmax(logits)[label], meant over the batch; logits (N, classes), labels (N,) int."""
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(
             f"logits {logits.shape} want labels ({logits.shape[0]},), not {labels.shape}"

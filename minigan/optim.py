@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import minigan_kernels as kernels
 import numpy as np
@@ -126,7 +127,7 @@ class RMSProp(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr)
-        self.options = dict(alpha=alpha, eps=eps, weight_decay=weight_decay)
+        self.options: dict[str, Any] = {"alpha": alpha, "eps": eps, "weight_decay": weight_decay}
 
     def _move(self, p: Array, g: Array, *state: Array) -> None:
         kernels.rmsprop(p, g, *state, lr=self.lr(self.steps), **self.options)
@@ -151,7 +152,12 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr)
-        self.options = dict(beta1=betas[0], beta2=betas[1], eps=eps, weight_decay=weight_decay)
+        self.options: dict[str, Any] = {
+            "beta1": betas[0],
+            "beta2": betas[1],
+            "eps": eps,
+            "weight_decay": weight_decay,
+        }
 
     def _move(self, p: Array, g: Array, *state: Array) -> None:
         kernels.adam(p, g, *state, lr=self.lr(self.steps), step=self.steps + 1, **self.options)
@@ -189,15 +195,14 @@ def clip_by_norm(gradients: Gradients, limit: float) -> dict[str, Tensor]:
 
     Pascanu et al. 2013, arXiv:1211.5063, Algorithm 1.
     """
-    norm = math.sqrt(
-        sum(float(np.square(g.data, dtype=np.float64).sum()) for g in gradients.values())
-    )
+    squares = [float(np.square(g.data, dtype=np.float64).sum()) for g in gradients.values()]
+    norm = math.sqrt(sum(squares))
     scale = min(1.0, limit / norm) if norm > 0 else 1.0
     return {n: Tensor(g.data * g.dtype.type(scale)) for n, g in gradients.items()}
 
 
 def clip_weights(parameters: Mapping[str, Tensor], limit: float) -> None:
-    """Limit every parameter to [-limit, limit], in place (Arjovsky et al. 2017, arXiv:1701.07875)."""
+    """Limit parameters to [-limit, limit], in place (Arjovsky et al. 2017, arXiv:1701.07875)."""
     for p in parameters.values():
         np.clip(p.data, -limit, limit, out=p.data)
 

@@ -63,7 +63,7 @@ def draw_samples(
 
 
 def draw_progress(run: Run, *, finished: bool = False) -> None:
-    """Draw the losses so far, join the samples of a finished run into a film, and renew the report."""
+    """Draw the losses so far, join a finished run's samples into a film, renew the report."""
     from .viz.plots import save_losses
     from .viz.report import write_report
 

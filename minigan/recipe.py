@@ -22,7 +22,7 @@ class Feed(Protocol):
     """What a round sees of the data."""
 
     def __next__(self) -> Tensor:
-        """The next batch of samples: (N, C, H, W) in the recipe's output range, or points (N, D)."""
+        """The next batch: images (N, C, H, W) in the recipe's output range, or points (N, D)."""
 
     def labelled(self) -> tuple[Tensor, Array]:
         """The next batch and its labels (N,)."""
@@ -74,5 +74,5 @@ class Recipe:
         return players["G"](Tensor(z))
 
     def realness(self, players: Players, x: Array) -> Array | None:
-        """D(x): the probability in [0, 1] that each sample is real, (N,); None if D gives no such."""
+        """D(x): the probability in [0, 1] that each sample is real, (N,); None if D has none."""
         return None

@@ -49,7 +49,8 @@ class Run:
             run.write_config()
         except OSError as error:
             raise UserError(
-                f"the run directory {path} cannot be written ({error.strerror}); choose another --out"
+                f"the run directory {path} cannot be written ({error.strerror}); "
+                "choose another --out"
             ) from error
         return run
 
@@ -70,7 +71,8 @@ class Run:
             raise UserError(f"{file} is damaged: {error}") from error
         if made_by > FORMAT:
             raise UserError(
-                f"{file} has format {made_by}, but this minigan reads up to {FORMAT}; install a newer one"
+                f"{file} has format {made_by}, but this minigan reads up to {FORMAT}; "
+                "install a newer one"
             )
         return cls(path, config)
 
@@ -120,7 +122,7 @@ def fresh_directory(recipe: str, data: str) -> Path:
 
 
 def provenance() -> dict[str, Any]:
-    """Versions of what computed a run, and the revision of minigan where it runs from a checkout."""
+    """Versions of what computes, and the revision of minigan if it runs from a checkout."""
     packages = ("minigan", "numpy", "numba", "pillow", "matplotlib", "safetensors")
     versions = {"python": platform.python_version()} | {name: version(name) for name in packages}
     return {"versions": versions, "revision": _revision()}

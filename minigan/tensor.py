@@ -29,9 +29,7 @@ Structure = TypeVar("Structure")
 
 
 class GraphError(ValueError):
-    """An operation or its gradient failed; the message names it, its shapes, and where it was
-    built.
-    """
+    """An operation or its gradient failed: which one, on what shapes, and where it was built."""
 
 
 class Tensor(TensorMethods):
@@ -79,7 +77,7 @@ class Tensor(TensorMethods):
         return self.data.item()
 
     def numpy(self) -> np.ndarray:
-        """The array, on the host; shared with this tensor, not copied, when it already lies there."""
+        """The array on the host; shared with this tensor if it lies there already."""
         return self.data.get() if hasattr(self.data, "get") else self.data
 
     def __len__(self) -> int:
@@ -275,7 +273,7 @@ def fused(
     kernel: Callable[..., tuple[Array, tuple[Any, ...]]],
     backward_kernel: Callable[..., tuple[Array, ...]],
 ) -> Callable[[Callable[..., Tensor]], Fused]:
-    """Decorate a reference composition of tensors with kernels for its two directions; see `Fused`."""
+    """Decorate a reference composition with kernels for its two directions; see `Fused`."""
     return lambda reference: Fused(reference, kernel, backward_kernel)
 
 
@@ -309,7 +307,8 @@ def grad(
     if grad_output is None:
         if output.size != 1:
             raise GraphError(
-                f"the gradient of an output of shape {output.shape} needs grad_output, or take its sum or mean"
+                f"the gradient of an output of shape {output.shape} needs grad_output; or take the "
+                "output's sum or mean"
             )
         grad_output = Tensor(np.ones_like(output.data))
     elif grad_output.shape != output.shape:
@@ -371,7 +370,7 @@ def history(tensor: Tensor) -> list[Node]:
 
 
 def _path(output: Tensor, wanted: set[int]) -> list[tuple[Node, list[int]]]:
-    """Nodes between the wanted tensors and `output`, newest first, with the inputs that lead there."""
+    """Nodes from `output` back to the wanted tensors, each with the inputs that lead there."""
     useful, path = set(wanted), []
     for node in history(output):
         flows = node.primitive.flows_to
@@ -388,7 +387,7 @@ def _key(tensor: Tensor) -> int:
 
 
 def _constant(value: Any, like: Tensor | None) -> Tensor:
-    """A bare argument as a tensor; a Python number takes the dtype of its neighbour, as in NumPy."""
+    """A bare argument as a tensor; a Python number takes its neighbour's dtype, as in NumPy."""
     if like is not None and isinstance(value, (bool, int, float)):
         return Tensor(np.asarray(value, np.result_type(like.dtype, value)))
     return Tensor(value)

@@ -81,7 +81,8 @@ class State:
             value = loss.item()
             if not math.isfinite(value):
                 raise RunError(
-                    f"the loss of {name} is {value} in step {self.step + 1}; {first_nonfinite(loss)}"
+                    f"the loss of {name} is {value} in round {self.step + 1}; "
+                    f"{first_nonfinite(loss)}"
                 )
             gradients = grad(loss, self.players[name].parameters())
             self.optimizers[name].step(gradients)
@@ -217,8 +218,9 @@ def check_range(state: State, z: Array) -> None:
     saturated = min(np.mean(made <= low + near), np.mean(made >= high - near)) > 0.1
     if saturated and max(abs(low - bounds[0]), abs(high - bounds[1])) > 10 * near:
         raise UserError(
-            f"the generator's values run from {low:g} to {high:g}, but the data from {bounds[0]:g} to "
-            f"{bounds[1]:g}; give the recipe the output_range that its last activation has"
+            f"the generator's values run from {low:g} to {high:g}, but the data from "
+            f"{bounds[0]:g} to {bounds[1]:g}; give the recipe the output_range of its last "
+            "activation"
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import minigan_kernels as kernels
 import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from minigan_kernels.shapes import Window
 
@@ -21,6 +22,18 @@ from minigan.tensor import PRIMITIVES, Tensor
 from minigan.testing import check_gradients
 
 Shape = tuple[int, ...]
+
+# Shrinking is left out: an example is small already, and shrinking it would take minutes.
+SETTINGS = settings(
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+QUICK = settings(SETTINGS, max_examples=12)
+MANY = settings(SETTINGS, max_examples=300)
+TWIN = settings(SETTINGS, max_examples=5)
 
 
 class Case(NamedTuple):
@@ -38,6 +51,17 @@ def check(case: Case, order: int = 2) -> None:
     """
     for last in range(1, order + 1):
         check_gradients(case.f, case.inputs, order=last)
+
+
+def run(strategy: st.SearchStrategy[Case], how: settings, body: Callable[[Case], object]) -> None:
+    """`body` for as many drawn cases as `how` says."""
+
+    @how
+    @given(strategy)
+    def each(case: Case) -> None:
+        body(case)
+
+    each()
 
 
 def layer_classes() -> dict[str, type[nn.Module]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 
 import minigan_kernels as kernels
@@ -11,34 +10,24 @@ import pytest
 from cases import (
     LAYER_CASES,
     LOSS_CASES,
+    MANY,
     PRIMITIVE_CASES,
+    QUICK,
+    SETTINGS,
+    TWIN,
     Case,
     check,
     layer_classes,
     loss_functions,
     op,
+    run,
 )
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import settings
 
 import minigan as mg
 from minigan import nn
 from minigan.tensor import PRIMITIVES, Fused, Tensor, grad
 from minigan.testing import GradientError, check_gradients
-
-# A failing example is small already, and shrinking it would take minutes.
-settings.register_profile(
-    "gradients",
-    derandomize=True,
-    deadline=None,
-    database=None,
-    phases=(Phase.explicit, Phase.generate),
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-GRADIENTS = settings.get_profile("gradients")
-QUICK = settings(GRADIENTS, max_examples=10)
-MANY = settings(GRADIENTS, max_examples=300)
-TWIN = settings(GRADIENTS, max_examples=5)
 
 ALL = {
     **{f"op {name}": case for name, case in PRIMITIVE_CASES.items()},
@@ -51,17 +40,6 @@ TWINS = [
     for name, p in PRIMITIVES.items()
     if isinstance(p, Fused) or p.kernel in [getattr(kernels, k) for k in kernels.KERNELS]
 ]
-
-
-def run(strategy: st.SearchStrategy[Case], how: settings, body: Callable[[Case], None]) -> None:
-    """`body` for as many drawn cases as `how` says."""
-
-    @how
-    @given(strategy)
-    def each(case: Case) -> None:
-        body(case)
-
-    each()
 
 
 def test_everything_has_a_case() -> None:
@@ -104,8 +82,8 @@ def test_third_order(name: str) -> None:
     with kernels.use("reference"):
         run(
             PRIMITIVE_CASES[name],
-            settings(GRADIENTS, max_examples=2),
-            lambda case: check_gradients(case.f, case.inputs, order=3, tolerance=1e-4) and None,
+            settings(SETTINGS, max_examples=2),
+            lambda case: check_gradients(case.f, case.inputs, order=3, tolerance=1e-4),
         )
 
 
@@ -191,9 +169,8 @@ def test_gradient_penalty(room: str, norm: type[nn.Module]) -> None:
     f, parameters = as_function(network, penalty)
     inputs = [normal(3, 1, side, side), *parameters]
     with kernels.use(room):
-        # A penalty has no memory of the input's path: a leaf that the loss differentiates by.
-        assert check_gradients(f, inputs, order=1) < 1e-6
-        assert check_gradients(f, inputs, order=2, tolerance=1e-4) < 1e-4
+        for order in (1, 2):
+            check_gradients(f, inputs, order=order)
 
 
 def test_gradient_penalty_in_inference_mode() -> None:
@@ -273,6 +250,6 @@ def test_the_check_names_the_order() -> None:
 
 
 def test_the_check_reports_the_largest_error() -> None:
-    assert 0 < check_gradients(mg.tanh, [normal(3)], order=2) < 1e-7
-    seeds = {zlib.crc32(str(check_gradients(mg.sin, [normal(3)], seed=s)).encode()) for s in (0, 0)}
-    assert len(seeds) == 1
+    errors = [check_gradients(mg.tanh, [normal(3)], order=2) for _ in range(2)]
+    assert 0 < errors[0] < 1e-7
+    assert errors[0] == errors[1]

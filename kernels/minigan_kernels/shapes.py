@@ -27,8 +27,8 @@ class Window(NamedTuple):
         padded = [s + 2 * p for s, p in zip(size, self.padding, strict=True)]
         if reach[0] > padded[0] or reach[1] > padded[1]:
             raise ValueError(
-                f"a {reach[0]}x{reach[1]} window (kernel {self.kernel}, dilation {self.dilation}) does not "
-                f"fit a plane of {size[0]}x{size[1]} with padding {self.padding}"
+                f"a {reach[0]}x{reach[1]} window (kernel {self.kernel}, dilation {self.dilation}) "
+                f"does not fit a plane of {size[0]}x{size[1]} with padding {self.padding}"
             )
         vertical, horizontal = (
             (p - r) // s + 1 for p, r, s in zip(padded, reach, self.stride, strict=True)
@@ -97,7 +97,8 @@ def check_conv(
     expected = (x_shape[0], filters, *window.output((x_shape[2], x_shape[3])))
     if y_shape is not None and tuple(y_shape) != expected:
         raise ValueError(
-            f"image {x_shape} and weight {w_shape} give an output of shape {expected}, not {tuple(y_shape)}"
+            f"image {x_shape} and weight {w_shape} give an output of shape {expected}, "
+            f"not {tuple(y_shape)}"
         )
     return expected
 
@@ -127,3 +128,18 @@ def pool_window(kernel: Pair, stride: int | Pair, padding: int | Pair) -> Window
     if any(p >= k for p, k in zip(window.padding, window.kernel, strict=True)):
         raise ValueError(f"the padding {window.padding} must be below the kernel {window.kernel}")
     return window
+
+
+def check_pooled(
+    shape: tuple[int, ...], g_shape: tuple[int, ...], window: Window
+) -> tuple[int, int]:
+    """Size (H', W') that planes of images of `shape` are pooled to; g must have it.
+
+    Raises:
+        ValueError: naming the two shapes that do not fit.
+    """
+    n, c, h, w = image_shape(shape)
+    size = window.output((h, w))
+    if tuple(g_shape) != (n, c, *size):
+        raise ValueError(f"{shape} is pooled to {(n, c, *size)}, not to {tuple(g_shape)}")
+    return size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def _compare() -> dict[str, tuple[float, float]]:
     x = rng.standard_normal((4, 3, 9, 9), np.float32)
     w = rng.standard_normal((5, 3, 3, 3), np.float32)
     mean, var = np.zeros(3, np.float32), np.ones(3, np.float32)
-    calls = {
+    calls: dict[str, Callable[[], np.ndarray]] = {
         "conv2d": lambda: kernels.conv2d(x, w, stride=2, padding=1),
         "batch norm": lambda: kernels.batch_norm(x, var, mean, mean, var, eps=1e-5),
         "leaky relu": lambda: kernels.leaky_relu(x, slope=0.2),

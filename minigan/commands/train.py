@@ -151,7 +151,8 @@ def _resume(words: list[str]) -> int:
     steps = given.steps or (state.step + given.more if given.more else run.config["steps"])
     if steps < state.step:
         raise UserError(
-            f"the run in {given.out} is at round {state.step} already; --steps {steps} lies behind it"
+            f"the run in {given.out} is at round {state.step} already; "
+            f"--steps {steps} lies behind it"
         )
     run.rewind(state.step)
     run.config |= {
@@ -164,9 +165,8 @@ def _resume(words: list[str]) -> int:
 
 
 def _refuse_hyper_parameters(flags: list[str]) -> None:
-    known = {f"--{name.replace('_', '-')}" for name in Start.__dataclass_fields__} - set(
-        f"--{name.replace('_', '-')}" for name in Continue.__dataclass_fields__
-    )
+    fixed = Start.__dataclass_fields__.keys() - Continue.__dataclass_fields__.keys()
+    known = {f"--{name.replace('_', '-')}" for name in fixed}
     for flag in flags:
         if flag.split("=")[0] in known:
             raise UserError(f"a resumed run keeps its {flag.split('=')[0]}; leave it out")

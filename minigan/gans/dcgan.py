@@ -51,7 +51,7 @@ class DCGAN(Recipe):
     def players(self, rng: Generator, shape: Shape) -> Players:
         if len(shape) != 3 or shape[1] != shape[2] or shape[1] not in FIRST:
             raise UserError(
-                f"dcgan makes square images of 28, 32 or 64 pixels, but the data have shape {shape}; "
+                f"dcgan makes square images of 28, 32 or 64 pixels, but the data are {shape}; "
                 "choose image data with --data, and a size with --size"
             )
         return {"G": self.generator(rng, shape), "D": self.discriminator(rng, shape)}

@@ -53,7 +53,13 @@ class GAN(Recipe):
     def defaults(cls, shape: Shape) -> dict[str, Any]:
         if len(shape) == 3:
             return {}
-        return dict(latent_size=shape[0], hidden=64, units=32, keep_input=1.0, keep_hidden=1.0)
+        return {
+            "latent_size": shape[0],
+            "hidden": 64,
+            "units": 32,
+            "keep_input": 1.0,
+            "keep_hidden": 1.0,
+        }
 
     def output_range(self, shape: Shape) -> tuple[float, float] | None:
         return (0.0, 1.0) if len(shape) == 3 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from minigan_kernels.shapes import Pair, pair
 
@@ -40,7 +41,12 @@ class Conv2d(Module):
         kernel = pair(kernel_size, "kernel_size", least=1)
         shape = (out_channels, in_channels // groups, *kernel)
         fans = math.prod(shape[1:]), out_channels // groups * math.prod(kernel)
-        self.options = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
+        self.options: dict[str, Any] = {
+            "stride": stride,
+            "padding": padding,
+            "dilation": dilation,
+            "groups": groups,
+        }
         self.weight = Tensor((init or he())(rng, shape, *fans))
         self.bias = Tensor(constant(0)(rng, (out_channels,), *fans)) if bias else None
         self.activation = activation
@@ -81,13 +87,13 @@ class ConvTranspose2d(Module):
         # Of the in_channels * kH * kW products around an output value, one in stride^2 reaches it.
         reach = max(1, math.prod(kernel) // math.prod(steps))
         fans = in_channels // groups * reach, math.prod(shape[1:])
-        self.options = dict(
-            stride=stride,
-            padding=padding,
-            output_padding=output_padding,
-            dilation=dilation,
-            groups=groups,
-        )
+        self.options: dict[str, Any] = {
+            "stride": stride,
+            "padding": padding,
+            "output_padding": output_padding,
+            "dilation": dilation,
+            "groups": groups,
+        }
         self.weight = Tensor((init or he())(rng, shape, *fans))
         self.bias = Tensor(constant(0)(rng, (out_channels,), *fans)) if bias else None
         self.activation = activation
@@ -123,7 +129,7 @@ class MaxPool2d(Module):
 
 
 class AvgPool2d(MaxPool2d):
-    """Mean of each window, padding counted as zeros; the stride is the kernel's size unless given."""
+    """Mean of each window, padding counted as zeros; the stride is the kernel's size if None."""
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.avg_pool2d(x, self.kernel_size, stride=self.stride, padding=self.padding)

@@ -67,7 +67,7 @@ class Maxout(Module):
 
 
 class Embedding(Module):
-    """A learned vector for each of `count` symbols: labels (N,) to (N, features), N(0, 1) at first."""
+    """A learned vector for each of `count` symbols, at first N(0, 1): (N,) to (N, features)."""
 
     def __init__(
         self, count: int, features: int, *, rng: Generator, init: Initializer | None = None
@@ -77,7 +77,8 @@ class Embedding(Module):
     def forward(self, labels: Array) -> Tensor:
         if labels.size and not 0 <= labels.min() <= labels.max() < len(self.weight):
             raise ValueError(
-                f"labels from {labels.min()} to {labels.max()} do not fit an embedding of {len(self.weight)}"
+                f"labels from {labels.min()} to {labels.max()} do not fit an embedding of "
+                f"{len(self.weight)} symbols"
             )
         return self.weight[labels]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import minigan_kernels as kernels
 import numpy as np
 
-from ..tensor import Array, Tensor, fused, primitive
+from ..tensor import Array, Fused, Tensor, fused, primitive
 from .shape import reshape, sum_to
 
 add = primitive(np.add)
@@ -17,6 +18,7 @@ divide = primitive(np.divide, "divide")
 power_p = primitive(np.power)
 maximum = primitive(np.maximum)
 minimum = primitive(np.minimum)
+log, sin, cos = primitive(np.log), primitive(np.sin), primitive(np.cos)
 where_p = primitive(lambda a, b, *, condition: np.where(condition, a, b), "where")
 
 add.gradients(
@@ -55,11 +57,11 @@ where_p.gradients(
 negative = primitive(np.negative).gradients(lambda g, y, x: -g)
 absolute = primitive(np.absolute).gradients(lambda g, y, x: g * np.sign(x.data))
 exp = primitive(np.exp).gradients(lambda g, y, x: g * y)
-log = primitive(np.log).gradients(lambda g, y, x: g / x)
+log.gradients(lambda g, y, x: g / x)
 sqrt = primitive(np.sqrt).gradients(lambda g, y, x: g / (2 * y))
 square = primitive(np.square).gradients(lambda g, y, x: 2 * g * x)
-sin = primitive(np.sin).gradients(lambda g, y, x: g * cos(x))
-cos = primitive(np.cos).gradients(lambda g, y, x: -g * sin(x))
+sin.gradients(lambda g, y, x: g * cos(x))
+cos.gradients(lambda g, y, x: -g * sin(x))
 tanh = primitive(np.tanh).gradients(lambda g, y, x: g * (1 - y * y))
 sigmoid = primitive(kernels.sigmoid).gradients(lambda g, y, x: g * y * (1 - y))
 softplus = primitive(kernels.softplus).gradients(lambda g, y, x: g * sigmoid(x))
@@ -108,7 +110,9 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     return elu_p(x, alpha=alpha)
 
 
-def _bias(kernel: Any, backward_kernel: Any) -> Any:
+def _bias(
+    kernel: Callable[..., Array], backward_kernel: Callable[..., tuple[Array, Array]]
+) -> Callable[[Callable[..., Tensor]], Fused]:
     """Fused bias and activation: nothing but the output is kept for the way back."""
     return fused(
         lambda x, bias, **k: (kernel(x, bias, **k), ()),

@@ -1,4 +1,4 @@
-"""Windows of an image laid out as columns, and columns added back: what BLAS needs of a convolution.
+"""Windows of an image laid out as columns, and columns added back: a convolution's BLAS operand.
 
 Row (c, u, v) of the columns holds what tap (u, v) of the window sees of channel c. With stride s
 neighbours in it lie s apart in the image. So each plane is first dealt out, with its padding, into
@@ -56,7 +56,9 @@ def _phases(block: Block, window: Window, output: Pair, dtype: np.dtype) -> np.n
     counts = block[3] - block[2], output[1]
     sizes = [
         count + d * (k - 1) // s  # of each phase
-        for count, k, s, d in zip(counts, window.kernel, window.stride, window.dilation, strict=True)
+        for count, k, s, d in zip(
+            counts, window.kernel, window.stride, window.dilation, strict=True
+        )
     ]
     return scratch("phases", (*window.stride, *sizes), dtype)
 
@@ -75,7 +77,11 @@ def _gather(
     kh, kw, sy, sx, py, px, dy, dx = window
     n0, n1, i0, i1 = block
     _, _, high, wide = plane.shape
-    pixels, phases, out = x.reshape(x.size), plane.reshape(plane.size), columns.reshape(columns.size)
+    pixels, phases, out = (
+        x.reshape(x.size),
+        plane.reshape(plane.size),
+        columns.reshape(columns.size),
+    )
     phases[:] = 0  # the padding stays so
     for n in range(n0, n1):
         for c in range(c0, c1):

@@ -104,7 +104,7 @@ def conv2d_dw(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> np.ndarray:
-    """Gradient of `conv2d` by its weight of `shape` (O, C/groups, kH, kW), for an output gradient g.
+    """Gradient of `conv2d` by its weight of `shape` (O, C/groups, kH, kW), for a gradient g of y.
 
     A piece of work has a block of input channels and a share of the windows. Where the channels
     are few, the shares are many, and their sums are added up in order at the end.
@@ -177,7 +177,7 @@ def col2im(
     padding: int | Pair = 0,
     dilation: int | Pair = 1,
 ) -> np.ndarray:
-    """Adjoint of `im2col`: each column (N, C*kH*kW, H'*W') is added back to the image of `shape`."""
+    """Adjoint of `im2col`: columns (N, C*kH*kW, H'*W') added back to an image of `shape`."""
     window = conv_window((1, 1, *kernel), stride, padding, dilation)
     n, c, h, w = image_shape(shape)
     oh, ow = window.output((h, w))
@@ -214,7 +214,7 @@ def _grouped(rows: np.ndarray, groups: int) -> np.ndarray:
 
 
 def _block_rows(shape: Shape) -> int:
-    """How many rows of windows (N, O, H', W') a product takes: some of an image, or whole images."""
+    """How many rows of windows (N, O, H', W') a product takes: of one image, or whole images."""
     rows = -(-_COLUMNS // shape[3])
     return rows if rows < shape[2] else rows // shape[2] * shape[2]
 
@@ -248,8 +248,10 @@ def _packed(g: np.ndarray, block: Block, *, kept: bool = False) -> np.ndarray:
     if view is not None:
         return view
     size = (block[1] - block[0]) * (block[3] - block[2]) * g.shape[3]
-    out = np.empty((g.shape[1], size), g.dtype) if kept else scratch(
-        "gradient", (g.shape[1], size), g.dtype
+    out = (
+        np.empty((g.shape[1], size), g.dtype)
+        if kept
+        else scratch("gradient", (g.shape[1], size), g.dtype)
     )
     _pack(g, block, out)
     return out

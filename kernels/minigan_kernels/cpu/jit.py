@@ -1,15 +1,16 @@
 """`jit`: Numba's compiler with a cache on disk that can be trusted, and a word when it compiles.
 
-Numba's own cache is not used, for three faults. It does not see that a function called from another
-file was edited. Two processes that compile at once can leave an index that names one's machine code
-for the other's types. And a file cut short by a full disk breaks every later run. Here each compiled
-function is one file, named by the function and its argument types, replaced as a whole, and headed
-by a digest over its content and over every source of this package: what does not match is compiled
-anew.
+Numba's own cache is not used, for three faults. It does not see that a function called from
+another file was edited. Two processes that compile at once can leave an index that names one's
+machine code for the other's types. And a file cut short by a full disk breaks every later run. Here
+each compiled function is one file, named by the function and its argument types, replaced as a
+whole, and headed by a digest over its content and over every source of this package: what does not
+match is compiled anew.
 
 The files lie in NUMBA_CACHE_DIR, else in minigan/ in XDG_CACHE_HOME, else in ~/.cache/minigan.
 """
 
+# mypy: disallow-untyped-calls=False
 from __future__ import annotations
 
 import hashlib
@@ -42,7 +43,7 @@ def jit(*, fastmath: bool | set[str] = False) -> Callable[[_F], _F]:
     """
 
     def decorate(function: _F) -> _F:
-        compiled = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
+        compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
         compiled._cache = _DiskCache(function)
         return compiled
 
@@ -51,9 +52,10 @@ def jit(*, fastmath: bool | set[str] = False) -> Callable[[_F], _F]:
 
 def cache_folder() -> Path:
     """Where compiled kernels are kept."""
-    chosen = numba.config.CACHE_DIR
+    config: Any = numba.config
     user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    root = Path(chosen) if chosen else Path(user).expanduser() / "minigan"
+    own = Path(user).expanduser() / "minigan"
+    root = Path(config.CACHE_DIR) if config.CACHE_DIR else own
     # One folder for each copy of the package, or two versions would overwrite each other's files.
     return root / f"kernels-{hashlib.sha256(bytes(_PACKAGE)).hexdigest()[:16]}"
 
@@ -93,7 +95,7 @@ class _DiskCache(_Cache):
             return None
         return CompileResult._rebuild(target_context, *pickle.loads(payload))
 
-    def save_overload(self, sig: Any, data: CompileResult) -> None:
+    def save_overload(self, sig: Any, data: Any) -> None:
         if data.library.has_dynamic_globals:
             raise RuntimeError(f"{self._name} refers to an address in memory: it cannot be kept")
         payload = dumps(data._reduce())
@@ -136,7 +138,7 @@ class _Notice(event.Listener):
         self._began.append(time.perf_counter())
         if not self._told:
             self._told = True
-            _say(f"compiling kernels for this CPU, kept in {cache_folder()}; later runs start at once")
+            _say(f"compiling kernels for this CPU (once: they are kept in {cache_folder()})")
 
     def on_end(self, event: event.Event) -> None:
         if not self._ours(event):

@@ -23,9 +23,7 @@ def sgd(
 ) -> None:
     """Gradient descent with momentum: v = mu v + g, p -= lr v."""
     lr, momentum, weight_decay = _cast(p, lr, momentum, weight_decay)
-    _in_place(
-        lambda p, g, v: _sgd(p, g, v, lr, momentum, nesterov, weight_decay), g, p, velocity
-    )
+    _in_place(lambda p, g, v: _sgd(p, g, v, lr, momentum, nesterov, weight_decay), g, p, velocity)
 
 
 def rmsprop(
@@ -81,7 +79,7 @@ def _in_place(loop: Callable[..., None], g: np.ndarray, *written: np.ndarray) ->
 
     spread(work, p.size, grain=ELEMENTS)
     for array, vector in zip(written, vectors, strict=True):
-        if not np.shares_memory(array, vector, max_work=0):  # it was not contiguous: a copy
+        if not np.may_share_memory(array, vector):  # it was not contiguous: a copy
             array[...] = vector.reshape(array.shape)
 
 

@@ -6,9 +6,7 @@ import math
 
 import numpy as np
 
-from ..reference.pool import avg_pool2d as avg_pool2d
-from ..reference.pool import avg_pool2d_dx as avg_pool2d_dx
-from ..shapes import Pair, image_shape, pool_window
+from ..shapes import Pair, check_pooled, image_shape, pool_window
 from .jit import jit
 from .threads import ELEMENTS, spread
 
@@ -62,6 +60,38 @@ def scatter_plane(
     return out.reshape(shape)
 
 
+def avg_pool2d(
+    x: np.ndarray, *, kernel: Pair, stride: int | Pair, padding: int | Pair = 0
+) -> np.ndarray:
+    """Mean of each window of x (N, C, H, W); padding counts as zeros in the mean."""
+    window = pool_window(kernel, stride, padding)
+    n, c, h, w = image_shape(x.shape)
+    planes = np.ascontiguousarray(x).reshape(n * c, h, w)
+    out = np.empty((n * c, *window.output((h, w))), x.dtype)
+    numbers = (*window.kernel, *window.stride, *window.padding)
+    spread(lambda i, j: _average(planes[i:j], numbers, out[i:j]), n * c, grain=_planes_of(h * w))
+    return out.reshape(n, c, *out.shape[1:])
+
+
+def avg_pool2d_dx(
+    g: np.ndarray,
+    *,
+    shape: tuple[int, int, int, int],
+    kernel: Pair,
+    stride: int | Pair,
+    padding: int | Pair = 0,
+) -> np.ndarray:
+    """Adjoint of `avg_pool2d`: each g (N, C, H', W') spread evenly over its window."""
+    window = pool_window(kernel, stride, padding)
+    n, c, h, w = shape
+    high, wide = check_pooled(shape, g.shape, window)
+    planes, out = np.ascontiguousarray(g).reshape(n * c, high, wide), np.zeros(shape, g.dtype)
+    images = out.reshape(n * c, h, w)
+    numbers = (*window.kernel, *window.stride, *window.padding)
+    spread(lambda i, j: _share(planes[i:j], numbers, images[i:j]), n * c, grain=_planes_of(h * w))
+    return out
+
+
 def _planes_of(size: int) -> int:
     return max(1, ELEMENTS // 4 // max(1, size))
 
@@ -78,7 +108,7 @@ def _flat_planes(*arrays: np.ndarray) -> list[np.ndarray]:
 
 def _check(places: np.ndarray, size: int) -> None:
     """Compiled loops do not check bounds: a wrong place would be read or written anywhere."""
-    if places.size and not (0 <= places.min() and places.max() < size):
+    if places.size and not (places.min() >= 0 and places.max() < size):
         raise IndexError(f"places must lie in 0 to {size - 1}")
 
 
@@ -113,3 +143,34 @@ def _scatter(g: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
     for p in range(places.shape[0]):
         for i in range(places.shape[1]):
             out[p, places[p, i]] += g[p, i]
+
+
+@jit()
+def _average(x: np.ndarray, window: tuple[int, ...], out: np.ndarray) -> None:
+    kh, kw, sy, sx, py, px = window
+    planes, high, wide = x.shape
+    for p in range(planes):
+        for i in range(out.shape[1]):
+            top, bottom = max(0, i * sy - py), min(high, i * sy - py + kh)
+            for j in range(out.shape[2]):
+                left, right = max(0, j * sx - px), min(wide, j * sx - px + kw)
+                total = x.dtype.type(0)
+                for u in range(top, bottom):
+                    for v in range(left, right):
+                        total += x[p, u, v]
+                out[p, i, j] = total / x.dtype.type(kh * kw)
+
+
+@jit()
+def _share(g: np.ndarray, window: tuple[int, ...], out: np.ndarray) -> None:
+    kh, kw, sy, sx, py, px = window
+    planes, high, wide = out.shape
+    for p in range(planes):
+        for i in range(g.shape[1]):
+            top, bottom = max(0, i * sy - py), min(high, i * sy - py + kh)
+            for j in range(g.shape[2]):
+                left, right = max(0, j * sx - px), min(wide, j * sx - px + kw)
+                part = g[p, i, j] / g.dtype.type(kh * kw)
+                for u in range(top, bottom):
+                    for v in range(left, right):
+                        out[p, u, v] += part

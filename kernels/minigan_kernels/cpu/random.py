@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from ..reference.random import (
 )
 from .jit import jit
 from .threads import spread
+
+Number = Any  # a scalar inside compiled code
 
 _BLOCKS = 1 << 12  # Philox blocks, of four words each, in one piece of work
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
@@ -108,9 +111,7 @@ def _uniform(out: np.ndarray, key: int, counter: int) -> None:
 
 
 @jit()
-def _dropout_mask(
-    out: np.ndarray, keep: float, value: float, key: int, counter: int
-) -> None:
+def _dropout_mask(out: np.ndarray, keep: Number, value: Number, key: int, counter: int) -> None:
     words = _words(key, counter, out.size)
     for i in range(out.size):
         number = np.float32(words[i] >> 8) * np.float32(2.0**-24)
@@ -130,7 +131,7 @@ def _normal(out: np.ndarray, key: int, counter: int) -> None:
 
 
 @jit()
-def _box_muller(u_word: int, v_word: int) -> tuple[float, float]:
+def _box_muller(u_word: int, v_word: int) -> tuple[Number, Number]:
     u, v = (u_word + 0.5) * 2.0**-32, (v_word + 0.5) * 2.0**-32
     radius = math.sqrt(-2.0 * _log(u))
     quarter = np.int64(4.0 * v + 0.5)  # nearest quarter turn
@@ -146,7 +147,7 @@ def _box_muller(u_word: int, v_word: int) -> tuple[float, float]:
 
 
 @jit()
-def _log(u: float) -> float:
+def _log(u: Number) -> Number:
     """Natural logarithm of u, 0 < u < 1 and not subnormal."""
     bits = np.float64(u).view(np.int64)
     mantissa = np.int64((bits & _MANTISSA) | _EXPONENT_HALF).view(np.float64)  # in [1/2, 1)
@@ -158,7 +159,7 @@ def _log(u: float) -> float:
 
 
 @jit()
-def _horner(terms: tuple[float, ...], x: float) -> float:
+def _horner(terms: tuple[float, ...], x: Number) -> Number:
     """Polynomial in x whose coefficients are `terms`, the highest power first."""
     total = terms[0]
     for term in terms[1:]:

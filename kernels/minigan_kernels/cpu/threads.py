@@ -1,15 +1,16 @@
 """One way onto several cores for every kernel: `spread` cuts a loop into pieces for a few threads.
 
 The pieces depend on the data's shape only, never on the number of threads, so results are the same
-bytes on any machine. NumPy, BLAS and the functions of `jit` let go of the interpreter lock, so plain
-Python threads do. As many take part as `numba.get_num_threads()` says (NUMBA_NUM_THREADS,
+bytes for any number. NumPy, BLAS and the functions of `jit` let go of the interpreter lock, so
+plain Python threads do. As many take part as `numba.get_num_threads()` says (NUMBA_NUM_THREADS,
 `numba.set_num_threads`).
 
 Why not Numba's `prange` with a threaded BLAS: each has its own pool, whose threads keep spinning
 after a call and take the cores from the other's (measured on two cores: a convolution of 24 ms took
-33); a `prange` loop takes 2 to 5 times as long to compile; one of Numba's thread layers may not be
-entered from two threads at once, another not after a fork. The price: handing out pieces costs about
-40 us against 2, so loops below some 200 us stay on one core.
+33); a `prange` loop takes 2 to 3 times as long to compile; one of Numba's thread layers may not be
+entered from two threads at once, another not after a fork. The price: handing out pieces takes
+30 us where `prange` takes 2, so small loops stay on one core. LeakyReLU, float32, ms on one core,
+here, with `prange`: 64K elements 0.015, 0.10, 0.010; 1M 0.33, 0.25, 0.18; 4M 2.6, 1.3, 1.1.
 """
 
 from __future__ import annotations
@@ -20,17 +21,20 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import numba
 import numpy as np
 from threadpoolctl import LibController, ThreadpoolController
 
-ELEMENTS = 1 << 16  # of an array that a plain loop should get in one piece: it fits the second-level cache
+ELEMENTS = (
+    1 << 16
+)  # of an array that a plain loop should get in one piece: it fits the second-level cache
 
 _local = threading.local()
 
 
-def spread(work: Callable[[int, int], None], count: int, *, grain: int) -> None:
+def spread(work: Callable[[int, int], object], count: int, *, grain: int) -> None:
     """Call work(start, stop) for pieces of `grain` that together make up range(count).
 
     The pieces run in any order and on several threads, so they must not write to the same place.
@@ -108,7 +112,8 @@ def _inside(share: Callable[[], None]) -> None:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(numba.config.NUMBA_NUM_THREADS, "minigan-kernels")
+    config: Any = numba.config
+    return ThreadPoolExecutor(config.NUMBA_NUM_THREADS, "minigan-kernels")
 
 
 @cache

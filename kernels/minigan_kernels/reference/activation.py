@@ -11,7 +11,7 @@ import numpy as np
 
 
 def leaky_relu(x: np.ndarray, *, slope: float) -> np.ndarray:
-    """x where x > 0, else slope * x (Maas et al. 2013); a slope of 0 gives ReLU. 0 <= slope <= 1."""
+    """x where x > 0, else slope * x (Maas et al. 2013), 0 <= slope <= 1; 0 gives ReLU."""
     return np.where(x > 0, x, x.dtype.type(slope) * x)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..shapes import Pair, Window, check_conv, conv_window
+from ..shapes import Pair, Window, check_conv, conv_window, image_shape
 
 
 def conv2d(
@@ -93,6 +93,7 @@ def im2col(
 ) -> np.ndarray:
     """Every window of x (N, C, H, W) as a column: (N, C*kH*kW, H'*W')."""
     window = conv_window((1, 1, *kernel), stride, padding, dilation)
+    image_shape(x.shape)
     patches = _windows(x, window).transpose(0, 1, 4, 5, 2, 3)  # (N, C, kH, kW, H', W')
     return patches.reshape(x.shape[0], x.shape[1] * kernel[0] * kernel[1], -1)
 
@@ -106,10 +107,10 @@ def col2im(
     padding: int | Pair = 0,
     dilation: int | Pair = 1,
 ) -> np.ndarray:
-    """Adjoint of `im2col`: each column (N, C*kH*kW, H'*W') is added back to the image of `shape`."""
+    """Adjoint of `im2col`: columns (N, C*kH*kW, H'*W') are added back to an image of `shape`."""
     window = conv_window((1, 1, *kernel), stride, padding, dilation)
     (rows, cols), (sy, sx), (py, px), (dy, dx) = window
-    n, c, h, w = shape
+    n, c, h, w = image_shape(shape)
     oh, ow = window.output((h, w))
     taps = columns.reshape(n, c, rows, cols, oh, ow)
     padded = np.zeros((n, c, h + 2 * py, w + 2 * px), columns.dtype)

@@ -41,7 +41,7 @@ def rmsprop(
     eps: float,
     weight_decay: float,
 ) -> None:
-    """RMSProp (Tieleman & Hinton 2012): s = alpha s + (1-alpha) g^2, p -= lr g / (sqrt(s) + eps)."""
+    """RMSProp (Tieleman & Hinton 2012): s = alpha s + (1-alpha) g^2, p -= lr g / (sqrt s + eps)."""
     slope = g + weight_decay * p
     square *= alpha
     square += (1 - alpha) * slope * slope

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..shapes import Pair, conv_window
+from ..shapes import Pair, check_pooled, image_shape, pool_window
 from .conv import _windows, col2im
 
 
@@ -20,18 +20,18 @@ def max_pool2d_index(
 
     Padding never wins, and a window that holds NaN gives the place of its first NaN.
     """
-    window = conv_window((1, 1, *kernel), stride, padding, 1)
-    n, c, h, w = x.shape
-    py, px = window.padding
-    lowest = np.pad(x, ((0, 0), (0, 0), (py, py), (px, px)), constant_values=-np.inf)
-    places = np.pad(np.arange(h * w).reshape(1, 1, h, w), ((0, 0), (0, 0), (py, py), (px, px)))
-    flat = window._replace(padding=(0, 0))
-    values, where = _windows(lowest, flat), _windows(places, flat)
-    best = values.reshape(*values.shape[:4], -1).argmax(axis=-1)[..., None]
-    where = np.broadcast_to(
-        where.reshape(*where.shape[:4], -1), (*best.shape[:4], kernel[0] * kernel[1])
+    window = pool_window(kernel, stride, padding)
+    _, _, h, w = image_shape(x.shape)
+    values = _windows(x, window)  # (N, C, H', W', kH, kW), zeros in the padding
+    places = _windows(np.arange(h * w).reshape(1, 1, h, w), window)
+    inside = _windows(np.ones((1, 1, h, w), bool), window)
+    top = np.where(inside, values, -np.inf).max(axis=(4, 5), keepdims=True)  # NaN if there is one
+    winners = inside & ((values == top) | np.isnan(values))
+    first = winners.reshape(*winners.shape[:4], -1).argmax(axis=-1)[..., None]
+    places = np.broadcast_to(
+        places.reshape(1, 1, *first.shape[2:4], -1), (*first.shape[:4], places[0, 0, 0, 0].size)
     )
-    return np.take_along_axis(where, best, axis=-1)[..., 0]
+    return np.take_along_axis(places, first, axis=-1)[..., 0]
 
 
 def gather_plane(x: np.ndarray, *, index: np.ndarray) -> np.ndarray:
@@ -46,7 +46,7 @@ def scatter_plane(
     g: np.ndarray, *, index: np.ndarray, shape: tuple[int, int, int, int]
 ) -> np.ndarray:
     """Adjoint of `gather_plane`: zeros of `shape` with each g added at its place."""
-    n, c = shape[:2]
+    n, c, _, _ = image_shape(shape)
     planes = np.zeros((n * c, shape[2] * shape[3]), g.dtype)
     rows = np.arange(n * c)[:, None]
     np.add.at(planes, (rows, index.reshape(n * c, -1)), g.reshape(n * c, -1))
@@ -57,7 +57,8 @@ def avg_pool2d(
     x: np.ndarray, *, kernel: Pair, stride: int | Pair, padding: int | Pair = 0
 ) -> np.ndarray:
     """Mean of each window of x (N, C, H, W); padding counts as zeros in the mean."""
-    window = conv_window((1, 1, *kernel), stride, padding, 1)
+    window = pool_window(kernel, stride, padding)
+    image_shape(x.shape)
     return np.ascontiguousarray(_windows(x, window).mean(axis=(4, 5), dtype=x.dtype))
 
 
@@ -70,6 +71,7 @@ def avg_pool2d_dx(
     padding: int | Pair = 0,
 ) -> np.ndarray:
     """Adjoint of `avg_pool2d`: each g (N, C, H', W') spread evenly over its window."""
+    check_pooled(shape, g.shape, pool_window(kernel, stride, padding))
     n, c, oh, ow = g.shape
     taps = kernel[0] * kernel[1]
     share = (g / g.dtype.type(taps)).reshape(n, c, 1, oh * ow)

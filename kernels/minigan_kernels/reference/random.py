@@ -55,7 +55,7 @@ def dropout_mask(out: np.ndarray, *, keep: float, key: int, offset: int) -> None
 
 
 def _philox(blocks: int, key: int, offset: int) -> np.ndarray:
-    """Words (blocks, 4) of the blocks from `offset` on; the upper half of the 128-bit counter is 0."""
+    """Words (blocks, 4) from block `offset` on; the upper half of the 128-bit counter is 0."""
     low = np.uint64(0xFFFFFFFF)
     half = np.uint64(32)
     counter = np.uint64(offset) + np.arange(blocks, dtype=np.uint64)

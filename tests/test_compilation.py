@@ -1,0 +1,94 @@
+"""The cache of compiled kernels: what it says, what it trusts, and where it cannot write."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import minigan_kernels
+import pytest
+
+PACKAGE = Path(minigan_kernels.__file__).parent
+MEAN = """
+import numpy as np, minigan_kernels as k
+mean, var = k.moments(np.full((2, 1, 3, 3), 5, np.float32))
+print(mean[0], var[0])
+"""
+
+
+def start(program: str, cache: Path, packages: Path = PACKAGE.parent) -> subprocess.Popen[str]:
+    chosen = {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(packages)}
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"} | chosen
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", program],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def end(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What the process printed, and what it said on stderr."""
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return out, err
+
+
+def run(program: str, cache: Path, packages: Path = PACKAGE.parent) -> tuple[str, str]:
+    return end(start(program, cache, packages))
+
+
+def test_compiling_is_said_once_and_loading_is_silent(tmp_path: Path) -> None:
+    out, err = run(MEAN, tmp_path)
+    assert out == "5.0 0.0\n"
+    lines = err.splitlines()
+    assert "compiling kernels" in lines[0]
+    assert str(tmp_path) in lines[0]
+    # A line for the kernel, none for the helper that was compiled inside it.
+    assert [line.split()[1] for line in lines[1:]] == ["norm._block_moments"]
+    assert run(MEAN, tmp_path) == (out, "")
+
+
+def test_two_processes_may_compile_at_once(tmp_path: Path) -> None:
+    both = MEAN + "k.moments(np.ones((2, 3)))\n"
+    processes = [start(program, tmp_path) for program in (MEAN, both, both)]
+    for process in processes:
+        end(process)
+    assert run(both, tmp_path) == ("5.0 0.0\n", "")
+    assert {path.suffix for path in tmp_path.rglob("*.*")} == {".kernel"}
+
+
+def test_an_edit_reaches_kernels_of_other_files(tmp_path: Path) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "copy" / PACKAGE.name)
+    assert run(MEAN, tmp_path, tmp_path / "copy")[0] == "5.0 0.0\n"
+    helper = tmp_path / "copy" / PACKAGE.name / "cpu" / "planes.py"
+    text = helper.read_text()
+    assert text.count("sums[c] += total") == 1
+    helper.write_text(text.replace("sums[c] += total", "sums[c] += 2 * total"))
+    out, err = run(MEAN, tmp_path, tmp_path / "copy")
+    assert out.startswith("10.0 ")
+    assert "norm._block_moments" in err
+
+
+@pytest.mark.parametrize("length", [0, 20, 500])
+def test_a_damaged_file_is_compiled_anew(tmp_path: Path, length: int) -> None:
+    run(MEAN, tmp_path)
+    (kept,) = tmp_path.rglob("norm._block_moments-*.kernel")
+    kept.write_bytes(kept.read_bytes()[:length])
+    out, err = run(MEAN, tmp_path)
+    assert out == "5.0 0.0\n"
+    assert "norm._block_moments" in err
+    assert run(MEAN, tmp_path)[1] == ""
+
+
+def test_a_folder_that_cannot_be_written_is_named_and_does_no_harm(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    out, err = run(MEAN, blocked)
+    assert out == "5.0 0.0\n"
+    assert err.count("cannot be kept") == 1
+    assert "NUMBA_CACHE_DIR" in err

@@ -1,0 +1,702 @@
+"""The engine: what `grad` answers, what it leaves out, what it keeps, and what it says when it fails."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import minigan_kernels as kernels
+import numpy as np
+import pytest
+
+import minigan as mg
+from minigan import nn
+from minigan.tensor import (
+    PRIMITIVES,
+    GraphError,
+    Node,
+    Tensor,
+    _state,
+    grad,
+    history,
+    no_grad,
+)
+
+
+def normal(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def tensor(*shape: int, seed: int = 0) -> Tensor:
+    return Tensor(normal(*shape, seed=seed))
+
+
+def line() -> int:
+    """The caller's line."""
+    frame = inspect.currentframe()
+    assert frame is not None
+    assert frame.f_back is not None
+    return frame.f_back.f_lineno
+
+
+@pytest.fixture(autouse=True)
+def recording() -> Iterator[None]:
+    """A test that fails leaves the engine recording for the next one."""
+    yield
+    _state.recording = True
+
+
+@pytest.fixture
+def primitives() -> Iterator[None]:
+    """What a test registers is gone afterwards."""
+    with mock.patch.dict(PRIMITIVES):
+        yield
+
+
+# --- Structure ---------------------------------------------------------------------------------
+
+
+def test_the_answer_has_the_structure_of_the_inputs() -> None:
+    a, b = tensor(2, 3), tensor(3, seed=1)
+    loss = mg.sum(a * b)
+    one = grad(loss, a)
+    assert isinstance(one, Tensor)
+    np.testing.assert_allclose(one.data, np.broadcast_to(b.data, (2, 3)))
+    as_list, as_tuple = grad(loss, [a, b]), grad(loss, (a, b))
+    assert (type(as_list), type(as_tuple)) == (list, tuple)
+    as_dict = grad(loss, {"b": b, "a": a})
+    assert list(as_dict) == ["b", "a"]
+    for found in (as_list[1], as_tuple[1], as_dict["b"]):
+        np.testing.assert_allclose(found.data, a.data.sum(0))
+        assert found.shape == b.shape
+    assert grad(loss, []) == []
+    assert grad(loss, {}) == {}
+
+
+def test_parameters_of_a_network_are_a_structure() -> None:
+    net = nn.Linear(3, 2, rng=mg.Generator(0))
+    g = grad(net(Tensor(np.ones((4, 3), np.float32))).sum(), net.parameters())
+    assert {k: v.shape for k, v in g.items()} == {"weight": (2, 3), "bias": (2,)}
+    np.testing.assert_array_equal(g["bias"].data, [4, 4])
+
+
+def test_an_output_that_is_not_one_number_needs_its_gradient() -> None:
+    x = tensor(2, 3)
+    with pytest.raises(GraphError, match=r"output of shape \(2, 3\) needs grad_output"):
+        grad(x * 2, x)
+    g = tensor(2, 3, seed=1)
+    np.testing.assert_allclose(grad(x * 2, x, grad_output=g).data, 2 * g.data)
+    with pytest.raises(GraphError, match=r"grad_output is \(3,\), but the output is \(2, 3\)"):
+        grad(x * 2, x, grad_output=tensor(3))
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_one_number_may_have_axes(shape: tuple[int, ...]) -> None:
+    x = Tensor(np.full(shape, 3.0))
+    np.testing.assert_array_equal(grad(x * x, x).data, np.full(shape, 6.0))
+
+
+def test_grad_output_may_itself_be_differentiated() -> None:
+    x, u = tensor(3), tensor(3, seed=1)
+    g = grad(mg.exp(x), x, grad_output=u, create_graph=True)
+    np.testing.assert_allclose(grad(g.sum(), u).data, np.exp(x.data))
+
+
+def test_an_input_without_influence_is_an_error_that_names_it() -> None:
+    a, b = tensor(2), tensor(3)
+    loss = (a * a).sum()
+    with pytest.raises(GraphError, match=r"input 'bias' of shape \(3,\) has no influence"):
+        grad(loss, {"weight": a, "bias": b})
+    with pytest.raises(GraphError, match=r"input 1 of shape \(3,\).*sum of \(2,\).*test_engine.py"):
+        grad(loss, [a, b])
+    found = grad(loss, {"weight": a, "bias": b}, allow_unused=True)
+    np.testing.assert_array_equal(found["bias"].data, np.zeros(3))
+    assert found["bias"].dtype == b.dtype
+
+
+def test_an_output_that_nothing_computed() -> None:
+    x = Tensor(3.0)
+    assert grad(x, x).item() == 1  # itself
+    with pytest.raises(GraphError, match="which nothing computed"):
+        grad(x, Tensor(1.0))
+    with no_grad():
+        y = x * x
+    with pytest.raises(GraphError, match="which nothing computed"):
+        grad(y, x)
+
+
+def test_the_same_input_may_be_asked_for_twice() -> None:
+    x = tensor(3)
+    first, second = grad(mg.exp(x).sum(), [x, x])
+    np.testing.assert_array_equal(first.data, np.exp(x.data))
+    np.testing.assert_array_equal(second.data, first.data)
+
+
+# --- Total derivatives -------------------------------------------------------------------------
+
+
+def test_a_tensor_used_twice() -> None:
+    x = Tensor(3.0)
+    assert grad(x * x, x).item() == 6
+    assert grad(x * x * x + x, x).item() == 28
+    assert grad(mg.concatenate([x.reshape(1), x.reshape(1)]).sum(), x).item() == 2
+
+
+def test_interior_tensors() -> None:
+    x = tensor(3)
+    y = mg.exp(x)
+    z = mg.sin(y)
+    loss = (z * y).sum()
+    by_z, by_y, by_loss = grad(loss, [z, y, loss])
+    np.testing.assert_allclose(by_z.data, y.data)
+    np.testing.assert_allclose(by_y.data, np.cos(y.data) * y.data + z.data)
+    assert by_loss.item() == 1
+
+
+def test_an_input_that_is_computed_from_another_gives_total_derivatives() -> None:
+    x = Tensor(2.0)
+    y = x * x
+    z = y * x
+    by_x, by_y = grad(z, [x, y])
+    assert (by_x.item(), by_y.item()) == (12, 2)  # d(x^3)/dx, and z by y with x fixed
+    for order in ([y, x], [x, y]):
+        assert {t.item() for t in grad(z, order)} == {12, 2}
+
+
+def test_fused_with_one_input_computed_from_another() -> None:
+    """Recorded or not, the reference must not follow the path between its own inputs."""
+    x = tensor(4, 3)
+    found = []
+    for record in (False, True):
+        bias = mg.sum(x, 0)
+        y = mg.bias_tanh(x, bias)
+        found += [grad(y.sum(), [x, bias], create_graph=record)]
+    slope = 1 - y.data**2
+    for by_x, by_bias in found:
+        np.testing.assert_allclose(by_x.data, slope + slope.sum(0))
+        np.testing.assert_allclose(by_bias.data, slope.sum(0))
+
+
+def test_fused_with_the_same_tensor_for_two_inputs() -> None:
+    x = tensor(3, 3)
+    v = tensor(3)
+    for record in (False, True):
+        by_v = grad(mg.sum(mg.batch_norm(x, v, v) * x), v, create_graph=record)
+        gamma, beta = Tensor(v.data), Tensor(v.data)
+        parts = grad(mg.sum(mg.batch_norm(x, gamma, beta) * x), [gamma, beta])
+        np.testing.assert_allclose(by_v.data, parts[0].data + parts[1].data)
+
+
+def test_a_gradient_does_not_change_the_graph() -> None:
+    x = tensor(3)
+    loss = mg.exp(mg.sin(x) * x).sum()
+    first = grad(loss, x).data.copy()
+    for _ in range(2):
+        np.testing.assert_array_equal(grad(loss, x).data, first)
+
+
+def test_contributions_are_not_written_into_one_another() -> None:
+    """Sums must be new arrays: the gradient of an addition is one array for both operands."""
+    x, y = tensor(3), tensor(3, seed=1)
+    g = Tensor(np.ones(3))
+    by_x, by_y = grad((x + y) + x, [x, y], grad_output=g)
+    np.testing.assert_array_equal(by_x.data, [2, 2, 2])
+    np.testing.assert_array_equal(by_y.data, [1, 1, 1])
+    np.testing.assert_array_equal(g.data, [1, 1, 1])
+
+
+# --- Pruning -------------------------------------------------------------------------------------
+
+
+def forbidden(*args: Any, **options: Any) -> Any:
+    raise AssertionError("this rule must not run")
+
+
+def test_a_rule_that_nobody_asked_for_is_not_run() -> None:
+    a, b = tensor(3), tensor(3, seed=1)
+    p = PRIMITIVES["multiply"]
+    y = (a * b).sum()
+    with mock.patch.object(p, "rules", (p.rules[0], forbidden)):
+        np.testing.assert_array_equal(grad(y, a).data, b.data)
+        with pytest.raises(GraphError, match="must not run"):
+            grad(y, b)
+
+
+def test_a_generator_step_does_not_compute_the_discriminators_weight_gradients() -> None:
+    rng = mg.Generator(0)
+    D = nn.Sequential(nn.Conv2d(1, 2, 3, rng=rng), nn.LeakyReLU(0.2), nn.Flatten())
+    G = nn.Sequential(nn.Reshape(2, 4, 4), nn.ConvTranspose2d(2, 1, 4, stride=2, rng=rng))
+    z = Tensor(rng.normal((2, 32)))
+    fake = G(z)
+    loss = mg.losses.non_saturating_loss(D(fake))
+    dw = PRIMITIVES["conv2d_dw"]
+    counting = mock.Mock(side_effect=dw.kernel)
+    with mock.patch.object(dw, "kernel", counting):
+        grad(loss, G.parameters())
+    assert counting.call_count == 1  # G's own
+    with mock.patch.object(dw, "kernel", forbidden):
+        grad(loss, fake)
+
+
+def test_a_discriminator_step_does_not_enter_a_detached_generator() -> None:
+    a, w = tensor(3), tensor(3, seed=1)
+    fake = mg.exp(a).detach()
+    exp = PRIMITIVES["exp"]
+    with mock.patch.object(exp, "rules", (forbidden,)):
+        np.testing.assert_array_equal(grad((fake * w).sum(), w).data, np.exp(a.data))
+        with pytest.raises(GraphError, match="no influence"):
+            grad((fake * w).sum(), a)
+
+
+def test_a_side_path_that_only_a_rule_without_flow_reads() -> None:
+    """The second derivative of leaky ReLU by its argument is nothing, also through a longer way."""
+    x = tensor(4)
+    h = x * 2
+    y = mg.ops.elementwise.leaky_relu_dx(Tensor(np.ones(4)), h, slope=0.1)
+    np.testing.assert_array_equal(grad(y.sum(), x, allow_unused=True).data, np.zeros(4))
+    mixed = (y * x).sum()
+    np.testing.assert_allclose(grad(mixed, x).data, np.where(x.data > 0, 1, 0.1))
+
+
+def test_the_history_is_pruned_of_what_does_not_lead_to_an_input() -> None:
+    x, c = tensor(3), tensor(3, seed=1)
+    sin = PRIMITIVES["sin"]
+    with mock.patch.object(sin, "rules", (forbidden,)):
+        grad((mg.sin(c) * x).sum(), x)
+
+
+# --- Recording -----------------------------------------------------------------------------------
+
+
+def is_recording() -> bool:
+    return (Tensor(1.0) * 2).node is not None
+
+
+def test_no_grad_as_context_and_as_decorator() -> None:
+    assert is_recording()
+    with no_grad():
+        assert not is_recording()
+        with no_grad():
+            assert not is_recording()
+        assert not is_recording()
+    assert is_recording()
+    decorated = no_grad()(is_recording)
+    assert not decorated()
+    assert not decorated()
+    assert is_recording()
+
+
+def test_no_grad_is_over_after_an_exception() -> None:
+    with pytest.raises(KeyError), no_grad():
+        raise KeyError
+    assert is_recording()
+
+    @no_grad()
+    def fails() -> None:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        fails()
+    assert is_recording()
+
+
+def test_one_no_grad_may_be_entered_again_within_itself() -> None:
+    """A recursive function that is decorated enters one and the same context several times."""
+
+    @no_grad()
+    def recursive(depth: int) -> bool:
+        return is_recording() or (depth > 0 and recursive(depth - 1))
+
+    assert not recursive(3)
+    assert is_recording()
+
+
+def test_recording_is_restored_when_a_rule_fails() -> None:
+    x = tensor(3)
+    y = mg.exp(x).sum()
+    for create in (True, False):
+        with (
+            mock.patch.object(PRIMITIVES["exp"], "rules", (forbidden,)),
+            pytest.raises(GraphError),
+        ):
+            grad(y, x, create_graph=create)
+        assert is_recording()
+
+
+def test_gradients_are_recorded_just_where_asked_for() -> None:
+    x = tensor(3)
+    y = (mg.exp(x) * x).sum()
+    assert grad(y, x).node is None
+    assert grad(y, x, create_graph=True).node is not None
+    with no_grad():  # the wish outweighs the surroundings
+        assert grad(y, x, create_graph=True).node is not None
+        assert not is_recording()
+
+
+def test_recording_belongs_to_a_thread() -> None:
+    seen: list[bool] = []
+    with no_grad():
+        other = threading.Thread(target=lambda: seen.append(is_recording()))
+        other.start()
+        other.join()
+        assert not is_recording()
+    assert seen == [True]
+    inside, done = threading.Event(), threading.Event()
+
+    def elsewhere() -> None:
+        with no_grad():
+            inside.set()
+            done.wait()
+
+    other = threading.Thread(target=elsewhere)
+    other.start()
+    inside.wait()
+    seen.append(is_recording())
+    done.set()
+    other.join()
+    assert seen == [True, True]
+
+
+def test_detach_shares_the_array_and_forgets_the_history() -> None:
+    x = tensor(3)
+    y = x * 2
+    d = y.detach()
+    assert d.data is y.data
+    assert d.node is None
+    assert y.node is not None
+
+
+# --- What it says ----------------------------------------------------------------------------------
+
+
+def test_a_forward_mismatch_names_the_operation_and_both_shapes() -> None:
+    with pytest.raises(GraphError, match=r"^add of \(2, 3\) and \(4,\): .*broadcast"):
+        tensor(2, 3) + tensor(4)
+    with pytest.raises(GraphError, match=r"^matmul of \(2, 3\) and \(2, 3\)"):
+        tensor(2, 3) @ tensor(2, 3)
+    with pytest.raises(GraphError, match=r"^conv2d of \(1, 2, 5, 5\) and \(1, 3, 3, 3\)"):
+        mg.conv2d(tensor(1, 2, 5, 5), tensor(1, 3, 3, 3))
+    with pytest.raises(GraphError, match=r"^concatenate of \(2, 3\) and \(2, 4\)"):
+        mg.concatenate([tensor(2, 3), tensor(2, 4)])
+    with pytest.raises(GraphError, match=r"^reshape of \(2, 3\)"):
+        tensor(2, 3).reshape(5)
+    with pytest.raises(GraphError, match=r"^getitem of \(2, 3\)"):
+        tensor(2, 3)[5]
+    with pytest.raises(GraphError, match=r"^batch_norm of \(4, 3\) and \(2,\) and \(3,\)"):
+        mg.batch_norm(tensor(4, 3), tensor(2), tensor(3))
+
+
+def test_a_failing_rule_names_the_operation_its_shapes_and_where_it_was_built() -> None:
+    x = tensor(2, 3)
+    y, built = mg.exp(x), line()
+    with (
+        mock.patch.object(PRIMITIVES["exp"], "rules", (lambda g, y, x: {}["key"],)),
+        pytest.raises(GraphError) as caught,
+    ):
+        grad(y.sum(), x)
+    said = str(caught.value)
+    assert "exp of (2, 3)" in said
+    assert f"{Path(__file__).name}:{built} in test_a_failing_rule" in said
+    assert "key" in said
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
+def test_a_rule_whose_own_operations_do_not_fit_says_where_it_was_built() -> None:
+    x = tensor(2, 3)
+    y, built = mg.exp(x), line()
+    with (
+        mock.patch.object(PRIMITIVES["exp"], "rules", (lambda g, y, x: g * np.ones(7),)),
+        pytest.raises(GraphError) as caught,
+    ):
+        grad(y.sum(), x)
+    said = str(caught.value)
+    assert "multiply of (2, 3) and (7,)" in said
+    assert "exp of (2, 3)" in said
+    assert f"{Path(__file__).name}:{built}" in said
+
+
+def test_a_rule_that_gives_another_shape_is_reported() -> None:
+    x, b = tensor(2, 3), tensor(3)
+    y, built = x * b, line()
+    p = PRIMITIVES["multiply"]
+    forgot_to_sum = (p.rules[0], lambda g, y, a, b: g * a)
+    with mock.patch.object(p, "rules", forgot_to_sum), pytest.raises(GraphError) as caught:
+        grad(y.sum(), b)
+    said = str(caught.value)
+    assert "multiply of (2, 3) and (3,)" in said
+    assert "it is (2, 3) for argument 1" in said
+    assert f"{Path(__file__).name}:{built}" in said
+
+
+def test_the_place_is_the_caller_of_a_layer_not_the_layer() -> None:
+    net = nn.Sequential(nn.Linear(3, 2, rng=mg.Generator(0), activation=nn.Tanh()))
+    y, built = net(Tensor(np.ones((1, 3), np.float32))), line()
+    places = {node.site[1] for node in history(y)}
+    assert places == {built}
+    assert {Path(node.site[0].co_filename).name for node in history(y)} == {Path(__file__).name}
+
+
+def test_the_place_of_an_operator_and_of_a_method() -> None:
+    x = tensor(3)
+    for build in (lambda: x + 1, lambda: x.sum(), lambda: mg.mean(x), lambda: x[0]):
+        node = build().node
+        assert node is not None
+        assert Path(node.site[0].co_filename).name == Path(__file__).name
+        assert node.site[1] == build.__code__.co_firstlineno
+
+
+@pytest.mark.usefixtures("primitives")
+def test_a_new_primitive() -> None:
+    cube = mg.primitive(lambda x: x**3, "cube").gradients(lambda g, y, x: 3 * g * x * x)
+    x = Tensor(2.0)
+    y = cube(x)
+    g = grad(y, x, create_graph=True)
+    assert (y.item(), g.item(), grad(g, x).item()) == (8, 12, 12)
+    assert "from cube" in repr(y)
+    with pytest.raises(ValueError, match="'cube'"):
+        mg.primitive(np.cbrt, "cube")
+
+
+@pytest.mark.usefixtures("primitives")
+def test_a_new_fused_operation() -> None:
+    @mg.fused(lambda x, *, k: (k * x, (k,)), lambda g, y, residuals, x, *, k: (residuals[0] * g,))
+    def scale(x: Tensor, *, k: float = 2.0) -> Tensor:
+        """k x."""
+        return x * k
+
+    x = tensor(3)
+    np.testing.assert_array_equal(scale(x).data, 2 * x.data)
+    for record in (True, False):
+        np.testing.assert_array_equal(
+            grad(scale(x, k=3.0).sum(), x, create_graph=record).data, [3, 3, 3]
+        )
+    assert scale.__doc__ == "k x."
+
+
+def test_repr() -> None:
+    x = Tensor([1.0, 2.0])
+    assert repr(x) == "Tensor([1., 2.], float32)"
+    assert repr(x * 2) == "Tensor([2., 4.], float32, from multiply)"
+    assert repr(Tensor(3)) == "Tensor(3, int64)"
+    assert len(repr(Tensor(np.zeros((1000, 1000))))) < 1000
+
+
+# --- Depth and leaks ---------------------------------------------------------------------------------
+
+
+def test_a_million_operations_deep() -> None:
+    """Neither building, nor differentiating, nor freeing such a graph overflows the stack."""
+    x = Tensor(np.zeros(1))
+    y = x
+    for _ in range(1_000_000):
+        y = y + 1.0
+    assert y.item() == 1_000_000
+    alive = weakref.ref(y)
+    assert grad(y, x).item() == 1
+    del y
+    assert alive() is None
+
+
+def test_a_deep_recorded_gradient() -> None:
+    x = Tensor(np.full(1, 0.1))
+    y = x
+    for _ in range(3000):
+        y = mg.sin(y)
+    g = grad(y.sum(), x, create_graph=True)
+    assert np.isfinite(grad(g.sum(), x).item())
+    del y, g
+
+
+class Watch:
+    """Counts the results that a graph keeps alive, with the garbage collector switched off."""
+
+    def __init__(self) -> None:
+        self.alive = 0
+
+    def __enter__(self) -> Watch:
+        before = Node.__init__
+
+        def noted(node: Node, *args: Any) -> None:
+            before(node, *args)
+            if not any(node.data is t.data for t in node.inputs):  # else it is counted already
+                self.alive += 1
+                weakref.finalize(node.data, self._gone)
+
+        self._patch = mock.patch.object(Node, "__init__", noted)
+        self._patch.start()
+        self._collecting = gc.isenabled()
+        gc.collect()
+        gc.disable()
+        return self
+
+    def _gone(self) -> None:
+        self.alive -= 1
+
+    def __exit__(self, *exception: object) -> None:
+        self._patch.stop()
+        if self._collecting:
+            gc.enable()
+
+
+def chain(x: Tensor, w: Tensor) -> Tensor:
+    y = mg.conv2d(x, w, padding=1)
+    gamma = Tensor(np.ones(y.shape[1]))
+    y = mg.batch_norm(y, gamma, gamma)
+    y = mg.bias_leaky_relu(y, gamma, slope=0.2)
+    y = mg.max_pool2d(y, 2)
+    y = mg.concatenate([y[:1], mg.softmax(y[1:]), mg.einsum("nchw->nchw", y)])
+    return mg.mean(mg.logsumexp(y, 1) * mg.where(y[:, 0] > 0, 1.0, 2.0)) + y.max()
+
+
+def first_order(loss: Tensor, inputs: list[Tensor]) -> None:
+    grad(loss, inputs)
+
+
+def second_order(loss: Tensor, inputs: list[Tensor]) -> None:
+    first = grad(loss, inputs, create_graph=True)
+    grad(mg.sum(first[0] * first[0]) + mg.sum(first[1] * first[1]), inputs)
+
+
+def failing(loss: Tensor, inputs: list[Tensor]) -> None:
+    with pytest.raises(GraphError):
+        grad(loss, [Tensor(1.0)])
+
+
+@pytest.mark.parametrize("use", [lambda *_: None, first_order, second_order, failing])
+def test_a_graph_is_freed_without_the_garbage_collector(use: Callable[..., None]) -> None:
+    x, w = tensor(2, 2, 5, 5), tensor(3, 2, 3, 3, seed=1)
+    first_order(chain(x, w), [x, w])  # what is imported or cached at the first call
+    second_order(chain(x, w), [x, w])
+    with Watch() as watch:
+        loss = chain(x, w)
+        assert watch.alive > 10
+        use(loss, [x, w])
+        del loss
+        assert watch.alive == 0
+
+
+def test_a_recorded_gradient_keeps_the_graph_and_frees_it() -> None:
+    x, w = tensor(2, 2, 5, 5), tensor(3, 2, 3, 3, seed=1)
+    with Watch() as watch:
+        g = grad(chain(x, w), x, create_graph=True)
+        assert watch.alive > 10
+        del g
+        assert watch.alive == 0
+
+
+def test_nothing_is_kept_without_recording() -> None:
+    x, w = tensor(2, 2, 5, 5), tensor(3, 2, 3, 3, seed=1)
+    with Watch() as watch, no_grad():
+        loss = chain(x, w)
+        assert watch.alive == 0
+        assert np.isfinite(loss.item())
+
+
+# --- Tensors as NumPy arrays -----------------------------------------------------------------------
+
+
+def test_what_becomes_of_python_values() -> None:
+    assert Tensor(1.5).dtype == np.float32
+    assert Tensor([1.5, 2]).dtype == np.float32
+    assert Tensor([1, 2]).dtype == np.int64
+    assert Tensor([True]).dtype == np.bool_
+    assert Tensor(np.ones(2)).dtype == np.float64
+    assert Tensor([1, 2], np.float64).dtype == np.float64
+    x = np.ones(2)
+    assert Tensor(x).data is x
+    assert Tensor(x).numpy() is x
+
+
+def test_a_tensor_of_a_tensor_refuses() -> None:
+    with pytest.raises(TypeError, match="detach"):
+        Tensor(Tensor(1.0))
+
+
+def test_a_tensor_cannot_be_written() -> None:
+    x = tensor(3)
+    with pytest.raises(TypeError, match="where, pad or concatenate"):
+        x[0] = 1.0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_numbers_take_the_dtype_of_their_neighbour(dtype: Any) -> None:
+    x = Tensor(np.full((2, 3), 0.5, dtype))
+    results = [
+        x + 1, 1 + x, x - 1.5, 1.5 - x, x * 2, 2 * x, x / 3, 3 / x, x**2, 2**x, -x, abs(x),
+        x * True, mg.maximum(x, 0), mg.where(x > 0, x, 0.0), mg.clip(x, 0, 1), x.mean(), x.var(),
+        mg.leaky_relu(x), mg.elu(x), mg.sigmoid(x), mg.softplus(x), mg.logsumexp(x), mg.softmax(x),
+        mg.pad(x, ((1, 1), (0, 0)), 2.0), x.max(1),
+    ]  # fmt: skip
+    for y in results:
+        assert y.dtype == dtype, y
+        g = grad(y.sum(), x)
+        assert (g.dtype, g.shape) == (dtype, x.shape), y
+
+
+def test_operators_equal_numpy() -> None:
+    a, b = normal(2, 3) + 3, normal(3, seed=1) + 3
+    s, t = Tensor(a), Tensor(b)
+    pairs = [
+        (s + t, a + b), (s - t, a - b), (s * t, a * b), (s / t, a / b), (s**t, a**b),
+        (s + 1, a + 1), (1 - s, 1 - a), (2 / s, 2 / a), (2.0**s, 2.0**a), (-s, -a), (abs(-s), a),
+        (s @ t, a @ b), (s.T, a.T), (a * t, a * b), (a - t, a - b), (a / t, a / b), (b + s, b + a),
+        (s * b, a * b), (a @ t, a @ b), (s @ b, a @ b), (np.float64(2) * s, 2 * a),
+    ]  # fmt: skip
+    for mine, theirs in pairs:
+        assert isinstance(mine, Tensor)
+        np.testing.assert_allclose(mine.data, theirs, rtol=1e-15)
+
+
+def test_comparisons_give_arrays() -> None:
+    a, b = normal(4), normal(4, seed=1)
+    s, t = Tensor(a), Tensor(b)
+    for mine, theirs in [(s > t, a > b), (s >= b, a >= b), (s < 0, a < 0), (a <= t, a <= b)]:
+        assert isinstance(mine, np.ndarray)
+        np.testing.assert_array_equal(mine, theirs)
+    assert bool(Tensor(1.0) > 0)
+    assert {s: 1}[s] == 1  # hashed by identity
+    assert s == s  # noqa: PLR0124
+    assert s != t
+
+
+def test_size_and_number() -> None:
+    x = tensor(2, 3)
+    assert (x.shape, x.ndim, x.size, len(x)) == ((2, 3), 2, 6, 2)
+    assert float(Tensor(1.5)) == Tensor([[1.5]]).item() == 1.5
+    with pytest.raises(ValueError, match="one element|size 1"):
+        x.item()
+
+
+def test_methods() -> None:
+    a = normal(2, 3)
+    x = Tensor(a)
+    np.testing.assert_array_equal(x.reshape(3, 2).data, a.reshape(3, 2))
+    np.testing.assert_array_equal(x.reshape((3, -1)).data, a.reshape(3, 2))
+    np.testing.assert_array_equal(x.transpose().data, a.T)
+    np.testing.assert_array_equal(x.transpose(1, 0).data, a.T)
+    np.testing.assert_array_equal(x.transpose((-1, 0)).data, a.T)
+    np.testing.assert_allclose(x.sum(0, keepdims=True).data, a.sum(0, keepdims=True))
+    np.testing.assert_allclose(x.var(1).data, a.var(1))
+
+
+def test_results_are_arrays_not_numpy_scalars() -> None:
+    x = tensor(3)
+    for y in (x.sum(), x[0], x @ x, x.max(), mg.mean(x), Tensor(2.0) * 3):
+        assert isinstance(y.data, np.ndarray)
+        assert y.shape == ()
+
+
+@pytest.mark.parametrize("room", ["reference", "cpu"])
+def test_no_operation_writes_its_inputs(room: str) -> None:
+    x, w = tensor(2, 2, 5, 5), tensor(3, 2, 3, 3, seed=1)
+    before = x.data.copy(), w.data.copy()
+    with kernels.use(room):
+        second_order(chain(x, w), [x, w])
+    np.testing.assert_array_equal(x.data, before[0])
+    np.testing.assert_array_equal(w.data, before[1])
