@@ -1,4 +1,4 @@
-"""One Hypothesis strategy for each primitive, layer and loss: a function of float64 arrays to check.
+"""One Hypothesis strategy for each primitive, layer and loss: a function of float64 arrays.
 
 Every case is smooth around its inputs: values stay away from kinks and poles, masks and indices are
 drawn once. Inputs lie in memory in any way that NumPy allows, and so do the gradients that come in.
@@ -46,8 +46,8 @@ class Case(NamedTuple):
 def check(case: Case, order: int = 2) -> None:
     """All derivatives up to `order`.
 
-    Each order has a check of its own: where a gradient is differentiated further, it is recorded, and
-    a fused operation takes its reference instead of its backward kernel.
+    Each order has a check of its own: where a gradient is differentiated further, it is recorded,
+    and a fused operation takes its reference instead of its backward kernel.
     """
     for last in range(1, order + 1):
         check_gradients(case.f, case.inputs, order=last)
@@ -192,12 +192,12 @@ class Source:
         stride, padding = (self.int(1, 4), self.int(1, 3)), (self.int(0, 2), self.int(0, 2))
         dilation = (self.int(1, 2), self.int(1, 2)) if dilated else (1, 1)
         if self.flag():  # one number for both directions
-            options: dict[str, Any] = dict(stride=stride[0], padding=padding[0])
-            options |= dict(dilation=dilation[0]) if dilated else {}
+            options: dict[str, Any] = {"stride": stride[0], "padding": padding[0]}
+            options |= {"dilation": dilation[0]} if dilated else {}
             stride, padding, dilation = ((v[0], v[0]) for v in (stride, padding, dilation))
         else:
-            options = dict(stride=stride, padding=padding)
-            options |= dict(dilation=dilation) if dilated else {}
+            options = {"stride": stride, "padding": padding}
+            options |= {"dilation": dilation} if dilated else {}
         return options, Window(kernel, stride, padding, dilation)
 
     def plane(self, window: Window) -> tuple[int, int]:
@@ -482,7 +482,7 @@ def _pool_shapes(s: Source) -> tuple[dict[str, Any], Shape, Shape]:
     options, window = s.windows(dilated=False)
     x = (s.int(1, 2), s.int(1, 2), *s.plane(window))
     y = (*x[:2], *window.output((x[2], x[3])))
-    return options | dict(kernel=window.kernel), x, y
+    return options | {"kernel": window.kernel}, x, y
 
 
 @case_of(PRIMITIVE_CASES, "avg_pool2d")
@@ -531,7 +531,7 @@ def _batch_norm(s: Source, name: str) -> Any:
 @case_of(PRIMITIVE_CASES, "batch_norm_inference")
 def _batch_norm_inference(s: Source, name: str) -> Any:
     shape, eps = s.vectors_or_images(), s.pick(1e-5, 1e-2)
-    constants = dict(mean=s.normal(shape[1:2]), var=s.positive(shape[1:2]), eps=eps)
+    constants = {"mean": s.normal(shape[1:2]), "var": s.positive(shape[1:2]), "eps": eps}
     return (
         lambda x, gamma, beta: op(name)(x, gamma, beta, **constants),
         [s.normal(shape), s.normal(shape[1:2]), s.normal(shape[1:2])],

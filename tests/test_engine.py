@@ -1,4 +1,4 @@
-"""The engine: what `grad` answers, what it leaves out, what it keeps, and what it says when it fails."""
+"""The engine: what `grad` answers, leaves out and keeps, and what it says when it fails."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def primitives() -> Iterator[None]:
         yield
 
 
-# --- Structure ---------------------------------------------------------------------------------
+# --- Structure -------------------------------------------------------------------------------
 
 
 def test_the_answer_has_the_structure_of_the_inputs() -> None:
@@ -138,7 +138,7 @@ def test_the_same_input_may_be_asked_for_twice() -> None:
     np.testing.assert_array_equal(second.data, first.data)
 
 
-# --- Total derivatives -------------------------------------------------------------------------
+# --- Total derivatives -----------------------------------------------------------------------
 
 
 def test_a_tensor_used_twice() -> None:
@@ -211,7 +211,7 @@ def test_contributions_are_not_written_into_one_another() -> None:
     np.testing.assert_array_equal(g.data, [1, 1, 1])
 
 
-# --- Pruning -------------------------------------------------------------------------------------
+# --- Pruning ---------------------------------------------------------------------------------
 
 
 def forbidden(*args: Any, **options: Any) -> Any:
@@ -271,7 +271,7 @@ def test_the_history_is_pruned_of_what_does_not_lead_to_an_input() -> None:
         grad((mg.sin(c) * x).sum(), x)
 
 
-# --- Recording -----------------------------------------------------------------------------------
+# --- Recording -------------------------------------------------------------------------------
 
 
 def is_recording() -> bool:
@@ -372,7 +372,7 @@ def test_detach_shares_the_array_and_forgets_the_history() -> None:
     assert y.node is not None
 
 
-# --- What it says ----------------------------------------------------------------------------------
+# --- What it says ----------------------------------------------------------------------------
 
 
 def test_a_forward_mismatch_names_the_operation_and_both_shapes() -> None:
@@ -487,16 +487,17 @@ def test_repr() -> None:
     assert len(repr(Tensor(np.zeros((1000, 1000))))) < 1000
 
 
-# --- Depth and leaks ---------------------------------------------------------------------------------
+# --- Depth and leaks -------------------------------------------------------------------------
 
 
-def test_a_million_operations_deep() -> None:
-    """Neither building, nor differentiating, nor freeing such a graph overflows the stack."""
+@pytest.mark.parametrize("depth", [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def test_a_graph_of_any_depth(depth: int) -> None:
+    """Neither building, nor differentiating, nor freeing it overflows the stack."""
     x = Tensor(np.zeros(1))
     y = x
-    for _ in range(1_000_000):
+    for _ in range(depth):
         y = y + 1.0
-    assert y.item() == 1_000_000
+    assert y.item() == depth
     alive = weakref.ref(y)
     assert grad(y, x).item() == 1
     del y
@@ -596,100 +597,6 @@ def test_nothing_is_kept_without_recording() -> None:
         loss = chain(x, w)
         assert watch.alive == 0
         assert np.isfinite(loss.item())
-
-
-# --- Tensors as NumPy arrays -----------------------------------------------------------------------
-
-
-def test_what_becomes_of_python_values() -> None:
-    assert Tensor(1.5).dtype == np.float32
-    assert Tensor([1.5, 2]).dtype == np.float32
-    assert Tensor([1, 2]).dtype == np.int64
-    assert Tensor([True]).dtype == np.bool_
-    assert Tensor(np.ones(2)).dtype == np.float64
-    assert Tensor([1, 2], np.float64).dtype == np.float64
-    x = np.ones(2)
-    assert Tensor(x).data is x
-    assert Tensor(x).numpy() is x
-
-
-def test_a_tensor_of_a_tensor_refuses() -> None:
-    with pytest.raises(TypeError, match="detach"):
-        Tensor(Tensor(1.0))
-
-
-def test_a_tensor_cannot_be_written() -> None:
-    x = tensor(3)
-    with pytest.raises(TypeError, match="where, pad or concatenate"):
-        x[0] = 1.0
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_numbers_take_the_dtype_of_their_neighbour(dtype: Any) -> None:
-    x = Tensor(np.full((2, 3), 0.5, dtype))
-    results = [
-        x + 1, 1 + x, x - 1.5, 1.5 - x, x * 2, 2 * x, x / 3, 3 / x, x**2, 2**x, -x, abs(x),
-        x * True, mg.maximum(x, 0), mg.where(x > 0, x, 0.0), mg.clip(x, 0, 1), x.mean(), x.var(),
-        mg.leaky_relu(x), mg.elu(x), mg.sigmoid(x), mg.softplus(x), mg.logsumexp(x), mg.softmax(x),
-        mg.pad(x, ((1, 1), (0, 0)), 2.0), x.max(1),
-    ]  # fmt: skip
-    for y in results:
-        assert y.dtype == dtype, y
-        g = grad(y.sum(), x)
-        assert (g.dtype, g.shape) == (dtype, x.shape), y
-
-
-def test_operators_equal_numpy() -> None:
-    a, b = normal(2, 3) + 3, normal(3, seed=1) + 3
-    s, t = Tensor(a), Tensor(b)
-    pairs = [
-        (s + t, a + b), (s - t, a - b), (s * t, a * b), (s / t, a / b), (s**t, a**b),
-        (s + 1, a + 1), (1 - s, 1 - a), (2 / s, 2 / a), (2.0**s, 2.0**a), (-s, -a), (abs(-s), a),
-        (s @ t, a @ b), (s.T, a.T), (a * t, a * b), (a - t, a - b), (a / t, a / b), (b + s, b + a),
-        (s * b, a * b), (a @ t, a @ b), (s @ b, a @ b), (np.float64(2) * s, 2 * a),
-    ]  # fmt: skip
-    for mine, theirs in pairs:
-        assert isinstance(mine, Tensor)
-        np.testing.assert_allclose(mine.data, theirs, rtol=1e-15)
-
-
-def test_comparisons_give_arrays() -> None:
-    a, b = normal(4), normal(4, seed=1)
-    s, t = Tensor(a), Tensor(b)
-    for mine, theirs in [(s > t, a > b), (s >= b, a >= b), (s < 0, a < 0), (a <= t, a <= b)]:
-        assert isinstance(mine, np.ndarray)
-        np.testing.assert_array_equal(mine, theirs)
-    assert bool(Tensor(1.0) > 0)
-    assert {s: 1}[s] == 1  # hashed by identity
-    assert s == s  # noqa: PLR0124
-    assert s != t
-
-
-def test_size_and_number() -> None:
-    x = tensor(2, 3)
-    assert (x.shape, x.ndim, x.size, len(x)) == ((2, 3), 2, 6, 2)
-    assert float(Tensor(1.5)) == Tensor([[1.5]]).item() == 1.5
-    with pytest.raises(ValueError, match="one element|size 1"):
-        x.item()
-
-
-def test_methods() -> None:
-    a = normal(2, 3)
-    x = Tensor(a)
-    np.testing.assert_array_equal(x.reshape(3, 2).data, a.reshape(3, 2))
-    np.testing.assert_array_equal(x.reshape((3, -1)).data, a.reshape(3, 2))
-    np.testing.assert_array_equal(x.transpose().data, a.T)
-    np.testing.assert_array_equal(x.transpose(1, 0).data, a.T)
-    np.testing.assert_array_equal(x.transpose((-1, 0)).data, a.T)
-    np.testing.assert_allclose(x.sum(0, keepdims=True).data, a.sum(0, keepdims=True))
-    np.testing.assert_allclose(x.var(1).data, a.var(1))
-
-
-def test_results_are_arrays_not_numpy_scalars() -> None:
-    x = tensor(3)
-    for y in (x.sum(), x[0], x @ x, x.max(), mg.mean(x), Tensor(2.0) * 3):
-        assert isinstance(y.data, np.ndarray)
-        assert y.shape == ()
 
 
 @pytest.mark.parametrize("room", ["reference", "cpu"])

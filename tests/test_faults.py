@@ -29,7 +29,7 @@ from minigan.run import Run
 __all__ = ["shell"]  # a fixture
 
 FUZZ = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -66,7 +66,7 @@ def limited(size: int, *words: str | Path) -> subprocess.CompletedProcess[str]:
         text=True,
         env=tiny.environment(),
         timeout=120,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),  # noqa: PLW1509
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
     )
 
 
@@ -196,8 +196,7 @@ def load_or_refuse(folder: Path) -> None:
     try:
         dataset = load(folder)
     except UserError as error:
-        assert "\n" not in str(error)
-        assert "idx" in str(error) or str(folder) in str(error)
+        tiny.one_sentence(error, "idx", str(folder))
     else:
         assert len(dataset) > 0
         assert dataset.y is not None
@@ -263,8 +262,7 @@ def test_a_damaged_checkpoint_gives_the_same_state_or_one_sentence(
     try:
         state.restore(path, "gan")
     except UserError as error:
-        assert "\n" not in str(error)
-        assert str(path) in str(error)
+        tiny.one_sentence(error, str(path))
     else:
         again = state.save(tmp_path_factory.mktemp("again"), "gan")
         assert checkpoint.load(again)[1]["step"] == 2
@@ -272,9 +270,10 @@ def test_a_damaged_checkpoint_gives_the_same_state_or_one_sentence(
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    st.none() | st.booleans() | st.integers(-2, 40) | st.floats() | st.text("abc/.", max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=4,
 )
 
@@ -299,7 +298,7 @@ def test_a_config_of_any_content_gives_one_sentence(
     try:
         open_run(run)
     except UserError as error:
-        assert "\n" not in str(error)
+        tiny.one_sentence(error)
 
 
 @FUZZ
@@ -316,8 +315,7 @@ def test_metrics_of_any_content_give_rows_or_one_sentence(
     try:
         rows = run.rows()
     except UserError as error:
-        assert "\n" not in str(error)
-        assert "metrics.jsonl" in str(error)
+        tiny.one_sentence(error, "metrics.jsonl")
     else:
         assert [row["step"] for row in rows[:2]] == [1, 2]
         assert all(isinstance(row["step"], int) for row in rows)

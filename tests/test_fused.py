@@ -1,4 +1,4 @@
-"""Fused operations: the kernels equal the reference composition, and each is used where it belongs."""
+"""Fused operations: kernels equal the reference composition, each used where it belongs."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def at_float32(name: str) -> tuple[Callable[..., Tensor], list[np.ndarray]]:
     channel = [normal(24, seed=s) for s in (1, 2)]
     f32 = np.float32
     if name == "batch_norm_inference":
-        constants = dict(mean=channel[0].astype(f32), var=(0.5 + channel[1] ** 2).astype(f32))
+        constants = {"mean": channel[0].astype(f32), "var": (0.5 + channel[1] ** 2).astype(f32)}
         return lambda *xs: PRIMITIVES[name](*xs, **constants), [x, *channel]
     if name == "batch_norm":
         return PRIMITIVES[name], [x, *channel]
@@ -102,7 +102,7 @@ def named_case(name: str) -> tuple[Callable[..., Tensor], list[np.ndarray]]:
     f, _ = at_float32(name)
     arrays = [normal(4, 3, 2, 2), normal(3, seed=1), normal(3, seed=2)]
     if name == "batch_norm_inference":
-        constants = dict(mean=normal(3), var=normal(3) ** 2 + 1)
+        constants = {"mean": normal(3), "var": normal(3) ** 2 + 1}
         return lambda *xs: PRIMITIVES[name](*xs, **constants), arrays
     return f, arrays if name == "batch_norm" else arrays[:2]
 
@@ -111,9 +111,7 @@ def named_case(name: str) -> tuple[Callable[..., Tensor], list[np.ndarray]]:
 def test_each_path_is_taken_where_it_belongs(name: str) -> None:
     fused = FUSED[name]
     f, arrays = named_case(name)
-    kernel, reference = (
-        mock.Mock(side_effect=v) for v in (fused.backward_kernel, fused.reference)
-    )
+    kernel, reference = (mock.Mock(side_effect=v) for v in (fused.backward_kernel, fused.reference))
     with (
         mock.patch.object(fused, "backward_kernel", kernel),
         mock.patch.object(fused, "reference", reference),
@@ -148,7 +146,7 @@ def test_batch_norm_with_moments_passed_equals_without() -> None:
         ]
         for a, b in zip(*found, strict=True):
             np.testing.assert_array_equal(a.data, b.data)
-        # The gradient by x has no mean and no projection on y: the moments were not taken for constants.
+        # A gradient by x without a mean: the moments were not taken for constants.
         assert np.abs(found[1][0].data.sum((0, 2, 3))).max() < 1e-10
 
 

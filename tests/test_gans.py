@@ -1,4 +1,4 @@
-"""Every recipe: it runs, it is exact, it moves one player at a time; and what its paper says of it."""
+"""Every recipe runs, is exact, moves one player at a time, and is what its paper says."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ def test_dcgan_is_built_as_the_paper_says(shape: tuple[int, ...], two_logits: bo
     up = [layer for layer in layers(G) if isinstance(layer, nn.ConvTranspose2d)]
     down = [layer for layer in layers(D) if isinstance(layer, nn.Conv2d)]
     assert len(up) == len(down) == {28: 3, 32: 4, 64: 5}[shape[1]]
-    # Batch norm in G after every layer but the output, and in D neither at the input nor the output.
+    # Batch norm in G after every layer but the output, in D after all but the first and the last.
     assert sum(isinstance(layer, nn.BatchNorm2d) for layer in layers(G)) == len(up) - 1
     assert sum(isinstance(layer, nn.BatchNorm2d) for layer in layers(D)) == len(down) - 2
     assert G[-1] is up[-1]
@@ -337,7 +337,9 @@ def test_gan_drops_out_in_training_and_not_in_inference() -> None:
 def test_gan_follows_the_papers_schedules() -> None:
     state = tiny.state("gan", lr=0.1, lr_decay=2.0, lr_least=0.02, momentum_steps=10)
     D = state.optimizers["D"]
-    assert [D.lr(step) for step in (0, 1, 2, 3, 50)] == pytest.approx([0.1, 0.05, 0.025, 0.02, 0.02])
+    assert [D.lr(step) for step in (0, 1, 2, 3, 50)] == pytest.approx(
+        [0.1, 0.05, 0.025, 0.02, 0.02]
+    )
     momenta = [D.momentum(step) for step in (0, 5, 10, 1000)]
     assert momenta == pytest.approx([0.5, 0.6, 0.7, 0.7])
 

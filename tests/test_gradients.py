@@ -89,7 +89,7 @@ def test_third_order(name: str) -> None:
 
 @pytest.mark.parametrize("name", PRIMITIVES)
 def test_a_constant_gradient_that_lies_anywhere(name: str) -> None:
-    """A sum's gradient is one number repeated with strides of 0; kernels must read it as any other."""
+    """A sum's gradient is one number repeated with strides of 0; kernels must read it too."""
 
     def body(case: Case) -> None:
         xs = [Tensor(x) for x in case.inputs]

@@ -117,6 +117,13 @@ def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
     return Shell(capsys)
 
 
+def one_sentence(error: Exception, *says: str) -> None:
+    """Assert that an error is one sentence with any of `says`."""
+    text = str(error)
+    assert "\n" not in text
+    assert not says or any(part in text for part in says), text
+
+
 def same_but_for_time(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> bool:
     """Whether the rows of two runs are equal apart from the seconds."""
     strip = [[{k: v for k, v in row.items() if k != "seconds"} for row in rows] for rows in (a, b)]

@@ -115,7 +115,7 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
 
 
 def pool_window(kernel: Pair, stride: int | Pair, padding: int | Pair) -> Window:
-    """The window of a pooling, which sees a part of the plane wherever it stands.
+    """The window of a max-pooling, which sees a part of the plane wherever it stands.
 
     Raises:
         ValueError: if the padding could hold a whole window.
@@ -143,3 +143,15 @@ def check_pooled(
     if tuple(g_shape) != (n, c, *size):
         raise ValueError(f"{shape} is pooled to {(n, c, *size)}, not to {tuple(g_shape)}")
     return size
+
+
+def check_places(
+    shape: tuple[int, ...], index_shape: tuple[int, ...], g_shape: tuple[int, ...]
+) -> None:
+    """The planes of images of `shape` must be those of `index_shape`, which is also g's shape.
+
+    Raises:
+        ValueError: naming the shapes that do not fit.
+    """
+    if g_shape != index_shape or tuple(g_shape[:2]) != image_shape(shape)[:2]:
+        raise ValueError(f"gradient {g_shape}, places {index_shape}, image {shape} do not fit")

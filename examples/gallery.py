@@ -1,0 +1,58 @@
+"""Put runs into the README: their last pictures, and what made them.
+
+    python examples/gallery.py RUN [RUN ...]
+
+Copies the newest sample picture of each run to examples/pictures and rewrites the part of the README
+between the two gallery marks from the runs' own config.json and metrics.jsonl. One-dimensional runs
+bring their animation.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from minigan.files import atomic_write
+from minigan.run import Run
+
+HERE = Path(__file__).parent
+README = HERE.parent / "README.md"
+BEGIN, END = "<!-- gallery: written by examples/gallery.py -->", "<!-- end of gallery -->"
+
+
+def main(folders: list[str]) -> None:
+    entries = [_entry(Run.open(Path(folder))) for folder in folders]
+    before, _, rest = README.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    with atomic_write(README) as temporary:
+        temporary.write_text(f"{before}{BEGIN}\n\n{chr(10).join(entries)}\n{END}{after}")
+
+
+def _entry(run: Run) -> str:
+    config, last = run.config, run.rows()[-1]
+    source, suffix = run.pictures()[-1], ".png"
+    if len(config["data"]["shape"]) == 1:
+        source, suffix = run.samples / "animation.gif", ".gif"
+    name = f"{config['recipe']}-{config['data']['name']}{suffix}"
+    shutil.copyfile(source, HERE / "pictures" / name)
+    minutes = last["seconds"] / 60
+    return (
+        f"`{_command(config['command'])}`\n\n"
+        f"![{config['recipe']} on {config['data']['name']}](examples/pictures/{name})\n\n"
+        f"Round {last['step']:,}, seed {config['seed']}, {minutes:.1f} minutes on two CPU cores.\n"
+    )
+
+
+def _command(command: str) -> str:
+    """The command without --out, which says nothing about the result."""
+    words = shlex.split(command)
+    if "--out" in words:
+        at = words.index("--out")
+        del words[at : at + 2]
+    return shlex.join(words)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,306 @@
+"""The house: which room may import which, how large a file may grow, and what is documented."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import minigan
+
+ROOT = Path(__file__).resolve().parents[1]
+PRODUCT = ROOT / "minigan"
+KERNELS = ROOT / "kernels" / "minigan_kernels"
+
+# What each room may import: the arrows. A room is a file or a folder of minigan; "kernels" is the
+# package minigan_kernels, and "minigan" the package's own __init__.
+ARROWS: dict[str, set[str]] = {
+    "errors": set(),
+    "files": set(),
+    "progress": set(),
+    "methods": set(),
+    "tensor": {"methods"},
+    "random": {"kernels"},
+    "ops": {"tensor", "kernels"},
+    "nn": {"ops", "tensor", "random", "kernels"},
+    "optim": {"nn", "ops", "tensor", "kernels"},
+    "losses": {"ops", "tensor"},
+    "penalties": {"nn", "ops", "tensor", "random"},
+    "testing": {"tensor"},
+    "diagnosis": {"tensor"},
+    "minigan": {"errors", "losses", "nn", "ops", "optim", "penalties", "random", "tensor"},
+    "data": {"errors", "files"},
+    "viz": {"errors", "files"},
+    "checkpoint": {"errors", "files"},
+    "run": {"errors", "files"},
+    "pictures": {"data", "run", "viz"},
+    "recipe": {"nn", "ops", "optim", "random", "tensor"},
+    "train": {
+        "checkpoint", "data", "diagnosis", "errors", "nn", "optim", "pictures", "progress",
+        "random", "recipe", "run", "tensor",
+    },
+    "gans": {
+        "recipe", "train", "nn", "losses", "penalties", "optim", "data", "ops", "tensor", "random",
+        "errors",
+    },
+    "commands": {
+        "checkpoint", "data", "errors", "files", "gans", "kernels", "nn", "progress", "random",
+        "recipe", "run", "tensor", "testing", "train", "viz",
+    },
+    "cli": {"commands", "errors", "minigan"},
+    "__main__": {"cli"},
+}  # fmt: skip
+
+# Outside packages that only some rooms may import; NumPy is everywhere.
+OUTSIDE: dict[str, set[str]] = {
+    "PIL": {"data", "viz"},
+    "matplotlib": {"data", "viz"},
+    "numba": {"kernels", "commands"},
+    "llvmlite": {"kernels"},
+    "threadpoolctl": {"kernels", "commands"},
+    "safetensors": {"checkpoint"},
+    "rich": {"commands", "progress"},
+    "tyro": {"commands"},
+    "pooch": {"data"},
+    "requests": {"data"},
+    "urllib3": {"data"},
+}
+
+# Imported when minigan is: these must not wait for anything heavy.
+EAGER = {"minigan", "errors", "methods", "tensor", "random", "ops", "nn", "optim", "losses"}
+
+TENSOR_BUDGET = 320  # lines of tensor.py that are not blank
+RECIPE_BUDGET = 150
+FILE_BUDGET = 400
+
+
+class Import(NamedTuple):
+    """One import of one module, by its full name."""
+
+    file: Path
+    line: int
+    module: str
+    for_types: bool  # within `if TYPE_CHECKING`
+    within_function: bool
+
+    @property
+    def where(self) -> str:
+        return f"{self.file.relative_to(ROOT)}:{self.line} imports {self.module}"
+
+
+def files() -> list[Path]:
+    return sorted([*PRODUCT.rglob("*.py"), *KERNELS.rglob("*.py")])
+
+
+def module_name(file: Path) -> str:
+    base = KERNELS.parent if file.is_relative_to(KERNELS) else ROOT
+    parts = file.relative_to(base).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(file: Path) -> Iterator[Import]:
+    """Every import of a file, at any depth, relative ones resolved."""
+    package = module_name(file).split(".")
+    if file.name != "__init__.py":
+        package = package[:-1]
+
+    def visit(node: ast.AST, for_types: bool, within_function: bool) -> Iterator[Import]:
+        for child in ast.iter_child_nodes(node):
+            types = for_types or (
+                isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+            )
+            inner = within_function or isinstance(child, ast.FunctionDef | ast.Lambda)
+            if isinstance(child, ast.Import):
+                for alias in child.names:
+                    yield Import(file, child.lineno, alias.name, types, inner)
+            elif isinstance(child, ast.ImportFrom):
+                base = package[: len(package) - child.level + 1] if child.level else []
+                origin = ".".join([*base, *([child.module] if child.module else [])])
+                for alias in child.names:
+                    whole = f"{origin}.{alias.name}"
+                    yield Import(file, child.lineno, whole, types, inner)
+            yield from visit(child, types, inner)
+
+    return visit(ast.parse(file.read_text()), False, False)
+
+
+def room_of_file(file: Path) -> str:
+    if file.is_relative_to(KERNELS):
+        return "kernels"
+    first = file.relative_to(PRODUCT).parts[0]
+    return "minigan" if first == "__init__.py" else first.removesuffix(".py")
+
+
+def room_of_module(module: str) -> str | None:
+    """The room that a module's full name lies in; None if it is not ours."""
+    top, *rest = module.split(".")
+    if top == "minigan_kernels":
+        return "kernels"
+    if top != "minigan":
+        return None
+    if rest and ((PRODUCT / rest[0]).is_dir() or (PRODUCT / f"{rest[0]}.py").is_file()):
+        return rest[0]
+    return "minigan"
+
+
+ALL = [found for file in files() for found in imports(file)]
+
+
+def test_the_reader_of_imports_sees_all_kinds() -> None:
+    """So that the other tests cannot pass by seeing nothing."""
+    seen = {(room_of_file(found.file), room_of_module(found.module)) for found in ALL}
+    assert {("ops", "kernels"), ("gans", "nn"), ("train", "recipe"), ("cli", "commands")} <= seen
+    assert any(found.within_function and found.module.startswith("PIL") for found in ALL)
+    assert any(found.for_types for found in ALL)
+    relative = [
+        f for f in ALL if f.file.name == "dcgan.py" and f.module == "minigan.nn.init.normal"
+    ]
+    assert len(relative) == 1
+
+
+def test_every_room_is_in_the_plan() -> None:
+    rooms = {room_of_file(file) for file in files()} - {"kernels"}
+    assert rooms <= ARROWS.keys(), "say in ARROWS what a new room may import"
+
+
+def test_the_plan_has_no_cycle() -> None:
+    order = list(graphlib.TopologicalSorter(ARROWS).static_order())
+    assert order.index("tensor") < order.index("ops") < order.index("nn") < order.index("gans")
+
+
+@pytest.mark.parametrize("types", [False, True], ids=["at run time", "for types"])
+def test_imports_go_one_way(types: bool) -> None:
+    wrong = []
+    for found in ALL:
+        here, there = room_of_file(found.file), room_of_module(found.module)
+        if there is None or there == here or found.for_types != types:
+            continue
+        if types and (here, there) == ("methods", "tensor"):
+            continue  # the signatures of Tensor's own methods
+        if there not in ARROWS.get(here, set()):
+            wrong.append(found.where)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_kernels_stand_alone() -> None:
+    wrong = [f.where for f in ALL if room_of_file(f.file) == "kernels" and "minigan." in f.module]
+    assert not wrong
+
+
+def test_the_plain_kernels_are_plain() -> None:
+    """The oracle is NumPy and nothing else, and knows nothing of what it judges."""
+    allowed = {"numpy", "minigan_kernels", *sys.stdlib_module_names}
+    for found in ALL:
+        if found.file.is_relative_to(KERNELS / "reference"):
+            assert found.module.split(".")[0] in allowed, found.where
+            assert not found.module.startswith("minigan_kernels.cpu"), found.where
+
+
+def test_data_and_pictures_know_nothing_of_tensors() -> None:
+    for found in ALL:
+        if room_of_file(found.file) in ("data", "viz"):
+            assert room_of_module(found.module) not in ("tensor", "ops", "nn", "train"), found.where
+
+
+def test_no_other_framework_computes_for_us() -> None:
+    others = {"torch", "tensorflow", "jax", "scipy", "keras", "mxnet", "autograd", "sklearn"}
+    assert not [f.where for f in ALL if f.module.split(".")[0] in others]
+
+
+def test_outside_packages_are_declared_and_stay_in_their_rooms() -> None:
+    ours = {"minigan", "minigan_kernels", "numpy", "__future__", *sys.stdlib_module_names}
+    wrong = []
+    for found in ALL:
+        top = found.module.split(".")[0]
+        if top not in ours and room_of_file(found.file) not in OUTSIDE.get(top, set()):
+            wrong.append(found.where)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_what_minigan_imports_at_once_is_light() -> None:
+    light = {"minigan", "minigan_kernels", "numpy", "__future__", *sys.stdlib_module_names}
+    for found in ALL:
+        if room_of_file(found.file) in EAGER and not found.within_function:
+            assert found.module.split(".")[0] in light, found.where
+
+
+# --- Budgets ---------------------------------------------------------------------------------
+
+
+def lines(file: Path) -> int:
+    """Lines of code and comments: all but the blank ones."""
+    return sum(bool(line.strip()) for line in file.read_text().splitlines())
+
+
+def test_tensor_is_read_in_one_sitting() -> None:
+    assert lines(PRODUCT / "tensor.py") <= TENSOR_BUDGET
+
+
+def test_a_recipe_is_short() -> None:
+    recipes = [f for f in (PRODUCT / "gans").glob("*.py") if not f.name.startswith("_")]
+    assert len(recipes) >= 2
+    long = {f.name: n for f in recipes if (n := len(f.read_text().splitlines())) > RECIPE_BUDGET}
+    assert not long
+
+
+def test_a_file_is_one_idea() -> None:
+    long = {str(f.relative_to(ROOT)): lines(f) for f in files() if lines(f) > FILE_BUDGET}
+    assert not long
+
+
+# --- Words -----------------------------------------------------------------------------------
+
+
+def test_every_file_says_what_it_is() -> None:
+    silent = [
+        str(file.relative_to(ROOT))
+        for file in files()
+        if not ast.get_docstring(ast.parse(file.read_text()))
+    ]
+    assert not silent
+
+
+def public() -> Iterator[tuple[str, object]]:
+    for module in (minigan, minigan.nn, minigan.optim, minigan.losses):
+        names = getattr(module, "__all__", None) or [
+            name
+            for name, value in vars(module).items()
+            if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
+        ]
+        for name in names:
+            yield f"{module.__name__}.{name}", getattr(module, name)
+
+
+def test_all_that_is_public_is_documented() -> None:
+    from minigan.tensor import Primitive
+
+    silent = []
+    for name, value in public():
+        if inspect.ismodule(value):
+            text = value.__doc__
+        elif isinstance(value, Primitive):
+            text = value.__doc__ if value.__doc__ != Primitive.__doc__ else None
+        else:
+            text = value.__dict__.get("__doc__") if inspect.isclass(value) else value.__doc__
+        if not text:
+            silent.append(name)
+    assert not silent, ", ".join(silent)
+
+
+def test_all_that_is_promised_is_there() -> None:
+    assert len(minigan.__all__) == len(set(minigan.__all__))
+    for name in minigan.__all__:
+        assert hasattr(minigan, name)
+
+
+def test_kernels_have_a_docstring_each() -> None:
+    import minigan_kernels
+
+    silent = [name for name, kernel in minigan_kernels.KERNELS.items() if not kernel.__doc__]
+    assert not silent
