@@ -8,6 +8,7 @@ written beside its place and moved there, so a checkpoint is whole or absent.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import zlib
@@ -25,13 +26,22 @@ KEPT = 2  # newest checkpoints that stay in a run directory
 
 
 def save(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
-    """Write `arrays` and `facts` (plain JSON values) atomically."""
+    """Write `arrays` and `facts` (plain JSON values) atomically.
+
+    Raises:
+        OSError: if the file cannot be written; what was there before stays.
+    """
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     plain = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
-    facts = {"format": FORMAT, **facts, "checksum": _checksum(plain)}
+    facts = {"format": FORMAT, **facts}
+    facts["checksum"] = _checksum(plain, facts)
     with atomic_write(path) as temporary:
-        save_file(plain, temporary, {"minigan": json.dumps(facts, sort_keys=True)})
+        try:
+            save_file(plain, temporary, {"minigan": json.dumps(facts, sort_keys=True)})
+        except SafetensorError as error:  # so it reports a full disk
+            raise OSError(errno.EIO, str(error), str(path)) from error
 
 
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -58,23 +68,17 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise UserError(f"there is no checkpoint {path}") from None
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"the checkpoint {path} is damaged: {error}") from error
-    if _checksum(arrays) != facts.get("checksum"):
+    if facts.pop("checksum", None) != _checksum(arrays, facts):
         raise UserError(
             f"the checkpoint {path} is damaged: its checksum does not match its contents"
         )
     return arrays, facts
 
 
-def newest(folder: Path) -> Path:
-    """The checkpoint of the latest step.
-
-    Raises:
-        UserError: if there is none.
-    """
+def newest(folder: Path) -> Path | None:
+    """The checkpoint of the latest step, if there is one."""
     found = _all(folder)
-    if not found:
-        raise UserError(f"{folder} holds no checkpoint")
-    return found[-1]
+    return found[-1] if found else None
 
 
 def prune(folder: Path) -> None:
@@ -88,12 +92,13 @@ def file_name(step: int) -> str:
 
 
 def _all(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*.safetensors"), key=lambda p: int(p.stem.split("-")[1]))
+    found = [path for path in folder.glob("step-*.safetensors") if path.stem[5:].isdecimal()]
+    return sorted(found, key=lambda path: int(path.stem[5:]))
 
 
-def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
-    """Changes if any name, dtype, shape or byte does."""
-    digest = hashlib.blake2b(digest_size=16)
+def _checksum(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:
+    """Changes if any fact, name, dtype, shape or byte does."""
+    digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name} {array.dtype} {array.shape} ".encode())

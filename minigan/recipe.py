@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from .errors import UserError
 from .nn import Module
 from .optim import Optimizer
 from .random import Generator
@@ -39,6 +41,24 @@ class Recipe:
     batch_size: int = 64  # samples in a batch
 
     steps: ClassVar[int] = 1000  # rounds of a run unless --steps says otherwise
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.type == "int":
+                self.require(value >= 1, f.name, "at least 1")
+            elif f.type == "float":
+                self.require(math.isfinite(value), f.name, "finite")
+
+    def require(self, holds: bool, name: str, what: str) -> None:
+        """Make sure that the field `name` is `what` it must be.
+
+        Raises:
+            UserError: naming the flag and its value, if that does not hold.
+        """
+        if not holds:
+            flag = "--" + name.replace("_", "-")
+            raise UserError(f"{flag} must be {what}, not {getattr(self, name)}")
 
     @classmethod
     def defaults(cls, shape: Shape) -> dict[str, Any]:

@@ -64,14 +64,14 @@ class Run:
         file = path / "config.json"
         try:
             config = json.loads(file.read_text())
-            made_by = config["format"]
+            newer = config["format"] > FORMAT
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"{path} is not a run directory: it has no config.json") from None
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{file} is damaged: {error}") from error
-        if made_by > FORMAT:
+        if newer:
             raise UserError(
-                f"{file} has format {made_by}, but this minigan reads up to {FORMAT}; "
+                f"{file} has format {config['format']}, but this minigan reads up to {FORMAT}; "
                 "install a newer one"
             )
         return cls(path, config)
@@ -86,21 +86,33 @@ class Run:
             file.write(json.dumps(row) + "\n")
 
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl; a last line that a crash cut short is left out."""
+        """The rows of metrics.jsonl; a last line that a crash cut short is left out.
+
+        Raises:
+            UserError: if another line is damaged.
+        """
         if not self.metrics.exists():
             return []
-        lines = self.metrics.read_text().splitlines(keepends=True)
-        if lines and not lines[-1].endswith("\n"):
+        lines = self.metrics.read_bytes().splitlines(keepends=True)
+        if lines and not lines[-1].endswith(b"\n"):
             lines.pop()
-        return [json.loads(line) for line in lines]
+        rows = []
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+                row = {**row, "step": int(row["step"]), "seconds": float(row["seconds"])}
+            except (ValueError, TypeError, KeyError) as error:
+                raise UserError(f"line {number} of {self.metrics} is damaged: {error}") from error
+            rows.append(row)
+        return rows
 
     def rewind(self, step: int) -> None:
         """Forget the rows and pictures after `step`, which a resumed run will make again."""
         rows = [row for row in self.rows() if row["step"] <= step]
         with atomic_write(self.metrics) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        for picture in self.samples.glob("step-*.png"):
-            if int(picture.stem.removeprefix("step-")) > step:
+        for picture in self.pictures():
+            if int(picture.stem[5:]) > step:
                 picture.unlink()
 
     def picture(self, step: int) -> Path:
@@ -109,7 +121,8 @@ class Run:
 
     def pictures(self) -> list[Path]:
         """The drawn samples, oldest first."""
-        return sorted(self.samples.glob("step-*.png"))
+        found = [p for p in self.samples.glob("step-*.png") if p.stem[5:].isdecimal()]
+        return sorted(found, key=lambda path: int(path.stem[5:]))
 
 
 def fresh_directory(recipe: str, data: str) -> Path:

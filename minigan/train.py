@@ -74,6 +74,10 @@ class State:
         Raises:
             RunError: if a loss is not finite; the players are then as the last update left them.
         """
+        with np.errstate(all="ignore"):  # a loss that is not finite says it all
+            return self._round()
+
+    def _round(self) -> dict[str, float]:
         row: dict[str, float] = {}
         feed = TensorFeed(self.batches)
         updates = self.recipe.round(self.players, feed, self.rng, self.step)
@@ -117,25 +121,29 @@ class State:
             UserError: if it is damaged, of another recipe, or of other hyper-parameters.
         """
         arrays, facts = checkpoint.load(path)
-        if facts["recipe"] != name:
-            raise UserError(f"{path} is a checkpoint of {facts['recipe']}, not of {name}")
         parts: dict[str, dict[str, Array]] = {}
-        for key, array in arrays.items():
-            kind, owner, rest = key.split("/", 2)
-            parts.setdefault(f"{kind}/{owner}", {})[rest] = array
+        try:
+            recipe, rng, position, step = (facts[k] for k in ("recipe", "rng", "batches", "step"))
+            for key, array in arrays.items():
+                kind, owner, rest = key.split("/", 2)
+                parts.setdefault(f"{kind}/{owner}", {})[rest] = array
+        except (KeyError, ValueError) as error:
+            raise UserError(f"the checkpoint {path} is damaged: it lacks {error}") from error
+        if recipe != name:
+            raise UserError(f"{path} is a checkpoint of {recipe}, not of {name}")
         for kind, owners in (("players", self.players), ("optimizers", self.optimizers)):
             for owner, part in owners.items():
                 try:
                     part.load_state(parts.get(f"{kind}/{owner}", {}))
                 except ValueError as error:
                     raise UserError(f"{path} does not fit this run: {error}") from error
-        self.rng.state = facts["rng"]
-        self.batches.position = facts["batches"]
-        self.step = facts["step"]
+        self.rng.state = rng
+        self.batches.position = position
+        self.step = step
 
     def samples(self, z: Array, *, batch: int = 256) -> np.ndarray:
         """Samples of the latent vectors z, in inference, (N, *shape)."""
-        with no_grad(), _evaluating(self.players):
+        with no_grad(), _evaluating(self.players), np.errstate(all="ignore"):
             parts = [
                 self.recipe.generate(self.players, z[i : i + batch]).numpy()
                 for i in range(0, len(z), batch)
@@ -171,17 +179,18 @@ def train(
 
     def draw() -> None:
         bounds = state.recipe.output_range(dataset.shape)
+        samples = state.samples(z)
+        if not np.isfinite(samples).all():
+            raise RunError(f"the samples of G are not finite after round {state.step}")
         arrows = _arrows(state, dataset, z)
-        draw_samples(
-            run, state.step, state.samples(z), dataset, bounds, state.realness, arrows=arrows
-        )
+        draw_samples(run, state.step, samples, dataset, bounds, state.realness, arrows=arrows)
 
     if state.step == 0:
-        check_range(state, z)
         draw_data(run, dataset, say)
         draw()
         state.save(run.checkpoints, name)
-    before = run.rows()[-1]["seconds"] if state.step else 0.0
+    rows = run.rows()
+    before = rows[-1]["seconds"] if rows else 0.0
     began = time.monotonic()
     with Progress(state.step, steps) as progress, _interruption() as interrupted:
         while state.step < steps and not interrupted():
@@ -199,7 +208,7 @@ def train(
     return state.step >= steps
 
 
-def check_range(state: State, z: Array) -> None:
+def check_range(state: State, seed: int) -> None:
     """Make sure that generator and data live in the same range, before hours are spent.
 
     Latent vectors scaled far up drive an output activation to its two ends, which must be those
@@ -212,8 +221,11 @@ def check_range(state: State, z: Array) -> None:
     bounds = state.recipe.output_range(state.batches.dataset.shape)
     if bounds is None:
         return
-    made = state.samples(1e6 * z[:8])
+    z = state.recipe.latent(Generator(seed, "range"), 8)
+    made = state.samples(1e6 * z)
     low, high = float(made.min()), float(made.max())
+    if not low < high:  # a constant, or not a number: training will tell
+        return
     near = 1e-3 * (high - low)
     saturated = min(np.mean(made <= low + near), np.mean(made >= high - near)) > 0.1
     if saturated and max(abs(low - bounds[0]), abs(high - bounds[1])) > 10 * near:

@@ -186,18 +186,17 @@ class Source:
             return lambda *xs: _reversed(f(*xs))
         return f
 
-    def windows(self, most: int = 3, *, dilated: bool = True) -> tuple[dict[str, Any], Window]:
+    def windows(self, most: int = 3) -> tuple[dict[str, Any], Window]:
         """Options of a convolution, with strides beyond the kernel among them, and their window."""
         kernel = self.int(1, most), self.int(1, most)
         stride, padding = (self.int(1, 4), self.int(1, 3)), (self.int(0, 2), self.int(0, 2))
-        dilation = (self.int(1, 2), self.int(1, 2)) if dilated else (1, 1)
+        dilation = self.int(1, 2), self.int(1, 2)
         if self.flag():  # one number for both directions
-            options: dict[str, Any] = {"stride": stride[0], "padding": padding[0]}
-            options |= {"dilation": dilation[0]} if dilated else {}
-            stride, padding, dilation = ((v[0], v[0]) for v in (stride, padding, dilation))
+            one = stride[0], padding[0], dilation[0]
+            options: dict[str, Any] = dict(zip(("stride", "padding", "dilation"), one, strict=True))
+            stride, padding, dilation = ((v, v) for v in one)
         else:
-            options = {"stride": stride, "padding": padding}
-            options |= {"dilation": dilation} if dilated else {}
+            options = {"stride": stride, "padding": padding, "dilation": dilation}
         return options, Window(kernel, stride, padding, dilation)
 
     def plane(self, window: Window) -> tuple[int, int]:
@@ -479,10 +478,14 @@ def _scatter(s: Source, name: str) -> Any:
 
 
 def _pool_shapes(s: Source) -> tuple[dict[str, Any], Shape, Shape]:
-    options, window = s.windows(dilated=False)
+    """Options and the shapes of x and y; a window always holds a pixel, so padding stays below it."""
+    kernel = s.int(1, 3), s.int(1, 3)
+    stride = s.pick(1, 2, 4, (1, 3), (4, 1))
+    padding = s.pick(s.int(0, min(kernel) - 1), tuple(s.int(0, k - 1) for k in kernel))
+    window = Window(kernel, _both(stride), _both(padding))
     x = (s.int(1, 2), s.int(1, 2), *s.plane(window))
     y = (*x[:2], *window.output((x[2], x[3])))
-    return options | {"kernel": window.kernel}, x, y
+    return {"kernel": kernel, "stride": stride, "padding": padding}, x, y
 
 
 @case_of(PRIMITIVE_CASES, "avg_pool2d")

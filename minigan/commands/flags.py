@@ -18,6 +18,15 @@ Count = Annotated[int | None, tyro.conf.arg(metavar="INT")]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 
 
+class UnknownFlagError(UserError):
+    """A flag that there is none of; `value` is what the others give."""
+
+    def __init__(self, flag: str, value: Any, verb: str) -> None:
+        super().__init__(_unknown(flag, flags_of(value), verb))
+        self.flag = flag.partition("=")[0].replace("_", "-")
+        self.value = value
+
+
 def parse(kind: type[T], words: list[str], *, verb: str, description: str) -> T:
     """The dataclass `kind` with its fields set from the flags in `words`.
 
@@ -42,7 +51,7 @@ def parse(kind: type[T], words: list[str], *, verb: str, description: str) -> T:
             raise
         raise UserError(f"minigan {verb}: {_sentence(errors.getvalue(), words)}") from None
     if unknown:
-        raise UserError(_unknown(unknown[0], flags_of(value), verb))
+        raise UnknownFlagError(unknown[0], value, verb)
     return value
 
 

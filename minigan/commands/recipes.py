@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from .. import gans
+from ..errors import UserError
+from .table import refuse, show
 
 
 def main(words: list[str]) -> int:
-    from .table import refuse, show
-
     refuse(words, "recipes", "List the GANs that can be trained.")
     rows = []
     for name in gans.names():
-        kind = gans.load(name)
+        try:
+            kind = gans.load(name)
+        except UserError as error:  # a file of the user's; the others are still worth a look
+            rows.append((name, "-", str(error)))
+            continue
         paper = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
         rows.append((name, str(kind.steps), paper))
     show(("recipe", "rounds", "paper"), rows)

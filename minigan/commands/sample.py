@@ -12,7 +12,7 @@ import tyro
 from ..errors import UserError
 from ..random import Generator
 from .flags import Count, Folder, parse
-from .train import open_run
+from .resume import open_run
 
 Class = Annotated[int | None, tyro.conf.arg(name="class", metavar="INT")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -17,7 +18,12 @@ def show(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     width = None if sys.stdout.isatty() else 240
-    Console(width=width, highlight=False, markup=False).print(table)
+    text = io.StringIO()  # rich would answer a closed pipe by ending the process
+    console = Console(
+        file=text, width=width or Console().width, force_terminal=width is None, highlight=False
+    )
+    console.print(table, markup=False)
+    print(text.getvalue(), end="")
 
 
 def refuse(words: Sequence[str], verb: str, text: str) -> None:

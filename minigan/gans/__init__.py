@@ -29,9 +29,9 @@ def load(name: str) -> type[Recipe]:
         UserError: if there is none; the message has the nearest name.
     """
     files = _files()
-    key = name.replace("-", "_")
+    key = canonical(name)
     if name.endswith(".py"):
-        path = Path(name)
+        path = Path(key)
         if not path.is_file():
             raise UserError(f"there is no recipe file {name}")
     elif key in files:
@@ -53,10 +53,18 @@ def load(name: str) -> type[Recipe]:
     return found[0]
 
 
+def canonical(name: str) -> str:
+    """The one spelling of a recipe's name: underscores, or the whole path of a file."""
+    return str(Path(name).resolve()) if name.endswith(".py") else name.replace("-", "_")
+
+
 def _files() -> dict[str, Path]:
     extra = [Path(p) for p in os.environ.get("MINIGAN_RECIPES", "").split(os.pathsep) if p]
+    for folder in extra:
+        if not folder.is_dir():
+            raise UserError(f"MINIGAN_RECIPES names {folder}, which is not a folder")
     return {
-        file.stem: file
+        canonical(file.stem): file
         for folder in [*reversed(extra), Path(__file__).parent]
         for file in folder.glob("*.py")
         if not file.stem.startswith("_")
@@ -72,5 +80,8 @@ def _import(path: Path) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and help texts look the module up by its name
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever somebody's file does
+        raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     return module

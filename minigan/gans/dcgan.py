@@ -46,6 +46,13 @@ class DCGAN(Recipe):
 
     steps: ClassVar[int] = 1000
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("beta1", "beta2"):
+            self.require(0 <= getattr(self, name) < 1, name, "from 0 to below 1")
+        self.require(0 < self.smooth <= 1, "smooth", "above 0 and at most 1")
+        self.require(0 <= self.slope <= 1, "slope", "from 0 to 1")
+
     def output_range(self, shape: Shape) -> tuple[float, float]:
         return -1.0, 1.0
 

@@ -61,6 +61,14 @@ class GAN(Recipe):
             "keep_hidden": 1.0,
         }
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("keep_input", "keep_hidden", "smooth"):
+            self.require(0 < getattr(self, name) <= 1, name, "above 0 and at most 1")
+        for name in ("momentum", "momentum_end"):
+            self.require(0 <= getattr(self, name) < 1, name, "from 0 to below 1")
+        self.require(self.lr_decay > 0, "lr_decay", "above 0")
+
     def output_range(self, shape: Shape) -> tuple[float, float] | None:
         return (0.0, 1.0) if len(shape) == 3 else None
 

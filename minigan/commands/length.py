@@ -1,0 +1,64 @@
+"""What a new run and a continued one have in common: how far to go, and going there."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from ..data import Dataset
+from ..errors import RunError, UserError
+from ..run import Run
+from ..train import State, train
+from .flags import Count
+
+
+@dataclass(frozen=True)
+class Length:
+    """How far to go and how often to look."""
+
+    steps: Count = None  # train up to this round; each recipe has its own default
+    sample_every: Count = None  # rounds between two sample pictures; a twentieth of the run
+    checkpoint_every: Count = None  # rounds between two checkpoints; a tenth of the run
+
+    def __post_init__(self) -> None:
+        for flag in ("steps", "sample_every", "checkpoint_every"):
+            value = getattr(self, flag)
+            if value is not None and value < 1:
+                raise UserError(f"--{flag.replace('_', '-')} must be at least 1, not {value}")
+
+
+def run_to_end(state: State, dataset: Dataset, run: Run) -> int:
+    """Train as the run's configuration says; the exit code.
+
+    Raises:
+        RunError: if a loss stops being finite, or the run directory cannot be written any more.
+    """
+    say(
+        f"training {run.config['recipe']} on {dataset.name} up to round {run.config['steps']}; "
+        f"pictures and checkpoints go to {run.path}"
+    )
+    try:
+        finished = train(
+            state,
+            dataset,
+            run,
+            steps=run.config["steps"],
+            sample_every=run.config["sample_every"],
+            checkpoint_every=run.config["checkpoint_every"],
+            say=say,
+        )
+    except OSError as error:
+        raise RunError(
+            f"{run.path} cannot be written ({error.strerror or error}); once it can be, "
+            f"continue with minigan train --resume --out {run.path}"
+        ) from error
+    if not finished:
+        say(f"interrupted at round {state.step}; minigan train --resume --out {run.path} continues")
+        return 130
+    print(f"{run.picture(state.step)}\n{run.path / 'report.html'}")
+    return 0
+
+
+def say(text: str) -> None:
+    """Tell the user something that is not the command's result."""
+    print(text, file=sys.stderr, flush=True)

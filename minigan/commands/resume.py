@@ -1,0 +1,106 @@
+"""Opening a run directory, and `minigan train --resume`: continue a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import checkpoint, gans
+from ..data import Dataset, load
+from ..errors import UserError
+from ..run import Run
+from ..train import State
+from .flags import Count, Folder, UnknownFlagError, parse
+from .length import Length, run_to_end, say
+
+
+@dataclass(frozen=True)
+class Continue(Length):
+    """What a run that is continued can be told."""
+
+    out: Folder = None  # the run directory to continue
+    more: Count = None  # train this many rounds more, instead of up to --steps
+    resume: bool = True  # continue the run in --out
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.more is not None and self.more < 1:
+            raise UserError(f"--more must be at least 1, not {self.more}")
+        if self.steps is not None and self.more is not None:
+            raise UserError(
+                "--steps N trains up to round N and --more N trains N more; give one of them"
+            )
+
+
+def resume(words: list[str]) -> int:
+    """Continue the run that the words name; the exit code."""
+    named = None if words[0].startswith("-") else words[0]
+    given = _parse(words[1:] if named else words)
+    if given.out is None:
+        raise UserError("--resume needs --out, the run directory to continue")
+    state, dataset, run = open_run(given.out)
+    recipe = run.config["recipe"]
+    if named and gans.canonical(named) != recipe:
+        raise UserError(f"{given.out} holds a run of {recipe}, not of {named}")
+    steps = given.steps or (state.step + given.more if given.more else run.config["steps"])
+    if steps < state.step:
+        raise UserError(
+            f"the run in {given.out} is at round {state.step} already; "
+            f"--steps {steps} lies behind it"
+        )
+    run.rewind(state.step)
+    run.config |= {
+        "steps": steps,
+        "sample_every": given.sample_every or run.config["sample_every"],
+        "checkpoint_every": given.checkpoint_every or run.config["checkpoint_every"],
+    }
+    run.write_config()
+    return run_to_end(state, dataset, run)
+
+
+def open_run(path: Path) -> tuple[State, Dataset, Run]:
+    """The run in `path` as its newest checkpoint left it, or at its start if there is none yet.
+
+    Raises:
+        UserError: if there is no run, or its recipe, data or checkpoint cannot be used any more.
+    """
+    run = Run.open(path)
+    try:
+        state, dataset = _initial(run)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{path / 'config.json'} is damaged, or of another version of its recipe: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    latest = checkpoint.newest(run.checkpoints)
+    if latest is not None:
+        state.restore(latest, run.config["recipe"])
+    return state, dataset, run
+
+
+def _initial(run: Run) -> tuple[State, Dataset]:
+    config, data = run.config, run.config["data"]
+    recipe = gans.load(config["recipe"])(**config["hyper_parameters"])
+    dataset = load(data["source"], size=data["size"], seed=config["seed"], report=say)
+    if [len(dataset), *dataset.shape] != [data["samples"], *data["shape"]]:
+        raise UserError(
+            f"the data in {data['source']} have changed since the run in {run.path}: there were "
+            f"{data['samples']} samples of shape {tuple(data['shape'])}, and now "
+            f"{len(dataset)} of {dataset.shape}"
+        )
+    return State.fresh(recipe, dataset, config["seed"]), dataset
+
+
+def _parse(flags: list[str]) -> Continue:
+    """The flags; one that belongs to a new run is refused as such."""
+    try:
+        return parse(
+            Continue, flags, verb="train --resume", description="Continue a run where it stopped."
+        )
+    except UnknownFlagError as error:
+        name = error.flag.removeprefix("--").removeprefix("no-").replace("-", "_")
+        if error.value.out is not None:
+            config = Run.open(error.value.out).config
+            if name in {"data", "size", "seed", "device", *config["hyper_parameters"]}:
+                raise UserError(f"a resumed run keeps its {error.flag}; leave it out") from None
+        raise
