@@ -160,9 +160,10 @@ PRIMITIVES: dict[str, Primitive] = {}
 class Primitive:
     """A differentiable function: a kernel over arrays, and one gradient rule an argument."""
 
-    def __init__(self, kernel: Callable[..., Array], name: str) -> None:
+    def __init__(self, kernel: Callable[..., Array], name: str, doc: str | None = None) -> None:
         self.kernel = kernel
         self.name = name
+        self.__doc__ = doc
         self.rules: tuple[Rule | None, ...] = ()
         self.rule_of_each: Callable[..., Tensor] | None = None
         if name in PRIMITIVES:
@@ -233,11 +234,10 @@ class Fused(Primitive):
         kernel: Callable[..., tuple[Array, tuple[Any, ...]]],
         backward_kernel: Callable[..., tuple[Array, ...]],
     ) -> None:
-        super().__init__(kernel, reference.__name__)
+        super().__init__(kernel, reference.__name__, reference.__doc__)
         self.reference = reference
         self.backward_kernel = backward_kernel
         self.defaults = reference.__kwdefaults__ or {}
-        self.__doc__ = reference.__doc__
 
     def __call__(self, *args: Any, **options: Any) -> Tensor:
         return super().__call__(*args, **self.defaults | options)
@@ -264,9 +264,11 @@ class Fused(Primitive):
         return [Tensor(gradients[i]) for i in needed]
 
 
-def primitive(kernel: Callable[..., Array], name: str | None = None) -> Primitive:
+def primitive(
+    kernel: Callable[..., Array], name: str | None = None, *, doc: str | None = None
+) -> Primitive:
     """A differentiable function from a kernel `(*arrays, **options) -> array`."""
-    return Primitive(kernel, name or kernel.__name__)
+    return Primitive(kernel, name or kernel.__name__, doc)
 
 
 def fused(
