@@ -112,10 +112,10 @@ def test_every_flag_says_what_it_is_for(shell: Shell, words: list[str]) -> None:
 
 def test_the_help_of_train_tells_everything_that_train_takes(shell: Shell) -> None:
     found = flags(shell.succeeds("train", "dcgan", "--help").out)
-    given = ["--data", "--steps", "--seed", "--device", "--out", "--size", "--batch-size", "--lr"]
+    given = ["--data", "--steps", "--seed", "--device", "--out", "--size", "--batch-size", "--lr-d"]
     assert set(given) <= found.keys()
     assert "--resume" in found
-    assert "(default: 0.0002)" in found["--lr"]
+    assert "(default: 0.0002)" in found["--lr-d"]
 
 
 def test_recipes_are_listed_with_their_papers(shell: Shell) -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from tiny import Shell, shell
 
 from minigan import checkpoint
-from minigan.commands.train import open_run
+from minigan.commands.resume import open_run
 from minigan.data import load
 from minigan.errors import UserError
 from minigan.files import atomic_write

@@ -18,8 +18,8 @@ from ..random import Generator
 from ..recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor, no_grad
 
-# Sides of the planes between z and the image: each is about twice the one before it.
-PLANES = {28: (4, 7, 14), 32: (4, 8, 16), 64: (4, 8, 16, 32)}
+# Sides of the planes between z and the image, each twice the one before it.
+PLANES = {28: (7, 14), 32: (4, 8, 16), 64: (4, 8, 16, 32)}
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,18 @@ class DCGAN(Recipe):
     Strided convolutions and no pooling; no hidden dense layers; batch norm everywhere but at G's
     output and D's input; ReLU in G and tanh at its output; LeakyReLU in D. Images of 28, 32 or 64
     pixels.
+
+    One setting is not the paper's: G learns five times as fast as D, as for MNIST in InfoGAN's code
+    (Chen et al. 2016, arXiv:1606.03657). With the paper's 2e-4 for both, D stays far ahead on MNIST
+    and the digits of round 1,700 look like those of round 600 here; --lr-g 2e-4 restores it.
     """
 
     batch_size: int = 64  # images in a batch
     latent_size: int = 100  # components of z, uniform in [-1, 1]
     width: int = 64  # channels next to the image; they double with each halving of the plane
     slope: float = 0.2  # slope of D's LeakyReLU below zero
-    lr: float = 2e-4  # learning rate of both Adams
+    lr_d: float = 2e-4  # learning rate of D's Adam
+    lr_g: float = 1e-3  # learning rate of G's Adam; 2e-4 in the paper
     beta1: float = 0.5  # decay of Adam's first moment
     beta2: float = 0.999  # decay of Adam's second moment
     init_std: float = 0.02  # standard deviation of all initial weights
@@ -75,11 +80,10 @@ class DCGAN(Recipe):
             nn.BatchNorm2d(c, rng=rng, gamma_init=gammas),
             nn.ReLU(),
         ]
-        for plane in planes[1:]:
-            kernel = 4 - plane % 2  # an odd plane, 7, comes from 4 by a window of 3
+        for _ in planes[1:]:
             layers += [
                 nn.ConvTranspose2d(
-                    c, c // 2, kernel, stride=2, padding=1, rng=rng, init=weights, bias=False
+                    c, c // 2, 4, stride=2, padding=1, rng=rng, init=weights, bias=False
                 ),
                 nn.BatchNorm2d(c // 2, rng=rng, gamma_init=gammas),
                 nn.ReLU(),
@@ -102,10 +106,9 @@ class DCGAN(Recipe):
         layers: list[nn.Module] = [
             nn.Conv2d(channels, c, 4, stride=2, padding=1, rng=rng, init=weights, activation=leaky)
         ]
-        for plane in planes[:-1]:
-            kernel = 4 - plane % 2
+        for _ in planes[:-1]:
             layers += [
-                nn.Conv2d(c, c * 2, kernel, stride=2, padding=1, rng=rng, init=weights, bias=False),
+                nn.Conv2d(c, c * 2, 4, stride=2, padding=1, rng=rng, init=weights, bias=False),
                 nn.BatchNorm2d(c * 2, rng=rng, gamma_init=gammas),
                 nn.LeakyReLU(self.slope),
             ]
@@ -118,7 +121,10 @@ class DCGAN(Recipe):
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
         betas = self.beta1, self.beta2
-        return {name: Adam(p.parameters(), self.lr, betas) for name, p in players.items()}
+        return {
+            "G": Adam(players["G"].parameters(), self.lr_g, betas),
+            "D": Adam(players["D"].parameters(), self.lr_d, betas),
+        }
 
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         G, D = players["G"], players["D"]
