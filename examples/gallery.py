@@ -2,9 +2,9 @@
 
     python examples/gallery.py RUN [RUN ...]
 
-Copies the newest sample picture of each run to examples/pictures and rewrites the part of the README
-between the two gallery marks from the runs' own config.json and metrics.jsonl. One-dimensional runs
-bring their animation.
+Copies the newest sample picture of each run to examples/pictures and rewrites the part of the
+README between the two gallery marks from the runs' own config.json and metrics.jsonl.
+One-dimensional runs bring their animation.
 """
 
 from __future__ import annotations

@@ -47,9 +47,7 @@ class PointsGAN(Recipe):
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
         return {name: Adam(p.parameters(), self.lr, (0.5, 0.9)) for name, p in players.items()}
 
-    def round(
-        self, players: Players, batches: Feed, rng: Generator, step: int
-    ) -> Iterator[Update]:
+    def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         G, D = players["G"], players["D"]
         real = next(batches)
         with no_grad():

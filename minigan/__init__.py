@@ -8,10 +8,11 @@ Tensor([2., 4., 6.], float32)
 
 from . import losses, nn, optim
 from .errors import RunError, UserError
+from .fused import fused
 from .ops import *  # noqa: F403
 from .ops import __all__ as _ops
 from .random import Generator
-from .tensor import GraphError, Tensor, fused, grad, no_grad, primitive
+from .tensor import GraphError, Tensor, grad, no_grad, primitive
 
 __version__ = "0.1.0"
 __all__ = [

@@ -48,6 +48,11 @@ class Optimizer:
         if odd := self.parameters.keys() ^ gradients.keys():
             raise ValueError(f"parameters and gradients differ in {', '.join(sorted(odd))}")
         for name, p in self.parameters.items():
+            if gradients[name].shape != p.shape:
+                raise ValueError(
+                    f"the gradient of {name} is {gradients[name].shape}, not {p.shape}"
+                )
+        for name, p in self.parameters.items():
             state = [self.slot[f"{kind}.{name}"] for kind in self.slots]
             self._move(p.data, gradients[name].data, *state)
         self.steps += 1

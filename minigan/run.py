@@ -65,6 +65,9 @@ class Run:
         try:
             config = json.loads(file.read_text())
             newer = config["format"] > FORMAT
+            for key in ("steps", "seed", "sample_every", "checkpoint_every"):
+                if not isinstance(config[key], int):
+                    raise TypeError(f"{key} is {config[key]!r}")
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"{path} is not a run directory: it has no config.json") from None
         except (ValueError, KeyError, TypeError) as error:

@@ -14,8 +14,8 @@ import itertools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ContextDecorator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from types import CodeType
 from typing import Any, TypeVar
 
@@ -136,22 +136,24 @@ _state = _State()
 _numbers = itertools.count()
 
 
-class no_grad(ContextDecorator):  # noqa: N801  (a verb phrase, as in `with no_grad():`)
+@contextmanager
+def _recording(recording: bool) -> Iterator[None]:
+    before = _state.recording
+    _state.recording = recording
+    try:
+        yield
+    finally:
+        _state.recording = before
+
+
+def is_recording() -> bool:
+    """Whether operations are remembered now."""
+    return _state.recording
+
+
+def no_grad() -> AbstractContextManager[None]:
     """Within this context, or the function it decorates, nothing is recorded."""
-
-    recording = False
-
-    def __enter__(self) -> None:
-        self._before = _state.recording
-        _state.recording = self.recording
-
-    def __exit__(self, *exception: object) -> None:
-        _state.recording = self._before
-
-
-class _recording(no_grad):  # noqa: N801
-    def __init__(self, recording: bool) -> None:
-        self.recording = recording
+    return _recording(False)
 
 
 PRIMITIVES: dict[str, Primitive] = {}
@@ -218,52 +220,6 @@ class Primitive:
                 yield rule(g, y, *node.inputs, **node.options)
 
 
-class Fused(Primitive):
-    """A reference composition of tensors with hand-written kernels for both directions.
-
-    Called like the reference. The forward kernel gives `(y, residuals)`; the backward kernel `(g,
-    y, residuals, *arrays, **options)` gives the gradients by all inputs. Only the raw kernel reads
-    residuals. When the gradient itself is recorded, the reference is differentiated instead: a
-    residual is no function of the inputs to the engine, and a second derivative through it is
-    wrong.
-    """
-
-    def __init__(
-        self,
-        reference: Callable[..., Tensor],
-        kernel: Callable[..., tuple[Array, tuple[Any, ...]]],
-        backward_kernel: Callable[..., tuple[Array, ...]],
-    ) -> None:
-        super().__init__(kernel, reference.__name__, reference.__doc__)
-        self.reference = reference
-        self.backward_kernel = backward_kernel
-        self.defaults = reference.__kwdefaults__ or {}
-
-    def __call__(self, *args: Any, **options: Any) -> Tensor:
-        return super().__call__(*args, **self.defaults | options)
-
-    def flows_to(self, position: int) -> bool:
-        return True
-
-    def _forward(
-        self, inputs: tuple[Tensor, ...], options: dict[str, Any]
-    ) -> tuple[Array, tuple[Any, ...]]:
-        data, residuals = self.kernel(*(t.data for t in inputs), **options)
-        return data, residuals
-
-    def backward(self, node: Node, g: Tensor, needed: list[int]) -> Iterable[Tensor]:
-        if _state.recording:
-            # Fresh names for the inputs: one of them may be computed from another, and it is the
-            # partial derivatives that are wanted.
-            inputs = [_same(t) for t in node.inputs]
-            y = self.reference(*inputs, **node.options)
-            wanted = [inputs[i] for i in needed]
-            return grad(y, wanted, grad_output=g, create_graph=True, allow_unused=True)
-        arrays = (t.data for t in node.inputs)
-        gradients = self.backward_kernel(g.data, node.data, node.residuals, *arrays, **node.options)
-        return [Tensor(gradients[i]) for i in needed]
-
-
 def primitive(
     kernel: Callable[..., Array], name: str | None = None, *, doc: str | None = None
 ) -> Primitive:
@@ -271,15 +227,7 @@ def primitive(
     return Primitive(kernel, name or kernel.__name__, doc)
 
 
-def fused(
-    kernel: Callable[..., tuple[Array, tuple[Any, ...]]],
-    backward_kernel: Callable[..., tuple[Array, ...]],
-) -> Callable[[Callable[..., Tensor]], Fused]:
-    """Decorate a reference composition with kernels for its two directions; see `Fused`."""
-    return lambda reference: Fused(reference, kernel, backward_kernel)
-
-
-_same = primitive(lambda x: x, "identity").gradients(lambda g, y, x: g)
+identity = primitive(lambda x: x, "identity").gradients(lambda g, y, x: g)
 
 
 def grad(
@@ -349,8 +297,6 @@ def _backward(
                         raise ValueError(f"it is {part.shape} for argument {i}")
                     key = _key(node.inputs[i])
                     gradients[key] = gradients[key] + part if key in gradients else part
-            except GraphError:
-                raise
             except Exception as error:
                 raise GraphError(f"the gradient of {node} failed: {error}") from error
     return [gradients.get(_key(t)) for t in wanted]
@@ -404,7 +350,7 @@ def _signature(name: str, inputs: tuple[Tensor, ...]) -> str:
 
 
 _HERE = os.path.dirname(__file__)
-_ENGINE = (__file__, os.path.join(_HERE, "ops"), os.path.join(_HERE, "nn"))
+_ENGINE = (__file__, *(os.path.join(_HERE, name) for name in ("fused.py", "ops", "nn")))
 
 
 def _caller() -> tuple[CodeType, int]:

@@ -26,21 +26,22 @@ ARROWS: dict[str, set[str]] = {
     "progress": set(),
     "methods": set(),
     "tensor": {"methods"},
+    "fused": {"tensor"},
     "random": {"kernels"},
-    "ops": {"tensor", "kernels"},
+    "ops": {"fused", "tensor", "kernels"},
     "nn": {"ops", "tensor", "random", "kernels"},
     "optim": {"nn", "ops", "tensor", "kernels"},
     "losses": {"ops", "tensor"},
     "penalties": {"nn", "ops", "tensor", "random"},
     "testing": {"tensor"},
     "diagnosis": {"tensor"},
-    "minigan": {"errors", "losses", "nn", "ops", "optim", "penalties", "random", "tensor"},
+    "minigan": {"errors", "fused", "losses", "nn", "ops", "optim", "penalties", "random", "tensor"},
     "data": {"errors", "files"},
     "viz": {"errors", "files"},
     "checkpoint": {"errors", "files"},
     "run": {"errors", "files"},
     "pictures": {"data", "run", "viz"},
-    "recipe": {"nn", "ops", "optim", "random", "tensor"},
+    "recipe": {"errors", "nn", "ops", "optim", "random", "tensor"},
     "train": {
         "checkpoint", "data", "diagnosis", "errors", "nn", "optim", "pictures", "progress",
         "random", "recipe", "run", "tensor",
@@ -73,9 +74,20 @@ OUTSIDE: dict[str, set[str]] = {
 }
 
 # Imported when minigan is: these must not wait for anything heavy.
-EAGER = {"minigan", "errors", "methods", "tensor", "random", "ops", "nn", "optim", "losses"}
+EAGER = {
+    "minigan",
+    "errors",
+    "methods",
+    "tensor",
+    "fused",
+    "random",
+    "ops",
+    "nn",
+    "optim",
+    "losses",
+}
 
-TENSOR_BUDGET = 320  # lines of tensor.py that are not blank
+TENSOR_BUDGET = 300  # lines of tensor.py that are not blank
 RECIPE_BUDGET = 150
 FILE_BUDGET = 400
 

@@ -286,8 +286,8 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         (["train", "gan", "--device", "cuda"], ["--device cuda", "CPU"]),
         (["train", "gan", "--size", "0"], ["0x0", "1024"]),
         (["train", "gan", "--size", "100000"], ["100000", "1024"]),
-        (["train", "gan", "--batch-size", "0"], ["--batch-size", "12 samples"]),
-        (["train", "gan", "--batch-size", "-4"], ["--batch-size", "12 samples"]),
+        (["train", "gan", "--batch-size", "0"], ["--batch-size", "at least 1"]),
+        (["train", "gan", "--batch-size", "-4"], ["--batch-size", "at least 1"]),
         (["train", "gan", "--batch-size", "13"], ["--batch-size", "12 samples", "1 to 12"]),
         (["train", "dcgan"], ["28, 32 or 64 pixels", "--size"]),  # the digits have 8
         (["train", "gan", "--more", "3"], ["--more", "--resume"]),

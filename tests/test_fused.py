@@ -13,7 +13,8 @@ import pytest
 from cases import MANY, PRIMITIVE_CASES, QUICK, Case, run
 
 import minigan as mg
-from minigan.tensor import PRIMITIVES, Fused, Tensor, grad
+from minigan.fused import Fused
+from minigan.tensor import PRIMITIVES, Tensor, grad
 
 FUSED = {name: p for name, p in PRIMITIVES.items() if isinstance(p, Fused)}
 ROOMS = ["reference", "cpu"]

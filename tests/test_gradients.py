@@ -26,7 +26,8 @@ from hypothesis import settings
 
 import minigan as mg
 from minigan import nn
-from minigan.tensor import PRIMITIVES, Fused, Tensor, grad
+from minigan.fused import Fused
+from minigan.tensor import PRIMITIVES, Tensor, grad
 from minigan.testing import GradientError, check_gradients
 
 ALL = {

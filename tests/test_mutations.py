@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, assume, settings
 
 import minigan as mg
 from minigan import tensor as engine
+from minigan.fused import Fused
 from minigan.ops.norm import batch_norm
-from minigan.tensor import PRIMITIVES, Fused, GraphError, Tensor, grad
+from minigan.tensor import PRIMITIVES, GraphError, Tensor, grad
 from minigan.testing import GradientError, check_gradients
 
 FEW = settings(
@@ -328,8 +329,8 @@ ENGINE = [
     (engine, "_path", "path[::-1]", "path", 1),
     (engine, "history", "key=lambda node: node.number", "key=lambda node: id(node) * 0", 1),
     (engine, "_path", "and flows(i)]", "and flows(i)][:1]", 1),
-    (Fused, "backward", "[_same(t) for t in node.inputs]", "list(node.inputs)", 2),
-    (Fused, "backward", "_state.recording", "False", 2),
+    (Fused, "backward", "[identity(t) for t in node.inputs]", "list(node.inputs)", 2),
+    (Fused, "backward", "is_recording()", "False", 2),
 ]
 
 

@@ -36,6 +36,7 @@ class Start(Length):
     seed: int = 0  # the same seed gives the same bytes
     device: Literal["cpu", "cuda"] = "cpu"  # where to compute
     out: Folder = None  # the run directory; runs/RECIPE-DATA-1 or the next free number
+    resume: bool = False  # continue the run in --out: minigan train --resume --help
 
 
 def main(words: list[str]) -> int:

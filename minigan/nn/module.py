@@ -90,11 +90,14 @@ class Module:
         """Turn all parameters and floating-point buffers into `dtype`, for instance to check
         gradients.
         """
-        for owner, key, value in _slots(self):
+        converted: dict[int, Any] = {}
+        slots = list(_slots(self))  # keeps the old values alive, and so their ids
+        for owner, key, value in slots:
             array = value.data if isinstance(value, Tensor) else value
             if array.dtype.kind == "f":
-                converted = array.astype(dtype)
-                _put(owner, key, Tensor(converted) if isinstance(value, Tensor) else converted)
+                new = array.astype(dtype)
+                new = Tensor(new) if isinstance(value, Tensor) else new
+                _put(owner, key, converted.setdefault(id(value), new))
         return self
 
     @contextmanager

@@ -11,7 +11,7 @@ from minigan_kernels.shapes import Pair, pair
 
 from ..tensor import Tensor, primitive
 from .elementwise import per_channel
-from .shape import broadcast_to, reshape
+from .shape import broadcast_to, pad, reshape
 
 conv2d_p = primitive(kernels.conv2d)
 conv2d_dx = primitive(kernels.conv2d_dx)
@@ -102,6 +102,9 @@ def conv_transpose2d(
             x.shape[2:], w.shape[2:], steps, edges, gaps, extra, strict=True
         )
     )
+    beyond = [e // s for e, s in zip(extra, steps, strict=True)]
+    if any(beyond):  # rows of nothing, of which the convolution has one for every stride
+        x = pad(x, ((0, 0), (0, 0), (0, beyond[0]), (0, beyond[1])))
     y = conv2d_dx(
         x,
         w,

@@ -8,7 +8,8 @@ from typing import Any
 import minigan_kernels as kernels
 import numpy as np
 
-from ..tensor import Array, Fused, Tensor, fused, primitive
+from ..fused import Fused, fused
+from ..tensor import Array, Tensor, primitive
 from .shape import reshape, sum_to
 
 add = primitive(np.add, doc="a + b.")
@@ -48,7 +49,7 @@ divide.gradients(
     lambda g, y, a, b: sum_to(-g * y / b, b.shape),
 )
 power_p.gradients(
-    lambda g, y, a, b: sum_to(g * b * a ** (b - 1), a.shape),
+    lambda g, y, a, b: sum_to(g * b * a ** where(b.data == 0, 1.0, b - 1), a.shape),
     lambda g, y, a, b: sum_to(g * y * log(a), b.shape),
 )
 maximum.gradients(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import minigan_kernels as kernels
 import numpy as np
 
-from ..tensor import Array, Tensor, fused
+from ..fused import fused
+from ..tensor import Array, Tensor
 from .elementwise import per_channel, sqrt
 from .reduction import mean, var
 from .shape import broadcast_to, reshape

@@ -1,0 +1,62 @@
+"""Fused operations: hand-written kernels beside the readable composition that they compute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .tensor import Array, Node, Primitive, Tensor, grad, identity, is_recording
+
+
+class Fused(Primitive):
+    """A reference composition of tensors with hand-written kernels for both directions.
+
+    Called like the reference. The forward kernel gives `(y, residuals)`; the backward kernel `(g,
+    y, residuals, *arrays, **options)` gives the gradients by all inputs. Only the raw kernel reads
+    residuals. When the gradient itself is recorded, the reference is differentiated instead: a
+    residual is no function of the inputs to the engine, and a second derivative through it is
+    wrong.
+    """
+
+    def __init__(
+        self,
+        reference: Callable[..., Tensor],
+        kernel: Callable[..., tuple[Array, tuple[Any, ...]]],
+        backward_kernel: Callable[..., tuple[Array, ...]],
+    ) -> None:
+        super().__init__(kernel, reference.__name__, reference.__doc__)
+        self.reference = reference
+        self.backward_kernel = backward_kernel
+        self.defaults = reference.__kwdefaults__ or {}
+
+    def __call__(self, *args: Any, **options: Any) -> Tensor:
+        return super().__call__(*args, **self.defaults | options)
+
+    def flows_to(self, position: int) -> bool:
+        return True
+
+    def _forward(
+        self, inputs: tuple[Tensor, ...], options: dict[str, Any]
+    ) -> tuple[Array, tuple[Any, ...]]:
+        data, residuals = self.kernel(*(t.data for t in inputs), **options)
+        return data, residuals
+
+    def backward(self, node: Node, g: Tensor, needed: list[int]) -> Iterable[Tensor]:
+        if is_recording():
+            # Fresh names for the inputs: one of them may be computed from another, and it is the
+            # partial derivatives that are wanted.
+            inputs = [identity(t) for t in node.inputs]
+            y = self.reference(*inputs, **node.options)
+            wanted = [inputs[i] for i in needed]
+            return grad(y, wanted, grad_output=g, create_graph=True, allow_unused=True)
+        arrays = (t.data for t in node.inputs)
+        gradients = self.backward_kernel(g.data, node.data, node.residuals, *arrays, **node.options)
+        return [Tensor(gradients[i]) for i in needed]
+
+
+def fused(
+    kernel: Callable[..., tuple[Array, tuple[Any, ...]]],
+    backward_kernel: Callable[..., tuple[Array, ...]],
+) -> Callable[[Callable[..., Tensor]], Fused]:
+    """Decorate a reference composition with kernels for its two directions; see `Fused`."""
+    return lambda reference: Fused(reference, kernel, backward_kernel)
