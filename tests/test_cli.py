@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,36 +13,12 @@ import numpy as np
 import pytest
 import tiny
 from PIL import Image
-from tiny import Shell, shell
+from tiny import Shell
 
 import minigan
 from minigan import checkpoint, gans
 
-__all__ = ["shell"]  # a fixture
-
 VERBS = ["train", "sample", "recipes", "data", "gradcheck", "doctor"]
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.write_idx(tmp_path_factory.mktemp("digits"))
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
-    """A run of two rounds; tests only read it."""
-    from minigan.cli import main
-
-    out = tmp_path_factory.mktemp("finished") / "run"
-    words = ["train", "gan", *tiny.FLAGS, "--data", str(digits), "--steps", "2"]
-    assert main([*words, "--out", str(out)]) == 0
-    return out
-
-
-@pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the finished run, to be spoilt."""
-    return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
 @pytest.fixture

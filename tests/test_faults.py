@@ -17,7 +17,7 @@ import pytest
 import tiny
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tiny import Shell, shell
+from tiny import Shell
 
 from minigan import checkpoint
 from minigan.commands.resume import open_run
@@ -26,33 +26,9 @@ from minigan.errors import UserError
 from minigan.files import atomic_write
 from minigan.run import Run
 
-__all__ = ["shell"]  # a fixture
-
 FUZZ = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.write_idx(tmp_path_factory.mktemp("digits"))
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
-    """A run of two rounds; tests only read it."""
-    from minigan.cli import main
-
-    out = tmp_path_factory.mktemp("finished") / "run"
-    words = ["train", "gan", *tiny.FLAGS, "--data", str(digits), "--steps", "2"]
-    assert main([*words, "--out", str(out)]) == 0
-    return out
-
-
-@pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
-    """A copy of the finished run, to be spoilt."""
-    return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
 # --- A full disk -----------------------------------------------------------------------------

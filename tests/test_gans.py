@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
-from tiny import Shell, shell
+from tiny import Shell
 
 from minigan import Tensor, gans, nn
 from minigan.data import Dataset
 from minigan.errors import UserError
 from minigan.run import Run
 from minigan.train import State
-
-__all__ = ["shell"]  # a fixture
 
 ALL = gans.names()
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tiny
 from PIL import Image
-from tiny import Shell, shell
+from tiny import Shell
 
 from minigan import nn
 from minigan.errors import UserError
@@ -21,14 +21,7 @@ from minigan.recipe import Recipe
 from minigan.run import Run
 from minigan.train import State, check_range
 
-__all__ = ["shell"]  # a fixture
-
 EVERY = re.compile(r"step-(\d+)\.png")
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.write_idx(tmp_path_factory.mktemp("digits"))
 
 
 @pytest.fixture(scope="module")

@@ -112,11 +112,6 @@ class Shell:
         return lines[0]
 
 
-@pytest.fixture
-def shell(capsys: pytest.CaptureFixture[str]) -> Shell:
-    return Shell(capsys)
-
-
 def one_sentence(error: Exception, *says: str) -> None:
     """Assert that an error is one sentence with any of `says`."""
     text = str(error)
