@@ -77,6 +77,9 @@ class Recipe:
         """
         raise TypeError(f"{type(self).__name__} has no players method")
 
+    def prepare(self, players: Players, x: Array) -> None:
+        """Set those initial values that depend on the data, seen in samples x (N, *shape)."""
+
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
         """The optimiser of each player that is trained."""
         raise TypeError(f"{type(self).__name__} has no optimizers method")

@@ -28,6 +28,8 @@ from .recipe import Recipe
 from .run import Run
 from .tensor import Array, Tensor, grad, no_grad
 
+PREPARED = 5000  # samples, at least, from which a recipe sets initial values
+
 
 class TensorFeed:
     """Batches as a recipe sees them: tensors."""
@@ -66,6 +68,8 @@ class State:
         batches = Batches(
             dataset, recipe.batch_size, seed=seed, output_range=recipe.output_range(dataset.shape)
         )
+        parts = -(-PREPARED // batches.batch_size)
+        recipe.prepare(players, np.concatenate([batches.at(i)[0] for i in range(parts)]))
         return cls(recipe, players, recipe.optimizers(players), batches, rng)
 
     def round(self) -> dict[str, float]:

@@ -20,7 +20,7 @@ from .resume import resume
 
 DEFAULT = "dcgan"
 # What `minigan train` alone means: small enough for three minutes on two cores.
-ALONE = ["dcgan", "--width", "32", "--steps", "1500"]
+ALONE = ["dcgan", "--steps", "700"]
 DESCRIPTION = (
     "Train a GAN. minigan train --resume --out DIR continues a run, with --steps N up to round N, "
     "or with --more N for N rounds more."

@@ -95,6 +95,14 @@ class GAN(Recipe):
         )
         return {"G": G, "D": D}
 
+    def prepare(self, players: Players, x: Array) -> None:
+        """Give each output pixel the bias at which a sigmoid makes the pixel's mean."""
+        if self.output_range(x.shape[1:]) is not None:
+            mean = np.clip(x.mean(axis=0).ravel(), 1e-7, 1 - 1e-7)
+            output = [m for m in players["G"].modules().values() if isinstance(m, nn.Linear)][-1]
+            assert output.bias is not None
+            output.bias.data[...] = np.log(mean / (1 - mean))
+
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
         lr = exponential(self.lr, 1 / self.lr_decay, self.lr_least)
         momentum = linear(self.momentum, self.momentum_end, self.momentum_steps)
