@@ -47,7 +47,7 @@ class GAN(Recipe):
     smooth: float = 1.0  # target for real samples; 0.9 is one-sided label smoothing
     saturating: bool = False  # give G the minimax loss log(1 - D(G(z)))
 
-    steps: ClassVar[int] = 12_000
+    steps: ClassVar[int] = 6000
 
     @classmethod
     def defaults(cls, shape: Shape) -> dict[str, Any]:
