@@ -53,13 +53,8 @@ class GAN(Recipe):
     def defaults(cls, shape: Shape) -> dict[str, Any]:
         if len(shape) == 3:
             return {}
-        return {
-            "latent_size": shape[0],
-            "hidden": 64,
-            "units": 32,
-            "keep_input": 1.0,
-            "keep_hidden": 1.0,
-        }
+        small = {"latent_size": shape[0], "hidden": 64, "units": 32, "init_g": 0.3, "init_d": 0.3}
+        return small | {"keep_input": 1.0, "keep_hidden": 1.0, "lr": 0.02}
 
     def __post_init__(self) -> None:
         super().__post_init__()
