@@ -26,7 +26,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
     from minigan.cli import main
 
     out = tmp_path_factory.mktemp("finished") / "run"
-    words = ["train", "gan", *tiny.FLAGS, "--data", str(digits), "--steps", "2"]
+    words = ["train", "gan", *tiny.FLAGS, "--data", str(digits), "--steps", "2", "--init-g", "1"]
     assert main([*words, "--out", str(out)]) == 0
     return out
 

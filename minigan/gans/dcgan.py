@@ -124,11 +124,8 @@ class DCGAN(Recipe):
         )
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
-        betas = self.beta1, self.beta2
-        return {
-            "G": Adam(players["G"].parameters(), self.lr_g, betas),
-            "D": Adam(players["D"].parameters(), self.lr_d, betas),
-        }
+        rates, betas = {"G": self.lr_g, "D": self.lr_d}, (self.beta1, self.beta2)
+        return {name: Adam(p.parameters(), rates[name], betas) for name, p in players.items()}
 
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         G, D = players["G"], players["D"]
