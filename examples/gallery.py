@@ -13,6 +13,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from minigan.files import atomic_write
 from minigan.run import Run
@@ -39,15 +40,16 @@ def _entry(run: Run) -> str:
     shutil.copyfile(source, HERE / "pictures" / name)
     minutes = last["seconds"] / 60
     return (
-        f"`{_command(config['command'])}`\n\n"
+        f"`{_command(config)}`\n\n"
         f"![{config['recipe']} on {config['data']['name']}](examples/pictures/{name})\n\n"
         f"Round {last['step']:,}, seed {config['seed']}, {minutes:.1f} minutes on two CPU cores.\n"
     )
 
 
-def _command(command: str) -> str:
-    """The command without --out, which says nothing about the result."""
-    words = shlex.split(command)
+def _command(config: dict[str, Any]) -> str:
+    """The command that anybody may repeat: data by name, and no --out."""
+    words = shlex.split(config["command"])
+    words[words.index("--data") + 1] = config["data"]["name"]
     if "--out" in words:
         at = words.index("--out")
         del words[at : at + 2]

@@ -91,13 +91,16 @@ def _draw_line(
     low, high = np.quantile(dataset.x, (0.001, 0.999))
     margin = 0.15 * (high - low)
     x = np.linspace(low - margin, high + margin, AXIS)
+    width = (high - low) / 80  # Silverman's rule would smear a mixture
     mixture = dataset.mixture
     z, g_of_z = arrows if arrows is not None else (None, None)
     save_figure1(
         run.picture(step),
         x=x,
-        p_data=density_of(dataset.x[:5000, 0], x) if mixture is None else mixture.density(x),
-        p_g=density_of(samples[:, 0], x),
+        p_data=density_of(dataset.x[:5000, 0], x, bandwidth=width)
+        if mixture is None
+        else mixture.density(x),
+        p_g=density_of(samples[:, 0], x, bandwidth=width),
         d=realness(x[:, None].astype(np.float32)),
         z=z,
         g_of_z=g_of_z,
