@@ -49,7 +49,8 @@ def _entry(run: Run) -> str:
 def _command(config: dict[str, Any]) -> str:
     """The command that anybody may repeat: data by name, and no --out."""
     words = shlex.split(config["command"])
-    words[words.index("--data") + 1] = config["data"]["name"]
+    if "--data" in words:
+        words[words.index("--data") + 1] = config["data"]["name"]
     if "--out" in words:
         at = words.index("--out")
         del words[at : at + 2]

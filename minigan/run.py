@@ -148,16 +148,22 @@ def _revision() -> str | None:
     here = Path(__file__).parent.parent
     if not (here / ".git").exists():
         return None
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        answer = subprocess.run(
-            command,
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
-        )
+        head = _git(here, "rev-parse", "--short=12", "HEAD")
+        changed = _git(here, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
         return None  # no git, or not a checkout of ours: the versions alone must do
+    return f"{head}-dirty" if changed else head
+
+
+def _git(folder: Path, *words: str) -> str:
+    """What git answers; without its optional locks it only reads."""
+    answer = subprocess.run(
+        ["git", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+    )
     return answer.stdout.strip()
