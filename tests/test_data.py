@@ -389,7 +389,7 @@ def test_a_damaged_idx_file_never_ends_in_a_traceback(tmp_path_factory, data) ->
     content = bytearray(data.draw(st.sampled_from([WHOLE, PACKED])))
     for _ in range(data.draw(st.integers(1, 3))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    path = tmp_path_factory.mktemp("damaged")
+    path = tmp_path_factory.mktemp("damaged") / "file"
     path.write_bytes(bytes(content[: data.draw(st.integers(0, len(content)))]))
     with contextlib.suppress(UserError):  # any other exception fails the test
         assert read_idx(path).dtype == np.uint8
