@@ -6,11 +6,11 @@ plain Python threads do. As many take part as `numba.get_num_threads()` says (NU
 `numba.set_num_threads`).
 
 Why not Numba's `prange` with a threaded BLAS: each has its own pool, whose threads keep spinning
-after a call and take the cores from the other's (measured on two cores: a convolution of 24 ms took
-33); a `prange` loop takes 2 to 3 times as long to compile; one of Numba's thread layers may not be
-entered from two threads at once, another not after a fork. The price: handing out pieces takes
-30 us where `prange` takes 2, so small loops stay on one core. LeakyReLU, float32, ms on one core,
-here, with `prange`: 64K elements 0.015, 0.10, 0.010; 1M 0.33, 0.25, 0.18; 4M 2.6, 1.3, 1.1.
+after a call and take the cores from the other's; a `prange` loop takes 2 to 3 times as long to
+compile; one of Numba's thread layers may not be entered from two threads at once, another not after
+a fork. The price: handing out pieces takes 30 us where `prange` takes 2, so small loops stay on one
+core. LeakyReLU, float32, ms on one core, here, with `prange`: 64K elements 0.015, 0.10, 0.010; 1M
+0.33, 0.25, 0.18; 4M 2.6, 1.3, 1.1.
 """
 
 from __future__ import annotations
