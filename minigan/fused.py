@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from minigan_kernels.derived import LARGE, freeze_result
+
 from .tensor import Array, Node, Primitive, Tensor, grad, identity, is_recording
 
 
@@ -49,8 +51,11 @@ class Fused(Primitive):
             y = self.reference(*inputs, **node.options)
             wanted = [inputs[i] for i in needed]
             return grad(y, wanted, grad_output=g, create_graph=True, allow_unused=True)
-        arrays = (t.data for t in node.inputs)
+        arrays = [t.data for t in node.inputs]
         gradients = self.backward_kernel(g.data, node.data, node.residuals, *arrays, **node.options)
+        for gradient in gradients:
+            if gradient.nbytes >= LARGE:
+                freeze_result(gradient, [g.data, node.data, *arrays])
         return [Tensor(gradients[i]) for i in needed]
 
 

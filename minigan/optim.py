@@ -1,7 +1,8 @@
 """Optimisers, learning-rate schedules, clipping, and averages of weights.
 
 An optimiser is built over named parameters and keeps its state by those names. It writes the
-parameters in place: nothing else in minigan writes an array that may be part of a graph.
+parameters in place, and freezes them: to NumPy they are read-only from then on. Whoever else must
+write an array that may be part of a graph does so within `minigan_kernels.derived.writable`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import minigan_kernels as kernels
 import numpy as np
+from minigan_kernels.derived import freeze, writable
 
 from .nn import Module
 from .tensor import Array, Tensor
@@ -23,8 +25,9 @@ Gradients = Mapping[str, Tensor]
 class Optimizer:
     """A rule that moves parameters along their gradients.
 
-    `parameters` are tensors by name. `lr` is a number or a schedule, a function of the number of
-    steps taken so far. `slots` names the arrays that the rule keeps for each parameter.
+    `parameters` are tensors by name; their arrays become read-only. `lr` is a number or a schedule,
+    a function of the number of steps taken so far. `slots` names the arrays that the rule keeps for
+    each parameter.
     """
 
     slots: tuple[str, ...] = ()
@@ -38,6 +41,8 @@ class Optimizer:
             for kind in self.slots
             for name, p in self.parameters.items()
         }
+        for p in self.parameters.values():
+            freeze(p.data)
 
     def step(self, gradients: Gradients) -> None:
         """Move every parameter once; `gradients` must have exactly their names.
@@ -52,12 +57,16 @@ class Optimizer:
                 raise ValueError(
                     f"the gradient of {name} is {gradients[name].shape}, not {p.shape}"
                 )
-        for name, p in self.parameters.items():
-            state = [self.slot[f"{kind}.{name}"] for kind in self.slots]
-            self._move(p.data, gradients[name].data, *state)
+        ps = [p.data for p in self.parameters.values()]
+        gs = [gradients[name].data for name in self.parameters]
+        states = [[self.slot[f"{kind}.{n}"] for n in self.parameters] for kind in self.slots]
+        if ps:
+            with writable(*ps):
+                self._move(ps, gs, *states)
         self.steps += 1
 
-    def _move(self, p: Array, g: Array, *state: Array) -> None:
+    def _move(self, ps: list[Array], gs: list[Array], *states: list[Array]) -> None:
+        """Write all parameters `ps` and their `states`, a list for each of `slots`."""
         raise TypeError(f"{type(self).__name__} has no rule")
 
     def state(self) -> dict[str, Array]:
@@ -105,11 +114,11 @@ class SGD(Optimizer):
         self.nesterov = nesterov
         self.weight_decay = weight_decay
 
-    def _move(self, p: Array, g: Array, *state: Array) -> None:
+    def _move(self, ps: list[Array], gs: list[Array], *states: list[Array]) -> None:
         kernels.sgd(
-            p,
-            g,
-            *state,
+            ps,
+            gs,
+            *states,
             lr=self.lr(self.steps),
             momentum=self.momentum(self.steps),
             nesterov=self.nesterov,
@@ -134,8 +143,8 @@ class RMSProp(Optimizer):
         super().__init__(parameters, lr)
         self.options: dict[str, Any] = {"alpha": alpha, "eps": eps, "weight_decay": weight_decay}
 
-    def _move(self, p: Array, g: Array, *state: Array) -> None:
-        kernels.rmsprop(p, g, *state, lr=self.lr(self.steps), **self.options)
+    def _move(self, ps: list[Array], gs: list[Array], *states: list[Array]) -> None:
+        kernels.rmsprop(ps, gs, *states, lr=self.lr(self.steps), **self.options)
 
 
 class Adam(Optimizer):
@@ -164,8 +173,8 @@ class Adam(Optimizer):
             "weight_decay": weight_decay,
         }
 
-    def _move(self, p: Array, g: Array, *state: Array) -> None:
-        kernels.adam(p, g, *state, lr=self.lr(self.steps), step=self.steps + 1, **self.options)
+    def _move(self, ps: list[Array], gs: list[Array], *states: list[Array]) -> None:
+        kernels.adam(ps, gs, *states, lr=self.lr(self.steps), step=self.steps + 1, **self.options)
 
 
 def constant(value: float) -> Schedule:
@@ -208,8 +217,9 @@ def clip_by_norm(gradients: Gradients, limit: float) -> dict[str, Tensor]:
 
 def clip_weights(parameters: Mapping[str, Tensor], limit: float) -> None:
     """Limit parameters to [-limit, limit], in place (Arjovsky et al. 2017, arXiv:1701.07875)."""
-    for p in parameters.values():
-        np.clip(p.data, -limit, limit, out=p.data)
+    with writable(*(p.data for p in parameters.values())):
+        for p in parameters.values():
+            np.clip(p.data, -limit, limit, out=p.data)
 
 
 def average(slow: Module, fast: Module, decay: float) -> None:
@@ -220,9 +230,10 @@ def average(slow: Module, fast: Module, decay: float) -> None:
     alike, because weights without their batch-norm moments are another network; buffers of whole
     numbers are copied.
     """
-    target = fast.state()
-    for name, array in slow.state().items():
-        if array.dtype.kind == "f":
-            array += (1 - decay) * (target[name] - array)
-        else:
-            array[...] = target[name]
+    target, mine = fast.state(), slow.state()
+    with writable(*mine.values()):
+        for name, array in mine.items():
+            if array.dtype.kind == "f":
+                array += (1 - decay) * (target[name] - array)
+            else:
+                array[...] = target[name]

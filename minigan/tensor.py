@@ -20,6 +20,7 @@ from types import CodeType
 from typing import Any, TypeVar
 
 import numpy as np
+from minigan_kernels.derived import LARGE, freeze_result
 
 from .methods import TensorMethods
 
@@ -36,7 +37,8 @@ class Tensor(TensorMethods):
     """An array in a computation that can be differentiated.
 
     `data` is the array. Python numbers and lists become float32 (or int64, bool); arrays keep their
-    dtype. A tensor is never written in place, except for a parameter by an optimiser.
+    dtype. A tensor is never written in place, except for a parameter by an optimiser; large arrays
+    that an operation gave, and an optimiser's parameters, are read-only to NumPy.
     """
 
     __array_ufunc__ = None  # makes `array * tensor` call Tensor.__rmul__
@@ -198,6 +200,8 @@ class Primitive:
         except (ValueError, TypeError, IndexError) as error:
             raise GraphError(f"{_signature(self.name, inputs)}: {error}") from error
         y = Tensor(np.asarray(data) if isinstance(data, np.generic) else data)
+        if y.data.nbytes >= LARGE:
+            freeze_result(y.data, [t.data for t in inputs])
         if _state.recording:
             y.node = Node(self, inputs, options, y.data)
             y.node.residuals = residuals

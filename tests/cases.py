@@ -143,9 +143,11 @@ class Source:
 
     def laid(self, array: np.ndarray | np.float64) -> np.ndarray:
         """The same values, perhaps as a view that is not contiguous."""
-        layout = self.pick("plain", "transposed", "reversed", "sliced")
+        layout = self.pick("plain", "channels last", "transposed", "reversed", "sliced")
         if np.ndim(array) == 0:
             return np.asarray(array)
+        if layout == "channels last" and array.ndim == 4:
+            return array.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
         if layout == "transposed":
             return array.T.copy().T
         backwards = (slice(None, None, -1),) * array.ndim
@@ -520,24 +522,41 @@ def _batch(s: Source) -> Shape:
     return shape if math.prod(shape) >= 2 * shape[1] else (2, *shape[1:])
 
 
+def _scale_and_shift(
+    s: Source, x: np.ndarray, mean: np.ndarray, deviation: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Any gamma, and a beta that puts the kink of an activation after it between two values."""
+    gamma = s.away(x.shape[1:2], 0.5)
+    beta = np.zeros_like(gamma)
+    for c in range(len(gamma)):
+        y = np.sort(gamma[c] * (x[:, c] - mean[c]) / deviation[c], axis=None)
+        wide = np.argmax(np.diff(y)) if y.size > 1 else 0
+        beta[c] = -(y[wide : wide + 2].mean() if y.size > 1 else y[0] - 1)
+    return gamma, s.laid(beta)
+
+
 @case_of(PRIMITIVE_CASES, "batch_norm")
 def _batch_norm(s: Source, name: str) -> Any:
-    shape, eps, passed = _batch(s), s.pick(1e-5, 1e-2), s.flag()
+    eps, slope, passed = s.pick(1e-5, 1e-2), s.pick(1.0, 0.2, 0.0), s.flag()
 
     def f(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
         moments = kernels.moments(x.data) if passed else None
-        return op(name)(x, gamma, beta, eps=eps, moments=moments)
+        return op(name)(x, gamma, beta, eps=eps, slope=slope, moments=moments)
 
-    return f, [*s.distinct(shape), s.normal(shape[1:2]), s.normal(shape[1:2])]
+    (x,) = s.distinct(_batch(s))
+    mean, var = kernels.moments(x)
+    return f, [x, *_scale_and_shift(s, x, mean, np.sqrt(var + eps))]
 
 
 @case_of(PRIMITIVE_CASES, "batch_norm_inference")
 def _batch_norm_inference(s: Source, name: str) -> Any:
-    shape, eps = s.vectors_or_images(), s.pick(1e-5, 1e-2)
-    constants = {"mean": s.normal(shape[1:2]), "var": s.positive(shape[1:2]), "eps": eps}
+    eps, slope = s.pick(1e-5, 1e-2), s.pick(1.0, 0.2, 0.0)
+    (x,) = s.distinct(s.vectors_or_images())
+    mean, var = s.normal(x.shape[1:2]), s.positive(x.shape[1:2])
+    options = {"mean": mean, "var": var, "eps": eps, "slope": slope}
     return (
-        lambda x, gamma, beta: op(name)(x, gamma, beta, **constants),
-        [s.normal(shape), s.normal(shape[1:2]), s.normal(shape[1:2])],
+        lambda x, gamma, beta: op(name)(x, gamma, beta, **options),
+        [x, *_scale_and_shift(s, x, mean, np.sqrt(var + eps))],
     )
 
 
@@ -682,10 +701,14 @@ def _batch_norm_layer(s: Source, name: str) -> Any:
         "BatchNorm1d": (s.int(2, 4), s.int(1, 3)),
         "BatchNorm2d": (2, *s.image()[1:]),
     }[name]
-    layer = getattr(nn, name)(shape[1], eps=s.pick(1e-5, 1e-2)).train(s.flag())
+    layer = getattr(nn, name)(shape[1], eps=s.pick(1e-5, 1e-2), activation=_activation(s))
+    layer.train(s.flag())
     layer.running_mean[:] = s.rng.standard_normal(shape[1])
     layer.running_var[:] = s.rng.uniform(0.5, 2, shape[1])
-    return layer_case(s, layer, *s.distinct(shape))
+    (x,) = s.distinct(shape)
+    f, _ = layer_case(s, layer, x)
+    mean, var = kernels.moments(x) if layer.training else (layer.running_mean, layer.running_var)
+    return f, [x, *_scale_and_shift(s, x, mean, np.sqrt(var + layer.eps))]
 
 
 @case_of(LAYER_CASES, "InstanceNorm2d")

@@ -17,6 +17,7 @@ import minigan
 ROOT = Path(__file__).resolve().parents[1]
 PRODUCT = ROOT / "minigan"
 KERNELS = ROOT / "kernels" / "minigan_kernels"
+BENCH = ROOT / "bench"
 
 # What each room may import: the arrows. A room is a file or a folder of minigan; "kernels" is the
 # package minigan_kernels, and "minigan" the package's own __init__.
@@ -26,7 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "progress": set(),
     "methods": set(),
     "tensor": {"methods"},
-    "fused": {"tensor"},
+    "fused": {"tensor", "kernels"},
     "random": {"kernels"},
     "ops": {"fused", "tensor", "kernels"},
     "nn": {"ops", "tensor", "random", "kernels"},
@@ -56,21 +57,28 @@ ARROWS: dict[str, set[str]] = {
     },
     "cli": {"commands", "errors", "minigan"},
     "__main__": {"cli"},
+    # Outside the package: it may use everything, and nothing may use it.
+    "bench": {
+        "data", "errors", "files", "gans", "kernels", "minigan", "nn", "ops", "recipe", "run",
+        "train", "viz",
+    },
 }  # fmt: skip
 
 # Outside packages that only some rooms may import; NumPy is everywhere.
 OUTSIDE: dict[str, set[str]] = {
     "PIL": {"data", "viz"},
-    "matplotlib": {"data", "viz"},
-    "numba": {"kernels", "commands"},
-    "llvmlite": {"kernels"},
-    "threadpoolctl": {"kernels", "commands"},
+    "matplotlib": {"data", "viz", "bench"},
+    "numba": {"kernels", "commands", "bench"},
+    "llvmlite": {"kernels", "bench"},
+    "threadpoolctl": {"kernels", "commands", "bench"},
     "safetensors": {"checkpoint"},
-    "rich": {"commands", "progress"},
+    "rich": {"commands", "progress", "bench"},
     "tyro": {"commands"},
     "pooch": {"data"},
     "requests": {"data"},
     "urllib3": {"data"},
+    "torch": {"bench"},
+    "jax": {"bench"},
 }
 
 # Imported when minigan is: these must not wait for anything heavy.
@@ -107,7 +115,7 @@ class Import(NamedTuple):
 
 
 def files() -> list[Path]:
-    return sorted([*PRODUCT.rglob("*.py"), *KERNELS.rglob("*.py")])
+    return sorted([*PRODUCT.rglob("*.py"), *KERNELS.rglob("*.py"), *BENCH.rglob("*.py")])
 
 
 def module_name(file: Path) -> str:
@@ -145,6 +153,8 @@ def imports(file: Path) -> Iterator[Import]:
 def room_of_file(file: Path) -> str:
     if file.is_relative_to(KERNELS):
         return "kernels"
+    if file.is_relative_to(BENCH):
+        return "bench"
     first = file.relative_to(PRODUCT).parts[0]
     return "minigan" if first == "__init__.py" else first.removesuffix(".py")
 
@@ -154,6 +164,8 @@ def room_of_module(module: str) -> str | None:
     top, *rest = module.split(".")
     if top == "minigan_kernels":
         return "kernels"
+    if top == "bench":
+        return "bench"
     if top != "minigan":
         return None
     if rest and ((PRODUCT / rest[0]).is_dir() or (PRODUCT / f"{rest[0]}.py").is_file()):
@@ -222,11 +234,22 @@ def test_data_and_pictures_know_nothing_of_tensors() -> None:
 
 def test_no_other_framework_computes_for_us() -> None:
     others = {"torch", "tensorflow", "jax", "scipy", "keras", "mxnet", "autograd", "sklearn"}
-    assert not [f.where for f in ALL if f.module.split(".")[0] in others]
+    product = [f for f in ALL if room_of_file(f.file) != "bench"]
+    assert not [f.where for f in product if f.module.split(".")[0] in others]
+
+
+def test_the_benchmarks_run_without_those_that_they_compare_with() -> None:
+    """A peer's file may import its library; nothing else may, but within a function."""
+    for found in ALL:
+        if found.module.split(".")[0] in ("torch", "jax") and not found.within_function:
+            assert found.file.parent == BENCH / "peers", found.where
+            assert found.file.name.startswith(found.module.split(".")[0]), found.where
+        if found.module.startswith(("bench.peers.torch_", "bench.peers.jax_")):
+            assert found.file.name.startswith(("torch_", "jax_")), found.where
 
 
 def test_outside_packages_are_declared_and_stay_in_their_rooms() -> None:
-    ours = {"minigan", "minigan_kernels", "numpy", "__future__", *sys.stdlib_module_names}
+    ours = {"minigan", "minigan_kernels", "bench", "numpy", "__future__", *sys.stdlib_module_names}
     wrong = []
     for found in ALL:
         top = found.module.split(".")[0]

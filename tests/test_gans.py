@@ -280,8 +280,8 @@ def test_dcgan_is_built_as_the_paper_says(shape: tuple[int, ...], two_logits: bo
     # Batch norm in G after every layer but the output, in D after all but the first and the last.
     assert sum(isinstance(layer, nn.BatchNorm2d) for layer in layers(G)) == len(up) - 1
     assert sum(isinstance(layer, nn.BatchNorm2d) for layer in layers(D)) == len(down) - 2
-    assert G[-2] is up[-1]
-    assert isinstance(G[-1], nn.Tanh)
+    assert G[-1] is up[-1]
+    assert isinstance(up[-1].activation, nn.Tanh)
     assert isinstance(D[0], nn.Conv2d)
     assert not isinstance(D[1], nn.BatchNorm2d)
     assert [type(a) for a in layers(G) if isinstance(a, nn.LeakyReLU)] == [nn.ReLU] * len(up[:-1])

@@ -309,6 +309,29 @@ def test_a_slope_out_of_range(slope: float) -> None:
         nn.LeakyReLU(slope)
 
 
+def test_layers_keep_channels_last_in_memory() -> None:
+    def last(array: np.ndarray) -> bool:
+        return array.transpose(0, 2, 3, 1).flags.c_contiguous
+
+    memory = np.empty((4, 8, 8, 3), np.float32)
+    memory[...] = normal(4, 8, 8, 3)
+    for layer in (
+        nn.BatchNorm2d(3, activation=nn.ReLU()),
+        nn.BatchNorm2d(3, activation=nn.Tanh()).eval(),
+        nn.LeakyReLU(0.2),
+        nn.Tanh(),
+        nn.Sigmoid(),
+        nn.MaxPool2d(2),
+        nn.AvgPool2d(3, stride=2, padding=1),
+    ):
+        x = Tensor(memory.transpose(0, 3, 1, 2))
+        y = layer(x)
+        g = np.empty((4, *y.shape[2:], 3), np.float32)
+        g[...] = 1
+        assert last(y.data), layer
+        assert last(grad(y, x, grad_output=Tensor(g.transpose(0, 3, 1, 2))).data), layer
+
+
 def test_maxout_takes_the_largest_piece_of_each_unit() -> None:
     layer = nn.Maxout(3, 2, 4, rng=rng()).astype(np.float64)
     x = normal(5, 3)
@@ -356,6 +379,33 @@ def test_batch_norm_and_its_running_moments(shape: tuple[int, ...]) -> None:
     expected = expected * layer.gamma.data.reshape(wide) + layer.beta.data.reshape(wide)
     np.testing.assert_allclose(y.data, expected, rtol=1e-9, atol=1e-10)
     np.testing.assert_allclose(layer.running_mean, mean)  # inference leaves them alone
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda a: type(a).__name__)
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_with_an_activation_equals_it_and_then_the_activation(
+    activation: nn.Activation, training: bool
+) -> None:
+    x, g = Tensor(normal(4, 3, 5, 2)), Tensor(normal(4, 3, 5, 2, seed=1))
+    answers = []
+    for given in (activation, None):
+        layer = nn.BatchNorm2d(3, activation=given).astype(np.float64).train(training)
+        layer.gamma.data[:], layer.beta.data[:] = normal(3, seed=2), normal(3, seed=3)
+        layer.running_mean[:] = normal(3, seed=4)
+        y = layer(x) if given else activation(layer(x))
+        gradients = grad(y, [x, layer.gamma, layer.beta], grad_output=g)
+        answers.append([*(t.data for t in (y, *gradients)), *layer.buffers().values()])
+        assert list(layer.state()) == ["gamma", "beta", "running_mean", "running_var"]
+    for a, b in zip(*answers, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+def test_batch_norm_and_a_leaky_relu_are_one_operation(slope: float) -> None:
+    layer = nn.BatchNorm2d(3, activation=nn.LeakyReLU(slope))
+    for training, name in ((True, "batch_norm"), (False, "batch_norm_inference")):
+        y = layer.train(training)(Tensor(normal(2, 3, 4, 4, dtype=np.float32)))
+        assert (y.node.primitive.name, y.node.options["slope"]) == (name, slope)
 
 
 def test_batch_norm_stays_in_float32() -> None:

@@ -270,7 +270,7 @@ def norm_case() -> Case:
 
 def test_batch_norm_that_takes_its_moments_for_constants_is_caught_by_order_2_alone() -> None:
     def wrong(
-        x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float, moments: tuple[np.ndarray, ...]
+        x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float, moments: Any, slope: float
     ) -> Tensor:
         mean, var = (m.reshape(1, -1, 1, 1) for m in moments)
         per_channel = mg.ops.elementwise.per_channel

@@ -163,6 +163,23 @@ def test_batch_norm(shape: tuple[int, ...], momentum: float) -> None:
     agree(mine_of, theirs_of, arrays)
 
 
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_and_an_activation(slope: float, training: bool) -> None:
+    mean, var = normal(3, seed=1), normal(3, seed=2) ** 2 + 0.5
+
+    def mine(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        if training:
+            return mg.batch_norm(x, gamma, beta, slope=slope)
+        return mg.batch_norm_inference(x, gamma, beta, mean=mean, var=var, slope=slope)
+
+    def theirs(x: Any, gamma: Any, beta: Any) -> Any:
+        running = torch.tensor(mean), torch.tensor(var)
+        return F.leaky_relu(F.batch_norm(x, *running, gamma, beta, training), slope)
+
+    agree(mine, theirs, [normal(4, 3, 5, 2), normal(3, seed=7), normal(3, seed=8)])
+
+
 @pytest.mark.parametrize("own", [(5,), (4, 5)])
 def test_layer_norm(own: tuple[int, ...]) -> None:
     agree(

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from minigan_kernels import KERNELS
 from minigan_kernels.cpu import threads
+from minigan_kernels.cpu.memory import is_channels_last
 from minigan_kernels.shapes import Window
 from threadpoolctl import ThreadpoolController
 
@@ -33,7 +34,15 @@ SETTINGS = settings(
 )
 LARGE = settings(SETTINGS, max_examples=2)
 
-EXACT = {"max_pool2d_index", "gather_plane", "random_bits", "uniform", "normal", "dropout_mask"}
+EXACT = {
+    "max_pool2d_index",
+    "gather_plane",
+    "upsample_nearest",
+    "random_bits",
+    "uniform",
+    "normal",
+    "dropout_mask",
+}
 WRITTEN = {  # which arguments a kernel overwrites
     "sgd": {0, 2},
     "rmsprop": {0, 2},
@@ -45,11 +54,18 @@ WRITTEN = {  # which arguments a kernel overwrites
 }
 
 
+LAYOUTS = ("plain", "channels last", "transposed", "reversed", "sliced")
+
+
 class Call(NamedTuple):
     """Arguments of a kernel; each array with the way in which it shall lie in memory."""
 
     arrays: list[tuple[np.ndarray, str]]
     options: dict[str, Any] = {}  # noqa: RUF012
+
+    def laid(self, layout: str) -> Call:
+        """The same with all arrays in one layout."""
+        return self._replace(arrays=[(array, layout) for array, _ in self.arrays])
 
     def fresh(self, dtype: type | None = None) -> list[np.ndarray]:
         """New arrays, the floating ones in `dtype` if it is given."""
@@ -63,6 +79,8 @@ def laid(array: np.ndarray, layout: str) -> np.ndarray:
     """A copy of `array` that is not contiguous, but for the layout "plain"."""
     if array.ndim == 0:
         return np.array(array)  # NumPy's own copy of a scalar is not an array
+    if layout == "channels last" and array.ndim == 4:
+        return array.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
     if layout == "transposed":
         return array.T.copy().T
     if layout == "reversed":
@@ -91,13 +109,14 @@ class Source:
         return self.rng.standard_normal(shape).astype(self.dtype)
 
     def call(self, *arrays: np.ndarray, **options: Any) -> Call:
-        layouts = ("plain", "transposed", "reversed", "sliced")
-        return Call([(array, self.pick(*layouts)) for array in arrays], options)
+        layout = self.pick(*LAYOUTS) if self.pick(True, False) else None  # one for all of them
+        return Call([(array, layout or self.pick(*LAYOUTS)) for array in arrays], options)
 
     def image(self) -> tuple[int, ...]:
         if self.large:  # several pieces of work, the last one smaller
             return self.pick((9, 7, 61, 53), (3, 150, 19, 23), (2100, 5, 3, 5))
-        return self.int(1, 4), self.int(1, 5), self.int(1, 9), self.int(1, 9)
+        side = self.pick(1, 9)
+        return self.int(1, 4), self.int(1, 5), self.int(1, side), self.int(1, side)
 
     def channels(self) -> tuple[int, ...]:
         """Shape (N, C) or (N, C, H, W)."""
@@ -191,9 +210,16 @@ def _moments(s: Source, name: str) -> Call:
 @calls("batch_norm", "batch_norm_backward", "batch_norm_inference_backward")
 def _batch_norm(s: Source, name: str) -> Call:
     shape = s.channels()
-    x, gamma, beta, mean = s.normal(*shape), *(s.normal(shape[1]) for _ in range(3))
-    arrays = [x, gamma, beta] if name == "batch_norm" else [s.normal(*shape), x, gamma]
-    return s.call(*arrays, mean, np.abs(s.normal(shape[1])) + s.dtype(0.1), eps=1e-5)
+    x, beta, mean = s.normal(*shape), s.normal(shape[1]), s.normal(shape[1])
+    gamma, var = (np.abs(s.normal(shape[1])) + s.dtype(0.1) for _ in range(2))
+    gamma[::2] *= -1
+    wide = (1, -1, *(1,) * (len(shape) - 2))
+    y = x - mean.reshape(wide) + (beta * np.sqrt(var) / gamma).reshape(wide)
+    x[np.abs(y) < 1e-3] += s.dtype(0.1)  # away from the kink, whose sides rounding exchanges
+    arrays = [x, gamma, beta, mean, var]
+    if name != "batch_norm":
+        arrays.insert(0, s.normal(*shape))
+    return s.call(*arrays, eps=1e-5, slope=s.pick(0.0, 0.2, 1.0))
 
 
 @calls("leaky_relu", "leaky_relu_dx", "sigmoid", "softplus")
@@ -241,7 +267,7 @@ def _max_pool(s: Source, name: str) -> Call:
 def _plane(s: Source, name: str) -> Call:
     shape, out = s.image(), (s.int(1, 5), s.int(1, 5))
     index = s.rng.integers(0, shape[2] * shape[3], (*shape[:2], *out))
-    layout = s.pick("plain", "transposed", "reversed", "sliced")
+    layout = s.pick(*LAYOUTS)
     if name == "gather_plane":
         return s.call(s.normal(*shape), index=laid(index, layout))
     return s.call(s.normal(*index.shape), index=laid(index, layout), shape=shape)
@@ -253,6 +279,14 @@ def _avg_pool(s: Source, name: str) -> Call:
     if name == "avg_pool2d":
         return s.call(s.normal(*shape), **options)
     return s.call(s.normal(*shape[:2], *window.output(shape[2:])), shape=shape, **options)
+
+
+@calls("upsample_nearest", "upsample_nearest_dx")
+def _upsample(s: Source, name: str) -> Call:
+    n, c, h, w = (7, 29, 31, 37) if s.large else s.image()
+    factor = s.int(1, 3)
+    shape = (n, c, h, w) if name == "upsample_nearest" else (n, c, h * factor, w * factor)
+    return s.call(s.normal(*shape), factor=factor)
 
 
 @calls("sgd", "rmsprop", "adam")
@@ -291,15 +325,30 @@ def outcome(name: str, room: str, call: Call, dtype: type | None = None) -> list
     return [*results, *arrays]
 
 
+def check_layout(name: str, result: np.ndarray, first: np.ndarray) -> None:
+    """A kernel of images gives its result the layout of the first image."""
+    file = KERNELS[name].__module__.rpartition(".")[2]
+    if file not in ("norm", "activation", "pool") or result.ndim != 4 or first.ndim != 4:
+        return
+    if is_channels_last(first):
+        assert is_channels_last(result)
+    elif first.flags.c_contiguous or "bias" in name or file != "activation":
+        assert result.flags.c_contiguous
+    else:  # in whatever order a function of each value found them
+        assert result.size == 0 or np.ravel(result, "K").base is not None
+
+
 def check_twins(name: str, call: Call) -> None:
     fast, plain = outcome(name, "cpu", call), outcome(name, "reference", call)
+    check_layout(name, fast[0], call.fresh()[0])
     assert [a.dtype for a in fast] == [a.dtype for a in plain]
     assert [a.shape for a in fast] == [a.shape for a in plain]
     kept = len(fast) - len(call.arrays)
     for i, before in enumerate(call.fresh()):
         if i not in WRITTEN.get(name, ()):
             np.testing.assert_array_equal(fast[kept + i], before, strict=True)
-    truth = plain if name in EXACT else outcome(name, "reference", call, np.float64)
+    # NumPy sums in pairs, which keeps errors down, where memory is contiguous.
+    truth = plain if name in EXACT else outcome(name, "reference", call.laid("plain"), np.float64)
     for ours, exact in zip(fast, truth, strict=True):
         if name in EXACT:
             np.testing.assert_array_equal(ours, exact, strict=True)
@@ -335,12 +384,13 @@ def test_results_are_the_same_bytes_for_any_number_of_threads(
     @LARGE
     @given(a_call(name, large=True))
     def check(call: Call) -> None:
-        check_twins(name, call)
-        results = []
-        for count in (1, 2, 3):
-            monkeypatch.setattr(numba, "get_num_threads", lambda count=count: count)
-            results.append([a.tobytes() for a in outcome(name, "cpu", call)])
-        assert results[0] == results[1] == results[2]
+        for each in (call, call.laid("channels last")):
+            check_twins(name, each)
+            results = []
+            for count in (1, 2, 3):
+                monkeypatch.setattr(numba, "get_num_threads", lambda count=count: count)
+                results.append([a.tobytes() for a in outcome(name, "cpu", each)])
+            assert results[0] == results[1] == results[2]
 
     check()
 
@@ -372,10 +422,14 @@ BAD = [
     ("col2im", (image(1, 27, 36),), {"kernel": (3, 3), "shape": (1, 3, 8, 9)}),
     ("matmul", (image(2, 3), image(4, 5)), {}),
     ("batch_norm", (image(4, 3), *[image(2)] * 4), {"eps": 0.1}),
-    ("batch_norm_backward", (image(4, 3), image(4, 2), *[image(3)] * 3), {"eps": 0.1}),
+    ("batch_norm_backward", (image(4, 3), image(4, 2), *[image(3)] * 4), {"eps": 0.1}),
     ("leaky_relu_dx", (image(4, 3), image(4, 2)), {"slope": 0.1}),
     ("bias_tanh", (image(4, 3), image(2)), {}),
     ("bias_tanh_backward", (image(4, 3), image(5, 3)), {}),
+    ("upsample_nearest", (image(1, 2, 3),), {"factor": 2}),
+    ("upsample_nearest", (image(1, 1, 2, 3),), {"factor": 0}),
+    ("upsample_nearest_dx", (image(1, 1, 4, 6),), {"factor": 3}),
+    ("gather_plane", (image(1, 2, 4, 4),), {"index": np.zeros((1, 3, 2, 2), np.int64)}),
     ("max_pool2d_index", (image(1, 1, 4, 4),), {"kernel": (2, 2), "stride": 2, "padding": 2}),
     ("max_pool2d_index", (image(1, 4, 4),), {"kernel": (2, 2), "stride": 2}),
     ("avg_pool2d", (image(1, 1, 2, 2),), {"kernel": (3, 3), "stride": 2}),
@@ -447,13 +501,25 @@ def test_nan_passes_the_fused_activations(name: str) -> None:
     np.testing.assert_array_equal(*both(name, x, np.array([0.5, -1.0], np.float32), **options))
 
 
-@pytest.mark.parametrize("shape", [(4000, 3), (8, 3, 31, 29)])
-def test_moments_of_values_far_from_zero(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("layout", ["plain", "channels last"])
+@pytest.mark.parametrize("shape", [(4000, 3), (8, 3, 31, 29), (8, 200, 31, 29)])
+@pytest.mark.parametrize("outlier", [0, 10])
+def test_moments_of_values_far_from_zero(shape: tuple[int, ...], layout: str, outlier: int) -> None:
     x = (np.random.default_rng(0).standard_normal(shape) + 1e4).astype(np.float32)
-    mean, var = kernels.moments(x)
+    x[(0, slice(None), *(0,) * (x.ndim - 2))] += outlier  # one of those that sums are taken about
+    mean, var = kernels.moments(laid(x, layout))
     axes = (0, *range(2, x.ndim))
     np.testing.assert_allclose(mean, x.mean(axis=axes, dtype=np.float64), rtol=1e-7)
     np.testing.assert_allclose(var, x.var(axis=axes, dtype=np.float64), rtol=1e-6)
+
+
+@pytest.mark.parametrize("layout", ["plain", "channels last"])
+def test_moments_of_a_channel_of_equal_values(layout: str) -> None:
+    x = np.full((5, 3, 7, 9), 0.1, np.float32)
+    x[:, 1] = 1e8
+    mean, var = kernels.moments(laid(x, layout))
+    np.testing.assert_array_equal(mean, x[0, :, 0, 0])
+    np.testing.assert_array_equal(var, np.zeros(3))
 
 
 @pytest.mark.parametrize("room", ["cpu", "reference"])

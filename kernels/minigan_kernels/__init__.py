@@ -11,6 +11,9 @@ place that does. Twins are imported when first called: Numba takes longer to imp
     >>> with use("reference"):
     ...     conv2d(x, w).shape
     (1, 1, 2, 2)
+    >>> with use("winograd"):
+    ...     conv2d(x, w).shape
+    (1, 1, 2, 2)
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .algorithms import ALGORITHMS, forced
 from .reference import activation, conv, linalg, norm, optim, pool, random
 
 __all__ = [
@@ -39,15 +43,24 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @contextmanager
-def use(room: str) -> Iterator[None]:
-    """Within the block take every kernel from `room`: "reference" or "cpu"."""
-    if room not in ("reference", *_ROOMS.values()):
-        raise ValueError(f"there are no kernels called {room!r}; there are 'reference' and 'cpu'")
-    token = _forced.set(room)
+def use(kernels: str) -> Iterator[None]:
+    """Within the block take every kernel from "reference" or "cpu", or name an algorithm.
+
+    "im2col", "direct", "winograd" and "winograd2" (tiles of 2x2 outputs instead of 4x4) are the
+    CPU's kernels with all float32 convolutions done by that algorithm; layers that Winograd does
+    not apply to are done directly. float64 is packed for BLAS always.
+    """
+    rooms = ("reference", *_ROOMS.values())
+    if kernels not in rooms + ALGORITHMS:
+        known = ", ".join(map(repr, rooms + ALGORITHMS))
+        raise ValueError(f"there are no kernels called {kernels!r}; there are {known}")
+    room = _forced.set(kernels if kernels in rooms else "cpu")
+    algorithm = forced.set(kernels if kernels in ALGORITHMS else None)
     try:
         yield
     finally:
-        _forced.reset(token)
+        _forced.reset(room)
+        forced.reset(algorithm)
 
 
 def _public(reference: _F) -> _F:
@@ -63,6 +76,8 @@ def _public(reference: _F) -> _F:
 
 
 def _room(array: Any) -> str:
+    if isinstance(array, list) and array:
+        array = array[0]
     for kind in type(array).__mro__:
         if kind in _ROOMS:
             return _ROOMS[kind]
@@ -103,6 +118,8 @@ gather_plane = _public(pool.gather_plane)
 scatter_plane = _public(pool.scatter_plane)
 avg_pool2d = _public(pool.avg_pool2d)
 avg_pool2d_dx = _public(pool.avg_pool2d_dx)
+upsample_nearest = _public(pool.upsample_nearest)
+upsample_nearest_dx = _public(pool.upsample_nearest_dx)
 
 sgd = _public(optim.sgd)
 rmsprop = _public(optim.rmsprop)

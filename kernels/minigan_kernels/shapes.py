@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 Pair = tuple[int, int]
 
 
@@ -101,6 +103,15 @@ def check_conv(
             f"not {tuple(y_shape)}"
         )
     return expected
+
+
+def hwio(w: np.ndarray) -> np.ndarray:
+    """w (O, I, kH, kW) with its values in memory order (kH, kW, I, O).
+
+    So the CPU's convolutions read filters and write their gradients: with an optimiser's state in
+    the same order, nothing is ever transposed.
+    """
+    return np.ascontiguousarray(w.transpose(2, 3, 1, 0)).transpose(3, 2, 0, 1)
 
 
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int, int]:

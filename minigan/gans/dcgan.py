@@ -16,7 +16,7 @@ from ..ops import reshape, sigmoid
 from ..optim import Adam, Optimizer
 from ..random import Generator
 from ..recipe import Feed, Players, Recipe, Shape, Update
-from ..tensor import Array, Tensor, no_grad
+from ..tensor import Array, Tensor
 
 # Sides of the planes between z and the image, each about twice the one before it.
 PLANES = {28: (4, 7, 14), 32: (4, 8, 16), 64: (4, 8, 16, 32)}
@@ -81,8 +81,7 @@ class DCGAN(Recipe):
         c = self.width << len(planes) - 1
         layers: list[nn.Module] = [
             nn.ConvTranspose2d(self.latent_size, c, planes[0], rng=rng, init=weights, bias=False),
-            nn.BatchNorm2d(c, rng=rng, gamma_init=gammas),
-            nn.ReLU(),
+            nn.BatchNorm2d(c, rng=rng, gamma_init=gammas, activation=nn.ReLU()),
         ]
         for plane in planes[1:]:
             kernel = 4 - plane % 2  # 7 comes from 4 by a window of 3
@@ -90,15 +89,15 @@ class DCGAN(Recipe):
                 nn.ConvTranspose2d(
                     c, c // 2, kernel, stride=2, padding=1, rng=rng, init=weights, bias=False
                 ),
-                nn.BatchNorm2d(c // 2, rng=rng, gamma_init=gammas),
-                nn.ReLU(),
+                nn.BatchNorm2d(c // 2, rng=rng, gamma_init=gammas, activation=nn.ReLU()),
             ]
             c //= 2
-        layers += [
-            nn.ConvTranspose2d(c, channels, 4, stride=2, padding=1, rng=rng, init=weights),
-            nn.Tanh(),
-        ]
-        return nn.Sequential(*layers)
+        return nn.Sequential(
+            *layers,
+            nn.ConvTranspose2d(
+                c, channels, 4, stride=2, padding=1, rng=rng, init=weights, activation=nn.Tanh()
+            ),
+        )
 
     def discriminator(self, rng: Generator, shape: Shape) -> nn.Module:
         """Images (N, C, H, W) to logits (N, 1), or (N, 2) for false and real."""
@@ -113,8 +112,7 @@ class DCGAN(Recipe):
             kernel = 4 - plane % 2
             layers += [
                 nn.Conv2d(c, c * 2, kernel, stride=2, padding=1, rng=rng, init=weights, bias=False),
-                nn.BatchNorm2d(c * 2, rng=rng, gamma_init=gammas),
-                nn.LeakyReLU(self.slope),
+                nn.BatchNorm2d(c * 2, rng=rng, gamma_init=gammas, activation=leaky),
             ]
             c *= 2
         return nn.Sequential(
@@ -130,14 +128,16 @@ class DCGAN(Recipe):
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         G, D = players["G"], players["D"]
         real = next(batches)  # (N, C, H, W) in [-1, 1]
-        with no_grad():
-            fake = G(Tensor(self.latent(rng, len(real))))
+        # One forward pass for both updates, as in the authors' code: G does not change in between.
+        fake = G(Tensor(self.latent(rng, len(real))))
+        yield self.discriminator_update(D, real, fake.detach())
+        on_fake = self.logit(D(fake))
+        yield "G", (saturating_loss if self.saturating else non_saturating_loss)(on_fake), {}
+
+    def discriminator_update(self, D: nn.Module, real: Tensor, fake: Tensor) -> Update:
         on_real, on_fake = self.logit(D(real)), self.logit(D(fake))  # apart: each its own moments
         loss = discriminator_loss(on_real, on_fake, smooth=self.smooth)
-        yield "D", loss, {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}
-
-        on_fake = self.logit(D(G(Tensor(self.latent(rng, len(real))))))
-        yield "G", (saturating_loss if self.saturating else non_saturating_loss)(on_fake), {}
+        return "D", loss, {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}
 
     def logit(self, output: Tensor) -> Tensor:
         """D's output as one logit a sample, (N,)."""

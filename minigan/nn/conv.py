@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from minigan_kernels.shapes import Pair, pair
+from minigan_kernels.shapes import Pair, hwio, pair
 
 from .. import ops
 from ..random import Generator
@@ -47,7 +47,7 @@ class Conv2d(Module):
             "dilation": dilation,
             "groups": groups,
         }
-        self.weight = Tensor((init or he())(rng, shape, *fans))
+        self.weight = Tensor(hwio((init or he())(rng, shape, *fans)))
         self.bias = Tensor(constant(0)(rng, (out_channels,), *fans)) if bias else None
         self.activation = activation
 
@@ -94,7 +94,7 @@ class ConvTranspose2d(Module):
             "dilation": dilation,
             "groups": groups,
         }
-        self.weight = Tensor((init or he())(rng, shape, *fans))
+        self.weight = Tensor(hwio((init or he())(rng, shape, *fans)))
         self.bias = Tensor(constant(0)(rng, (out_channels,), *fans)) if bias else None
         self.activation = activation
 

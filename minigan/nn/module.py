@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
+from minigan_kernels.derived import writable
 
 from ..tensor import Array, Tensor
 
@@ -83,8 +84,9 @@ class Module:
                 raise ValueError(f"{name} is missing in {where}")
             if mine[name].shape != state[name].shape:
                 raise ValueError(f"{name} has shape {mine[name].shape}, not {state[name].shape}")
-        for name, array in mine.items():
-            array[...] = state[name]
+        with writable(*mine.values()):
+            for name, array in mine.items():
+                array[...] = state[name]
 
     def astype(self, dtype: Any) -> Self:
         """Turn all parameters and floating-point buffers into `dtype`, for instance to check

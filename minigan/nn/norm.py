@@ -8,12 +8,14 @@ import numpy as np
 from .. import ops
 from ..random import Generator
 from ..tensor import Array, Tensor
+from .activation import Activation, LeakyReLU
 from .init import Initializer
 from .module import Module
 
 
 class BatchNorm(Module):
-    """Batch normalisation of each channel (Ioffe & Szegedy 2015, arXiv:1502.03167).
+    """Batch normalisation of each channel (Ioffe & Szegedy 2015, arXiv:1502.03167), and an
+    activation if one is given.
 
     In training by the batch's mean and biased variance, in inference by the running ones.
     `momentum` is the weight of the newest batch: running = (1 - momentum) running + momentum batch,
@@ -26,6 +28,7 @@ class BatchNorm(Module):
         *,
         eps: float = 1e-5,
         momentum: float = 0.1,
+        activation: Activation | None = None,
         rng: Generator | None = None,
         gamma_init: Initializer | None = None,
     ) -> None:
@@ -38,14 +41,19 @@ class BatchNorm(Module):
         self.beta = Tensor(np.zeros(channels, np.float32))
         self.running_mean = np.zeros(channels, np.float32)
         self.running_var = np.ones(channels, np.float32)
-        self.eps, self.momentum = eps, momentum
+        self.eps, self.momentum, self.activation = eps, momentum, activation
 
     def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.activation, LeakyReLU):  # in the same pass
+            return self._normalised(x, self.activation.slope)
+        y = self._normalised(x, 1.0)
+        return y if self.activation is None else self.activation(y)
+
+    def _normalised(self, x: Tensor, slope: float) -> Tensor:
+        gamma, beta, options = self.gamma, self.beta, {"eps": self.eps, "slope": slope}
         if not self.training:
             mean, var = self.running_mean, self.running_var
-            return ops.batch_norm_inference(
-                x, self.gamma, self.beta, mean=mean, var=var, eps=self.eps
-            )
+            return ops.batch_norm_inference(x, gamma, beta, mean=mean, var=var, **options)
         count = x.size // x.shape[1]
         if count < 2:
             raise ValueError(
@@ -53,7 +61,7 @@ class BatchNorm(Module):
             )
         mean, var = kernels.moments(x.data)
         self._track(mean, var * (count / (count - 1)))
-        return ops.batch_norm(x, self.gamma, self.beta, eps=self.eps, moments=(mean, var))
+        return ops.batch_norm(x, gamma, beta, moments=(mean, var), **options)
 
     def _track(self, mean: Array, var: Array) -> None:
         self.running_mean += self.momentum * (mean - self.running_mean)

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..fused import fused
 from ..tensor import Array, Tensor
-from .elementwise import per_channel, sqrt
+from .elementwise import leaky_relu, per_channel, sqrt
 from .reduction import mean, var
 from .shape import broadcast_to, reshape
 
@@ -15,10 +15,16 @@ Moments = tuple[Array, Array]
 
 
 def _forward(
-    x: Array, gamma: Array, beta: Array, *, eps: float, moments: Moments | None = None
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    *,
+    eps: float,
+    slope: float,
+    moments: Moments | None = None,
 ) -> tuple[Array, Moments]:
     found = kernels.moments(x) if moments is None else moments
-    return kernels.batch_norm(x, gamma, beta, *found, eps=eps), found
+    return kernels.batch_norm(x, gamma, beta, *found, eps=eps, slope=slope), found
 
 
 def _backward(
@@ -30,31 +36,39 @@ def _backward(
     beta: Array,
     *,
     eps: float,
+    slope: float,
     moments: object = None,
 ) -> tuple[Array, Array, Array]:
-    return kernels.batch_norm_backward(g, x, gamma, *residuals, eps=eps)
+    return kernels.batch_norm_backward(g, x, gamma, beta, *residuals, eps=eps, slope=slope)
 
 
 @fused(_forward, _backward)
 def batch_norm(
-    x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5, moments: Moments | None = None
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    *,
+    eps: float = 1e-5,
+    slope: float = 1.0,
+    moments: Moments | None = None,
 ) -> Tensor:
     """Normalise each channel of x by its mean and variance over the batch: training mode.
 
-    y = gamma (x - mean) / sqrt(var + eps) + beta, with x (N, C) or (N, C, H, W) and gamma, beta
-    (C,); var is the biased variance (Ioffe & Szegedy 2015, arXiv:1502.03167, Algorithm 1). A caller
-    who has the moments of x already, from `minigan_kernels.moments`, may pass them on.
+    y = leaky_relu(gamma (x - mean) / sqrt(var + eps) + beta), with x (N, C) or (N, C, H, W) and
+    gamma, beta (C,); var is the biased variance (Ioffe & Szegedy 2015, arXiv:1502.03167, Algorithm
+    1). The activation in the same pass has the slope `slope` below zero: 1 for none, 0 for ReLU. A
+    caller who has the moments of x already, from `minigan_kernels.moments`, may pass them on.
     """
     axes = (0, *range(2, x.ndim))
     centred = x - mean(x, axes, keepdims=True)
     deviation = sqrt(var(x, axes, keepdims=True) + eps)
-    return centred / deviation * per_channel(gamma, x) + per_channel(beta, x)
+    return _activated(centred / deviation * per_channel(gamma, x) + per_channel(beta, x), slope)
 
 
 def _inference(
-    x: Array, gamma: Array, beta: Array, *, mean: Array, var: Array, eps: float
+    x: Array, gamma: Array, beta: Array, *, mean: Array, var: Array, eps: float, slope: float
 ) -> tuple[Array, tuple[()]]:
-    return kernels.batch_norm(x, gamma, beta, mean, var, eps=eps), ()
+    return kernels.batch_norm(x, gamma, beta, mean, var, eps=eps, slope=slope), ()
 
 
 def _inference_backward(
@@ -68,17 +82,34 @@ def _inference_backward(
     mean: Array,
     var: Array,
     eps: float,
+    slope: float,
 ) -> tuple[Array, Array, Array]:
-    return kernels.batch_norm_inference_backward(g, x, gamma, mean, var, eps=eps)
+    back = kernels.batch_norm_inference_backward
+    return back(g, x, gamma, beta, mean, var, eps=eps, slope=slope)
 
 
 @fused(_inference, _inference_backward)
 def batch_norm_inference(
-    x: Tensor, gamma: Tensor, beta: Tensor, *, mean: Array, var: Array, eps: float = 1e-5
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    *,
+    mean: Array,
+    var: Array,
+    eps: float = 1e-5,
+    slope: float = 1.0,
 ) -> Tensor:
-    """Normalise each channel of x by the constants mean and var (C,): inference mode."""
+    """Normalise each channel of x by the constants mean and var (C,): inference mode.
+
+    `slope` as in `batch_norm`.
+    """
     scale = gamma / np.sqrt(var + eps)
-    return (x - per_channel(Tensor(mean), x)) * per_channel(scale, x) + per_channel(beta, x)
+    normal = (x - per_channel(Tensor(mean), x)) * per_channel(scale, x)
+    return _activated(normal + per_channel(beta, x), slope)
+
+
+def _activated(y: Tensor, slope: float) -> Tensor:
+    return y if slope == 1 else leaky_relu(y, slope)
 
 
 def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5) -> Tensor:

@@ -63,8 +63,9 @@ def cache_folder() -> Path:
 def _source_stamp() -> bytes:
     """Digest of all that machine code depends on beside its own function and argument types."""
     stamp = hashlib.sha256()
-    for version in (numba.__version__, llvmlite.__version__, platform.python_version()):
-        stamp.update(version.encode())
+    lanes = os.environ.get("MINIGAN_LANES", "")  # the width of vectors, see `simd`
+    for part in (numba.__version__, llvmlite.__version__, platform.python_version(), lanes):
+        stamp.update(part.encode() + b";")
     for source in sorted(_PACKAGE.rglob("*.py")):
         stamp.update(bytes(source.relative_to(_PACKAGE)))
         stamp.update(source.read_bytes())

@@ -1,7 +1,12 @@
-"""Batch normalisation in few passes over memory: one for the moments, one each way.
+"""Batch normalisation and a LeakyReLU after it, in few passes over memory.
 
-All sums are in float64, and a block's squares are taken about the block's own mean, so that a mean
-far above the standard deviation costs no accuracy (Chan, Golub & LeVeque 1979).
+The moments read x once, the way forward reads x and writes y, and the way back reads g and x for
+the sums and again for dx. On which side of its kink the activation was is told from x anew, so y
+need not be kept.
+
+The moments are taken about a few pixels' mean: a mean far above the standard deviation then costs
+no accuracy (Chan, Golub & LeVeque 1983, "Algorithms for computing the sample variance: analysis and
+recommendations"). Sums are in x's precision over a few numbers and in float64 over those.
 """
 
 from __future__ import annotations
@@ -9,25 +14,30 @@ from __future__ import annotations
 import numpy as np
 
 from .jit import jit
-from .planes import channel_sums, image_sums, images_of, per_channel, planes
+from .planes import (
+    PARTIAL,
+    PLANE,
+    grain_of,
+    image_like,
+    lane_sums,
+    matched,
+    per_channel,
+    per_lane,
+    planes,
+)
 from .threads import spread
+
+_SUMS = {"reassoc", "nsz", "contract"}  # sums in vector lanes, by fused multiply-adds
 
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and biased variance (C,) of each channel."""
     (images,) = planes(x)
-    n, _, size = images.shape
-    grain = images_of(images.size // max(1, n))
-    sums = np.zeros((-(-n // grain), 2, x.shape[1]))  # blocks of images, (sum, squares), channel
-
-    def work(start: int, stop: int) -> None:
-        _block_moments(images[start:stop], sums[start // grain])
-
-    spread(work, n, grain=grain)
-    counts = np.minimum(grain, n - grain * np.arange(len(sums)))[:, None] * size
-    mean = sums[:, 0].sum(axis=0) / (n * size)
-    between = counts * (sums[:, 0] / counts - mean) ** 2
-    var = (sums[:, 1] + between).sum(axis=0) / (n * size)
+    shift = np.empty(images.shape[1], x.dtype)
+    _some_mean(images, x.shape[1], shift)
+    sums = lane_sums(lambda i, total: _shifted_sums(images[i], shift, total), images, 2)
+    first, second = per_channel(sums, x) / (x.size // x.shape[1])
+    mean, var = shift[: x.shape[1]] + first, np.maximum(second - first * first, 0)
     return mean.astype(x.dtype), var.astype(x.dtype)
 
 
@@ -39,138 +49,212 @@ def batch_norm(
     var: np.ndarray,
     *,
     eps: float,
+    slope: float = 1.0,
 ) -> np.ndarray:
-    """gamma (x - mean) / sqrt(var + eps) + beta."""
-    (images,) = planes(x)
-    gamma, beta, mean, var = per_channel(x, gamma, beta, mean, var)
-    out, scale = np.empty_like(images), gamma / np.sqrt(var + eps)
+    """leaky_relu(gamma (x - mean) / sqrt(var + eps) + beta)."""
+    out = image_like(x)
+    images, outs = planes(x, out=out)
+    gamma, beta, mean, var = per_lane(images, x, gamma, beta, mean, var)
+    _, scale = _scales(gamma, var, eps)
+    factor = x.dtype.type(slope)
 
-    def work(start: int, stop: int) -> None:
-        _normalise(images[start:stop], mean, scale, beta, out[start:stop])
+    def work(i: int, j: int) -> None:
+        _normalise(images[i:j], mean, scale, beta, factor, outs[i:j])
 
-    spread(work, len(images), grain=images_of(images.size // max(1, len(images))))
-    return out.reshape(x.shape)
+    spread(work, len(images), grain=grain_of(images))
+    return out
 
 
 def batch_norm_backward(
     g: np.ndarray,
     x: np.ndarray,
     gamma: np.ndarray,
+    beta: np.ndarray,
     mean: np.ndarray,
     var: np.ndarray,
     *,
     eps: float,
+    slope: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradients by x, gamma and beta, where mean and var are the moments of this x."""
-    gs, images = planes(g, x)
-    gamma, mean, var = per_channel(images, gamma, mean, var)
-    root = 1 / np.sqrt(var + eps)
-    count = images.size // x.shape[1]
-
-    def work(block: slice, sums: np.ndarray) -> None:
-        _backward_sums(gs[block], images[block], mean, sums)
-
-    dbeta, centred = image_sums(work, images.shape, rows=2)
-    dgamma = centred * root
-    # dx = scale (g - mean(g) - xhat mean(g xhat)) = scale g - slope (x - mean) - level
-    scale = gamma * root
-    slope = (scale * root * dgamma / count).astype(x.dtype)
-    level = (scale * dbeta / count).astype(x.dtype)
-    out = np.empty_like(images)
-
-    def spread_back(start: int, stop: int) -> None:
-        block = slice(start, stop)
-        _backward_images(gs[block], images[block], mean, scale, slope, level, out[block])
-
-    spread(spread_back, len(images), grain=images_of(images.size // max(1, len(images))))
-    return out.reshape(x.shape), dgamma.astype(x.dtype), dbeta.astype(x.dtype)
+    return _backward(g, x, gamma, beta, mean, var, eps, slope, constant=False)
 
 
 def batch_norm_inference_backward(
     g: np.ndarray,
     x: np.ndarray,
     gamma: np.ndarray,
+    beta: np.ndarray,
     mean: np.ndarray,
     var: np.ndarray,
     *,
     eps: float,
+    slope: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradients by x, gamma and beta, where mean and var are constants."""
-    gs, images = planes(g, x)
-    gamma, mean, var = per_channel(images, gamma, mean, var)
+    return _backward(g, x, gamma, beta, mean, var, eps, slope, constant=True)
+
+
+def _backward(
+    g: np.ndarray,
+    x: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    mean: np.ndarray,
+    var: np.ndarray,
+    eps: float,
+    slope: float,
+    *,
+    constant: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    g, x = matched(g, x)
+    out = image_like(g)
+    gs, images, outs = planes(g, x, out=out)
+    gamma, beta, mean, var = per_lane(images, x, gamma, beta, mean, var)
+    root, scale = _scales(gamma, var, eps)
+    factor = x.dtype.type(slope)
+
+    def sums_of(i: slice, sums: np.ndarray) -> None:
+        _backward_sums(gs[i], images[i], mean, scale, beta, factor, sums)
+
+    sums = per_channel(lane_sums(sums_of, images, 2), x)
+    dbeta, dgamma = sums[0], sums[1] * root[: x.shape[1]]
+    # With h the gradient at the normalised value, g through the activation:
+    # dx = scale (h - mean(h) - xhat mean(h xhat)) = scale h - tilt (x - mean) - level
+    share = scale[: x.shape[1]] / (x.size // x.shape[1]) * (not constant)
+    tilt, level = per_lane(images, x, share * root[: x.shape[1]] * dgamma, share * dbeta)
+
+    def work(i: int, j: int) -> None:
+        _backward_images(gs[i:j], images[i:j], mean, scale, beta, factor, tilt, level, outs[i:j])
+
+    spread(work, len(images), grain=grain_of(images))
+    return out, dgamma.astype(x.dtype), dbeta.astype(x.dtype)
+
+
+def _scales(gamma: np.ndarray, var: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
+    """1 / sqrt(var + eps), and gamma times that: to the last bit the same forward and back."""
     root = 1 / np.sqrt(var + eps)
-    scale, none = gamma * root, np.zeros_like(gamma)
-    out = np.empty_like(images)
-
-    def work(block: slice, sums: np.ndarray) -> None:
-        _backward_sums(gs[block], images[block], mean, sums)
-        _normalise(gs[block], none, scale, none, out[block])
-
-    dbeta, centred = image_sums(work, images.shape, rows=2)
-    return out.reshape(x.shape), (centred * root).astype(x.dtype), dbeta.astype(x.dtype)
+    return root, gamma * root
 
 
-@jit(fastmath={"reassoc", "nsz"})
-def _block_moments(x: np.ndarray, sums: np.ndarray) -> None:
-    """Fill sums (2, C) with x's sum, and the sum of squares about x's mean, for each channel."""
-    images, channels, size = x.shape
-    channel_sums(x, sums[0])
-    mean, squares = sums[0] / (images * size), sums[1]
-    if size == 1:
-        rows = x.reshape(images, channels)
-        for n in range(images):
+@jit()
+def _some_mean(x: np.ndarray, channels: int, shift: np.ndarray) -> None:
+    """Fill shift (lanes,) with each channel's mean over a few pixels, spread over x."""
+    outer, lanes, inner = x.shape
+    down, along = max(1, outer // 8), max(1, inner // 8)
+    total, count = np.zeros(channels), 0
+    for n in range(0, outer, down):
+        for i in range(0, inner, along):
+            count += 1
             for c in range(channels):
-                squares[c] += (rows[n, c] - mean[c]) ** 2
-        return
-    for n in range(images):
-        for c in range(channels):
-            plane, middle, total = x[n, c], mean[c], 0.0
-            for i in range(size):
-                centred = plane[i] - middle
-                total += centred * centred
-            squares[c] += total
+                total[c] += x[n, c, i]
+    for c in range(lanes):
+        shift[c] = total[c % channels] / count
 
 
-@jit(fastmath={"reassoc", "nsz"})
-def _backward_sums(g: np.ndarray, x: np.ndarray, mean: np.ndarray, sums: np.ndarray) -> None:
-    """Add to sums (2, C) the sums of g and of g (x - mean) for each channel."""
-    images, channels, size = x.shape
-    plain, centred = sums[0], sums[1]
-    if size == 1:
-        rows, g_rows = x.reshape(images, channels), g.reshape(images, channels)
-        for n in range(images):
-            for c in range(channels):
-                plain[c] += g_rows[n, c]
-                centred[c] += np.float64(g_rows[n, c]) * (rows[n, c] - mean[c])
+@jit(fastmath=_SUMS)
+def _shifted_sums(x: np.ndarray, shift: np.ndarray, sums: np.ndarray) -> None:
+    """Add to sums (2, lanes) those of x - shift and of its square."""
+    outer, lanes, inner = x.shape
+    if inner == 1:
+        rows, part = x.reshape(outer, lanes), np.zeros((2, lanes), x.dtype)
+        first, second = part[0], part[1]
+        for top in range(0, outer, PARTIAL):
+            part[:] = 0
+            for r in range(top, min(top + PARTIAL, outer)):
+                for c in range(lanes):
+                    centred = rows[r, c] - shift[c]
+                    first[c] += centred
+                    second[c] += centred * centred
+            for c in range(lanes):
+                sums[0, c] += first[c]
+                sums[1, c] += second[c]
         return
-    for n in range(images):
-        for c in range(channels):
-            plane, g_plane, middle = x[n, c], g[n, c], mean[c]
-            first, second = 0.0, 0.0
-            for i in range(size):
-                first += g_plane[i]
-                second += np.float64(g_plane[i]) * (plane[i] - middle)
-            plain[c] += first
-            centred[c] += second
+    for n in range(outer):
+        for c in range(lanes):
+            plane, middle = x[n, c], shift[c]
+            for start in range(0, inner, PLANE):
+                plain = squares = x.dtype.type(0)
+                for i in range(start, min(start + PLANE, inner)):
+                    centred = plane[i] - middle
+                    plain += centred
+                    squares += centred * centred
+                sums[0, c] += plain
+                sums[1, c] += squares
+
+
+@jit()
+def _normalised(x: float, mean: float, scale: float, beta: float) -> float:
+    return (x - mean) * scale + beta
 
 
 @jit()
 def _normalise(
-    x: np.ndarray, mean: np.ndarray, scale: np.ndarray, beta: np.ndarray, out: np.ndarray
+    x: np.ndarray,
+    mean: np.ndarray,
+    scale: np.ndarray,
+    beta: np.ndarray,
+    slope: float,
+    out: np.ndarray,
 ) -> None:
-    images, channels, size = x.shape
-    if size == 1:
-        rows, out_rows = x.reshape(images, channels), out.reshape(images, channels)
-        for n in range(images):
-            for c in range(channels):
-                out_rows[n, c] = (rows[n, c] - mean[c]) * scale[c] + beta[c]
+    outer, lanes, inner = x.shape
+    if inner == 1:
+        rows, out_rows = x.reshape(outer, lanes), out.reshape(outer, lanes)
+        for r in range(outer):
+            for c in range(lanes):
+                y = _normalised(rows[r, c], mean[c], scale[c], beta[c])
+                out_rows[r, c] = y if y > 0 else slope * y
         return
-    for n in range(images):
-        for c in range(channels):
+    for n in range(outer):
+        for c in range(lanes):
             plane, out_plane = x[n, c], out[n, c]
             middle, factor, shift = mean[c], scale[c], beta[c]
-            for i in range(size):
-                out_plane[i] = (plane[i] - middle) * factor + shift
+            for i in range(inner):
+                y = _normalised(plane[i], middle, factor, shift)
+                out_plane[i] = y if y > 0 else slope * y
+
+
+@jit(fastmath=_SUMS)
+def _backward_sums(
+    g: np.ndarray,
+    x: np.ndarray,
+    mean: np.ndarray,
+    scale: np.ndarray,
+    beta: np.ndarray,
+    slope: float,
+    sums: np.ndarray,
+) -> None:
+    """Add to sums (2, lanes) those of h and of h (x - mean), h being g through the activation."""
+    outer, lanes, inner = x.shape
+    if inner == 1:
+        rows, g_rows = x.reshape(outer, lanes), g.reshape(outer, lanes)
+        part = np.zeros((2, lanes), x.dtype)
+        plain, centred = part[0], part[1]
+        for top in range(0, outer, PARTIAL):
+            part[:] = 0
+            for r in range(top, min(top + PARTIAL, outer)):
+                for c in range(lanes):
+                    y = _normalised(rows[r, c], mean[c], scale[c], beta[c])
+                    h = g_rows[r, c] if y > 0 else slope * g_rows[r, c]
+                    plain[c] += h
+                    centred[c] += h * (rows[r, c] - mean[c])
+            for c in range(lanes):
+                sums[0, c] += plain[c]
+                sums[1, c] += centred[c]
+        return
+    for n in range(outer):
+        for c in range(lanes):
+            plane, g_plane = x[n, c], g[n, c]
+            middle, factor, shift = mean[c], scale[c], beta[c]
+            for start in range(0, inner, PLANE):
+                first = second = x.dtype.type(0)
+                for i in range(start, min(start + PLANE, inner)):
+                    y = _normalised(plane[i], middle, factor, shift)
+                    h = g_plane[i] if y > 0 else slope * g_plane[i]
+                    first += h
+                    second += h * (plane[i] - middle)
+                sums[0, c] += first
+                sums[1, c] += second
 
 
 @jit()
@@ -179,24 +263,29 @@ def _backward_images(
     x: np.ndarray,
     mean: np.ndarray,
     scale: np.ndarray,
-    slope: np.ndarray,
+    beta: np.ndarray,
+    slope: float,
+    tilt: np.ndarray,
     level: np.ndarray,
     out: np.ndarray,
 ) -> None:
-    """scale g - slope (x - mean) - level, each but g and x one value a channel."""
-    images, channels, size = x.shape
-    if size == 1:
-        rows, g_rows = x.reshape(images, channels), g.reshape(images, channels)
-        out_rows = out.reshape(images, channels)
-        for n in range(images):
-            for c in range(channels):
-                centred = rows[n, c] - mean[c]
-                out_rows[n, c] = scale[c] * g_rows[n, c] - slope[c] * centred - level[c]
+    """scale h - tilt (x - mean) - level, h being g through the activation."""
+    outer, lanes, inner = x.shape
+    if inner == 1:
+        rows, g_rows = x.reshape(outer, lanes), g.reshape(outer, lanes)
+        out_rows = out.reshape(outer, lanes)
+        for r in range(outer):
+            for c in range(lanes):
+                y = _normalised(rows[r, c], mean[c], scale[c], beta[c])
+                h = g_rows[r, c] if y > 0 else slope * g_rows[r, c]
+                out_rows[r, c] = scale[c] * h - tilt[c] * (rows[r, c] - mean[c]) - level[c]
         return
-    for n in range(images):
-        for c in range(channels):
+    for n in range(outer):
+        for c in range(lanes):
             plane, g_plane, out_plane = x[n, c], g[n, c], out[n, c]
-            middle, factor, tilt, shift = mean[c], scale[c], slope[c], level[c]
-            for i in range(size):
-                centred = plane[i] - middle
-                out_plane[i] = factor * g_plane[i] - tilt * centred - shift
+            middle, factor, shift = mean[c], scale[c], beta[c]
+            steep, lower = tilt[c], level[c]
+            for i in range(inner):
+                y = _normalised(plane[i], middle, factor, shift)
+                h = g_plane[i] if y > 0 else slope * g_plane[i]
+                out_plane[i] = factor * h - steep * (plane[i] - middle) - lower

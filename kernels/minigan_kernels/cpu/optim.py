@@ -1,20 +1,23 @@
-"""One optimiser step in one pass over memory, in place."""
+"""One optimiser step of all parameters in one pass over memory, in place."""
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 from collections.abc import Callable
 
 import numpy as np
 
+from ..reference.optim import Arrays, each
 from .jit import jit
 from .threads import ELEMENTS, spread
 
 
 def sgd(
-    p: np.ndarray,
-    g: np.ndarray,
-    velocity: np.ndarray,
+    ps: Arrays,
+    gs: Arrays,
+    velocities: Arrays,
     *,
     lr: float,
     momentum: float,
@@ -22,14 +25,14 @@ def sgd(
     weight_decay: float,
 ) -> None:
     """Gradient descent with momentum: v = mu v + g, p -= lr v."""
-    lr, momentum, weight_decay = _cast(p, lr, momentum, weight_decay)
-    _in_place(lambda p, g, v: _sgd(p, g, v, lr, momentum, nesterov, weight_decay), g, p, velocity)
+    loop = _sgd_nesterov if nesterov else _sgd
+    _in_place(loop, (lr, momentum, weight_decay), ps, gs, velocities)
 
 
 def rmsprop(
-    p: np.ndarray,
-    g: np.ndarray,
-    square: np.ndarray,
+    ps: Arrays,
+    gs: Arrays,
+    squares: Arrays,
     *,
     lr: float,
     alpha: float,
@@ -37,15 +40,14 @@ def rmsprop(
     weight_decay: float,
 ) -> None:
     """RMSProp: s = alpha s + (1-alpha) g^2, p -= lr g / (sqrt(s) + eps)."""
-    numbers = _cast(p, lr, alpha, 1 - alpha, eps, weight_decay)
-    _in_place(lambda p, g, s: _rmsprop(p, g, s, *numbers), g, p, square)
+    _in_place(_rmsprop, (lr, alpha, 1 - alpha, eps, weight_decay), ps, gs, squares)
 
 
 def adam(
-    p: np.ndarray,
-    g: np.ndarray,
-    mean: np.ndarray,
-    square: np.ndarray,
+    ps: Arrays,
+    gs: Arrays,
+    means: Arrays,
+    squares: Arrays,
     *,
     lr: float,
     beta1: float,
@@ -56,31 +58,47 @@ def adam(
 ) -> None:
     """Adam, the decay decoupled as in AdamW; `step` counts from 1."""
     shrink, rate, root = 1 - lr * weight_decay, lr / (1 - beta1**step), math.sqrt(1 - beta2**step)
-    numbers = _cast(p, shrink, beta1, 1 - beta1, beta2, 1 - beta2, rate, root, eps)
-    _in_place(lambda p, g, m, s: _adam(p, g, m, s, *numbers), g, p, mean, square)
+    numbers = shrink, beta1, 1 - beta1, beta2, 1 - beta2, rate, root, eps
+    _in_place(_adam, numbers, ps, gs, means, squares)
 
 
-def _cast(p: np.ndarray, *numbers: float) -> list[float]:
-    """`numbers` in p's dtype, so that the arithmetic is in it too."""
-    return [p.dtype.type(number) for number in numbers]
+def _in_place(loop: Callable[..., None], numbers: tuple[float, ...], *arguments: Arrays) -> None:
+    """Run loop(p, g, states..., numbers...) on all parameters, cut into pieces together.
 
+    The numbers come in p's dtype, so that the arithmetic is in it too.
 
-def _in_place(loop: Callable[..., None], g: np.ndarray, *written: np.ndarray) -> None:
-    """Run loop(p, g, states...) over pieces of g and the `written` arrays p, states..."""
-    p = written[0]
-    for array in (g, *written):
-        if array.shape != p.shape:
-            raise ValueError(f"parameter {p.shape} and {array.shape} must have the same shape")
-    vectors = [np.ravel(array.astype(p.dtype, copy=False)) for array in written]
-    slope = np.ravel(g.astype(p.dtype, copy=False))
+    Raises:
+        ValueError: if a parameter or a state is read-only, before anything is written.
+    """
+    calls: list[tuple[list[np.ndarray], list[np.ndarray]]] = []
+    copies: list[tuple[np.ndarray, np.ndarray]] = []  # of written arrays that lie otherwise than p
+    for p, g, *states in each(*arguments):
+        written = [p, *states]
+        if not all(array.flags.writeable for array in written):
+            raise ValueError(f"a parameter of shape {p.shape}, or its state, is read-only")
+        if not p.flags.c_contiguous:
+            order = sorted(range(p.ndim), key=lambda i: -p.strides[i])
+            g, *written = (array.transpose(order) for array in (g, *written))
+        vectors = [array.astype(p.dtype, copy=False).reshape(-1) for array in written]
+        for array, vector in zip(written, vectors, strict=True):
+            if not (array.flags.c_contiguous and array.dtype == p.dtype):
+                copies.append((array, vector))
+        vectors.insert(1, g.astype(p.dtype, copy=False).reshape(-1))
+        calls.append((vectors, [p.dtype.type(number) for number in numbers]))
+    ends = list(itertools.accumulate(vectors[0].size for vectors, _ in calls))
 
     def work(start: int, stop: int) -> None:
-        loop(vectors[0][start:stop], slope[start:stop], *(v[start:stop] for v in vectors[1:]))
+        i = bisect.bisect_right(ends, start)  # the parameter that the piece begins in
+        while start < stop:
+            vectors, numbers = calls[i]
+            offset = ends[i] - vectors[0].size
+            part = slice(start - offset, min(stop, ends[i]) - offset)
+            loop(*(vector[part] for vector in vectors), *numbers)
+            start, i = ends[i], i + 1
 
-    spread(work, p.size, grain=ELEMENTS)
-    for array, vector in zip(written, vectors, strict=True):
-        if not np.may_share_memory(array, vector):  # it was not contiguous: a copy
-            array[...] = vector.reshape(array.shape)
+    spread(work, ends[-1] if ends else 0, grain=ELEMENTS)
+    for array, vector in copies:
+        array[...] = vector.reshape(array.shape)
 
 
 @jit()
@@ -90,13 +108,26 @@ def _sgd(
     velocity: np.ndarray,
     lr: float,
     momentum: float,
-    nesterov: bool,
+    weight_decay: float,
+) -> None:
+    for i in range(p.size):
+        velocity[i] = momentum * velocity[i] + (g[i] + weight_decay * p[i])
+        p[i] -= lr * velocity[i]
+
+
+@jit()
+def _sgd_nesterov(
+    p: np.ndarray,
+    g: np.ndarray,
+    velocity: np.ndarray,
+    lr: float,
+    momentum: float,
     weight_decay: float,
 ) -> None:
     for i in range(p.size):
         slope = g[i] + weight_decay * p[i]
         velocity[i] = momentum * velocity[i] + slope
-        p[i] -= lr * (slope + momentum * velocity[i] if nesterov else velocity[i])
+        p[i] -= lr * (slope + momentum * velocity[i])
 
 
 @jit()

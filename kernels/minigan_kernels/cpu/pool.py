@@ -1,14 +1,32 @@
-"""Pooling plane by plane."""
+"""Pooling and up-sampling in whatever layout the image lies.
+
+A loop sees images as (outer, H, W, lanes): channels last they are (N, H, W, C) and the CPU's
+vectors run along the channels, otherwise (N*C, H, W, 1).
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from ..shapes import Pair, check_places, check_pooled, conv_window, image_shape, pool_window
+from ..reference.pool import blocks
+from ..shapes import (
+    Pair,
+    Window,
+    check_places,
+    check_pooled,
+    conv_window,
+    image_shape,
+    pool_window,
+)
 from .jit import jit
+from .memory import empty, empty_image, is_channels_last
+from .planes import read_only
 from .threads import ELEMENTS, spread
+
+Shape = tuple[int, int, int, int]
 
 
 def max_pool2d_index(
@@ -20,42 +38,26 @@ def max_pool2d_index(
     """
     window = pool_window(kernel, stride, padding)
     n, c, h, w = image_shape(x.shape)
-    planes = np.ascontiguousarray(x).reshape(n * c, h, w)
-    index = np.empty((n * c, *window.output((h, w))), np.int64)
-    numbers = (*window.kernel, *window.stride, *window.padding)
-    spread(
-        lambda i, j: _max_index(planes[i:j], numbers, index[i:j]), n * c, grain=_planes_of(h * w)
-    )
-    return index.reshape(n, c, *index.shape[1:])
+    numbers = _numbers(window)
+    index = _result(x, (n, c, *window.output((h, w))), np.int64)
+    _by_image(lambda x, index: _max_index(x, numbers, index), x, index)
+    return index
 
 
 def gather_plane(x: np.ndarray, *, index: np.ndarray) -> np.ndarray:
     """Values of x (N, C, H, W) at the places `index` (N, C, H', W') of each plane."""
-    planes, places = _flat_planes(x, index)
-    _check(places, planes.shape[1])
-    out = np.empty(places.shape, x.dtype)
-    spread(
-        lambda i, j: _gather(planes[i:j], places[i:j], out[i:j]),
-        len(out),
-        grain=_planes_of(planes.shape[1]),
-    )
-    return out.reshape(index.shape)
+    check_places(x.shape, index.shape, index.shape)
+    out = _result(x, index.shape, x.dtype)
+    _checked(_gather, x.shape, x, index, out)
+    return out
 
 
-def scatter_plane(
-    g: np.ndarray, *, index: np.ndarray, shape: tuple[int, int, int, int]
-) -> np.ndarray:
+def scatter_plane(g: np.ndarray, *, index: np.ndarray, shape: Shape) -> np.ndarray:
     """Adjoint of `gather_plane`: zeros of `shape` with each g added at its place."""
     check_places(shape, index.shape, g.shape)
-    values, places = _flat_planes(g, index)
-    out = np.zeros((len(values), shape[2] * shape[3]), g.dtype)
-    _check(places, out.shape[1])
-    spread(
-        lambda i, j: _scatter(values[i:j], places[i:j], out[i:j]),
-        len(out),
-        grain=_planes_of(out.shape[1]),
-    )
-    return out.reshape(shape)
+    out = _result(g, shape, g.dtype)
+    _checked(_scatter, shape, g, index, out)
+    return out
 
 
 def avg_pool2d(
@@ -64,111 +66,187 @@ def avg_pool2d(
     """Mean of each window of x (N, C, H, W); padding counts as zeros in the mean."""
     window = conv_window((1, 1, *kernel), stride, padding, 1)
     n, c, h, w = image_shape(x.shape)
-    planes = np.ascontiguousarray(x).reshape(n * c, h, w)
-    out = np.empty((n * c, *window.output((h, w))), x.dtype)
-    numbers = (*window.kernel, *window.stride, *window.padding)
-    spread(lambda i, j: _average(planes[i:j], numbers, out[i:j]), n * c, grain=_planes_of(h * w))
-    return out.reshape(n, c, *out.shape[1:])
+    numbers, taps = _numbers(window), x.dtype.type(kernel[0] * kernel[1])
+    out = _result(x, (n, c, *window.output((h, w))), x.dtype)
+    _by_image(lambda x, out: _average(x, numbers, taps, out), x, out)
+    return out
 
 
 def avg_pool2d_dx(
     g: np.ndarray,
     *,
-    shape: tuple[int, int, int, int],
+    shape: Shape,
     kernel: Pair,
     stride: int | Pair,
     padding: int | Pair = 0,
 ) -> np.ndarray:
     """Adjoint of `avg_pool2d`: each g (N, C, H', W') spread evenly over its window."""
     window = conv_window((1, 1, *kernel), stride, padding, 1)
-    n, c, h, w = shape
-    high, wide = check_pooled(shape, g.shape, window)
-    planes, out = np.ascontiguousarray(g).reshape(n * c, high, wide), np.zeros(shape, g.dtype)
-    images = out.reshape(n * c, h, w)
-    numbers = (*window.kernel, *window.stride, *window.padding)
-    spread(lambda i, j: _share(planes[i:j], numbers, images[i:j]), n * c, grain=_planes_of(h * w))
+    check_pooled(shape, g.shape, window)
+    numbers, taps = _numbers(window), g.dtype.type(kernel[0] * kernel[1])
+    out = _result(g, shape, g.dtype)
+    _by_image(lambda g, out: _share(g, numbers, taps, out), g, out)
     return out
 
 
-def _planes_of(size: int) -> int:
-    return max(1, ELEMENTS // 4 // max(1, size))
+def upsample_nearest(x: np.ndarray, *, factor: int) -> np.ndarray:
+    """Each pixel of x (N, C, H, W) as a block of factor x factor."""
+    n, c, h, w = image_shape(x.shape)
+    shape = n, c, h * factor, w * factor
+    blocks(shape, factor)
+    out = _result(x, shape, x.dtype)
+    _by_image(lambda x, out: _repeat(x, factor, out), x, out)
+    return out
 
 
-def _flat_planes(*arrays: np.ndarray) -> list[np.ndarray]:
-    """Arrays (N, C, H, W) as (N*C, H*W)."""
-    if any(a.shape[:2] != arrays[0].shape[:2] for a in arrays):
-        raise ValueError(f"{' and '.join(str(a.shape) for a in arrays)} do not fit")
-    return [
-        np.ascontiguousarray(a).reshape(math.prod(a.shape[:2]), math.prod(a.shape[2:]))
-        for a in arrays
-    ]
+def upsample_nearest_dx(g: np.ndarray, *, factor: int) -> np.ndarray:
+    """Adjoint of `upsample_nearest`: the sum of each block of g."""
+    out = _result(g, blocks(g.shape, factor), g.dtype)
+    numbers, one = (factor, factor, factor, factor, 0, 0), g.dtype.type(1)
+    _by_image(lambda g, out: _average(g, numbers, one, out), g, out)
+    return out
 
 
-def _check(places: np.ndarray, size: int) -> None:
-    """Compiled loops do not check bounds: a wrong place would be read or written anywhere."""
-    if places.size and not (places.min() >= 0 and places.max() < size):
-        raise IndexError(f"places must lie in 0 to {size - 1}")
+def _numbers(window: Window) -> tuple[int, ...]:
+    return *window.kernel, *window.stride, *window.padding
+
+
+def _result(like: np.ndarray, shape: Shape, dtype: Any) -> np.ndarray:
+    """An empty array in the layout of `like`."""
+    return (empty_image if is_channels_last(like) else empty)(shape, dtype)
+
+
+def _by_image(work: Callable[..., object], *arrays: np.ndarray) -> None:
+    """Call `work` with pieces (outer, H, W, lanes) of arrays (N, C, H, W), in the first's layout.
+
+    The last one is the result, which lies as the first does. The others are read-only, as in
+    `planes`.
+    """
+    if is_channels_last(arrays[0]):
+        views = [np.ascontiguousarray(a.transpose(0, 2, 3, 1)) for a in arrays]
+    else:
+        dense = map(np.ascontiguousarray, arrays)
+        views = [a.reshape(a.shape[0] * a.shape[1], *a.shape[2:], 1) for a in dense]
+    views[:-1] = map(read_only, views[:-1])
+    outer = len(views[0])
+    grain = max(1, ELEMENTS // max(1, max(v.size for v in views) // max(1, outer)))
+    spread(lambda i, j: work(*(v[i:j] for v in views)), outer, grain=grain)
+
+
+def _checked(loop: Callable[..., bool], shape: tuple[int, ...], *arrays: np.ndarray) -> None:
+    """Compiled loops do not check bounds by themselves: these say whether all places were inside.
+
+    Raises:
+        IndexError: if one was outside the planes of `shape`.
+    """
+    inside: list[bool] = []
+    _by_image(lambda *pieces: inside.append(loop(*pieces)), *arrays)
+    if not all(inside):
+        raise IndexError(f"places must lie in 0 to {shape[2] * shape[3] - 1}")
 
 
 @jit()
 def _max_index(x: np.ndarray, window: tuple[int, ...], index: np.ndarray) -> None:
     kh, kw, sy, sx, py, px = window
-    planes, high, wide = x.shape
-    for p in range(planes):
+    outer, high, wide, lanes = x.shape
+    best, places = np.empty(lanes, x.dtype), np.empty(lanes, np.int32)
+    for p in range(outer):
         for i in range(index.shape[1]):
             top, bottom = max(0, i * sy - py), min(high, i * sy - py + kh)
             for j in range(index.shape[2]):
                 left, right = max(0, j * sx - px), min(wide, j * sx - px + kw)
-                best, place = x[p, top, left], top * wide + left
+                best[:] = x[p, top, left]
+                places[:] = top * wide + left
                 for u in range(top, bottom):
                     for v in range(left, right):
-                        value = x[p, u, v]
-                        # The first NaN stays: no comparison with it is true.
-                        if value > best or (value != value and best == best):
-                            best, place = value, u * wide + v
-                index[p, i, j] = place
+                        pixel, place = x[p, u, v], np.int32(u * wide + v)
+                        for c in range(lanes):
+                            value, old = pixel[c], best[c]
+                            # The first NaN stays: no comparison with it is true.
+                            better = (value > old) | ((value != value) & (old == old))
+                            best[c] = value if better else old
+                            places[c] = place if better else places[c]
+                index[p, i, j] = places
 
 
 @jit()
-def _gather(x: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
-    for p in range(places.shape[0]):
-        for i in range(places.shape[1]):
-            out[p, i] = x[p, places[p, i]]
+def _gather(x: np.ndarray, index: np.ndarray, out: np.ndarray) -> bool:
+    outer, high, wide, lanes = x.shape
+    planes = x.reshape(outer, high * wide, lanes)
+    for p in range(outer):
+        for i in range(index.shape[1]):
+            for j in range(index.shape[2]):
+                for c in range(lanes):
+                    place = index[p, i, j, c]
+                    if place < 0 or place >= high * wide:
+                        return False
+                    out[p, i, j, c] = planes[p, place, c]
+    return True
 
 
 @jit()
-def _scatter(g: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
-    for p in range(places.shape[0]):
-        for i in range(places.shape[1]):
-            out[p, places[p, i]] += g[p, i]
+def _scatter(g: np.ndarray, index: np.ndarray, out: np.ndarray) -> bool:
+    outer, high, wide, lanes = out.shape
+    planes = out.reshape(outer, high * wide, lanes)
+    planes[:] = 0
+    for p in range(outer):
+        for i in range(index.shape[1]):
+            for j in range(index.shape[2]):
+                for c in range(lanes):
+                    place = index[p, i, j, c]
+                    if place < 0 or place >= high * wide:
+                        return False
+                    planes[p, place, c] += g[p, i, j, c]
+    return True
 
 
 @jit()
-def _average(x: np.ndarray, window: tuple[int, ...], out: np.ndarray) -> None:
+def _average(x: np.ndarray, window: tuple[int, ...], taps: float, out: np.ndarray) -> None:
     kh, kw, sy, sx, py, px = window
-    planes, high, wide = x.shape
-    for p in range(planes):
+    outer, high, wide, lanes = x.shape
+    for p in range(outer):
         for i in range(out.shape[1]):
             top, bottom = max(0, i * sy - py), min(high, i * sy - py + kh)
             for j in range(out.shape[2]):
                 left, right = max(0, j * sx - px), min(wide, j * sx - px + kw)
-                total = x.dtype.type(0)
+                total = out[p, i, j]
+                total[:] = 0
                 for u in range(top, bottom):
                     for v in range(left, right):
-                        total += x[p, u, v]
-                out[p, i, j] = total / x.dtype.type(kh * kw)
+                        pixel = x[p, u, v]
+                        for c in range(lanes):
+                            total[c] += pixel[c]
+                for c in range(lanes):
+                    total[c] /= taps
 
 
 @jit()
-def _share(g: np.ndarray, window: tuple[int, ...], out: np.ndarray) -> None:
+def _share(g: np.ndarray, window: tuple[int, ...], taps: float, out: np.ndarray) -> None:
     kh, kw, sy, sx, py, px = window
-    planes, high, wide = out.shape
-    for p in range(planes):
+    outer, high, wide, lanes = out.shape
+    out[:] = 0
+    part = np.empty(lanes, g.dtype)
+    for p in range(outer):
         for i in range(g.shape[1]):
             top, bottom = max(0, i * sy - py), min(high, i * sy - py + kh)
             for j in range(g.shape[2]):
                 left, right = max(0, j * sx - px), min(wide, j * sx - px + kw)
-                part = g[p, i, j] / g.dtype.type(kh * kw)
+                for c in range(lanes):
+                    part[c] = g[p, i, j, c] / taps
                 for u in range(top, bottom):
                     for v in range(left, right):
-                        out[p, u, v] += part
+                        pixel = out[p, u, v]
+                        for c in range(lanes):
+                            pixel[c] += part[c]
+
+
+@jit()
+def _repeat(x: np.ndarray, factor: int, out: np.ndarray) -> None:
+    outer, high, wide, lanes = x.shape
+    for p in range(outer):
+        for i in range(high):
+            for j in range(wide):
+                for u in range(i * factor, (i + 1) * factor):
+                    for v in range(j * factor, (j + 1) * factor):
+                        for c in range(lanes):
+                            out[p, u, v, c] = x[p, i, j, c]

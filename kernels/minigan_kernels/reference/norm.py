@@ -1,15 +1,18 @@
 """Batch normalisation (Ioffe & Szegedy 2015, arXiv:1502.03167) in plain NumPy.
 
-    y = gamma (x - mean) / sqrt(var + eps) + beta
+    y = leaky_relu(gamma (x - mean) / sqrt(var + eps) + beta)
 
 x is (N, C) or (N, C, H, W); mean, var, gamma and beta are (C,), and var divides by the number of
-values (the biased variance). The moments are an argument: those of the batch in training, the
-running ones in inference. The two backward kernels differ in whether the moments depend on x.
+values (the biased variance). The slope of the activation is 1, which is none, or below: 0 is ReLU.
+The moments are an argument: those of the batch in training, the running ones in inference. The two
+backward kernels differ in whether the moments depend on x.
 """
 
 from __future__ import annotations
 
 import numpy as np
+
+from .activation import leaky_relu, leaky_relu_dx
 
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -26,27 +29,33 @@ def batch_norm(
     var: np.ndarray,
     *,
     eps: float,
+    slope: float = 1.0,
 ) -> np.ndarray:
-    """gamma (x - mean) / sqrt(var + eps) + beta, of x's shape and dtype."""
+    """leaky_relu(gamma (x - mean) / sqrt(var + eps) + beta), of x's shape and dtype."""
     centred = x - _channel(mean, x)
-    return centred * _channel(gamma / np.sqrt(var + eps), x) + _channel(beta, x)
+    y = centred * _channel(gamma / np.sqrt(var + eps), x) + _channel(beta, x)
+    return leaky_relu(y, slope=slope)
 
 
 def batch_norm_backward(
     g: np.ndarray,
     x: np.ndarray,
     gamma: np.ndarray,
+    beta: np.ndarray,
     mean: np.ndarray,
     var: np.ndarray,
     *,
     eps: float,
+    slope: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradients by x, gamma and beta, where mean and var are the moments of this x.
 
     Ioffe & Szegedy 2015, section 3, with the terms of mean and var gathered:
-    dx = gamma / sqrt(var + eps) * (g - mean(g) - xhat mean(g xhat)).
+    dx = gamma / sqrt(var + eps) * (h - mean(h) - xhat mean(h xhat)), with h the gradient by the
+    activation's input.
     """
-    dx, dgamma, dbeta = batch_norm_inference_backward(g, x, gamma, mean, var, eps=eps)
+    options = {"eps": eps, "slope": slope}
+    dx, dgamma, dbeta = batch_norm_inference_backward(g, x, gamma, beta, mean, var, **options)
     count = x.size // x.shape[1]
     scale = gamma / np.sqrt(var + eps)
     normal = (x - _channel(mean, x)) * _channel(1 / np.sqrt(var + eps), x)
@@ -58,16 +67,20 @@ def batch_norm_inference_backward(
     g: np.ndarray,
     x: np.ndarray,
     gamma: np.ndarray,
+    beta: np.ndarray,
     mean: np.ndarray,
     var: np.ndarray,
     *,
     eps: float,
+    slope: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gradients by x, gamma and beta, where mean and var are constants."""
     axes = _others(x)
+    y = batch_norm(x, gamma, beta, mean, var, eps=eps)
+    h = leaky_relu_dx(g, y, slope=slope)
     normal = (x - _channel(mean, x)) * _channel(1 / np.sqrt(var + eps), x)
-    dx = g * _channel(gamma / np.sqrt(var + eps), x)
-    return dx, (g * normal).sum(axis=axes), g.sum(axis=axes)
+    dx = h * _channel(gamma / np.sqrt(var + eps), x)
+    return dx, (h * normal).sum(axis=axes), h.sum(axis=axes)
 
 
 def _others(x: np.ndarray) -> tuple[int, ...]:

@@ -1,20 +1,24 @@
-"""One optimiser step of one parameter, in place, in plain NumPy.
+"""One optimiser step, in place, in plain NumPy.
 
-Arrays come first, hyper-parameters by keyword. `p` and the state arrays are overwritten, `g` is
-only read.
+Arrays come first, hyper-parameters by keyword. The first argument is a parameter or a list of
+them, and each of the others is as many arrays of the same shapes. Parameters and states are
+overwritten, gradients only read.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+Arrays = np.ndarray | Sequence[np.ndarray]
+
 
 def sgd(
-    p: np.ndarray,
-    g: np.ndarray,
-    velocity: np.ndarray,
+    ps: Arrays,
+    gs: Arrays,
+    velocities: Arrays,
     *,
     lr: float,
     momentum: float,
@@ -25,16 +29,17 @@ def sgd(
 
     Nesterov's form steps along g + mu v instead. `weight_decay` adds weight_decay * p to g.
     """
-    slope = g + weight_decay * p
-    velocity *= momentum
-    velocity += slope
-    p -= lr * (slope + momentum * velocity if nesterov else velocity)
+    for weight, slope, v in each(ps, gs, velocities):
+        total = slope + weight_decay * weight
+        v *= momentum
+        v += total
+        weight -= lr * (total + momentum * v if nesterov else v)
 
 
 def rmsprop(
-    p: np.ndarray,
-    g: np.ndarray,
-    square: np.ndarray,
+    ps: Arrays,
+    gs: Arrays,
+    squares: Arrays,
     *,
     lr: float,
     alpha: float,
@@ -42,17 +47,18 @@ def rmsprop(
     weight_decay: float,
 ) -> None:
     """RMSProp (Tieleman & Hinton 2012): s = alpha s + (1-alpha) g^2, p -= lr g / (sqrt s + eps)."""
-    slope = g + weight_decay * p
-    square *= alpha
-    square += (1 - alpha) * slope * slope
-    p -= lr * slope / (np.sqrt(square) + eps)
+    for weight, slope, s in each(ps, gs, squares):
+        total = slope + weight_decay * weight
+        s *= alpha
+        s += (1 - alpha) * total * total
+        weight -= lr * total / (np.sqrt(s) + eps)
 
 
 def adam(
-    p: np.ndarray,
-    g: np.ndarray,
-    mean: np.ndarray,
-    square: np.ndarray,
+    ps: Arrays,
+    gs: Arrays,
+    means: Arrays,
+    squares: Arrays,
     *,
     lr: float,
     beta1: float,
@@ -66,10 +72,29 @@ def adam(
     `step` counts from 1. `weight_decay` shrinks p by lr * weight_decay * p beforehand
     (Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2).
     """
-    p *= 1 - lr * weight_decay
-    mean *= beta1
-    mean += (1 - beta1) * g
-    square *= beta2
-    square += (1 - beta2) * g * g
-    root = np.sqrt(square) / math.sqrt(1 - beta2**step) + eps
-    p -= lr / (1 - beta1**step) * mean / root
+    for weight, slope, m, s in each(ps, gs, means, squares):
+        weight *= 1 - lr * weight_decay
+        m *= beta1
+        m += (1 - beta1) * slope
+        s *= beta2
+        s += (1 - beta2) * slope * slope
+        root = np.sqrt(s) / math.sqrt(1 - beta2**step) + eps
+        weight -= lr / (1 - beta1**step) * m / root
+
+
+def each(*arguments: Arrays) -> list[tuple[np.ndarray, ...]]:
+    """For every parameter its arrays: p, g and the rest.
+
+    Raises:
+        ValueError: if the lists differ in length, or a parameter's arrays in shape.
+    """
+    lists = [[a] if isinstance(a, np.ndarray) else list(a) for a in arguments]
+    if any(len(arrays) != len(lists[0]) for arrays in lists):
+        counts = ", ".join(str(len(arrays)) for arrays in lists)
+        raise ValueError(f"parameters, gradients and states must be as many, but are {counts}")
+    together = list(zip(*lists, strict=True))
+    for p, *others in together:
+        for array in others:
+            if array.shape != p.shape:
+                raise ValueError(f"parameter {p.shape} and {array.shape} must have the same shape")
+    return together

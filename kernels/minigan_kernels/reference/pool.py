@@ -1,4 +1,4 @@
-"""Pooling in plain NumPy.
+"""Pooling and up-sampling in plain NumPy.
 
 Max-pooling is split in two: `max_pool2d_index` finds where each window has its maximum, and
 `gather_plane` reads there. Given the places, pooling is linear; `gather_plane` and `scatter_plane`
@@ -9,8 +9,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..shapes import Pair, check_places, check_pooled, conv_window, image_shape, pool_window
+from ..shapes import (
+    Pair,
+    check_places,
+    check_pooled,
+    conv_window,
+    image_shape,
+    pair,
+    pool_window,
+)
 from .conv import _windows, col2im
+
+Shape = tuple[int, int, int, int]
 
 
 def max_pool2d_index(
@@ -36,15 +46,14 @@ def max_pool2d_index(
 
 def gather_plane(x: np.ndarray, *, index: np.ndarray) -> np.ndarray:
     """Values of x (N, C, H, W) at the places `index` (N, C, H', W') of each plane."""
+    check_places(x.shape, index.shape, index.shape)
     n, c = x.shape[:2]
     return np.take_along_axis(x.reshape(n, c, -1), index.reshape(n, c, -1), axis=-1).reshape(
         index.shape
     )
 
 
-def scatter_plane(
-    g: np.ndarray, *, index: np.ndarray, shape: tuple[int, int, int, int]
-) -> np.ndarray:
+def scatter_plane(g: np.ndarray, *, index: np.ndarray, shape: Shape) -> np.ndarray:
     """Adjoint of `gather_plane`: zeros of `shape` with each g added at its place."""
     check_places(shape, index.shape, g.shape)
     n, c = shape[:2]
@@ -66,7 +75,7 @@ def avg_pool2d(
 def avg_pool2d_dx(
     g: np.ndarray,
     *,
-    shape: tuple[int, int, int, int],
+    shape: Shape,
     kernel: Pair,
     stride: int | Pair,
     padding: int | Pair = 0,
@@ -78,3 +87,29 @@ def avg_pool2d_dx(
     share = (g / g.dtype.type(taps)).reshape(n, c, 1, oh * ow)
     columns = np.broadcast_to(share, (n, c, taps, oh * ow)).reshape(n, c * taps, oh * ow)
     return col2im(columns, shape=shape, kernel=kernel, stride=stride, padding=padding)
+
+
+def upsample_nearest(x: np.ndarray, *, factor: int) -> np.ndarray:
+    """Each pixel of x (N, C, H, W) as a block of factor x factor."""
+    n, c, h, w = image_shape(x.shape)
+    blocks((n, c, h * factor, w * factor), factor)
+    return x.repeat(factor, axis=2).repeat(factor, axis=3)
+
+
+def upsample_nearest_dx(g: np.ndarray, *, factor: int) -> np.ndarray:
+    """Adjoint of `upsample_nearest`: the sum of each block of g."""
+    n, c, h, w = blocks(g.shape, factor)
+    return g.reshape(n, c, h, factor, w, factor).sum(axis=(3, 5))
+
+
+def blocks(shape: tuple[int, ...], factor: int) -> Shape:
+    """Shape (N, C, H/factor, W/factor) of images of `shape` with a pixel for each block.
+
+    Raises:
+        ValueError: if factor is not a whole number of at least 1, or blocks do not fill the images.
+    """
+    n, c, h, w = image_shape(shape)
+    pair(factor, "factor", least=1)
+    if h % factor or w % factor:
+        raise ValueError(f"blocks of {factor}x{factor} do not fill planes of {h}x{w}")
+    return n, c, h // factor, w // factor

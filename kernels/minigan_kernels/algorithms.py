@@ -1,0 +1,9 @@
+"""Which convolution algorithm a caller asks for, in place of the planner's choice."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+ALGORITHMS = ("im2col", "direct", "winograd", "winograd2")  # winograd2: tiles of 2x2 outputs only
+
+forced: ContextVar[str | None] = ContextVar("algorithm", default=None)

@@ -1,0 +1,189 @@
+"""Writes the unrolled Numba kernels of `winograd`: transforms of small grids, and register tiles.
+
+A grid of 5 x 5 vectors cannot be an array and stay in registers, so its kernels are written out,
+one name a vector. `python -m minigan_kernels.cpu.generate` prints them all.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Callable
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+from . import simd
+from .jit import jit
+from .simd import COLUMNS, LANES, ROWS, VECTOR
+from .toom_cook import Matrix, scheme, transposed
+
+UNROLLED = 4  # steps of a register tile's loop
+
+
+def transform(name: str, matrix: Matrix, reads: str, writes: str, *, add: bool = False) -> str:
+    """Source of `y = matrix x matrix^T` for a grid x of vectors, for `count` grids in a row.
+
+    `reads` and `writes` say where a grid's vectors lie. "places": a table of addresses, one for
+    each vector. "planes": one `plane` bytes after the other. From one grid to the next the
+    addresses move by `x_step` and `y_step` bytes. "stream" writes planes past the caches. With
+    `add`, a second table says what to add to each result.
+    """
+    rows, columns = len(matrix), len(matrix[0])
+    before = ["before"] if add else []
+    parameters = [*_parameters("x", reads), "x_step", *before, *_parameters("y", writes), "y_step"]
+    lines = [f"def {name}({', '.join(parameters)}, count):", "    for k in range(count):"]
+    for j in range(columns):
+        for i in range(columns):
+            place = _place("x", reads, i * columns + j)
+            lines.append(f"        x{i}{j} = load({place} + k * x_step)")
+        column = [f"x{q}{j}" for q in range(columns)]
+        lines += [f"        t{i}{j} = {_sum(matrix[i], column)}" for i in range(rows)]
+    for i in range(rows):
+        for j in range(rows):
+            value = _sum(matrix[j], [f"t{i}{q}" for q in range(columns)])
+            if add:
+                value = f"load(before[{i * rows + j}] + k * y_step) + ({value})"
+            write = "stream" if writes == "stream" else "store"
+            place = _place("y", writes, i * rows + j)
+            lines.append(f"        {write}({place} + k * y_step, {value})")
+    return "\n".join(lines) + "\n"
+
+
+def _parameters(grid: str, kind: str) -> list[str]:
+    return [grid] if kind == "places" else [grid, f"{grid}_plane"]
+
+
+def _place(grid: str, kind: str, index: int) -> str:
+    return f"{grid}[{index}]" if kind == "places" else f"{grid} + {index} * {grid}_plane"
+
+
+def _sum(coefficients: tuple[Fraction, ...], names: list[str]) -> str:
+    """`coefficients . names` as text, a term with a plain sign first where there is one."""
+    terms = [(c, n) for c, n in zip(coefficients, names, strict=True) if c]
+    terms.sort(key=lambda term: (term[0] != 1, abs(term[0]) != 1))
+    if not terms:
+        return "zeros()"
+    text = ""
+    for c, n in terms:
+        product = n if abs(c) == 1 else f"{float(abs(c))!r} * {n}"
+        if text:
+            text += f" {'+' if c > 0 else '-'} {product}"
+        else:
+            text = product if c > 0 else f"-1.0 * {n}" if c == -1 else f"{float(c)!r} * {n}"
+    return text
+
+
+def product(name: str, *, add: bool) -> str:
+    """Source of a register tile c (ROWS, COLUMNS vectors) = a b, or += with `add`.
+
+    a lies in `depth` blocks of ROWS vectors, whose lanes are the sum's index; b as one row of
+    COLUMNS vectors for each step of the sum; c column by column. `ahead` is where the b to be
+    used next lies: `lines` of its cache lines are fetched in each block.
+    """
+    tile = [(i, j) for j in range(COLUMNS) for i in range(ROWS)]
+    lines = [f"def {name}(a, b, c, depth, ahead, lines):"]
+    for n, (i, j) in enumerate(tile):
+        start = f"load(c + {n * VECTOR})" if add else "zeros()"
+        lines.append(f"    c{i}{j} = {start}")
+    lines.append("    for _ in range(depth):")
+    lines += [
+        "        for line in range(lines):",
+        "            prefetch(ahead + 64 * line)",
+        "        ahead += 64 * lines",
+        f"        for _ in range({LANES // UNROLLED}):",
+    ]
+    for u in range(UNROLLED):
+        b = [f"b + {(u * COLUMNS + j) * VECTOR}" for j in range(COLUMNS)]
+        lines += _step([f"a + {i * VECTOR + 4 * u}" for i in range(ROWS)], b)
+    lines += [
+        f"            a += {4 * UNROLLED}",
+        f"            b += {COLUMNS * VECTOR * UNROLLED}",
+        f"        a += {(ROWS - 1) * VECTOR}",
+    ]
+    lines += [f"    store(c + {n * VECTOR}, c{i}{j})" for n, (i, j) in enumerate(tile)]
+    return "\n".join(lines) + "\n"
+
+
+OUTER = min(ROWS, LANES)  # rows of the register tile of `outer`
+
+
+def outer(name: str, *, add: bool) -> str:
+    """Source of a register tile c (OUTER, COLUMNS vectors) = sum over rows of a^T b, or += .
+
+    a and b lie in `groups` blocks, `a_step` and `b_step` bytes apart, of ROWS vectors: a's first
+    OUTER lanes give c's rows, b's vectors COLUMNS blocks side by side. c's rows lie `row` apart.
+    """
+    tile = [(i, j) for i in range(OUTER) for j in range(COLUMNS)]
+    lines = [f"def {name}(a, a_step, b, b_step, groups, c, row):"]
+    for i, j in tile:
+        start = f"load(c + {i} * row + {j * VECTOR})" if add else "zeros()"
+        lines.append(f"    c{i}{j} = {start}")
+    lines.append("    for _ in range(groups):")
+    lines.append(f"        for r in range({ROWS}):")
+    b = [f"b + {VECTOR} * r + {j * ROWS * VECTOR}" for j in range(COLUMNS)]
+    lines += _step([f"a + {VECTOR} * r + {4 * i}" for i in range(OUTER)], b)
+    lines += ["        a += a_step", "        b += b_step"]
+    lines += [f"    store(c + {i} * row + {j * VECTOR}, c{i}{j})" for i, j in tile]
+    return "\n".join(lines) + "\n"
+
+
+def _step(a: list[str], b: list[str]) -> list[str]:
+    """One step of a register tile's sum: the floats at `a` times the vectors at `b`."""
+    lines = [f"            b{j} = load({place})" for j, place in enumerate(b)]
+    for i, place in enumerate(a):
+        lines.append(f"            a{i} = broadcast({place})")
+        lines += [f"            c{i}{j} = fma(a{i}, b{j}, c{i}{j})" for j in range(len(b))]
+    return lines
+
+
+def transpose(name: str) -> str:
+    """Source of the transpose of LANES vectors, `x_step` bytes apart, to rows `y_step` apart.
+
+    Interleaving row i with row i + LANES/2, log2(LANES) times, deals the elements out (a perfect
+    shuffle of the bits of their index).
+    """
+    lines = [f"def {name}(x, x_step, y, y_step):"]
+    lines += [f"    x{i} = load(x + {i} * x_step)" for i in range(LANES)]
+    half = LANES // 2
+    for _ in range(LANES.bit_length() - 1):
+        pairs = [
+            (2 * i, f"{kind}(x{i}, x{i + half})") for i in range(half) for kind in ("low", "high")
+        ]
+        names = ", ".join(f"x{i}" for i in range(LANES))
+        lines.append(f"    {names} = {', '.join(value for _, value in pairs)}")
+    lines += [f"    store(y + {i} * y_step, x{i})" for i in range(LANES)]
+    return "\n".join(lines) + "\n"
+
+
+def transforms(m: int, r: int) -> dict[str, str]:
+    """Sources of the six transforms of F(m, r), by what they make."""
+    _, _, at, g, bt = scheme(m, r)
+    a, b, gt = transposed(at), transposed(bt), transposed(g)
+    end = f"_{m}_{r}"
+    return {
+        "image": transform("image" + end, bt, "places", "stream"),
+        "gradient": transform("gradient" + end, a, "places", "stream"),
+        "filter": transform("filter" + end, g, "places", "stream"),
+        "output": transform("output" + end, at, "planes", "places"),
+        "image_gradient": transform("image_gradient" + end, b, "planes", "places", add=True),
+        "filter_gradient": transform("filter_gradient" + end, gt, "planes", "places"),
+    }
+
+
+@cache
+def built(source: str) -> Callable[..., Any]:
+    """The compiled function of a generated source; tracebacks and debuggers show its lines."""
+    name = source[4 : source.index("(")]
+    file = f"<minigan_kernels.cpu.generate: {name}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    namespace: dict[str, Any] = {**vars(simd), "__name__": __name__}
+    exec(compile(source, file, "exec"), namespace)
+    return jit()(namespace[name])
+
+
+if __name__ == "__main__":
+    for m, r in ((2, 2), (4, 2), (2, 3), (4, 3)):
+        print(*transforms(m, r).values(), sep="\n")
+    print(
+        product("product", add=False), outer("outer", add=False), transpose("transpose"), sep="\n"
+    )

@@ -1,0 +1,169 @@
+"""Memory for results: blocks that are used again as soon as the last array in them has died.
+
+A fresh large array comes from the operating system, and touching its pages for the first time costs
+more than the arithmetic of most kernels. So arrays of at least POOLED bytes are views of blocks
+that this module keeps, aligned to ALIGNMENT. They are ordinary arrays in every way.
+
+An array refers to its block, so a block is free when nothing but the pool refers to it: there is
+nothing to give back, and nothing to go wrong between threads, after a fork or at exit. A request
+takes a free block of its size or up to an eighth more. What is kept is bounded:
+
+* Before the pool grows, free blocks go back to the system, those first that have been unused
+  longest, until all blocks together are at most twice what was in use at once lately. ("Lately" is
+  this and the last EPOCH of requests; use is counted whenever the pool grows.)
+* A block that nobody took during a whole EPOCH of requests goes back when the EPOCH ends.
+
+A training step asks for the same sizes again and again, so after the first ones it gets all its
+memory from here, and a program that moves on to other shapes soon holds none of the old ones.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Sequence
+from sys import getrefcount
+from typing import Any
+
+import numpy as np
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+POOLED = 1 << 16  # bytes
+EPOCH = 4096  # requests
+
+
+class Block(np.ndarray):
+    """Memory of the pool: the base of the arrays that lie in it, and nobody else's."""
+
+    __slots__ = ("room", "start", "taken")
+
+    room: int  # bytes for an array
+    start: int  # the first of them
+    taken: int  # the number of the request that took it last
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array like `numpy.empty`'s, C-contiguous."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if size < POOLED or dtype.hasobject:
+        return np.empty(shape, dtype)
+    block = _pool.take(size)
+    return np.ndarray(shape, dtype, block, block.start)
+
+
+def empty_image(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An array of `shape` (N, C, H, W) over channels-last memory (N, H, W, C)."""
+    n, c, h, w = shape
+    return empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+
+
+def empty_like(x: np.ndarray) -> np.ndarray:
+    """An array of x's shape and dtype, in x's memory order if x is dense, else C-contiguous."""
+    if x.flags.c_contiguous:
+        return empty(x.shape, x.dtype)
+    if is_channels_last(x):
+        return empty_image(x.shape, x.dtype)
+    order = sorted(range(x.ndim), key=lambda i: -x.strides[i])
+    if not x.transpose(order).flags.c_contiguous:
+        return empty(x.shape, x.dtype)
+    inverse = sorted(range(x.ndim), key=order.__getitem__)
+    return empty(tuple(x.shape[i] for i in order), x.dtype).transpose(inverse)
+
+
+def is_channels_last(x: np.ndarray) -> bool:
+    """Whether x is (N, C, H, W) over dense memory (N, H, W, C).
+
+    With C == 1 or H == W == 1 it may be C-contiguous as well.
+    """
+    return x.ndim == 4 and x.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+class _Pool:
+    """Blocks by size. Only growing and shrinking take the lock; see `_free`."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()  # not Lock: a signal handler or finaliser may compute too
+        self.blocks: dict[int, list[Block]] = {}
+        self.requests = 0
+        self.held = 0  # bytes of all blocks
+        self.most_used = self.most_used_before = 0  # of them at once, in this EPOCH and the last
+
+    def take(self, size: int) -> Block:
+        """A block with room for `size` bytes."""
+        self.requests += 1
+        if self.requests % EPOCH == 0:
+            self._end_epoch()
+        step = 1 << max(0, size.bit_length() - 5)  # a sixteenth at most
+        size = -(-size // step) * step
+        found = _free(self.blocks.get(size, ()), 1) or _free(self.blocks.get(size + step, ()), 1)
+        block = found[0] if found else self._fresh(size)
+        block.taken = self.requests
+        return block
+
+    def _fresh(self, size: int) -> Block:
+        with self.lock:
+            free = self._all_free()
+            used = size + self.held - sum(block.room for block in free)
+            self.most_used = max(self.most_used, used)
+            allowed = 2 * max(self.most_used, self.most_used_before)
+            while free and self.held + size > allowed:
+                self._drop(free.pop())
+            block = Block(size + ALIGNMENT, np.uint8)
+            block.room, block.start = size, -block.ctypes.data % ALIGNMENT
+            self.blocks.setdefault(size, []).append(block)
+            self.held += size
+        return block
+
+    def _end_epoch(self) -> None:
+        with self.lock:
+            free = self._all_free()
+            while free and free[-1].taken <= self.requests - EPOCH:
+                self._drop(free.pop())
+            self.most_used_before, self.most_used = (
+                self.most_used,
+                self.held - sum(block.room for block in free),
+            )
+
+    def _all_free(self) -> list[Block]:
+        """The free blocks, those last that were not taken for longest."""
+        free = [block for blocks in self.blocks.values() for block in _free(blocks, len(blocks))]
+        return sorted(free, key=lambda block: -block.taken)
+
+    def _drop(self, block: Block) -> None:
+        left = [other for other in self.blocks.pop(block.room) if other is not block]
+        if left:
+            self.blocks[block.room] = left
+        self.held -= block.room
+
+
+def _free(blocks: Sequence[Block], most: int) -> list[Block]:
+    """The first free blocks, at most so many: those that only the pool, and `block`, refer to.
+
+    Threads that look at the same block count each other's references, and both go on to the next.
+    """
+    free = []
+    for block in blocks:
+        if getrefcount(block) <= _alone:
+            free.append(block)
+            if len(free) == most:
+                break
+    return free
+
+
+# What `_free` counts for a free block; versions of Python differ in the references of a call.
+_alone = 0
+_probe = [Block(1, np.uint8)]
+while not _free(_probe, 1):
+    _alone += 1
+
+_pool = _Pool()
+
+
+def _after_fork() -> None:
+    _pool.lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,111 @@
+"""Which algorithm does a convolution on the CPU: a rule over shapes, and what was measured.
+
+The rule, for float32 (float64 is always packed for BLAS, see `packed`):
+
+1. Winograd, where it applies and its products are at most SAVED of the direct ones. Transforms are
+   paid for each channel and products for each pair of channels, so there must be FEW of neither.
+   Tiles have 4x4 or 2x2 outputs, whichever leaves fewer products: big tiles save more, but at the
+   lower and right border a part of them is empty.
+2. Direct, for everything else.
+
+What `remember` was told about a layer goes before the rule. It is kept on disk beside the compiled
+kernels; nothing measures by itself, or the same run could give other bits the second time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from ..algorithms import ALGORITHMS, forced
+from ..shapes import Window
+from . import winograd
+from .jit import cache_folder
+from .simd import LANES
+
+SAVED = 0.75
+FEW = 16  # channels
+
+Shape = tuple[int, int, int, int]
+
+
+def choose(
+    direction: str, image: Shape, output: Shape, window: Window, groups: int, dtype: np.dtype
+) -> tuple[str, int]:
+    """The algorithm, and for Winograd the side of its tiles, for an `image` and an `output` shape.
+
+    `direction` is the kernel's name: "conv2d", "conv2d_dx" or "conv2d_dw".
+    """
+    if dtype != np.float32:
+        return "im2col", 0
+    wish = forced.get()
+    possible = winograd.fits(window, groups)
+    tile = min((4, 2), key=lambda m: _products(output, window, m)) if possible else 0
+    if wish is None:
+        wish = _remembered().get(_key(direction, image, output, window, groups))
+    if wish in ("winograd", "winograd2"):
+        return ("winograd", tile if wish == "winograd" else 2) if possible else ("direct", 0)
+    if wish is not None:
+        return wish, 0
+    plain = output[2] * output[3] * window.kernel[0] * window.kernel[1]
+    few = min(image[1], output[1]) < FEW
+    if possible and not few and _products(output, window, tile) <= SAVED * plain:
+        return "winograd", tile
+    return "direct", 0
+
+
+def remember(
+    direction: str, image: Shape, output: Shape, window: Window, groups: int, algorithm: str
+) -> None:
+    """Choose `algorithm` for this layer from now on, also in later runs on this machine.
+
+    Raises:
+        ValueError: if there is no such algorithm.
+        OSError: if the choice cannot be kept.
+    """
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"{algorithm!r} is none of {', '.join(ALGORITHMS)}")
+    choices = _remembered() | {_key(direction, image, output, window, groups): algorithm}
+    path = _file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    unfinished.write_text(json.dumps(choices, indent=1, sort_keys=True))
+    unfinished.replace(path)
+    _remembered.cache_clear()
+
+
+def forget() -> None:
+    """Go by the rule again."""
+    _file().unlink(missing_ok=True)
+    _remembered.cache_clear()
+
+
+def _products(output: Shape, window: Window, m: int) -> int:
+    """Multiplications of F(m, r) for one image, a channel and a filter."""
+    stride = window.stride[0]
+    size = m - 1 + -(-window.kernel[0] // stride)
+    return -(-output[2] // m) * -(-output[3] // m) * (size * stride) ** 2
+
+
+def _key(direction: str, image: Shape, output: Shape, window: Window, groups: int) -> str:
+    sizes = "x".join(map(str, image))
+    return f"{direction} {sizes} to {output[1]} by {tuple(window)} in {groups}, {LANES} lanes"
+
+
+def _file() -> Path:
+    return cache_folder() / "choices.json"
+
+
+@cache
+def _remembered() -> dict[str, str]:
+    try:
+        found = json.loads(_file().read_text())
+    except OSError:  # nothing there
+        return {}
+    except ValueError as error:
+        raise ValueError(f"{_file()} is damaged ({error}); delete it") from error
+    return {key: value for key, value in found.items() if value in ALGORITHMS}

@@ -1,0 +1,399 @@
+"""The loops of `winograd`: tiles in, products for every frequency, tiles out.
+
+Borders need no padded copy of an image. Every tile has a table of addresses for its pixels; what
+lies outside the image is read from a row of zeros, and written to a row that nobody reads. The same
+holds for the tiles that fill up the last group, and for the taps that a 3x3 window of stride 2
+lacks.
+
+Between groups of tiles and between frequencies lie some unused lines: at distances of a power of
+two, the places that a loop reads together would fall on one set of a cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .generate import OUTER, built, outer, product, transforms, transpose
+from .jit import jit
+from .simd import COLUMNS, LANES, ROWS, VECTOR
+
+BLOCK = ROWS * VECTOR  # bytes of LANES channels of a group of tiles
+PANEL = COLUMNS * VECTOR  # bytes of a row of filters
+_LINE = 64
+
+
+class Layer(NamedTuple):
+    """A convolution of images (images, height, width, channels) as these loops see it."""
+
+    images: int
+    channels: int
+    height: int
+    width: int
+    filters: int
+    out_height: int
+    out_width: int
+    kernel: int
+    stride: int
+    top: int  # padding
+    left: int
+    m: int  # a tile gives m x m outputs
+    r: int  # taps of a phase
+    down: int  # tiles of an image
+    across: int
+    chunk: int  # images whose tiles share groups
+    groups: int  # in a chunk
+    chunks: int
+
+
+@jit()
+def group_step(blocks: int) -> int:
+    """Bytes from one group of tiles to the next."""
+    return blocks * BLOCK + _LINE
+
+
+@jit()
+def plane_step(blocks: int, groups: int) -> int:
+    """Bytes from one frequency of tiles to the next."""
+    return groups * group_step(blocks) + 3 * _LINE
+
+
+@jit()
+def filter_step(rows: int, panels: int) -> int:
+    """Bytes from one frequency of filters to the next."""
+    return rows * panels * PANEL + 3 * _LINE
+
+
+class Loops(NamedTuple):
+    """Compiled loops for one scheme F(m, r)."""
+
+    images: Callable[..., None]
+    gradients: Callable[..., None]
+    filters: Callable[..., None]
+    outputs: Callable[..., None]
+    image_gradients: Callable[..., None]
+    filter_gradients: Callable[..., None]
+
+
+_multiply = built(product("multiply", add=False))
+_multiply_add = built(product("multiply_add", add=True))
+_outer = built(outer("outer", add=False))
+_outer_add = built(outer("outer_add", add=True))
+_transpose = built(transpose("transpose"))
+
+
+@jit()
+def transpose_filters(
+    w: int, taps: int, rows: int, columns: int, out: int, first: int, last: int
+) -> None:
+    """Matrices w (taps, rows, columns) transposed, for the blocks of LANES rows first..last."""
+    blocks = rows // LANES
+    for block in range(first, last):
+        tap, row = block // blocks, block % blocks * LANES
+        for column in range(0, columns, LANES):
+            source = w + 4 * ((tap * rows + row) * columns + column)
+            target = out + 4 * ((tap * columns + column) * rows + row)
+            _transpose(source, 4 * columns, target, 4 * rows)
+
+
+@jit()
+def _products(
+    a: int,
+    a_plane: int,
+    a_step: int,
+    blocks: int,
+    b: int,
+    b_plane: int,
+    panels: int,
+    groups: int,
+    depth: int,
+    c: int,
+    c_plane: int,
+    planes: int,
+) -> None:
+    """c = a b in every plane, for `groups` groups of tiles and `panels` panels of filters.
+
+    The sum over `blocks` blocks of channels is cut in pieces of `depth`, so that a panel's piece
+    stays in the first cache while all groups pass by.
+    """
+    panel = blocks * LANES * PANEL
+    c_step = panels * COLUMNS * BLOCK
+    for plane in range(planes):
+        for start in range(0, blocks, depth):
+            count = min(depth, blocks - start)
+            lines = max(1, LANES * PANEL // _LINE // groups)  # of the next panel, a group and block
+            for p in range(panels):
+                factor = b + plane * b_plane + p * panel + start * LANES * PANEL
+                ahead = factor + panel
+                for group in range(groups):
+                    tiles = a + plane * a_plane + group * a_step + start * BLOCK
+                    target = c + plane * c_plane + group * c_step + p * COLUMNS * BLOCK
+                    if start == 0:
+                        _multiply(tiles, factor, target, count, ahead, lines)
+                    else:
+                        _multiply_add(tiles, factor, target, count, ahead, lines)
+                    ahead += lines * _LINE * count
+
+
+@cache
+def loops(m: int, r: int) -> Loops:
+    """The loops of F(m, r), compiled when first called."""
+    size = m + r - 1
+    planes = size * size
+    image, gradient, filtered, output, image_gradient, filter_gradient = (
+        built(source) for source in transforms(m, r).values()
+    )
+
+    def images(t: Layer, x: int, zero: int, out: int, first: int, last: int) -> None:
+        """Transform the tiles of images x in the groups first..last."""
+        table = np.empty(planes, np.int64)
+        blocks = t.channels // LANES
+        step = group_step(t.stride**2 * blocks)
+        plane = plane_step(t.stride**2 * blocks, t.groups * t.chunks)
+        for group in range(first, last):
+            for row in range(ROWS):
+                tile = group % t.groups * ROWS + row
+                n = group // t.groups * t.chunk + tile // (t.down * t.across)
+                inside = tile < t.chunk * t.down * t.across and n < t.images
+                top = tile // t.across % t.down * m * t.stride - t.top
+                left = tile % t.across * m * t.stride - t.left
+                for phase in range(t.stride**2):
+                    for i in range(size):
+                        y = top + i * t.stride + phase // t.stride
+                        line = x + 4 * (n * t.height + y) * t.width * t.channels
+                        for j in range(size):
+                            z = left + j * t.stride + phase % t.stride
+                            seen = inside and 0 <= y < t.height and 0 <= z < t.width
+                            table[i * size + j] = line + 4 * z * t.channels if seen else zero
+                    target = out + group * step + phase * blocks * BLOCK + row * VECTOR
+                    image(table, VECTOR, target, plane, BLOCK, blocks)
+
+    def gradients(t: Layer, g: int, zero: int, out: int, first: int, last: int) -> None:
+        """Transform the tiles of output gradients g in the groups first..last."""
+        table = np.empty(m * m, np.int64)
+        blocks = t.filters // LANES
+        step, plane = group_step(blocks), plane_step(blocks, t.groups * t.chunks)
+        for group in range(first, last):
+            for row in range(ROWS):
+                _outputs_of(t, g, zero, group, row, table)
+                gradient(table, VECTOR, out + group * step + row * VECTOR, plane, BLOCK, blocks)
+
+    def filters(
+        w: int,
+        zero: int,
+        kernel: int,
+        stride: int,
+        rows: int,
+        columns: int,
+        side_by_side: bool,
+        out: int,
+        first: int,
+        last: int,
+    ) -> None:
+        """Transform filters w (kernel, kernel, rows, columns), for the rows first..last of phases.
+
+        The phases' panels lie one below the other, as the sum over phases wants them, or else
+        `side_by_side`.
+        """
+        table = np.empty(r * r, np.int64)
+        panels = -(-columns // (COLUMNS * LANES))
+        phases = stride * stride
+        plane = filter_step(phases * rows, panels)
+        for i in range(first, last):
+            phase, row = i // rows, i % rows
+            for u in range(r):
+                for v in range(r):
+                    y, x = stride * u + phase // stride, stride * v + phase % stride
+                    at = w + 4 * ((y * kernel + x) * rows + row) * columns
+                    table[u * r + v] = at if y < kernel and x < kernel else zero
+            for panel in range(panels):
+                if side_by_side:
+                    target = out + ((phase * panels + panel) * rows + row) * PANEL
+                else:
+                    target = out + (panel * phases * rows + i) * PANEL
+                count = min(COLUMNS, columns // LANES - panel * COLUMNS)
+                filtered(table, VECTOR, target, plane, VECTOR, count)
+                for tap in range(r * r):
+                    table[tap] += PANEL
+
+    def outputs(
+        t: Layer,
+        images: int,
+        filters: int,
+        c: int,
+        nowhere: int,
+        out: int,
+        rows: int,
+        wide: int,
+        depth: int,
+        first: int,
+        last: int,
+    ) -> None:
+        """Outputs from transformed images and filters: `rows` groups x `wide` panels a task."""
+        table = np.empty(m * m, np.int64)
+        blocks = t.stride**2 * t.channels // LANES
+        panels = -(-t.filters // (COLUMNS * LANES))
+        groups = t.groups * t.chunks
+        step, plane = group_step(blocks), plane_step(blocks, groups)
+        b_plane = filter_step(blocks * LANES, panels)
+        c_step = wide * COLUMNS * BLOCK
+        c_plane = rows * c_step + 3 * _LINE
+        across = -(-panels // wide)
+        for task in range(first, last):
+            start, panel = task // across * rows, task % across * wide
+            count, width = min(rows, groups - start), min(wide, panels - panel)
+            b = filters + panel * blocks * LANES * PANEL
+            a = images + start * step
+            _products(a, plane, step, blocks, b, b_plane, width, count, depth, c, c_plane, planes)
+            channels = min(width * COLUMNS, t.filters // LANES - panel * COLUMNS)
+            for group in range(count):
+                for row in range(ROWS):
+                    _outputs_of(t, out, nowhere, start + group, row, table)
+                    for k in range(m * m):
+                        table[k] += panel * PANEL
+                    source = c + group * width * COLUMNS * BLOCK + row * VECTOR
+                    output(source, c_plane, BLOCK, table, VECTOR, channels)
+
+    def image_gradients(
+        t: Layer,
+        gradients: int,
+        filters: int,
+        c: int,
+        zero: int,
+        nowhere: int,
+        out: int,
+        rows: int,
+        wide: int,
+        depth: int,
+        first: int,
+        last: int,
+    ) -> None:
+        """Image gradients from transformed output gradients and filters.
+
+        A task is a chunk of whole images, one phase, and `wide` panels of channels: tiles overlap,
+        and are added to what the tiles above and to the left have left there.
+        """
+        table, before = np.empty(planes, np.int64), np.empty(planes, np.int64)
+        blocks = t.filters // LANES
+        panels = -(-t.channels // (COLUMNS * LANES))
+        step, plane = group_step(blocks), plane_step(blocks, t.groups * t.chunks)
+        b_plane = filter_step(t.filters, t.stride**2 * panels)
+        c_plane = rows * wide * COLUMNS * BLOCK + 3 * _LINE
+        across = -(-panels // wide)
+        for task in range(first, last):
+            panel, phase = task % across * wide, task // across % t.stride**2
+            chunk = task // (across * t.stride**2)
+            width = min(wide, panels - panel)
+            channels = min(width * COLUMNS, t.channels // LANES - panel * COLUMNS)
+            b = filters + (phase * panels + panel) * t.filters * PANEL
+            for start in range(chunk * t.groups, (chunk + 1) * t.groups, rows):
+                count = min(rows, (chunk + 1) * t.groups - start)
+                a = gradients + start * step
+                _products(
+                    a, plane, step, blocks, b, b_plane, width, count, depth, c, c_plane, planes
+                )
+                for group in range(start, start + count):
+                    for row in range(ROWS):
+                        tile = group % t.groups * ROWS + row
+                        n = chunk * t.chunk + tile // (t.down * t.across)
+                        if tile >= t.chunk * t.down * t.across or n >= t.images:
+                            continue
+                        tile_y, tile_x = tile // t.across % t.down, tile % t.across
+                        top = tile_y * m * t.stride + phase // t.stride - t.top
+                        left = tile_x * m * t.stride + phase % t.stride - t.left
+                        for i in range(size):
+                            y = top + i * t.stride
+                            line = out + 4 * (n * t.height + y) * t.width * t.channels
+                            for j in range(size):
+                                z = left + j * t.stride
+                                at, old = nowhere, zero
+                                if 0 <= y < t.height and 0 <= z < t.width:
+                                    at = line + 4 * z * t.channels + panel * PANEL
+                                    if (tile_y > 0 and i < r - 1) or (tile_x > 0 and j < r - 1):
+                                        old = at
+                                table[i * size + j], before[i * size + j] = at, old
+                        source = c + (group - start) * width * COLUMNS * BLOCK + row * VECTOR
+                        image_gradient(source, c_plane, BLOCK, before, table, VECTOR, channels)
+
+    def filter_gradients(
+        t: Layer,
+        images: int,
+        gradients: int,
+        c: int,
+        zero: int,
+        nowhere: int,
+        out: int,
+        rows: int,
+        wide: int,
+        depth: int,
+        first: int,
+        last: int,
+    ) -> None:
+        """Filter gradients (kernel, kernel, channels, filters) from both transforms.
+
+        A task is `rows` channels of one phase and `wide` panels of filters; the sum over tiles is
+        cut in pieces of `depth` groups, which stay in the first cache.
+        """
+        table = np.empty(r * r, np.int64)
+        a_blocks, b_blocks = t.stride**2 * t.channels // LANES, t.filters // LANES
+        groups = t.groups * t.chunks
+        a_step, a_plane = group_step(a_blocks), plane_step(a_blocks, groups)
+        b_step, b_plane = group_step(b_blocks), plane_step(b_blocks, groups)
+        panels = -(-t.filters // (COLUMNS * LANES))
+        across = -(-panels // wide)
+        c_row = wide * PANEL
+        c_plane = rows * c_row + 3 * _LINE
+        for task in range(first, last):
+            top, panel = task // across * rows, task % across * wide
+            tall, width = min(rows, a_blocks * LANES - top), min(wide, panels - panel)
+            for plane in range(planes):
+                for start in range(0, groups, depth):
+                    count = min(depth, groups - start)
+                    for p in range(width):
+                        b = gradients + plane * b_plane + start * b_step
+                        b += (panel + p) * COLUMNS * BLOCK
+                        for row in range(0, tall, OUTER):
+                            channel = top + row
+                            a = images + plane * a_plane + start * a_step
+                            a += channel // LANES * BLOCK + channel % LANES * 4
+                            target = c + plane * c_plane + row * c_row + p * PANEL
+                            if start == 0:
+                                _outer(a, a_step, b, b_step, count, target, c_row)
+                            else:
+                                _outer_add(a, a_step, b, b_step, count, target, c_row)
+            vectors = min(width * COLUMNS, t.filters // LANES - panel * COLUMNS)
+            for row in range(tall):
+                phase, channel = (top + row) // t.channels, (top + row) % t.channels
+                for u in range(r):
+                    for v in range(r):
+                        y = t.stride * u + phase // t.stride
+                        x = t.stride * v + phase % t.stride
+                        at = out + 4 * ((y * t.kernel + x) * t.channels + channel) * t.filters
+                        known = y < t.kernel and x < t.kernel
+                        table[u * r + v] = at + panel * PANEL if known else nowhere
+                filter_gradient(c + row * c_row, c_plane, VECTOR, table, VECTOR, vectors)
+
+    def compiled(loop: Any) -> Callable[..., None]:
+        loop.__qualname__ = f"{loop.__name__}_{m}_{r}"  # by which the cache on disk knows it
+        done: Callable[..., None] = jit()(loop)
+        return done
+
+    loops = (images, gradients, filters, outputs, image_gradients, filter_gradients)
+    return Loops(*map(compiled, loops))
+
+
+@jit()
+def _outputs_of(t: Layer, y: int, elsewhere: int, group: int, row: int, table: np.ndarray) -> None:
+    """Addresses of the m x m outputs of a tile in y; `elsewhere` for those it has not."""
+    tile = group % t.groups * ROWS + row
+    n = group // t.groups * t.chunk + tile // (t.down * t.across)
+    inside = tile < t.chunk * t.down * t.across and n < t.images
+    top, left = tile // t.across % t.down * t.m, tile % t.across * t.m
+    for i in range(t.m):
+        line = y + 4 * ((n * t.out_height + top + i) * t.out_width + left) * t.filters
+        for j in range(t.m):
+            seen = inside and top + i < t.out_height and left + j < t.out_width
+            table[i * t.m + j] = line + 4 * j * t.filters if seen else elsewhere

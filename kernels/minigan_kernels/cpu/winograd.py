@@ -1,0 +1,306 @@
+"""Convolution, its gradients and its transpose in Winograd's domain, for strides 1 and 2.
+
+A convolution of stride s is a sum of s*s convolutions of stride 1, one for each phase (p, q): the
+pixels (s i + p, s j + q) of the padded image with the taps (s u + p, s v + q) of the filter. So a
+4x4 window of stride 2 is four 2x2 windows of stride 1, and each of those is done by F(m x m, r x r)
+(see `toom_cook`): 25 products give 4x4 outputs, where 64 would be needed. With V the transformed
+tiles of an image, U the transformed filters, Z the transformed tiles of an output gradient,
+
+    output            y  = A^T [sum over phases and channels of  V U] A
+    image gradient    dx = B [Z U^T] B^T, tiles overlapping by r - 1 and added up
+    filter gradient   dw = G^T [sum over tiles of  V^T Z] G
+
+each bracket a matrix product for every one of the (m + r - 1)^2 frequencies. The three directions
+share the three transforms (decomposed: Huang et al. 2021, arXiv:2002.00552).
+
+Here are the shapes and the memory; the loops are in `tiles`. They want images channels last and
+whole vectors of channels, filters as (kernel, kernel, channels, filters). Operands lie as the
+register tiles read them: V and Z as [frequency][group of ROWS tiles][block of LANES channels][tile]
+[lane], U as [frequency][panel of COLUMNS vectors][channel][column].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+
+import numba
+import numpy as np
+
+from ..derived import derived
+from ..shapes import Window
+from .memory import empty, empty_image, is_channels_last
+from .simd import COLUMNS, LANES, ROWS
+from .threads import scratch, spread
+from .tiles import BLOCK, PANEL, Layer, filter_step, loops, plane_step, transpose_filters
+
+_WAVE = 1 << 27  # bytes of transformed tiles at a time
+_CHUNK = 512  # tiles whose products are worth adding up at once
+_SUMS = 1 << 15  # products of a task in a plane
+_FILTER_SUMS = 1 << 14  # the same for a filter gradient
+_DEEP = 512  # channels whose panel stays in the first cache
+_TALL = 128  # tiles whose channels stay in the first cache
+
+Shape = tuple[int, int, int, int]
+
+
+def fits(window: Window, groups: int) -> bool:
+    """Whether these kernels can do a convolution: 2 or 3 taps a phase, alike both ways."""
+    kernel, stride, _, dilation = window
+    return (
+        (groups, dilation) == (1, (1, 1))
+        and stride in ((1, 1), (2, 2))
+        and kernel[0] == kernel[1]
+        and _taps(window) in (2, 3)
+    )
+
+
+def conv2d(x: np.ndarray, w: np.ndarray, window: Window, shape: Shape, m: int) -> np.ndarray:
+    """Convolution to an output of `shape`, by tiles of m x m outputs."""
+    x, taps = _images(x), _filters(w)
+    y = empty_image((shape[0], taps.shape[3], *shape[2:]), np.float32)
+    for part, t in _waves(x.shape, y.shape, window, m):
+        u = derived(w, ("filters", window, m), partial(_transformed_filters, taps, t))
+        v = _transformed_images(_cut(x, part), t)
+        _outputs(t, v, u, _cut(y, part))
+    return y[:, : shape[1]]
+
+
+def conv2d_dx(g: np.ndarray, w: np.ndarray, window: Window, shape: Shape, m: int) -> np.ndarray:
+    """Gradient by an image of `shape`, for an output gradient g."""
+    g, taps = _images(g), _filters(w)
+    dx = empty_image((shape[0], taps.shape[2], *shape[2:]), np.float32)
+    if not _covered(window, shape, g.shape):
+        dx[...] = 0
+    for part, t in _waves(dx.shape, g.shape, window, m):
+        u = derived(w, ("transposed filters", window, m), partial(_transposed_filters, taps, t))
+        z = _transformed_gradients(_cut(g, part), t)
+        _image_gradients(t, z, u, _cut(dx, part))
+    return dx[:, : shape[1]]
+
+
+def conv2d_dw(x: np.ndarray, g: np.ndarray, window: Window, shape: Shape, m: int) -> np.ndarray:
+    """Gradient by a weight of `shape`, for an output gradient g."""
+    x, g = _images(x), _images(g)
+    taps: np.ndarray | None = None
+    for part, t in _waves(x.shape, g.shape, window, m):
+        v = _transformed_images(_cut(x, part), t)
+        z = _transformed_gradients(_cut(g, part), t)
+        more = _filter_gradients(t, v, z)
+        taps = more if taps is None else taps + more
+    assert taps is not None  # a batch has images
+    return taps.transpose(3, 2, 0, 1)[: shape[0], : shape[1]]
+
+
+def _taps(window: Window) -> int:
+    return -(-window.kernel[0] // window.stride[0])
+
+
+def _images(x: np.ndarray) -> np.ndarray:
+    """x (N, C, H, W) channels last, filled up with channels of zeros to whole vectors."""
+    n, c, h, w = x.shape
+    if c % LANES == 0 and x.dtype == np.float32 and is_channels_last(x):
+        return x
+    full = empty_image((n, -(-c // LANES) * LANES, h, w), np.float32)
+    full[:, :c], full[:, c:] = x, 0
+    return full
+
+
+def _filters(w: np.ndarray) -> np.ndarray:
+    """w (O, I, kH, kW) as (kH, kW, I, O), I and O filled up with zeros to whole vectors."""
+    taps = np.ascontiguousarray(w.transpose(2, 3, 1, 0), np.float32)
+    lacking = [-size % LANES for size in taps.shape[2:]]
+    return np.pad(taps, [(0, 0), (0, 0), *((0, n) for n in lacking)]) if any(lacking) else taps
+
+
+def _covered(window: Window, image: Shape, output: Shape) -> bool:
+    """Whether the windows see every pixel of the padded image."""
+    return all(
+        (count - 1) * stride + kernel >= size + padding
+        for size, count, stride, kernel, padding in zip(
+            image[2:], output[2:], window.stride, window.kernel, window.padding, strict=True
+        )
+    )
+
+
+def _waves(image: Shape, output: Shape, window: Window, m: int) -> Iterator[tuple[slice, Layer]]:
+    """The batch in parts whose transformed tiles take at most _WAVE bytes."""
+    whole = _layer(image, output, window, m)
+    tiles = whole.chunks * whole.groups * ROWS
+    depth = max(whole.channels * whole.stride**2, whole.filters)
+    size = 4 * depth * tiles * (m + whole.r - 1) ** 2
+    images = max(1, image[0] * _WAVE // size)
+    for start in range(0, image[0], images):
+        count = min(images, image[0] - start)
+        layer = _layer((count, *image[1:]), (count, *output[1:]), window, m)
+        yield slice(start, start + count), layer
+
+
+def _cut(array: np.ndarray, part: slice) -> np.ndarray:
+    return array if part == slice(0, len(array)) else array[part]
+
+
+def _layer(image: Shape, output: Shape, window: Window, m: int) -> Layer:
+    (n, channels, height, width), (_, filters, down, across) = image, output
+    tiles = -(-down // m) * -(-across // m)
+    # At least two tasks, unless so few tiles would make products too small to be fast.
+    chunk = max(1, min(n, _CHUNK // tiles, max(64 // tiles, -(-n // 2))))
+    return Layer(
+        n, channels, height, width, filters, down, across,
+        window.kernel[0], window.stride[0], *window.padding, m, _taps(window),
+        -(-down // m), -(-across // m), chunk, -(-chunk * tiles // ROWS), -(-n // chunk),
+    )  # fmt: skip
+
+
+def _transformed_images(x: np.ndarray, t: Layer) -> np.ndarray:
+    """V, which the output and the filters' gradient want."""
+    run = loops(t.m, t.r).images
+    return derived(x, ("image", t), lambda: _tiles(run, x, t, t.stride**2 * t.channels // LANES))
+
+
+def _transformed_gradients(g: np.ndarray, t: Layer) -> np.ndarray:
+    """Z, which both gradients want."""
+    run = loops(t.m, t.r).gradients
+    return derived(g, ("gradient", t), lambda: _tiles(run, g, t, t.filters // LANES))
+
+
+def _tiles(run: Callable[..., None], source: np.ndarray, t: Layer, blocks: int) -> np.ndarray:
+    groups = t.chunks * t.groups
+    # A panel of filters of which one vector is lacking reads a block too many.
+    out = _buffer((t.m + t.r - 1) ** 2 * plane_step(blocks, groups) + BLOCK)
+    here, zero, target = _address(source), _zeros(t), _address(out)
+    spread(lambda i, j: run(t, here, zero, target, i, j), groups, grain=-(-groups // 16))
+    return out
+
+
+def _transformed_filters(taps: np.ndarray, t: Layer) -> np.ndarray:
+    """U, the phases' channels one below the other."""
+    return _filters_of(taps, t, side_by_side=False)
+
+
+def _transposed_filters(taps: np.ndarray, t: Layer) -> np.ndarray:
+    """U^T, the phases' panels side by side."""
+    kh, kw, rows, columns = taps.shape
+    turned = empty((kh, kw, columns, rows), np.float32)
+    source, target, count = _address(taps), _address(turned), kh * kw * rows // LANES
+    spread(
+        lambda i, j: transpose_filters(source, kh * kw, rows, columns, target, i, j),
+        count,
+        grain=-(-count // 16),
+    )
+    return _filters_of(turned, t, side_by_side=True)
+
+
+def _filters_of(taps: np.ndarray, t: Layer, *, side_by_side: bool) -> np.ndarray:
+    rows, columns = taps.shape[2:]
+    phases, panels = t.stride**2, -(-columns // (COLUMNS * LANES))
+    out = _buffer((t.m + t.r - 1) ** 2 * filter_step(phases * rows, panels))
+    source, zero, target, run = _address(taps), _zeros(t), _address(out), loops(t.m, t.r).filters
+    spread(
+        lambda i, j: run(
+            source, zero, t.kernel, t.stride, rows, columns, side_by_side, target, i, j
+        ),
+        phases * rows,
+        grain=-(-phases * rows // 16),
+    )
+    return out
+
+
+def _outputs(t: Layer, v: np.ndarray, u: np.ndarray, y: np.ndarray) -> None:
+    groups, panels = t.chunks * t.groups, -(-t.filters // (COLUMNS * LANES))
+    rows, wide = _blocking((groups, panels), (ROWS, COLUMNS * LANES), _SUMS)
+    sums = (t.m + t.r - 1) ** 2 * (rows * wide * COLUMNS * BLOCK + 192)
+    run, places = loops(t.m, t.r).outputs, (_address(v), _address(u))
+
+    def work(first: int, last: int) -> None:
+        own = _address(_scratch("sums", sums)), _address(_scratch("nowhere", 4 * t.filters))
+        run(t, *places, *own, _address(y), rows, wide, _DEEP // LANES, first, last)
+
+    spread(work, -(-groups // rows) * -(-panels // wide), grain=1)
+
+
+def _image_gradients(t: Layer, z: np.ndarray, u: np.ndarray, dx: np.ndarray) -> None:
+    panels, phases = -(-t.channels // (COLUMNS * LANES)), t.stride**2
+    rows, wide = _blocking(
+        (t.groups, panels), (ROWS, COLUMNS * LANES), _SUMS, tasks=phases * t.chunks
+    )
+    sums = (t.m + t.r - 1) ** 2 * (rows * wide * COLUMNS * BLOCK + 192)
+    run, places, zero = loops(t.m, t.r).image_gradients, (_address(z), _address(u)), _zeros(t)
+
+    def work(first: int, last: int) -> None:
+        own = _address(_scratch("sums", sums)), zero, _address(_scratch("nowhere", 4 * t.channels))
+        run(t, *places, *own, _address(dx), rows, wide, _DEEP // LANES, first, last)
+
+    spread(work, t.chunks * phases * -(-panels // wide), grain=1)
+
+
+def _filter_gradients(t: Layer, v: np.ndarray, z: np.ndarray) -> np.ndarray:
+    out = empty((t.kernel, t.kernel, t.channels, t.filters), np.float32)
+    blocks, panels = t.stride**2 * t.channels // LANES, -(-t.filters // (COLUMNS * LANES))
+    rows, wide = _blocking((blocks, panels), (LANES, COLUMNS * LANES), _FILTER_SUMS)
+    rows *= LANES
+    sums = (t.m + t.r - 1) ** 2 * (rows * wide * PANEL + 192)
+    run, places, zero = loops(t.m, t.r).filter_gradients, (_address(v), _address(z)), _zeros(t)
+
+    def work(first: int, last: int) -> None:
+        own = _address(_scratch("sums", sums)), zero, _address(_scratch("nowhere", 4 * t.filters))
+        run(t, *places, *own, _address(out), rows, wide, _TALL // ROWS, first, last)
+
+    spread(work, -(-blocks * LANES // rows) * -(-panels // wide), grain=1)
+    return out
+
+
+def _blocking(
+    units: tuple[int, int], sizes: tuple[int, int], most: int, tasks: int = 1
+) -> tuple[int, int]:
+    """How many rows and columns of register tiles make a task: those with the least to read.
+
+    There are `units` of rows and of columns in all, each of `sizes` elements. A task keeps at most
+    `most` sums, and reads its rows and its columns once; `tasks` is how many there are for every
+    block. Sums are the same whatever the blocks, so their number may depend on the threads.
+    """
+
+    def cost(block: tuple[int, int]) -> tuple[bool, int]:
+        down, across = (-(-unit // b) for unit, b in zip(units, block, strict=True))
+        idle = tasks * down * across < 2 * numba.get_num_threads()
+        return idle, units[0] * sizes[0] * across + units[1] * sizes[1] * down
+
+    rows, columns = ({-(-unit >> k) for k in range(unit.bit_length() + 1)} for unit in units)
+    blocks = [(r, c) for r in sorted(rows) for c in sorted(columns)]
+    small = [b for b in blocks if math.prod(b) * math.prod(sizes) <= most]
+    return min(small or blocks[:1], key=cost)
+
+
+def _buffer(size: int) -> np.ndarray:
+    """`size` bytes for transformed tiles or filters."""
+    return empty((_roomy(size),), np.uint8)
+
+
+def _scratch(name: str, size: int) -> np.ndarray:
+    return scratch(name, (_roomy(size),), np.dtype(np.uint8))
+
+
+def _roomy(size: int) -> int:
+    """`size` bytes, with room to begin at a cache line.
+
+    NumPy asks for huge pages from 4 MB on. These loops walk along dozens of planes at once, and
+    with small pages they would wait for the table of pages: products gain about a tenth.
+    """
+    return max(size + 64, 1 << 22) if size >= 1 << 20 else size + 64
+
+
+def _address(array: np.ndarray) -> int:
+    """Where the array begins; for bytes, the first cache line in it."""
+    start: int = array.ctypes.data
+    return -(-start // 64) * 64 if array.dtype == np.uint8 else start
+
+
+def _zeros(t: Layer) -> int:
+    """Address of a row of zeros as long as any pixel or tap of this layer."""
+    return _address(_row_of_zeros(max(t.channels, t.filters)))
+
+
+@cache
+def _row_of_zeros(size: int) -> np.ndarray:
+    return np.zeros(size, np.float32)
