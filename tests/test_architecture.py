@@ -26,7 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "files": set(),
     "progress": set(),
     "methods": set(),
-    "tensor": {"methods"},
+    "tensor": {"methods", "kernels"},  # kernels: to freeze what a primitive gives, no more
     "fused": {"tensor", "kernels"},
     "random": {"kernels"},
     "ops": {"fused", "tensor", "kernels"},

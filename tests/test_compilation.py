@@ -11,10 +11,11 @@ from pathlib import Path
 import minigan_kernels
 
 PACKAGE = Path(minigan_kernels.__file__).parent
-MEAN = """
+TOTAL = """
 import numpy as np, minigan_kernels as k
-mean, var = k.moments(np.full((2, 1, 3, 3), 5, np.float32))
-print(mean[0], var[0])
+ones = np.ones((2, 1, 3, 3), np.float32)
+dx, dbias = k.bias_leaky_relu_backward(ones, ones, slope=0.2)
+print(dx[0, 0, 0, 0], dbias[0])
 """
 
 
@@ -42,46 +43,46 @@ def run(program: str, cache: Path, packages: Path = PACKAGE.parent) -> tuple[str
 
 
 def test_compiling_is_said_once_loading_is_silent_and_damage_is_seen(tmp_path: Path) -> None:
-    out, err = run(MEAN, tmp_path)
-    assert out == "5.0 0.0\n"
+    out, err = run(TOTAL, tmp_path)
+    assert out == "1.0 18.0\n"
     lines = err.splitlines()
     assert "compiling kernels" in lines[0]
     assert str(tmp_path) in lines[0]
-    # A line for the kernel, none for the helper that was compiled inside it.
-    assert [line.split()[1] for line in lines[1:]] == ["norm._block_moments"]
-    assert run(MEAN, tmp_path) == (out, "")
-    (kept,) = tmp_path.rglob("norm._block_moments-*.kernel")
+    # A line for the kernel, none for the helpers that were compiled inside it.
+    assert [line.split()[1] for line in lines[1:]] == ["activation._leaky_backward"]
+    assert run(TOTAL, tmp_path) == (out, "")
+    (kept,) = tmp_path.rglob("activation._leaky_backward-*.kernel")
     kept.write_bytes(kept.read_bytes()[:-1])
-    assert [line.split()[1] for line in run(MEAN, tmp_path)[1].splitlines()[1:]] == [
-        "norm._block_moments"
+    assert [line.split()[1] for line in run(TOTAL, tmp_path)[1].splitlines()[1:]] == [
+        "activation._leaky_backward"
     ]
 
 
 def test_two_processes_may_compile_at_once(tmp_path: Path) -> None:
-    both = MEAN + "k.moments(np.ones((2, 3)))\n"
+    both = TOTAL + "k.bias_leaky_relu_backward(*np.ones((2, 2, 3)), slope=0.2)\n"
     processes = [start(program, tmp_path) for program in (both, both)]
     for process in processes:
         end(process)
-    assert run(both, tmp_path) == ("5.0 0.0\n", "")
+    assert run(both, tmp_path) == ("1.0 18.0\n", "")
     assert {path.suffix for path in tmp_path.rglob("*.*")} == {".kernel"}
 
 
 def test_an_edit_reaches_kernels_of_other_files(tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, tmp_path / "copy" / PACKAGE.name)
-    assert run(MEAN, tmp_path, tmp_path / "copy")[0] == "5.0 0.0\n"
+    assert run(TOTAL, tmp_path, tmp_path / "copy")[0] == "1.0 18.0\n"
     helper = tmp_path / "copy" / PACKAGE.name / "cpu" / "planes.py"
     text = helper.read_text()
-    assert text.count("sums[c] += total") == 1
-    helper.write_text(text.replace("sums[c] += total", "sums[c] += 2 * total"))
-    out, err = run(MEAN, tmp_path, tmp_path / "copy")
-    assert out.startswith("10.0 ")
-    assert "norm._block_moments" in err
+    assert text.count("part[c] += rows[r, c]") == 1
+    helper.write_text(text.replace("part[c] += rows[r, c]", "part[c] += 2 * rows[r, c]"))
+    out, err = run(TOTAL, tmp_path, tmp_path / "copy")
+    assert out == "1.0 36.0\n"
+    assert "activation._leaky_backward" in err
 
 
 def test_a_folder_that_cannot_be_written_is_named_and_does_no_harm(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.touch()
-    out, err = run(MEAN, blocked)
-    assert out == "5.0 0.0\n"
+    out, err = run(TOTAL, blocked)
+    assert out == "1.0 18.0\n"
     assert err.count("cannot be kept") == 1
     assert "NUMBA_CACHE_DIR" in err

@@ -82,9 +82,7 @@ def product(name: str, *, add: bool) -> str:
     """
     tile = [(i, j) for j in range(COLUMNS) for i in range(ROWS)]
     lines = [f"def {name}(a, b, c, depth, ahead, lines):"]
-    for n, (i, j) in enumerate(tile):
-        start = f"load(c + {n * VECTOR})" if add else "zeros()"
-        lines.append(f"    c{i}{j} = {start}")
+    lines += [f"    c{i}{j} = zeros()" for i, j in tile]
     lines.append("    for _ in range(depth):")
     lines += [
         "        for line in range(lines):",
@@ -100,7 +98,8 @@ def product(name: str, *, add: bool) -> str:
         f"            b += {COLUMNS * VECTOR * UNROLLED}",
         f"        a += {(ROWS - 1) * VECTOR}",
     ]
-    lines += [f"    store(c + {n * VECTOR}, c{i}{j})" for n, (i, j) in enumerate(tile)]
+    for n, (i, j) in enumerate(tile):
+        lines.append(_written(f"c + {n * VECTOR}", f"c{i}{j}", add=add))
     return "\n".join(lines) + "\n"
 
 
@@ -115,16 +114,19 @@ def outer(name: str, *, add: bool) -> str:
     """
     tile = [(i, j) for i in range(OUTER) for j in range(COLUMNS)]
     lines = [f"def {name}(a, a_step, b, b_step, groups, c, row):"]
-    for i, j in tile:
-        start = f"load(c + {i} * row + {j * VECTOR})" if add else "zeros()"
-        lines.append(f"    c{i}{j} = {start}")
+    lines += [f"    c{i}{j} = zeros()" for i, j in tile]
     lines.append("    for _ in range(groups):")
     lines.append(f"        for r in range({ROWS}):")
     b = [f"b + {VECTOR} * r + {j * ROWS * VECTOR}" for j in range(COLUMNS)]
     lines += _step([f"a + {VECTOR} * r + {4 * i}" for i in range(OUTER)], b)
     lines += ["        a += a_step", "        b += b_step"]
-    lines += [f"    store(c + {i} * row + {j * VECTOR}, c{i}{j})" for i, j in tile]
+    for i, j in tile:
+        lines.append(_written(f"c + {i} * row + {j * VECTOR}", f"c{i}{j}", add=add))
     return "\n".join(lines) + "\n"
+
+
+def _written(place: str, value: str, *, add: bool) -> str:
+    return f"    store({place}, load({place}) + {value})" if add else f"    store({place}, {value})"
 
 
 def _step(a: list[str], b: list[str]) -> list[str]:
@@ -156,7 +158,7 @@ def transpose(name: str) -> str:
 
 
 def transforms(m: int, r: int) -> dict[str, str]:
-    """Sources of the six transforms of F(m, r), by what they make."""
+    """Sources of the transforms of F(m, r), by what they make."""
     _, _, at, g, bt = scheme(m, r)
     a, b, gt = transposed(at), transposed(bt), transposed(g)
     end = f"_{m}_{r}"
@@ -164,6 +166,7 @@ def transforms(m: int, r: int) -> dict[str, str]:
         "image": transform("image" + end, bt, "places", "stream"),
         "gradient": transform("gradient" + end, a, "places", "stream"),
         "filter": transform("filter" + end, g, "places", "stream"),
+        "near_filter": transform("near_filter" + end, g, "places", "planes"),
         "output": transform("output" + end, at, "planes", "places"),
         "image_gradient": transform("image_gradient" + end, b, "planes", "places", add=True),
         "filter_gradient": transform("filter_gradient" + end, gt, "planes", "places"),

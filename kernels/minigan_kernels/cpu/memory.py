@@ -95,9 +95,10 @@ class _Pool:
         self.requests += 1
         if self.requests % EPOCH == 0:
             self._end_epoch()
-        step = 1 << max(0, size.bit_length() - 5)  # a sixteenth at most
+        step = 1 << (size.bit_length() - 5)  # a sixteenth at most
         size = -(-size // step) * step
-        found = _free(self.blocks.get(size, ()), 1) or _free(self.blocks.get(size + step, ()), 1)
+        above = size + (1 << (size.bit_length() - 5))  # the next larger size of blocks
+        found = _free(self.blocks.get(size, ()), 1) or _free(self.blocks.get(above, ()), 1)
         block = found[0] if found else self._fresh(size)
         block.taken = self.requests
         return block

@@ -1,4 +1,7 @@
-"""One optimiser step of all parameters in one pass over memory, in place."""
+"""One optimiser step of all parameters in one pass over memory, in place.
+
+Denormal numbers count as zero: moments decay to them and stay there (see `denormals`).
+"""
 
 from __future__ import annotations
 
@@ -96,7 +99,7 @@ def _in_place(loop: Callable[..., None], numbers: tuple[float, ...], *arguments:
             loop(*(vector[part] for vector in vectors), *numbers)
             start, i = ends[i], i + 1
 
-    spread(work, ends[-1] if ends else 0, grain=ELEMENTS)
+    spread(work, ends[-1] if ends else 0, grain=ELEMENTS, flush=True)
     for array, vector in copies:
         array[...] = vector.reshape(array.shape)
 

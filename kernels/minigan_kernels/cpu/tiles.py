@@ -23,6 +23,8 @@ from .simd import COLUMNS, LANES, ROWS, VECTOR
 
 BLOCK = ROWS * VECTOR  # bytes of LANES channels of a group of tiles
 PANEL = COLUMNS * VECTOR  # bytes of a row of filters
+SUMMED = 64 // LANES  # blocks of channels in a sum
+FRESH = 64 // LANES  # blocks of channels whose filters are transformed at a time, if not kept
 _LINE = 64
 
 
@@ -113,11 +115,14 @@ def _products(
     c: int,
     c_plane: int,
     planes: int,
+    add: bool,
 ) -> None:
-    """c = a b in every plane, for `groups` groups of tiles and `panels` panels of filters.
+    """c = a b in every plane, or c += a b with `add`, for `groups` groups of tiles and `panels`
+    panels of filters.
 
     The sum over `blocks` blocks of channels is cut in pieces of `depth`, so that a panel's piece
-    stays in the first cache while all groups pass by.
+    stays near while all groups pass by, and those in SUMMED, each summed up by itself: the rounding
+    errors of a long sum of small terms are most of a float32 convolution's.
     """
     panel = blocks * LANES * PANEL
     c_step = panels * COLUMNS * BLOCK
@@ -131,11 +136,14 @@ def _products(
                 for group in range(groups):
                     tiles = a + plane * a_plane + group * a_step + start * BLOCK
                     target = c + plane * c_plane + group * c_step + p * COLUMNS * BLOCK
-                    if start == 0:
-                        _multiply(tiles, factor, target, count, ahead, lines)
-                    else:
-                        _multiply_add(tiles, factor, target, count, ahead, lines)
-                    ahead += lines * _LINE * count
+                    for k in range(0, count, SUMMED):
+                        deep = min(SUMMED, count - k)
+                        x, y = tiles + k * BLOCK, factor + k * LANES * PANEL
+                        if start + k == 0 and not add:
+                            _multiply(x, y, target, deep, ahead, lines)
+                        else:
+                            _multiply_add(x, y, target, deep, ahead, lines)
+                        ahead += lines * _LINE * deep
 
 
 @cache
@@ -143,10 +151,16 @@ def loops(m: int, r: int) -> Loops:
     """The loops of F(m, r), compiled when first called."""
     size = m + r - 1
     planes = size * size
-    image, gradient, filtered, output, image_gradient, filter_gradient = (
+    image, gradient, far_filter, near_filter, output, image_gradient, filter_gradient = (
         built(source) for source in transforms(m, r).values()
     )
 
+    def compiled(loop: Any) -> Callable[..., None]:
+        loop.__qualname__ = f"{loop.__name__}_{m}_{r}"  # by which the cache on disk knows it
+        done: Callable[..., None] = jit()(loop)
+        return done
+
+    @compiled
     def images(t: Layer, x: int, zero: int, out: int, first: int, last: int) -> None:
         """Transform the tiles of images x in the groups first..last."""
         table = np.empty(planes, np.int64)
@@ -171,6 +185,7 @@ def loops(m: int, r: int) -> Loops:
                     target = out + group * step + phase * blocks * BLOCK + row * VECTOR
                     image(table, VECTOR, target, plane, BLOCK, blocks)
 
+    @compiled
     def gradients(t: Layer, g: int, zero: int, out: int, first: int, last: int) -> None:
         """Transform the tiles of output gradients g in the groups first..last."""
         table = np.empty(m * m, np.int64)
@@ -181,6 +196,37 @@ def loops(m: int, r: int) -> Loops:
                 _outputs_of(t, g, zero, group, row, table)
                 gradient(table, VECTOR, out + group * step + row * VECTOR, plane, BLOCK, blocks)
 
+    @compiled
+    def filter_row(
+        w: int,
+        zero: int,
+        kernel: int,
+        stride: int,
+        rows: int,
+        columns: int,
+        i: int,
+        panel: int,
+        out: int,
+        plane: int,
+        near: bool,
+        table: np.ndarray,
+    ) -> None:
+        """Transform row i, of all phases' rows, of a panel of filters w (kernel, kernel, rows,
+        columns); `near` if it is used at once.
+        """
+        phase, row = i // rows, i % rows
+        for u in range(r):
+            for v in range(r):
+                y, x = stride * u + phase // stride, stride * v + phase % stride
+                at = w + 4 * ((y * kernel + x) * rows + row) * columns + panel * PANEL
+                table[u * r + v] = at if y < kernel and x < kernel else zero
+        count = min(COLUMNS, columns // LANES - panel * COLUMNS)
+        if near:
+            near_filter(table, VECTOR, out, plane, VECTOR, count)
+        else:
+            far_filter(table, VECTOR, out, plane, VECTOR, count)
+
+    @compiled
     def filters(
         w: int,
         zero: int,
@@ -200,30 +246,74 @@ def loops(m: int, r: int) -> Loops:
         """
         table = np.empty(r * r, np.int64)
         panels = -(-columns // (COLUMNS * LANES))
-        phases = stride * stride
-        plane = filter_step(phases * rows, panels)
+        plane = filter_step(stride * stride * rows, panels)
         for i in range(first, last):
-            phase, row = i // rows, i % rows
-            for u in range(r):
-                for v in range(r):
-                    y, x = stride * u + phase // stride, stride * v + phase % stride
-                    at = w + 4 * ((y * kernel + x) * rows + row) * columns
-                    table[u * r + v] = at if y < kernel and x < kernel else zero
             for panel in range(panels):
                 if side_by_side:
-                    target = out + ((phase * panels + panel) * rows + row) * PANEL
+                    place = (i // rows * panels + panel) * rows + i % rows
                 else:
-                    target = out + (panel * phases * rows + i) * PANEL
-                count = min(COLUMNS, columns // LANES - panel * COLUMNS)
-                filtered(table, VECTOR, target, plane, VECTOR, count)
-                for tap in range(r * r):
-                    table[tap] += PANEL
+                    place = panel * stride * stride * rows + i
+                target = out + place * PANEL
+                filter_row(
+                    w, zero, kernel, stride, rows, columns, i, panel, target, plane, False, table
+                )
 
+    @compiled
+    def fresh_products(
+        t: Layer,
+        a: int,
+        a_plane: int,
+        a_step: int,
+        groups: int,
+        w: int,
+        zero: int,
+        rows: int,
+        columns: int,
+        start: int,
+        blocks: int,
+        panel: int,
+        u: int,
+        c: int,
+        c_plane: int,
+    ) -> None:
+        """Products with a panel of filters that are transformed here, some rows at a time, so that
+        they never leave the second cache: its `blocks` blocks from row `start` of all phases on.
+        """
+        table = np.empty(r * r, np.int64)
+        plane = FRESH * LANES * PANEL + 3 * _LINE
+        for block in range(0, blocks, FRESH):
+            count = min(FRESH, blocks - block)
+            for k in range(count * LANES):
+                i = start + block * LANES + k
+                place = u + k * PANEL
+                filter_row(
+                    w, zero, t.kernel, t.stride, rows, columns, i, panel, place, plane, True, table
+                )
+            tiles = a + block * BLOCK
+            _products(
+                tiles,
+                a_plane,
+                a_step,
+                count,
+                u,
+                plane,
+                1,
+                groups,
+                count,
+                c,
+                c_plane,
+                planes,
+                block > 0,
+            )
+
+    @compiled
     def outputs(
         t: Layer,
         images: int,
         filters: int,
+        taps: int,
         c: int,
+        zero: int,
         nowhere: int,
         out: int,
         rows: int,
@@ -232,7 +322,10 @@ def loops(m: int, r: int) -> Loops:
         first: int,
         last: int,
     ) -> None:
-        """Outputs from transformed images and filters: `rows` groups x `wide` panels a task."""
+        """Outputs from transformed images and filters: `rows` groups x `wide` panels a task.
+
+        With `taps`, the filters as they are, `filters` is room to transform them in.
+        """
         table = np.empty(m * m, np.int64)
         blocks = t.stride**2 * t.channels // LANES
         panels = -(-t.filters // (COLUMNS * LANES))
@@ -245,9 +338,30 @@ def loops(m: int, r: int) -> Loops:
         for task in range(first, last):
             start, panel = task // across * rows, task % across * wide
             count, width = min(rows, groups - start), min(wide, panels - panel)
-            b = filters + panel * blocks * LANES * PANEL
             a = images + start * step
-            _products(a, plane, step, blocks, b, b_plane, width, count, depth, c, c_plane, planes)
+            if taps:
+                deep, columns = t.channels, t.filters
+                fresh_products(
+                    t, a, plane, step, count, taps, zero, deep, columns, 0, blocks, panel,
+                    filters, c, c_plane,
+                )  # fmt: skip
+            else:
+                b = filters + panel * blocks * LANES * PANEL
+                _products(
+                    a,
+                    plane,
+                    step,
+                    blocks,
+                    b,
+                    b_plane,
+                    width,
+                    count,
+                    depth,
+                    c,
+                    c_plane,
+                    planes,
+                    False,
+                )
             channels = min(width * COLUMNS, t.filters // LANES - panel * COLUMNS)
             for group in range(count):
                 for row in range(ROWS):
@@ -257,10 +371,12 @@ def loops(m: int, r: int) -> Loops:
                     source = c + group * width * COLUMNS * BLOCK + row * VECTOR
                     output(source, c_plane, BLOCK, table, VECTOR, channels)
 
+    @compiled
     def image_gradients(
         t: Layer,
         gradients: int,
         filters: int,
+        taps: int,
         c: int,
         zero: int,
         nowhere: int,
@@ -274,7 +390,8 @@ def loops(m: int, r: int) -> Loops:
         """Image gradients from transformed output gradients and filters.
 
         A task is a chunk of whole images, one phase, and `wide` panels of channels: tiles overlap,
-        and are added to what the tiles above and to the left have left there.
+        and are added to what the tiles above and to the left have left there. `taps` as above,
+        transposed.
         """
         table, before = np.empty(planes, np.int64), np.empty(planes, np.int64)
         blocks = t.filters // LANES
@@ -292,9 +409,17 @@ def loops(m: int, r: int) -> Loops:
             for start in range(chunk * t.groups, (chunk + 1) * t.groups, rows):
                 count = min(rows, (chunk + 1) * t.groups - start)
                 a = gradients + start * step
-                _products(
-                    a, plane, step, blocks, b, b_plane, width, count, depth, c, c_plane, planes
-                )
+                if taps:
+                    deep, columns = t.filters, t.channels
+                    fresh_products(
+                        t, a, plane, step, count, taps, zero, deep, columns, phase * deep, blocks,
+                        panel, filters, c, c_plane,
+                    )  # fmt: skip
+                else:
+                    _products(
+                        a, plane, step, blocks, b, b_plane, width, count, depth, c, c_plane, planes,
+                        False,
+                    )  # fmt: skip
                 for group in range(start, start + count):
                     for row in range(ROWS):
                         tile = group % t.groups * ROWS + row
@@ -318,6 +443,7 @@ def loops(m: int, r: int) -> Loops:
                         source = c + (group - start) * width * COLUMNS * BLOCK + row * VECTOR
                         image_gradient(source, c_plane, BLOCK, before, table, VECTOR, channels)
 
+    @compiled
     def filter_gradients(
         t: Layer,
         images: int,
@@ -376,13 +502,7 @@ def loops(m: int, r: int) -> Loops:
                         table[u * r + v] = at + panel * PANEL if known else nowhere
                 filter_gradient(c + row * c_row, c_plane, VECTOR, table, VECTOR, vectors)
 
-    def compiled(loop: Any) -> Callable[..., None]:
-        loop.__qualname__ = f"{loop.__name__}_{m}_{r}"  # by which the cache on disk knows it
-        done: Callable[..., None] = jit()(loop)
-        return done
-
-    loops = (images, gradients, filters, outputs, image_gradients, filter_gradients)
-    return Loops(*map(compiled, loops))
+    return Loops(images, gradients, filters, outputs, image_gradients, filter_gradients)
 
 
 @jit()

@@ -33,10 +33,12 @@ from ..shapes import Window
 from .memory import empty, empty_image, is_channels_last
 from .simd import COLUMNS, LANES, ROWS
 from .threads import scratch, spread
-from .tiles import BLOCK, PANEL, Layer, filter_step, loops, plane_step, transpose_filters
+from .tiles import BLOCK, FRESH, PANEL, Layer, filter_step, loops, plane_step, transpose_filters
 
 _WAVE = 1 << 27  # bytes of transformed tiles at a time
 _CHUNK = 512  # tiles whose products are worth adding up at once
+_ONCE = 8  # groups of tiles with which it pays not to keep filters but to transform them each time
+_TILE = ROWS, COLUMNS * LANES  # of sums in registers
 _SUMS = 1 << 15  # products of a task in a plane
 _FILTER_SUMS = 1 << 14  # the same for a filter gradient
 _DEEP = 512  # channels whose panel stays in the first cache
@@ -61,9 +63,12 @@ def conv2d(x: np.ndarray, w: np.ndarray, window: Window, shape: Shape, m: int) -
     x, taps = _images(x), _filters(w)
     y = empty_image((shape[0], taps.shape[3], *shape[2:]), np.float32)
     for part, t in _waves(x.shape, y.shape, window, m):
-        u = derived(w, ("filters", window, m), partial(_transformed_filters, taps, t))
         v = _transformed_images(_cut(x, part), t)
-        _outputs(t, v, u, _cut(y, part))
+        if t.chunks * t.groups <= _ONCE:
+            _outputs(t, v, None, taps, _cut(y, part))
+        else:
+            u = derived(w, ("filters", window, m), partial(_transformed_filters, taps, t))
+            _outputs(t, v, u, None, _cut(y, part))
     return y[:, : shape[1]]
 
 
@@ -74,9 +79,15 @@ def conv2d_dx(g: np.ndarray, w: np.ndarray, window: Window, shape: Shape, m: int
     if not _covered(window, shape, g.shape):
         dx[...] = 0
     for part, t in _waves(dx.shape, g.shape, window, m):
-        u = derived(w, ("transposed filters", window, m), partial(_transposed_filters, taps, t))
         z = _transformed_gradients(_cut(g, part), t)
-        _image_gradients(t, z, u, _cut(dx, part))
+        turned = derived(w, "transposed", partial(_transposed, taps))
+        if t.chunks * t.groups <= _ONCE:
+            _image_gradients(t, z, None, turned, _cut(dx, part))
+        else:
+            u = derived(
+                w, ("transposed filters", window, m), partial(_transposed_filters, turned, t)
+            )
+            _image_gradients(t, z, u, None, _cut(dx, part))
     return dx[:, : shape[1]]
 
 
@@ -179,8 +190,13 @@ def _transformed_filters(taps: np.ndarray, t: Layer) -> np.ndarray:
     return _filters_of(taps, t, side_by_side=False)
 
 
-def _transposed_filters(taps: np.ndarray, t: Layer) -> np.ndarray:
+def _transposed_filters(turned: np.ndarray, t: Layer) -> np.ndarray:
     """U^T, the phases' panels side by side."""
+    return _filters_of(turned, t, side_by_side=True)
+
+
+def _transposed(taps: np.ndarray) -> np.ndarray:
+    """taps (kH, kW, I, O) as (kH, kW, O, I)."""
     kh, kw, rows, columns = taps.shape
     turned = empty((kh, kw, columns, rows), np.float32)
     source, target, count = _address(taps), _address(turned), kh * kw * rows // LANES
@@ -189,7 +205,7 @@ def _transposed_filters(taps: np.ndarray, t: Layer) -> np.ndarray:
         count,
         grain=-(-count // 16),
     )
-    return _filters_of(turned, t, side_by_side=True)
+    return turned
 
 
 def _filters_of(taps: np.ndarray, t: Layer, *, side_by_side: bool) -> np.ndarray:
@@ -207,32 +223,54 @@ def _filters_of(taps: np.ndarray, t: Layer, *, side_by_side: bool) -> np.ndarray
     return out
 
 
-def _outputs(t: Layer, v: np.ndarray, u: np.ndarray, y: np.ndarray) -> None:
+def _outputs(
+    t: Layer, v: np.ndarray, u: np.ndarray | None, taps: np.ndarray | None, y: np.ndarray
+) -> None:
+    """y from V and U, or the taps themselves."""
     groups, panels = t.chunks * t.groups, -(-t.filters // (COLUMNS * LANES))
-    rows, wide = _blocking((groups, panels), (ROWS, COLUMNS * LANES), _SUMS)
-    sums = (t.m + t.r - 1) ** 2 * (rows * wide * COLUMNS * BLOCK + 192)
-    run, places = loops(t.m, t.r).outputs, (_address(v), _address(u))
+    rows, wide = (groups, 1) if u is None else _blocking((groups, panels), _TILE, _SUMS)
+    run, images, outputs = loops(t.m, t.r).outputs, _address(v), _address(y)
 
     def work(first: int, last: int) -> None:
-        own = _address(_scratch("sums", sums)), _address(_scratch("nowhere", 4 * t.filters))
-        run(t, *places, *own, _address(y), rows, wide, _DEEP // LANES, first, last)
+        own = _own(t, rows, wide, t.filters)
+        filters = _filter_room(t, u, taps)
+        run(t, images, *filters, *own, outputs, rows, wide, _DEEP // LANES, first, last)
 
     spread(work, -(-groups // rows) * -(-panels // wide), grain=1)
 
 
-def _image_gradients(t: Layer, z: np.ndarray, u: np.ndarray, dx: np.ndarray) -> None:
-    panels, phases = -(-t.channels // (COLUMNS * LANES)), t.stride**2
-    rows, wide = _blocking(
-        (t.groups, panels), (ROWS, COLUMNS * LANES), _SUMS, tasks=phases * t.chunks
-    )
-    sums = (t.m + t.r - 1) ** 2 * (rows * wide * COLUMNS * BLOCK + 192)
-    run, places, zero = loops(t.m, t.r).image_gradients, (_address(z), _address(u)), _zeros(t)
+def _image_gradients(
+    t: Layer, z: np.ndarray, u: np.ndarray | None, turned: np.ndarray | None, dx: np.ndarray
+) -> None:
+    """dx from Z and U^T, or the transposed taps themselves."""
+    panels, tasks = -(-t.channels // (COLUMNS * LANES)), t.stride**2 * t.chunks
+    if u is None:
+        rows, wide = t.groups, 1
+    else:
+        rows, wide = _blocking((t.groups, panels), _TILE, _SUMS, tasks)
+    run, gradients, images = loops(t.m, t.r).image_gradients, _address(z), _address(dx)
 
     def work(first: int, last: int) -> None:
-        own = _address(_scratch("sums", sums)), zero, _address(_scratch("nowhere", 4 * t.channels))
-        run(t, *places, *own, _address(dx), rows, wide, _DEEP // LANES, first, last)
+        own = _own(t, rows, wide, t.channels)
+        filters = _filter_room(t, u, turned)
+        run(t, gradients, *filters, *own, images, rows, wide, _DEEP // LANES, first, last)
 
-    spread(work, t.chunks * phases * -(-panels // wide), grain=1)
+    spread(work, tasks * -(-panels // wide), grain=1)
+
+
+def _own(t: Layer, rows: int, wide: int, channels: int) -> tuple[int, int, int]:
+    """This thread's room for products, a row of zeros, and a row that nobody reads."""
+    sums = (t.m + t.r - 1) ** 2 * (rows * wide * COLUMNS * BLOCK + 192)
+    return _address(_scratch("sums", sums)), _zeros(t), _address(_scratch("nowhere", 4 * channels))
+
+
+def _filter_room(t: Layer, u: np.ndarray | None, taps: np.ndarray | None) -> tuple[int, int]:
+    """Transformed filters, or this thread's room for some and the taps they are made of."""
+    if u is not None:
+        return _address(u), 0
+    assert taps is not None
+    size = (t.m + t.r - 1) ** 2 * (FRESH * LANES * PANEL + 192)
+    return _address(_scratch("filters", size)), _address(taps)
 
 
 def _filter_gradients(t: Layer, v: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -240,11 +278,10 @@ def _filter_gradients(t: Layer, v: np.ndarray, z: np.ndarray) -> np.ndarray:
     blocks, panels = t.stride**2 * t.channels // LANES, -(-t.filters // (COLUMNS * LANES))
     rows, wide = _blocking((blocks, panels), (LANES, COLUMNS * LANES), _FILTER_SUMS)
     rows *= LANES
-    sums = (t.m + t.r - 1) ** 2 * (rows * wide * PANEL + 192)
-    run, places, zero = loops(t.m, t.r).filter_gradients, (_address(v), _address(z)), _zeros(t)
+    run, places = loops(t.m, t.r).filter_gradients, (_address(v), _address(z))
 
     def work(first: int, last: int) -> None:
-        own = _address(_scratch("sums", sums)), zero, _address(_scratch("nowhere", 4 * t.filters))
+        own = _own(t, -(-rows // ROWS), wide, t.filters)
         run(t, *places, *own, _address(out), rows, wide, _TALL // ROWS, first, last)
 
     spread(work, -(-blocks * LANES // rows) * -(-panels // wide), grain=1)

@@ -1,0 +1,263 @@
+"""Which algorithm a convolution gets: by the rule, by request, by what was remembered."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import minigan_kernels as kernels
+import numpy as np
+import pytest
+from minigan_kernels import reference
+from minigan_kernels.algorithms import ALGORITHMS
+from minigan_kernels.cpu import plan
+from minigan_kernels.shapes import Pair, Window
+
+DIRECTIONS = ("conv2d", "conv2d_dx", "conv2d_dw")
+Choice = tuple[str, int]
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where choices are kept: a folder of their own, in which there are none."""
+    monkeypatch.setattr(plan, "cache_folder", lambda: tmp_path / "kernels")
+    plan._remembered.cache_clear()
+    yield tmp_path / "kernels" / "choices.json"
+    plan._remembered.cache_clear()
+
+
+def choice(
+    channels: Pair,
+    size: Pair,
+    kernel: Pair,
+    stride: int = 1,
+    padding: int = 0,
+    *,
+    dilation: int = 1,
+    groups: int = 1,
+    dtype: type = np.float32,
+    batch: int = 64,
+    direction: str = "conv2d",
+) -> Choice:
+    window = Window(kernel, (stride, stride), (padding, padding), (dilation, dilation))
+    image = (batch, channels[0], *size)
+    output = (batch, channels[1], *window.output(size))
+    return plan.choose(direction, image, output, window, groups, np.dtype(dtype))
+
+
+BIG_TILES, SMALL_TILES, DIRECT = ("winograd", 4), ("winograd", 2), ("direct", 0)
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        # The middle of a DCGAN
+        (((64, 128), (32, 32), (4, 4), 2, 1), BIG_TILES),
+        (((128, 256), (16, 16), (4, 4), 2, 1), BIG_TILES),
+        (((256, 512), (8, 8), (4, 4), 2, 1), BIG_TILES),
+        # Its ends
+        (((3, 64), (64, 64), (4, 4), 2, 1), DIRECT),
+        (((1, 64), (32, 32), (4, 4), 2, 1), DIRECT),
+        (((512, 1), (4, 4), (4, 4), 1, 0), DIRECT),
+        (((512, 100), (4, 4), (4, 4), 1, 0), DIRECT),
+        # Other kernels that Winograd knows
+        (((64, 64), (32, 32), (3, 3), 1, 1), BIG_TILES),
+        (((64, 64), (32, 32), (2, 2), 1, 0), BIG_TILES),
+        (((64, 64), (32, 32), (3, 3), 2, 1), BIG_TILES),
+        (((64, 64), (32, 32), (5, 5), 2, 2), BIG_TILES),
+        (((64, 64), (32, 32), (6, 6), 2, 2), BIG_TILES),
+        # Tiles of 4x4 would be empty for the most part
+        (((64, 64), (2, 2), (3, 3), 1, 1), SMALL_TILES),
+        (((64, 64), (12, 12), (4, 4), 2, 1), SMALL_TILES),
+        (((64, 64), (1, 1), (3, 3), 1, 1), DIRECT),
+        # One product a pair of channels: there is nothing to save
+        (((64, 64), (32, 32), (1, 1), 1, 0), DIRECT),
+        (((64, 64), (32, 32), (1, 1), 2, 0), DIRECT),
+        # Kernels and strides that Winograd does not know
+        (((64, 64), (32, 32), (5, 5), 1, 2), DIRECT),
+        (((64, 64), (32, 32), (7, 7), 2, 3), DIRECT),
+        (((64, 64), (32, 32), (4, 4), 4, 0), DIRECT),
+        (((64, 64), (32, 32), (3, 4), 1, 0), DIRECT),
+    ],
+)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_the_rule(layer: tuple, expected: Choice, direction: str) -> None:
+    assert choice(*layer, direction=direction) == expected
+    assert choice(*layer, direction=direction, batch=1) == expected
+
+
+def test_the_rule_for_groups_dilation_and_float64() -> None:
+    middle = ((64, 128), (32, 32), (4, 4), 2, 1)
+    assert choice(*middle, groups=2) == DIRECT
+    assert choice(*middle, dilation=2) == DIRECT
+    assert choice(*middle, dtype=np.float64) == ("im2col", 0)
+    assert choice(*middle, groups=2, dtype=np.float64) == ("im2col", 0)
+
+
+def test_few_channels_on_either_side_are_done_directly() -> None:
+    assert choice((plan.FEW - 1, 64), (32, 32), (3, 3)) == DIRECT
+    assert choice((64, plan.FEW - 1), (32, 32), (3, 3)) == DIRECT
+    assert choice((plan.FEW, plan.FEW), (32, 32), (3, 3)) == BIG_TILES
+
+
+def test_a_request_goes_before_the_rule() -> None:
+    middle, end, point = (
+        ((64, 128), (32, 32), (4, 4), 2, 1),
+        ((3, 64), (32, 32), (4, 4), 2, 1),
+        ((64, 64), (32, 32), (1, 1)),
+    )
+    expected = {
+        "im2col": [("im2col", 0)] * 3,
+        "direct": [DIRECT] * 3,
+        "winograd": [BIG_TILES, BIG_TILES, DIRECT],  # where it applies
+        "winograd2": [SMALL_TILES, SMALL_TILES, DIRECT],
+    }
+    assert set(expected) == set(ALGORITHMS)
+    for name, choices in expected.items():
+        with kernels.use(name):
+            assert [choice(*layer) for layer in (middle, end, point)] == choices
+            assert choice(*middle, dtype=np.float64) == ("im2col", 0)
+
+
+def test_requests_nest_and_end_with_their_block() -> None:
+    layer = ((64, 64), (32, 32), (3, 3))
+    with kernels.use("direct"):
+        with kernels.use("winograd2"):
+            assert choice(*layer) == SMALL_TILES
+        assert choice(*layer) == DIRECT
+        with kernels.use("cpu"):
+            assert choice(*layer) == BIG_TILES
+        with contextlib.suppress(ArithmeticError), kernels.use("im2col"):
+            assert choice(*layer) == ("im2col", 0)
+            raise ArithmeticError
+        assert choice(*layer) == DIRECT
+    assert choice(*layer) == BIG_TILES
+
+
+def test_a_request_holds_in_its_thread_alone() -> None:
+    found: list[Choice] = []
+    with kernels.use("direct"):
+        other = threading.Thread(target=lambda: found.append(choice((64, 64), (32, 32), (3, 3))))
+        other.start()
+        other.join()
+    assert found == [BIG_TILES]
+
+
+def test_the_reference_and_the_algorithms_take_turns() -> None:
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 16, 9, 9)), rng.standard_normal((16, 16, 3, 3))
+    x, w = x.astype(np.float32), w.astype(np.float32)
+    plain = reference.conv.conv2d(x, w)
+    with kernels.use("winograd"):
+        fast = kernels.conv2d(x, w)
+        with kernels.use("reference"):
+            np.testing.assert_array_equal(kernels.conv2d(x, w), plain)
+        np.testing.assert_array_equal(kernels.conv2d(x, w), fast)
+    with kernels.use("reference"):
+        np.testing.assert_array_equal(kernels.conv2d(x, w), plain)
+        with kernels.use("winograd"):
+            np.testing.assert_array_equal(kernels.conv2d(x, w), fast)
+    assert (fast != plain).any()  # or nothing was compared
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="'fft'") as refusal, kernels.use("fft"):
+        pass
+    for name in ("reference", "cpu", *ALGORITHMS):
+        assert repr(name) in str(refusal.value)
+
+
+WINDOW = Window((3, 3), padding=(1, 1))
+LAYER = ((64, 64, 32, 32), (64, 64, 32, 32), WINDOW, 1)
+
+
+def chosen(direction: str = "conv2d", batch: int = 64) -> Choice:
+    return choice((64, 64), (32, 32), (3, 3), padding=1, batch=batch, direction=direction)
+
+
+def test_what_was_measured_goes_before_the_rule_for_that_layer_alone(file: Path) -> None:
+    plan.remember("conv2d", *LAYER, "direct")
+    plan.remember("conv2d_dw", *LAYER, "winograd2")
+    for _ in range(2):
+        assert chosen() == DIRECT
+        assert chosen("conv2d_dw") == SMALL_TILES
+        assert chosen("conv2d_dx") == BIG_TILES
+        assert chosen(batch=32) == BIG_TILES
+        assert choice((64, 64), (32, 32), (3, 3), padding=1, dtype=np.float64) == ("im2col", 0)
+        plan._remembered.cache_clear()  # as a later run begins
+    with kernels.use("im2col"):
+        assert chosen() == ("im2col", 0)
+    assert sorted(json.loads(file.read_text()).values()) == ["direct", "winograd2"]
+    assert list(file.parent.iterdir()) == [file]  # nothing unfinished
+
+
+def test_a_later_measurement_replaces_the_earlier_and_forgetting_goes_by_the_rule(
+    file: Path,
+) -> None:
+    plan.remember("conv2d", *LAYER, "direct")
+    plan.remember("conv2d", *LAYER, "im2col")
+    assert chosen() == ("im2col", 0)
+    plan.forget()
+    assert chosen() == BIG_TILES
+    assert not file.exists()
+    plan.forget()  # nothing to forget
+
+
+@pytest.mark.parametrize("variable", ["XDG_CACHE_HOME", "NUMBA_CACHE_DIR"])
+def test_choices_lie_beside_the_compiled_kernels_for_later_runs(
+    variable: str, tmp_path: Path
+) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
+
+    def run(*calls: str) -> list[str]:
+        names = "import test_plan as t; from minigan_kernels.cpu.jit import cache_folder"
+        return subprocess.run(
+            [sys.executable, "-c", f"{names}; print({', '.join(calls)}, sep='\\n')"],
+            cwd=Path(__file__).parent,
+            env=environment | {variable: str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        ).stdout.splitlines()
+
+    (folder, _) = run("cache_folder()", "t.plan.remember('conv2d', *t.LAYER, 'direct')")
+    assert list(tmp_path.rglob("*.*")) == [Path(folder) / "choices.json"]
+    later = run("t.chosen()", "t.plan.forget()", "t.chosen()")
+    assert later == [str(DIRECT), "None", str(BIG_TILES)]
+
+
+def test_what_is_remembered_where_winograd_does_not_apply_is_done_directly() -> None:
+    window = Window((1, 1))
+    plan.remember("conv2d", (64, 64, 32, 32), (64, 64, 32, 32), window, 1, "winograd")
+    assert choice((64, 64), (32, 32), (1, 1)) == DIRECT
+
+
+@pytest.mark.parametrize("damage", ["{", "", "[1, 2]", '"direct"', "null", "\xff\xfe"])
+def test_a_damaged_file_is_named_with_the_way_out(damage: str, file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text(damage, "latin-1")
+    for call in (chosen, lambda: plan.remember("conv2d", *LAYER, "direct")):
+        with pytest.raises(ValueError, match=r"choices\.json is damaged .*; delete it$"):
+            call()
+    plan.forget()
+    assert chosen() == BIG_TILES
+
+
+def test_a_choice_that_this_version_does_not_know_is_passed_over(file: Path) -> None:
+    plan.remember("conv2d", *LAYER, "direct")
+    file.write_text(file.read_text().replace("direct", "fft"))
+    plan._remembered.cache_clear()
+    assert chosen() == BIG_TILES
+
+
+def test_an_unknown_algorithm_is_not_remembered(file: Path) -> None:
+    with pytest.raises(ValueError, match="'fft' is none of im2col, direct, winograd, winograd2"):
+        plan.remember("conv2d", *LAYER, "fft")
+    assert not file.exists()
