@@ -14,7 +14,7 @@ DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 
 
 def _verbs() -> dict[str, tuple[Callable[[list[str]], int], str]]:
-    from .commands import data, doctor, gradcheck, recipes, sample, train
+    from .commands import bench, data, doctor, gradcheck, recipes, sample, train
 
     return {
         "train": (train.main, "train a GAN; with nothing more, a DCGAN on built-in digits"),
@@ -22,6 +22,7 @@ def _verbs() -> dict[str, tuple[Callable[[list[str]], int], str]]:
         "recipes": (recipes.main, "list the GANs that can be trained"),
         "data": (data.main, "list the data sets, or fetch one"),
         "gradcheck": (gradcheck.main, "check a recipe's gradients against finite differences"),
+        "bench": (bench.main, "measure minigan beside its peers"),
         "doctor": (doctor.main, "say what this machine offers and whether the kernels work"),
     }
 

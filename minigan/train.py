@@ -68,8 +68,9 @@ class State:
         batches = Batches(
             dataset, recipe.batch_size, seed=seed, output_range=recipe.output_range(dataset.shape)
         )
-        parts = -(-PREPARED // batches.batch_size)
-        recipe.prepare(players, np.concatenate([batches.at(i)[0] for i in range(parts)]))
+        if type(recipe).prepare is not Recipe.prepare:  # samples take memory
+            parts = -(-PREPARED // batches.batch_size)
+            recipe.prepare(players, np.concatenate([batches.at(i)[0] for i in range(parts)]))
         return cls(recipe, players, recipe.optimizers(players), batches, rng)
 
     def round(self) -> dict[str, float]:
@@ -96,6 +97,7 @@ class State:
             self.optimizers[name].step(gradients)
             row[f"loss_{name}"] = value
             row |= {key: float(extra) for key, extra in extras.items()}
+            del loss, extras, gradients  # or they would live until the next loss is computed
         self.step += 1
         return row
 

@@ -502,6 +502,13 @@ def _avg_pool_dx(s: Source, name: str) -> Any:
     return lambda g: op(name)(g, shape=x, **options), [s.normal(y)]
 
 
+@case_of(PRIMITIVE_CASES, "upsample_nearest", "upsample_nearest_dx")
+def _upsample_op(s: Source, name: str) -> Any:
+    (n, c, h, w), factor = s.image(), s.int(1, 3)
+    shape = (n, c, h, w) if name == "upsample_nearest" else (n, c, h * factor, w * factor)
+    return lambda x: op(name)(x, factor=factor), [s.normal(shape)]
+
+
 @case_of(PRIMITIVE_CASES, "bias_leaky_relu")
 def _bias_leaky(s: Source, name: str) -> Any:
     slope, shape = s.pick(0.0, 0.2), s.vectors_or_images()

@@ -323,6 +323,7 @@ def test_layers_keep_channels_last_in_memory() -> None:
         nn.Sigmoid(),
         nn.MaxPool2d(2),
         nn.AvgPool2d(3, stride=2, padding=1),
+        nn.UpsampleNearest(2),
     ):
         x = Tensor(memory.transpose(0, 3, 1, 2))
         y = layer(x)

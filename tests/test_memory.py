@@ -110,11 +110,12 @@ def test_little_is_wasted(size: int, pool: memory._Pool) -> None:
 
 
 def step() -> list[weakref.ref[np.ndarray]]:
-    """As in training: results that live for a while, of the same sizes every time."""
+    """As in training: results of a few sizes that live for a while, the same every time."""
     rng = np.random.default_rng(0)
+    sizes = rng.integers(POOLED, 40 * POOLED, 8)
     alive: list[np.ndarray] = []
     for _ in range(60):
-        alive.append(empty((int(rng.integers(POOLED, 40 * POOLED)),), np.uint8))
+        alive.append(empty((int(rng.choice(sizes)),), np.uint8))
         if len(alive) > 12:
             alive.pop(int(rng.integers(len(alive))))
     return [weakref.ref(x) for x in alive]

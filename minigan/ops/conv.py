@@ -11,7 +11,7 @@ from minigan_kernels.shapes import Pair, pair
 
 from ..tensor import Tensor, primitive
 from .elementwise import per_channel
-from .shape import broadcast_to, pad, reshape
+from .shape import pad
 
 conv2d_p = primitive(kernels.conv2d)
 conv2d_dx = primitive(kernels.conv2d_dx)
@@ -39,6 +39,11 @@ avg_pool2d_p = primitive(kernels.avg_pool2d)
 avg_pool2d_dx = primitive(kernels.avg_pool2d_dx)
 avg_pool2d_p.gradients(lambda g, y, x, **k: avg_pool2d_dx(g, shape=x.shape, **k))
 avg_pool2d_dx.gradients(lambda g, y, dy, shape, **k: avg_pool2d_p(g, **k))
+
+upsample_nearest_p = primitive(kernels.upsample_nearest)
+upsample_nearest_dx = primitive(kernels.upsample_nearest_dx)
+upsample_nearest_p.gradients(lambda g, y, x, **k: upsample_nearest_dx(g, **k))
+upsample_nearest_dx.gradients(lambda g, y, dy, **k: upsample_nearest_p(g, **k))
 
 
 def conv2d(
@@ -143,6 +148,4 @@ def avg_pool2d(
 
 def upsample_nearest(x: Tensor, factor: int) -> Tensor:
     """Each pixel of x (N, C, H, W) as a block of factor x factor: (N, C, factor H, factor W)."""
-    n, c, h, w = x.shape
-    blocks = broadcast_to(reshape(x, (n, c, h, 1, w, 1)), (n, c, h, factor, w, factor))
-    return reshape(blocks, (n, c, h * factor, w * factor))
+    return upsample_nearest_p(x, factor=factor)

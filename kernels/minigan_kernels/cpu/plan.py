@@ -108,4 +108,6 @@ def _remembered() -> dict[str, str]:
         return {}
     except ValueError as error:
         raise ValueError(f"{_file()} is damaged ({error}); delete it") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{_file()} is damaged (it holds no choices); delete it")
     return {key: value for key, value in found.items() if value in ALGORITHMS}

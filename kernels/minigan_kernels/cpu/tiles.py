@@ -1,90 +1,43 @@
-"""The loops of `winograd`: tiles in, products for every frequency, tiles out.
+"""Winograd's loops into the frequencies: tiles of images and of output gradients, and filters.
 
 Borders need no padded copy of an image. Every tile has a table of addresses for its pixels; what
-lies outside the image is read from a row of zeros, and written to a row that nobody reads. The same
-holds for the tiles that fill up the last group, and for the taps that a 3x3 window of stride 2
-lacks.
-
-Between groups of tiles and between frequencies lie some unused lines: at distances of a power of
-two, the places that a loop reads together would fall on one set of a cache.
+lies outside the image is read from a row of zeros (and, see `products`, written to a row that
+nobody reads). The same holds for the tiles that fill up the last group, and for the taps that a 3x3
+window of stride 2 lacks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from typing import Any, NamedTuple
+from functools import cache, partial
+from typing import NamedTuple
 
 import numpy as np
 
-from .generate import OUTER, built, outer, product, transforms, transpose
+from .generate import built, transforms, transpose
 from .jit import jit
+from .layer import (
+    BLOCK,
+    PANEL,
+    Layer,
+    compiled,
+    filter_step,
+    group_step,
+    outputs_of,
+    plane_step,
+)
 from .simd import COLUMNS, LANES, ROWS, VECTOR
 
-BLOCK = ROWS * VECTOR  # bytes of LANES channels of a group of tiles
-PANEL = COLUMNS * VECTOR  # bytes of a row of filters
-SUMMED = 64 // LANES  # blocks of channels in a sum
-FRESH = 64 // LANES  # blocks of channels whose filters are transformed at a time, if not kept
-_LINE = 64
+_transpose = built(transpose("transpose"))
 
 
-class Layer(NamedTuple):
-    """A convolution of images (images, height, width, channels) as these loops see it."""
-
-    images: int
-    channels: int
-    height: int
-    width: int
-    filters: int
-    out_height: int
-    out_width: int
-    kernel: int
-    stride: int
-    top: int  # padding
-    left: int
-    m: int  # a tile gives m x m outputs
-    r: int  # taps of a phase
-    down: int  # tiles of an image
-    across: int
-    chunk: int  # images whose tiles share groups
-    groups: int  # in a chunk
-    chunks: int
-
-
-@jit()
-def group_step(blocks: int) -> int:
-    """Bytes from one group of tiles to the next."""
-    return blocks * BLOCK + _LINE
-
-
-@jit()
-def plane_step(blocks: int, groups: int) -> int:
-    """Bytes from one frequency of tiles to the next."""
-    return groups * group_step(blocks) + 3 * _LINE
-
-
-@jit()
-def filter_step(rows: int, panels: int) -> int:
-    """Bytes from one frequency of filters to the next."""
-    return rows * panels * PANEL + 3 * _LINE
-
-
-class Loops(NamedTuple):
+class Into(NamedTuple):
     """Compiled loops for one scheme F(m, r)."""
 
     images: Callable[..., None]
     gradients: Callable[..., None]
+    filter_row: Callable[..., None]
     filters: Callable[..., None]
-    outputs: Callable[..., None]
-    image_gradients: Callable[..., None]
-    filter_gradients: Callable[..., None]
-
-
-_multiply = built(product("multiply", add=False))
-_multiply_add = built(product("multiply_add", add=True))
-_outer = built(outer("outer", add=False))
-_outer_add = built(outer("outer_add", add=True))
-_transpose = built(transpose("transpose"))
 
 
 @jit()
@@ -101,66 +54,16 @@ def transpose_filters(
             _transpose(source, 4 * columns, target, 4 * rows)
 
 
-@jit()
-def _products(
-    a: int,
-    a_plane: int,
-    a_step: int,
-    blocks: int,
-    b: int,
-    b_plane: int,
-    panels: int,
-    groups: int,
-    depth: int,
-    c: int,
-    c_plane: int,
-    planes: int,
-    add: bool,
-) -> None:
-    """c = a b in every plane, or c += a b with `add`, for `groups` groups of tiles and `panels`
-    panels of filters.
-
-    The sum over `blocks` blocks of channels is cut in pieces of `depth`, so that a panel's piece
-    stays near while all groups pass by, and those in SUMMED, each summed up by itself: the rounding
-    errors of a long sum of small terms are most of a float32 convolution's.
-    """
-    panel = blocks * LANES * PANEL
-    c_step = panels * COLUMNS * BLOCK
-    for plane in range(planes):
-        for start in range(0, blocks, depth):
-            count = min(depth, blocks - start)
-            lines = max(1, LANES * PANEL // _LINE // groups)  # of the next panel, a group and block
-            for p in range(panels):
-                factor = b + plane * b_plane + p * panel + start * LANES * PANEL
-                ahead = factor + panel
-                for group in range(groups):
-                    tiles = a + plane * a_plane + group * a_step + start * BLOCK
-                    target = c + plane * c_plane + group * c_step + p * COLUMNS * BLOCK
-                    for k in range(0, count, SUMMED):
-                        deep = min(SUMMED, count - k)
-                        x, y = tiles + k * BLOCK, factor + k * LANES * PANEL
-                        if start + k == 0 and not add:
-                            _multiply(x, y, target, deep, ahead, lines)
-                        else:
-                            _multiply_add(x, y, target, deep, ahead, lines)
-                        ahead += lines * _LINE * deep
-
-
 @cache
-def loops(m: int, r: int) -> Loops:
+def into_frequencies(m: int, r: int) -> Into:
     """The loops of F(m, r), compiled when first called."""
     size = m + r - 1
     planes = size * size
-    image, gradient, far_filter, near_filter, output, image_gradient, filter_gradient = (
-        built(source) for source in transforms(m, r).values()
-    )
+    sources = transforms(m, r)
+    image, gradient = built(sources["image"]), built(sources["gradient"])
+    far_filter, near_filter = built(sources["filter"]), built(sources["near_filter"])
 
-    def compiled(loop: Any) -> Callable[..., None]:
-        loop.__qualname__ = f"{loop.__name__}_{m}_{r}"  # by which the cache on disk knows it
-        done: Callable[..., None] = jit()(loop)
-        return done
-
-    @compiled
+    @partial(compiled, m=m, r=r)
     def images(t: Layer, x: int, zero: int, out: int, first: int, last: int) -> None:
         """Transform the tiles of images x in the groups first..last."""
         table = np.empty(planes, np.int64)
@@ -185,7 +88,7 @@ def loops(m: int, r: int) -> Loops:
                     target = out + group * step + phase * blocks * BLOCK + row * VECTOR
                     image(table, VECTOR, target, plane, BLOCK, blocks)
 
-    @compiled
+    @partial(compiled, m=m, r=r)
     def gradients(t: Layer, g: int, zero: int, out: int, first: int, last: int) -> None:
         """Transform the tiles of output gradients g in the groups first..last."""
         table = np.empty(m * m, np.int64)
@@ -193,10 +96,10 @@ def loops(m: int, r: int) -> Loops:
         step, plane = group_step(blocks), plane_step(blocks, t.groups * t.chunks)
         for group in range(first, last):
             for row in range(ROWS):
-                _outputs_of(t, g, zero, group, row, table)
+                outputs_of(t, g, zero, group, row, table)
                 gradient(table, VECTOR, out + group * step + row * VECTOR, plane, BLOCK, blocks)
 
-    @compiled
+    @partial(compiled, m=m, r=r)
     def filter_row(
         w: int,
         zero: int,
@@ -226,7 +129,7 @@ def loops(m: int, r: int) -> Loops:
         else:
             far_filter(table, VECTOR, out, plane, VECTOR, count)
 
-    @compiled
+    @partial(compiled, m=m, r=r)
     def filters(
         w: int,
         zero: int,
@@ -258,262 +161,4 @@ def loops(m: int, r: int) -> Loops:
                     w, zero, kernel, stride, rows, columns, i, panel, target, plane, False, table
                 )
 
-    @compiled
-    def fresh_products(
-        t: Layer,
-        a: int,
-        a_plane: int,
-        a_step: int,
-        groups: int,
-        w: int,
-        zero: int,
-        rows: int,
-        columns: int,
-        start: int,
-        blocks: int,
-        panel: int,
-        u: int,
-        c: int,
-        c_plane: int,
-    ) -> None:
-        """Products with a panel of filters that are transformed here, some rows at a time, so that
-        they never leave the second cache: its `blocks` blocks from row `start` of all phases on.
-        """
-        table = np.empty(r * r, np.int64)
-        plane = FRESH * LANES * PANEL + 3 * _LINE
-        for block in range(0, blocks, FRESH):
-            count = min(FRESH, blocks - block)
-            for k in range(count * LANES):
-                i = start + block * LANES + k
-                place = u + k * PANEL
-                filter_row(
-                    w, zero, t.kernel, t.stride, rows, columns, i, panel, place, plane, True, table
-                )
-            tiles = a + block * BLOCK
-            _products(
-                tiles,
-                a_plane,
-                a_step,
-                count,
-                u,
-                plane,
-                1,
-                groups,
-                count,
-                c,
-                c_plane,
-                planes,
-                block > 0,
-            )
-
-    @compiled
-    def outputs(
-        t: Layer,
-        images: int,
-        filters: int,
-        taps: int,
-        c: int,
-        zero: int,
-        nowhere: int,
-        out: int,
-        rows: int,
-        wide: int,
-        depth: int,
-        first: int,
-        last: int,
-    ) -> None:
-        """Outputs from transformed images and filters: `rows` groups x `wide` panels a task.
-
-        With `taps`, the filters as they are, `filters` is room to transform them in.
-        """
-        table = np.empty(m * m, np.int64)
-        blocks = t.stride**2 * t.channels // LANES
-        panels = -(-t.filters // (COLUMNS * LANES))
-        groups = t.groups * t.chunks
-        step, plane = group_step(blocks), plane_step(blocks, groups)
-        b_plane = filter_step(blocks * LANES, panels)
-        c_step = wide * COLUMNS * BLOCK
-        c_plane = rows * c_step + 3 * _LINE
-        across = -(-panels // wide)
-        for task in range(first, last):
-            start, panel = task // across * rows, task % across * wide
-            count, width = min(rows, groups - start), min(wide, panels - panel)
-            a = images + start * step
-            if taps:
-                deep, columns = t.channels, t.filters
-                fresh_products(
-                    t, a, plane, step, count, taps, zero, deep, columns, 0, blocks, panel,
-                    filters, c, c_plane,
-                )  # fmt: skip
-            else:
-                b = filters + panel * blocks * LANES * PANEL
-                _products(
-                    a,
-                    plane,
-                    step,
-                    blocks,
-                    b,
-                    b_plane,
-                    width,
-                    count,
-                    depth,
-                    c,
-                    c_plane,
-                    planes,
-                    False,
-                )
-            channels = min(width * COLUMNS, t.filters // LANES - panel * COLUMNS)
-            for group in range(count):
-                for row in range(ROWS):
-                    _outputs_of(t, out, nowhere, start + group, row, table)
-                    for k in range(m * m):
-                        table[k] += panel * PANEL
-                    source = c + group * width * COLUMNS * BLOCK + row * VECTOR
-                    output(source, c_plane, BLOCK, table, VECTOR, channels)
-
-    @compiled
-    def image_gradients(
-        t: Layer,
-        gradients: int,
-        filters: int,
-        taps: int,
-        c: int,
-        zero: int,
-        nowhere: int,
-        out: int,
-        rows: int,
-        wide: int,
-        depth: int,
-        first: int,
-        last: int,
-    ) -> None:
-        """Image gradients from transformed output gradients and filters.
-
-        A task is a chunk of whole images, one phase, and `wide` panels of channels: tiles overlap,
-        and are added to what the tiles above and to the left have left there. `taps` as above,
-        transposed.
-        """
-        table, before = np.empty(planes, np.int64), np.empty(planes, np.int64)
-        blocks = t.filters // LANES
-        panels = -(-t.channels // (COLUMNS * LANES))
-        step, plane = group_step(blocks), plane_step(blocks, t.groups * t.chunks)
-        b_plane = filter_step(t.filters, t.stride**2 * panels)
-        c_plane = rows * wide * COLUMNS * BLOCK + 3 * _LINE
-        across = -(-panels // wide)
-        for task in range(first, last):
-            panel, phase = task % across * wide, task // across % t.stride**2
-            chunk = task // (across * t.stride**2)
-            width = min(wide, panels - panel)
-            channels = min(width * COLUMNS, t.channels // LANES - panel * COLUMNS)
-            b = filters + (phase * panels + panel) * t.filters * PANEL
-            for start in range(chunk * t.groups, (chunk + 1) * t.groups, rows):
-                count = min(rows, (chunk + 1) * t.groups - start)
-                a = gradients + start * step
-                if taps:
-                    deep, columns = t.filters, t.channels
-                    fresh_products(
-                        t, a, plane, step, count, taps, zero, deep, columns, phase * deep, blocks,
-                        panel, filters, c, c_plane,
-                    )  # fmt: skip
-                else:
-                    _products(
-                        a, plane, step, blocks, b, b_plane, width, count, depth, c, c_plane, planes,
-                        False,
-                    )  # fmt: skip
-                for group in range(start, start + count):
-                    for row in range(ROWS):
-                        tile = group % t.groups * ROWS + row
-                        n = chunk * t.chunk + tile // (t.down * t.across)
-                        if tile >= t.chunk * t.down * t.across or n >= t.images:
-                            continue
-                        tile_y, tile_x = tile // t.across % t.down, tile % t.across
-                        top = tile_y * m * t.stride + phase // t.stride - t.top
-                        left = tile_x * m * t.stride + phase % t.stride - t.left
-                        for i in range(size):
-                            y = top + i * t.stride
-                            line = out + 4 * (n * t.height + y) * t.width * t.channels
-                            for j in range(size):
-                                z = left + j * t.stride
-                                at, old = nowhere, zero
-                                if 0 <= y < t.height and 0 <= z < t.width:
-                                    at = line + 4 * z * t.channels + panel * PANEL
-                                    if (tile_y > 0 and i < r - 1) or (tile_x > 0 and j < r - 1):
-                                        old = at
-                                table[i * size + j], before[i * size + j] = at, old
-                        source = c + (group - start) * width * COLUMNS * BLOCK + row * VECTOR
-                        image_gradient(source, c_plane, BLOCK, before, table, VECTOR, channels)
-
-    @compiled
-    def filter_gradients(
-        t: Layer,
-        images: int,
-        gradients: int,
-        c: int,
-        zero: int,
-        nowhere: int,
-        out: int,
-        rows: int,
-        wide: int,
-        depth: int,
-        first: int,
-        last: int,
-    ) -> None:
-        """Filter gradients (kernel, kernel, channels, filters) from both transforms.
-
-        A task is `rows` channels of one phase and `wide` panels of filters; the sum over tiles is
-        cut in pieces of `depth` groups, which stay in the first cache.
-        """
-        table = np.empty(r * r, np.int64)
-        a_blocks, b_blocks = t.stride**2 * t.channels // LANES, t.filters // LANES
-        groups = t.groups * t.chunks
-        a_step, a_plane = group_step(a_blocks), plane_step(a_blocks, groups)
-        b_step, b_plane = group_step(b_blocks), plane_step(b_blocks, groups)
-        panels = -(-t.filters // (COLUMNS * LANES))
-        across = -(-panels // wide)
-        c_row = wide * PANEL
-        c_plane = rows * c_row + 3 * _LINE
-        for task in range(first, last):
-            top, panel = task // across * rows, task % across * wide
-            tall, width = min(rows, a_blocks * LANES - top), min(wide, panels - panel)
-            for plane in range(planes):
-                for start in range(0, groups, depth):
-                    count = min(depth, groups - start)
-                    for p in range(width):
-                        b = gradients + plane * b_plane + start * b_step
-                        b += (panel + p) * COLUMNS * BLOCK
-                        for row in range(0, tall, OUTER):
-                            channel = top + row
-                            a = images + plane * a_plane + start * a_step
-                            a += channel // LANES * BLOCK + channel % LANES * 4
-                            target = c + plane * c_plane + row * c_row + p * PANEL
-                            if start == 0:
-                                _outer(a, a_step, b, b_step, count, target, c_row)
-                            else:
-                                _outer_add(a, a_step, b, b_step, count, target, c_row)
-            vectors = min(width * COLUMNS, t.filters // LANES - panel * COLUMNS)
-            for row in range(tall):
-                phase, channel = (top + row) // t.channels, (top + row) % t.channels
-                for u in range(r):
-                    for v in range(r):
-                        y = t.stride * u + phase // t.stride
-                        x = t.stride * v + phase % t.stride
-                        at = out + 4 * ((y * t.kernel + x) * t.channels + channel) * t.filters
-                        known = y < t.kernel and x < t.kernel
-                        table[u * r + v] = at + panel * PANEL if known else nowhere
-                filter_gradient(c + row * c_row, c_plane, VECTOR, table, VECTOR, vectors)
-
-    return Loops(images, gradients, filters, outputs, image_gradients, filter_gradients)
-
-
-@jit()
-def _outputs_of(t: Layer, y: int, elsewhere: int, group: int, row: int, table: np.ndarray) -> None:
-    """Addresses of the m x m outputs of a tile in y; `elsewhere` for those it has not."""
-    tile = group % t.groups * ROWS + row
-    n = group // t.groups * t.chunk + tile // (t.down * t.across)
-    inside = tile < t.chunk * t.down * t.across and n < t.images
-    top, left = tile // t.across % t.down * t.m, tile % t.across * t.m
-    for i in range(t.m):
-        line = y + 4 * ((n * t.out_height + top + i) * t.out_width + left) * t.filters
-        for j in range(t.m):
-            seen = inside and top + i < t.out_height and left + j < t.out_width
-            table[i * t.m + j] = line + 4 * j * t.filters if seen else elsewhere
+    return Into(images, gradients, filter_row, filters)

@@ -13,10 +13,11 @@ tiles of an image, U the transformed filters, Z the transformed tiles of an outp
 each bracket a matrix product for every one of the (m + r - 1)^2 frequencies. The three directions
 share the three transforms (decomposed: Huang et al. 2021, arXiv:2002.00552).
 
-Here are the shapes and the memory; the loops are in `tiles`. They want images channels last and
-whole vectors of channels, filters as (kernel, kernel, channels, filters). Operands lie as the
-register tiles read them: V and Z as [frequency][group of ROWS tiles][block of LANES channels][tile]
-[lane], U as [frequency][panel of COLUMNS vectors][channel][column].
+Here are the shapes and the memory; the loops are in `tiles` and `products`. They want images
+channels last and whole vectors of channels, and filters as (kernel, kernel, channels, filters).
+Operands lie as the register tiles of `generate` read them: V and Z as [frequency][group of ROWS
+tiles][block of LANES channels][tile][lane], U as [frequency][panel of COLUMNS vectors][channel]
+[column].
 """
 
 from __future__ import annotations
@@ -30,10 +31,12 @@ import numpy as np
 
 from ..derived import derived
 from ..shapes import Window
+from .layer import BLOCK, PANEL, Layer, filter_step, plane_step
 from .memory import empty, empty_image, is_channels_last
+from .products import FRESH, from_frequencies
 from .simd import COLUMNS, LANES, ROWS
 from .threads import scratch, spread
-from .tiles import BLOCK, FRESH, PANEL, Layer, filter_step, loops, plane_step, transpose_filters
+from .tiles import into_frequencies, transpose_filters
 
 _WAVE = 1 << 27  # bytes of transformed tiles at a time
 _CHUNK = 512  # tiles whose products are worth adding up at once
@@ -166,13 +169,13 @@ def _layer(image: Shape, output: Shape, window: Window, m: int) -> Layer:
 
 def _transformed_images(x: np.ndarray, t: Layer) -> np.ndarray:
     """V, which the output and the filters' gradient want."""
-    run = loops(t.m, t.r).images
+    run = into_frequencies(t.m, t.r).images
     return derived(x, ("image", t), lambda: _tiles(run, x, t, t.stride**2 * t.channels // LANES))
 
 
 def _transformed_gradients(g: np.ndarray, t: Layer) -> np.ndarray:
     """Z, which both gradients want."""
-    run = loops(t.m, t.r).gradients
+    run = into_frequencies(t.m, t.r).gradients
     return derived(g, ("gradient", t), lambda: _tiles(run, g, t, t.filters // LANES))
 
 
@@ -212,7 +215,12 @@ def _filters_of(taps: np.ndarray, t: Layer, *, side_by_side: bool) -> np.ndarray
     rows, columns = taps.shape[2:]
     phases, panels = t.stride**2, -(-columns // (COLUMNS * LANES))
     out = _buffer((t.m + t.r - 1) ** 2 * filter_step(phases * rows, panels))
-    source, zero, target, run = _address(taps), _zeros(t), _address(out), loops(t.m, t.r).filters
+    source, zero, target, run = (
+        _address(taps),
+        _zeros(t),
+        _address(out),
+        into_frequencies(t.m, t.r).filters,
+    )
     spread(
         lambda i, j: run(
             source, zero, t.kernel, t.stride, rows, columns, side_by_side, target, i, j
@@ -229,7 +237,7 @@ def _outputs(
     """y from V and U, or the taps themselves."""
     groups, panels = t.chunks * t.groups, -(-t.filters // (COLUMNS * LANES))
     rows, wide = (groups, 1) if u is None else _blocking((groups, panels), _TILE, _SUMS)
-    run, images, outputs = loops(t.m, t.r).outputs, _address(v), _address(y)
+    run, images, outputs = from_frequencies(t.m, t.r).outputs, _address(v), _address(y)
 
     def work(first: int, last: int) -> None:
         own = _own(t, rows, wide, t.filters)
@@ -248,7 +256,7 @@ def _image_gradients(
         rows, wide = t.groups, 1
     else:
         rows, wide = _blocking((t.groups, panels), _TILE, _SUMS, tasks)
-    run, gradients, images = loops(t.m, t.r).image_gradients, _address(z), _address(dx)
+    run, gradients, images = from_frequencies(t.m, t.r).image_gradients, _address(z), _address(dx)
 
     def work(first: int, last: int) -> None:
         own = _own(t, rows, wide, t.channels)
@@ -278,7 +286,7 @@ def _filter_gradients(t: Layer, v: np.ndarray, z: np.ndarray) -> np.ndarray:
     blocks, panels = t.stride**2 * t.channels // LANES, -(-t.filters // (COLUMNS * LANES))
     rows, wide = _blocking((blocks, panels), (LANES, COLUMNS * LANES), _FILTER_SUMS)
     rows *= LANES
-    run, places = loops(t.m, t.r).filter_gradients, (_address(v), _address(z))
+    run, places = from_frequencies(t.m, t.r).filter_gradients, (_address(v), _address(z))
 
     def work(first: int, last: int) -> None:
         own = _own(t, -(-rows // ROWS), wide, t.filters)

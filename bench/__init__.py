@@ -1,0 +1,6 @@
+"""Benchmarks: minigan beside its peers, in one process, on this machine.
+
+`python -m bench PART` from the repository root, or `minigan bench PART` from anywhere. A part
+measures, prints a table, and writes `results/PART.json` and its picture; `python -m bench readme`
+puts the newest numbers into the README.
+"""

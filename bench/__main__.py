@@ -1,0 +1,145 @@
+"""The command line: `python -m bench PART`, or `minigan bench PART`."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from .settings import Settings, say
+from .threads import limit, processors
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = {
+    "kernels": "every convolution of a DCGAN in each direction, and the passes over memory",
+    "steps": "whole training steps of four GANs, and their memory",
+    "growth": "how a step's time grows with batch, width, resolution and threads",
+    "ladder": "what each idea in the kernels bought",
+    "overhead": "the engine's own cost, in microseconds an operation",
+}
+OTHERS = {
+    "all": "all of these, the steps also on one thread: a quarter of an hour",
+    "readme": "draw the pictures and write the README's section from the newest results",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the answer is its exit code, as minigan's."""
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    cores = len(processors())  # before `limit` takes some away
+    threads = options.threads or cores
+    limit(threads)  # before NumPy and everything else comes in
+    from minigan.errors import RunError, UserError
+
+    try:
+        if options.part == "readme":
+            return _readme()
+        if options.part == "all":
+            return _all(options)
+        settings = Settings(threads, options.quick, options.long)
+        _measure(options.part, settings, cores, options.out)
+    except (UserError, RunError) as error:
+        print(f"minigan bench: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UserError) else 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parts = "\n".join(f"  {name:9} {text}" for name, text in (PARTS | OTHERS).items())
+    parser = argparse.ArgumentParser(
+        prog="minigan bench",
+        usage="minigan bench PART [flags]",
+        description=f"Measure minigan beside its peers, in turns.\n\nparts:\n{parts}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("part", choices=[*PARTS, *OTHERS], metavar="PART", help="what to do")
+    parser.add_argument(
+        "--threads", type=int, help="threads for everybody; one a core if not given"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="small networks for a moment each; only with --out"
+    )
+    parser.add_argument(
+        "--long", action="store_true", help="steps: also 2,000 rounds, for growth and denormals"
+    )
+    parser.add_argument(
+        "--out", type=_absolute, help="folder for the results; bench/results if not given"
+    )
+    options = parser.parse_args(arguments)
+    if options.threads is not None and not 1 <= options.threads <= len(processors()):
+        parser.error(f"--threads must be from 1 to {len(processors())}, the cores of this process")
+    if options.quick and options.out is None and options.part != "readme":
+        parser.error("--quick measures nothing worth keeping; say with --out where it goes")
+    return options
+
+
+def _absolute(path: str) -> Path:
+    return Path(path).resolve()
+
+
+def _measure(part: str, settings: Settings, cores: int, out: Path | None) -> None:
+    """Measure, print, save, draw."""
+    from . import plots, results
+    from .machine import machine
+    from .timing import Clock
+
+    if Clock().waited() is None:
+        say("this system does not say when threads wait for a core: no sample is rejected")
+    module: ModuleType = importlib.import_module(f".{part}", __package__)
+    began = time.monotonic()
+    found: dict[str, Any] = module.measure(settings)
+    result = {
+        "format": results.FORMAT,
+        "part": part,
+        "measured": datetime.date.today().isoformat(),
+        "seconds": time.monotonic() - began,
+        "quick": settings.quick,
+        "threads": settings.threads,
+        "rejects": Clock().waited() is not None,
+        "machine": machine(cores),
+        **found,
+    }
+    result = results.check(results.plain(result))
+    module.show(result)
+    folder = out or results.FOLDER
+    name = part if settings.threads == cores else f"{part}-{settings.threads}"
+    say(f"{results.save(name, result, folder)}, after {result['seconds']:.0f} s")
+    if name == part and (picture := plots.draw(result, folder)):
+        say(str(picture))
+
+
+def _all(options: argparse.Namespace) -> int:
+    """Every part in a process of its own, so that none begins with another's memory."""
+    flags = ["--quick"] if options.quick else []
+    flags += ["--out", str(options.out)] if options.out else []
+    runs = [[part] for part in PARTS]
+    if len(processors()) > 1:
+        runs.append(["steps", "--threads", "1"])
+    for words in runs:
+        code = subprocess.call([sys.executable, "-m", "bench", *words, *flags], cwd=ROOT)
+        if code:
+            return code
+    return 0
+
+
+def _readme() -> int:
+    from . import plots, readme, results
+
+    for part in plots.DRAWN:
+        if (result := results.load(part)) is not None:
+            plots.draw(result, results.FOLDER)
+    readme.rewrite()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""minigan: its recipes as the training loop runs them, a round a step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import minigan_kernels as kernels
+
+from minigan.data import Dataset
+from minigan.gans.dcgan import DCGAN
+from minigan.gans.gan import GAN
+from minigan.recipe import Recipe
+from minigan.train import State
+
+from ..timing import Step
+from . import Size, UnavailableError, peer
+from .images import images
+
+IMAGES = (1, 28, 28)  # of the dense GAN
+
+
+def dcgan(size: Size) -> Step:
+    """A round of the recipe dcgan, with the paper's learning rates."""
+    return _round(DCGAN(batch_size=size.batch, width=size.width, lr_g=2e-4), size.image)
+
+
+def dense(batch: int = 100) -> Step:
+    """A round of the recipe gan on images of 28x28 pixels."""
+    return _round(GAN(batch_size=batch), IMAGES)
+
+
+def forced(kernels_called: str, path: str, *args: Any) -> Step:
+    """The step of the peer at `path` with the kernels of that name.
+
+    Raises:
+        UnavailableError: if this version has none.
+    """
+    try:
+        with kernels.use(kernels_called):
+            pass
+    except ValueError as error:
+        raise UnavailableError(f"there are no kernels called {kernels_called}") from error
+    step = peer("", path, *args).build()
+
+    def within() -> object:
+        with kernels.use(kernels_called):
+            return step()
+
+    return within
+
+
+def _round(recipe: Recipe, shape: tuple[int, int, int]) -> Step:
+    state = State.fresh(recipe, Dataset("digits", images(shape)), seed=0)
+    return state.round

@@ -1,0 +1,231 @@
+"""Times side by side: candidates take turns, disturbed samples are rejected, ratios are paired.
+
+A machine is never quiet: clocks change, neighbours wake up. So candidates are not measured one
+after the other, but in rounds in which each has one turn, and two of them are compared by the
+ratio within a round. Medians and quartiles are over the samples that nothing disturbed.
+
+Linux counts how long a thread that could run has waited for a core (schedstat), and how long the
+hypervisor let others have one (steal). A candidate whose own threads wait for one another shows
+that in every sample, and it is part of its time; so a sample is disturbed if its threads waited
+longer than in the candidate's better samples. A neighbour that never rests escapes this; what
+others used of the cores in the whole comparison tells of him.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from .threads import processors
+
+Step = Callable[[], object]
+
+WAITED = 0.03  # share of a sample that its threads may wait more than usual
+ALWAYS = 20e-6  # seconds of waiting that are no disturbance
+BUSY = 0.1  # share of the cores that others may use in a comparison that counts as undisturbed
+FEW = 3  # samples that a number needs, and that a candidate far slower than the others gets
+PATIENCE = 2  # times its budget that a comparison may take while samples are disturbed
+GAP = 0.02  # seconds between samples: OpenMP's threads spin for some milliseconds after their work
+
+
+class Clock:
+    """Time and what disturbs it; a test brings its own."""
+
+    def now(self) -> float:
+        """Seconds from some start."""
+        return time.perf_counter()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def waited(self) -> float | None:
+        """Seconds that threads of this process have waited for a core; None where none can say."""
+        total = 0
+        try:
+            for thread in os.listdir("/proc/self/task"):
+                with suppress(FileNotFoundError):  # it ended meanwhile
+                    text = Path(f"/proc/self/task/{thread}/schedstat").read_text()
+                    total += int(text.split()[1])
+            return total * 1e-9 + sum(row[7] for row in _ticks()) / os.sysconf("SC_CLK_TCK")
+        except (OSError, IndexError, ValueError):
+            return None
+
+    def others(self) -> float | None:
+        """Seconds of this process's cores that everybody else has used; None where none can say."""
+        try:
+            rows = [row[:3] + row[5:8] for row in _ticks()]  # neither idle nor waiting for a disk
+        except (OSError, ValueError):
+            return None
+        return sum(map(sum, rows)) / os.sysconf("SC_CLK_TCK") - time.process_time()
+
+
+def _ticks() -> list[list[int]]:
+    """What each core that this process may use has done: user, nice, system, idle, ..., steal."""
+    mine = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    lines = [line.split() for line in Path("/proc/stat").read_text().splitlines()]
+    return [[int(word) for word in words[1:]] for words in lines if words[0] in mine]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One turn of one candidate."""
+
+    seconds: float  # a call
+    calls: int
+    waited: float  # seconds that threads waited in all calls
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds a call of one candidate: the median and the quartiles of its clean samples."""
+
+    median: float
+    low: float
+    high: float
+    clean: int  # samples that nothing disturbed
+    samples: int
+    disturbed: bool  # too few were clean, or others used the cores all the time
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as long one candidate took as another, over the rounds that both shared."""
+
+    median: float
+    low: float
+    high: float
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All samples of a comparison: one dict a round, by candidate."""
+
+    rounds: Sequence[Mapping[str, Sample]]
+    others: float | None  # share of the cores that others used meanwhile
+
+    def clean(self, name: str) -> dict[int, Sample]:
+        """The undisturbed samples of a candidate by round."""
+        samples = {i: row[name] for i, row in enumerate(self.rounds) if name in row}
+        usual = _quartiles([s.waited for s in samples.values()])[1]
+        return {
+            i: s
+            for i, s in samples.items()
+            if s.waited <= usual + WAITED * s.seconds * s.calls + ALWAYS
+        }
+
+    def timing(self, name: str) -> Timing:
+        """What `name` took."""
+        clean = self.clean(name)
+        samples = sum(name in row for row in self.rounds)
+        busy = self.others is not None and self.others > BUSY
+        disturbed = busy or len(clean) < min(FEW, samples)
+        quartiles = _quartiles([s.seconds for s in clean.values()])
+        return Timing(*quartiles, len(clean), samples, disturbed)
+
+    def timings(self) -> dict[str, Timing]:
+        """What each candidate took."""
+        return {name: self.timing(name) for name in self.rounds[0]}
+
+    def fastest(self, names: Iterable[str]) -> str | None:
+        """The one of `names` that took least; None if there are no names."""
+        return min(names, key=lambda name: self.timing(name).median, default=None)
+
+    def ratio(self, other: str, base: str) -> Ratio:
+        """How many times as long `other` took as `base`: the median over rounds of the ratio.
+
+        Of rounds in which both samples are clean, or of all rounds if those are too few.
+        """
+        ours, theirs = self.clean(base), self.clean(other)
+        pairs = [(theirs[i].seconds, ours[i].seconds) for i in sorted(ours.keys() & theirs.keys())]
+        if len(pairs) < FEW:
+            shared = [row for row in self.rounds if other in row and base in row]
+            pairs = [(row[other].seconds, row[base].seconds) for row in shared]
+        return Ratio(*_quartiles([a / b for a, b in pairs]), len(pairs))
+
+
+def compare(
+    candidates: Mapping[str, Step],
+    *,
+    budget: float,
+    least: int = 9,
+    gap: float = GAP,
+    shortest: float = 1e-3,
+    prime: bool = False,
+    clock: Clock | None = None,
+) -> Comparison:
+    """Take samples of all candidates in turns for about `budget` seconds.
+
+    Every second round runs backwards, so that nobody always follows the same neighbour. The
+    comparison goes on, up to PATIENCE times the budget, until each candidate has `least` clean
+    samples; one that would need more than twice its share of the budget for them takes part in the
+    first few rounds only. A sample is as many calls as fill `shortest` seconds for the fastest
+    candidate; `prime` puts an unmeasured call before it, which wakes threads and fills caches.
+    """
+    clock = clock or Clock()
+    once = {name: _warm(step, clock) for name, step in candidates.items()}
+    calls = max(1, round(shortest / max(min(once.values()), 1e-9)))
+    most = 2 * budget / len(candidates)
+    regular = [name for name, seconds in once.items() if seconds * least <= most]
+    rounds: list[dict[str, Sample]] = []
+    gc.collect()
+    gc.freeze()  # what the libraries have imported is no garbage; looking through it takes long
+    try:
+        began, others = clock.now(), clock.others()
+        while True:
+            turn = [name for name in candidates if name in regular or len(rounds) < FEW]
+            taken: dict[str, Sample] = {}
+            for name in turn if len(rounds) % 2 == 0 else turn[::-1]:
+                clock.sleep(gap)
+                if prime:
+                    candidates[name]()
+                taken[name] = _sample(candidates[name], calls, clock)
+            rounds.append({name: taken[name] for name in turn})
+            spent = clock.now() - began
+            found = Comparison(rounds, _share(others, clock.others(), spent))
+            enough = len(rounds) >= FEW and all(len(found.clean(n)) >= least for n in regular)
+            if (enough and (spent >= budget or not regular)) or spent >= PATIENCE * budget:
+                return found
+    finally:
+        gc.unfreeze()
+
+
+def _share(before: float | None, after: float | None, spent: float) -> float | None:
+    """Share of the cores that others used."""
+    if before is None or after is None:
+        return None
+    return max(0.0, after - before) / (spent * len(processors()))
+
+
+def _warm(step: Step, clock: Clock) -> float:
+    """Seconds of the second call: the first one may compile."""
+    step()
+    began = clock.now()
+    step()
+    return clock.now() - began
+
+
+def _sample(step: Step, calls: int, clock: Clock) -> Sample:
+    before = clock.waited()
+    began = clock.now()
+    for _ in range(calls):
+        step()
+    seconds = clock.now() - began
+    after = clock.waited()
+    # A thread that ends takes its count along.
+    waited = 0.0 if before is None or after is None else max(0.0, after - before)
+    return Sample(seconds / calls, calls, waited)
+
+
+def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Median, lower and upper quartile."""
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return median, low, high

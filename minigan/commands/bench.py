@@ -1,0 +1,31 @@
+"""`minigan bench`: measure minigan beside its peers; the benchmarks live in the repository."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from ..errors import UserError
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def main(words: list[str]) -> int:
+    """Run the checkout's `bench` package in a process of its own, which sets its own threads.
+
+    Raises:
+        UserError: if minigan is installed without its checkout.
+    """
+    if not (CHECKOUT / "bench" / "__main__.py").is_file():
+        raise UserError(
+            "the benchmarks are not part of an installed minigan; clone its repository, install "
+            "that with pip install -e '.[bench]', and say minigan bench again"
+        )
+    before = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([str(CHECKOUT), *([before] if before else [])])
+    # -P, or a folder called bench where the user happens to be would come first.
+    return subprocess.call(
+        [sys.executable, "-P", "-m", "bench", *words], env={**os.environ, "PYTHONPATH": path}
+    )

@@ -1,0 +1,381 @@
+"""The benchmarks: the harness on a clock of its own, what is kept of a run, and whether it runs.
+
+Nothing here asserts how long anything takes.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import minigan as mg
+from bench import kernels, ladder, naive, overhead, plots, readme, results
+from bench.layers import DIRECTIONS, Layer, dcgan
+from bench.peers import Peer, Size, UnavailableError, peer, ready
+from bench.threads import processors, using
+from bench.timing import Clock, Comparison, Sample, compare
+from bench.workloads import EAGER, OURS, TUNED, workloads
+from minigan.commands import bench as command
+from minigan.errors import UserError
+from minigan.gans.dcgan import DCGAN
+
+ROOT = Path(__file__).resolve().parents[1]
+SAVED = sorted((ROOT / "bench" / "results").glob("*.json"))
+
+
+class Watch(Clock):
+    """A clock that stands still until a candidate moves it."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.delay = 0.0
+        self.stolen = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+    def waited(self) -> float | None:
+        return self.delay
+
+    def others(self) -> float | None:
+        return self.stolen
+
+    def candidate(self, *seconds: float, waits: tuple[float, ...] = (0.0,)) -> Callable[[], None]:
+        """A step that takes each of `seconds` in turn, of which it waits each of `waits`."""
+        calls = 0
+
+        def step() -> None:
+            nonlocal calls
+            self.time += seconds[calls % len(seconds)]
+            self.delay += waits[calls % len(waits)]
+            calls += 1
+
+        return step
+
+
+# --- The harness -----------------------------------------------------------------------------
+
+
+def test_candidates_take_turns_and_every_second_round_runs_backwards() -> None:
+    watch, order = Watch(), []
+
+    def step(name: str) -> Callable[[], None]:
+        tick = watch.candidate(1.0)
+        return lambda: (order.append(name), tick())[1]
+
+    found = compare({"a": step("a"), "b": step("b")}, budget=100, least=4, clock=watch)
+    assert order[:4] == ["a", "a", "b", "b"]  # each is called twice before anything counts
+    assert order[4:8] == ["a", "b", "b", "a"]
+    assert len(found.rounds) * 2 == len(order) - 4
+
+
+def test_a_comparison_ends_with_its_budget() -> None:
+    watch = Watch()
+    compare({"a": watch.candidate(0.1)}, budget=5, gap=0.0, clock=watch)
+    assert 5 <= watch.time < 5.5
+
+
+@pytest.mark.parametrize(("least", "seconds"), [(3, 1.0), (6, 1.5), (15, 2.0)])
+def test_a_comparison_goes_on_while_samples_are_disturbed_but_not_forever(
+    least: int, seconds: float
+) -> None:
+    watch = Watch()
+    noisy = watch.candidate(0.1, waits=(0.0, 0.0, 0.05, 0.09, 0.05))
+    compare({"a": noisy}, budget=1, least=least, gap=0.0, clock=watch)
+    assert watch.time == pytest.approx(seconds + 0.2, abs=0.15)  # and two calls to warm up
+
+
+def test_a_disturbed_sample_is_rejected() -> None:
+    watch = Watch()
+    step = watch.candidate(1.0, 1.0, 9.0, waits=(0.0, 0.0, 8.0))
+    found = compare({"a": step}, budget=60, gap=0.0, clock=watch)
+    timing = found.timing("a")
+    assert timing.median == timing.low == timing.high == 1.0
+    assert 0 < timing.clean < timing.samples
+    assert not timing.disturbed
+
+
+def test_threads_that_always_wait_for_one_another_are_the_candidates_own_affair() -> None:
+    watch = Watch()
+    step = watch.candidate(1.0, waits=(0.5,))
+    timing = compare({"a": step}, budget=20, gap=0.0, clock=watch).timing("a")
+    assert timing.clean == timing.samples
+    assert not timing.disturbed
+
+
+def test_a_neighbour_that_never_rests_is_told_of() -> None:
+    watch = Watch()
+
+    def step() -> None:
+        watch.time += 1.0
+        watch.stolen += 0.5 * len(processors())
+
+    found = compare({"a": step}, budget=20, gap=0.0, clock=watch)
+    assert found.others == pytest.approx(0.5)
+    assert found.timing("a").disturbed
+
+
+def test_nothing_is_rejected_where_the_system_does_not_say() -> None:
+    watch = Watch()
+    watch.waited = watch.others = lambda: None  # type: ignore[method-assign]
+    found = compare({"a": watch.candidate(1.0, 9.0)}, budget=60, gap=0.0, clock=watch)
+    timing = found.timing("a")
+    assert timing.clean == timing.samples
+    assert found.others is None
+
+
+def test_the_ratio_is_the_median_of_ratios_not_the_ratio_of_medians() -> None:
+    def row(a: float, b: float, waited: float = 0.0) -> dict[str, Sample]:
+        return {"a": Sample(a, 1, 0.0), "b": Sample(b, 1, waited)}
+
+    found = Comparison([row(1, 2), row(10, 20), row(2, 6), row(3, 100, waited=50.0)], None)
+    ratio = found.ratio("b", "a")
+    assert ratio.median == 2.0
+    assert ratio.rounds == 3  # the fourth was disturbed
+    assert found.timing("b").median / found.timing("a").median != 2.0
+
+
+def test_a_candidate_far_slower_than_the_others_gets_few_samples() -> None:
+    watch = Watch()
+    steps = {"fast": watch.candidate(0.1), "slow": watch.candidate(5.0)}
+    found = compare(steps, budget=20, gap=0.0, clock=watch)
+    assert found.timing("slow").samples == 3
+    assert found.timing("fast").samples >= 9
+    assert found.ratio("slow", "fast").median == pytest.approx(50)
+
+
+def test_short_calls_are_timed_by_the_dozen() -> None:
+    watch = Watch()
+    found = compare({"a": watch.candidate(1e-5)}, budget=0.1, gap=0.0, clock=watch)
+    assert found.rounds[0]["a"].calls == 100
+    assert found.timing("a").median == pytest.approx(1e-5)
+
+
+def test_the_real_clock_says_what_it_can() -> None:
+    clock = Clock()
+    for read in (clock.waited, clock.others):
+        before, after = read(), read()
+        assert before is None or after >= before - 0.1
+
+
+def test_threads_are_as_before_afterwards() -> None:
+    import numba
+
+    before = numba.get_num_threads()
+    with using(1):
+        assert numba.get_num_threads() == 1
+    assert numba.get_num_threads() == before
+
+
+# --- What is compared ------------------------------------------------------------------------
+
+
+def test_the_layers_are_those_of_the_recipe() -> None:
+    players = DCGAN(width=64).players(mg.Generator(seed=0), (3, 64, 64))
+    of = {name: p.parameters().values() for name, p in players.items()}
+    shapes = {name: [p.shape for p in found if p.ndim == 4] for name, found in of.items()}
+    for player in ("D", "G"):
+        assert [x.weight for x in dcgan() if x.player == player] == shapes[player]
+
+
+@pytest.mark.parametrize("layer", dcgan(side=32, width=4, batch=2), ids=lambda x: x.name)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_every_rung_of_the_ladder_computes_the_same(layer: Layer, direction: str) -> None:
+    arrays = kernels.operands(layer)
+    name = layer.kernel_of(direction)
+    exact = kernels.ours(layer, direction, arrays)()
+    image, w, output = (np.ascontiguousarray(arrays[k]) for k in ("image", "w", "output"))
+    edges = (layer.stride, layer.padding)
+    out = np.zeros(exact.shape, np.float32)
+    loops = {
+        "conv2d": lambda: naive.conv2d(image, w, out, *edges),
+        "conv2d_dx": lambda: naive.conv2d_dx(output, w, out, *edges),
+        "conv2d_dw": lambda: naive.conv2d_dw(image, output, out, *edges),
+    }
+    loops[name]()
+    np.testing.assert_allclose(out, exact, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("layer", dcgan(side=32, width=4, batch=2), ids=lambda x: x.name)
+def test_pytorch_is_given_the_same_layers(layer: Layer, direction: str) -> None:
+    pytest.importorskip("torch", exc_type=ImportError)
+    from bench.peers import torch_kernels
+
+    arrays = kernels.operands(layer)
+    exact = kernels.ours(layer, direction, arrays)()
+    for step in torch_kernels.conv(layer, direction, *arrays.values()).values():
+        np.testing.assert_allclose(step(), exact, rtol=1e-3, atol=1e-4)
+
+
+def test_pytorch_is_given_the_same_networks() -> None:
+    """Layer for layer; minigan's has three biases more, of 64, 1 and 3 values."""
+    pytest.importorskip("torch", exc_type=ImportError)
+    from bench.peers import torch_dcgan
+
+    size = Size((3, 64, 64))
+    players = DCGAN(width=64).players(mg.Generator(seed=0), size.image)
+    theirs = {"G": torch_dcgan.generator(size), "D": torch_dcgan.discriminator(size)}
+    for name, more in (("G", [(3,)]), ("D", [(64,), (1,)])):
+        mine = sorted(p.shape for p in players[name].parameters().values())
+        assert mine == sorted([*(tuple(p.shape) for p in theirs[name].parameters()), *more])
+
+
+def test_a_peer_that_cannot_take_part_says_why() -> None:
+    def broken() -> Callable[[], object]:
+        raise RuntimeError("no compiler\nand more")
+
+    def absent() -> Callable[[], object]:
+        raise UnavailableError("this version has none")
+
+    steps, reasons = ready(
+        [
+            Peer("works", lambda: lambda: None),
+            Peer("broken", broken),
+            Peer("absent", absent),
+            Peer("not there", lambda: __import__("a_library_that_is_not_there")),
+        ]
+    )
+    assert list(steps) == ["works"]
+    assert reasons == {
+        "broken": "RuntimeError: no compiler",
+        "absent": "this version has none",
+        "not there": "a_library_that_is_not_there is not installed",
+    }
+
+
+@pytest.mark.parametrize("workload", workloads(quick=True), ids=lambda w: w.key)
+def test_minigan_takes_every_step(workload: object) -> None:
+    first = workload.peers[0]  # type: ignore[attr-defined]
+    assert first.name == OURS
+    first.build()()
+
+
+@pytest.mark.parametrize(
+    "path", ["torch_dcgan.eager", "torch_wgan_gp.critic_step", "jax_dcgan.jitted"]
+)
+def test_the_peers_take_their_steps(path: str) -> None:
+    pytest.importorskip(path.partition("_")[0], exc_type=ImportError)
+    numbers = peer("", path, Size((3, 32, 32), 4, 4)).build()()
+    assert np.isfinite(numbers).all()  # type: ignore[call-overload]
+
+
+def test_nothing_is_kept_where_the_ladder_says_so() -> None:
+    from minigan_kernels.cpu import winograd
+    from minigan_kernels.derived import freeze_result
+
+    array = np.zeros(3, np.float32)
+    freeze_result(array, ())
+    assert winograd.derived(array, "once", lambda: 1) == 1
+    assert winograd.derived(array, "once", lambda: 2) == 1
+    with ladder.nothing_kept():
+        assert winograd.derived(array, "once", lambda: 2) == 2
+    assert winograd.derived(array, "once", lambda: 3) == 1
+
+
+# --- What is kept of a run -------------------------------------------------------------------
+
+
+def test_a_quick_run_is_whole(tmp_path: Path) -> None:
+    """The command line, from the words to the file, in a process of its own."""
+    answer = subprocess.run(
+        [sys.executable, "-m", "bench", "overhead", "--quick", "--out", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert "leaky_relu" in answer.stdout
+    found = results.load("overhead", tmp_path)
+    assert found is not None
+    assert found["quick"]
+    assert {row["name"] for row in found["rows"]} == set(overhead.operations())
+
+
+def test_a_result_that_lacks_something_is_refused(tmp_path: Path) -> None:
+    whole = dict.fromkeys(results.KEYS, 0) | {
+        "format": results.FORMAT,
+        "part": "steps",
+        "rows": [{"ms": 1.23456}],
+    }
+    results.save("whole", whole, tmp_path)
+    assert results.load("whole", tmp_path)["rows"] == [{"ms": 1.235}]  # type: ignore[index]
+    assert results.load("nothing", tmp_path) is None
+    for wrong, word in (
+        ({k: v for k, v in whole.items() if k != "machine"}, "lacks machine"),
+        (whole | {"format": 99}, "format 99"),
+        (whole | {"rows": []}, "measured nothing"),
+        (whole | {"rows": [{"ms": float("nan")}]}, r"steps\.rows\.0\.ms is nan"),
+    ):
+        with pytest.raises(ValueError, match=word):
+            results.save("wrong", wrong, tmp_path)
+
+
+@pytest.mark.parametrize("path", SAVED, ids=lambda path: path.stem)
+def test_what_is_committed_is_whole_and_small(path: Path) -> None:
+    found = results.check(json.loads(path.read_text()))
+    assert not found["quick"], "measure without --quick before it is committed"
+    assert found["part"] == path.stem.split("-")[0]
+    assert path.stat().st_size < 100_000
+    if found["part"] in plots.DRAWN:
+        assert (path.parent / f"{plots.DRAWN[found['part']][0]}.png").is_file()
+
+
+def test_the_readme_shows_the_newest_results() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, after = readme.split(text)
+    assert text == f"{before}\n{readme.section()}\n{after}", "say python -m bench readme"
+
+
+def test_the_section_names_the_machine_and_the_ratios(tmp_path: Path) -> None:
+    def timing(seconds: float) -> dict[str, float]:
+        return {"median": seconds, "low": seconds, "high": seconds}
+
+    peers = {OURS: 0.1, EAGER: 0.3, TUNED: 0.2}
+    row = {
+        "title": "a step",
+        "times": {name: timing(seconds) for name, seconds in peers.items()},
+        "ratios": {name: timing(10 * seconds) for name, seconds in peers.items() if name != OURS},
+    }
+    machine = {"cpu": "a CPU", "vectors": "vectors", "versions": {"torch": "1.2"}}
+    whole = dict.fromkeys(results.KEYS, 1) | {"part": "steps", "machine": machine, "rows": [row]}
+    results.save("steps", whole | {"memory": [], "format": results.FORMAT}, tmp_path)
+    text = readme.section(tmp_path)
+    assert "**a CPU**" in text
+    assert "PyTorch 1.2" in text
+    assert "| a step | **100 ms** | 300 ms (3.00x) | 200 ms (2.00x) | - | - |" in text
+
+
+def test_a_readme_without_its_marks_is_refused() -> None:
+    with pytest.raises(UserError, match="lacks the lines"):
+        readme.split("# minigan")
+
+
+# --- The command -----------------------------------------------------------------------------
+
+
+def test_the_command_passes_its_words_on(capfd: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["--help"]) == 0
+    said = capfd.readouterr().out
+    assert all(part in said for part in ("kernels", "steps", "growth", "ladder", "overhead"))
+    assert command.main(["everything"]) == 2
+    assert command.main(["steps", "--quick"]) == 2
+    assert "--out" in capfd.readouterr().err
+
+
+def test_without_a_checkout_the_command_says_where_the_benchmarks_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(command, "CHECKOUT", tmp_path)
+    with pytest.raises(UserError, match="its repository"):
+        command.main(["steps"])
