@@ -523,6 +523,14 @@ def _bias_smooth(s: Source, name: str) -> Any:
     return op(name), [s.normal(shape), s.normal(shape[1:2])]
 
 
+@case_of(PRIMITIVE_CASES, "bias_maxout")
+def _bias_maxout(s: Source, name: str) -> Any:
+    n, units, pieces = s.int(1, 3), s.int(1, 3), s.int(1, 4)
+    bias = s.normal((units * pieces,))
+    (x,) = s.distinct((n, units * pieces))
+    return lambda x, bias: op(name)(x, bias, pieces=pieces), [s.laid(x - bias), bias]
+
+
 def _batch(s: Source) -> Shape:
     """(N, C) or (N, C, H, W) with at least two values a channel, one that varies."""
     shape = s.vectors_or_images()

@@ -82,6 +82,8 @@ def at_float32(name: str) -> tuple[Callable[..., Tensor], list[np.ndarray]]:
         return lambda *xs: PRIMITIVES[name](*xs, **constants), [x, *channel]
     if name == "batch_norm":
         return PRIMITIVES[name], [x, *channel]
+    if name == "bias_maxout":
+        return lambda *xs: PRIMITIVES[name](*xs, pieces=3), [normal(301, 243), normal(243)]
     options = {"slope": 0.2} if name == "bias_leaky_relu" else {}
     return lambda *xs: PRIMITIVES[name](*xs, **options), [x, channel[0]]
 
@@ -101,6 +103,8 @@ def test_kernels_in_float32_are_as_near_as_their_precision(name: str, room: str)
 
 def named_case(name: str) -> tuple[Callable[..., Tensor], list[np.ndarray]]:
     f, _ = at_float32(name)
+    if name == "bias_maxout":
+        return f, [normal(4, 6), normal(6, seed=1)]
     arrays = [normal(4, 3, 2, 2), normal(3, seed=1), normal(3, seed=2)]
     if name == "batch_norm_inference":
         constants = {"mean": normal(3), "var": normal(3) ** 2 + 1}

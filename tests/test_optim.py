@@ -10,8 +10,8 @@ import minigan_kernels as kernels
 import numpy as np
 import pytest
 
-from minigan import Generator, nn, optim
-from minigan.tensor import Tensor
+from minigan import Generator, nn, ops, optim
+from minigan.tensor import Tensor, grad
 
 Make = Callable[[dict[str, Tensor]], optim.Optimizer]
 
@@ -204,6 +204,122 @@ def test_a_gradient_of_another_shape_is_refused_and_nothing_moves() -> None:
 def test_an_optimizer_without_a_rule() -> None:
     with pytest.raises(TypeError, match="Optimizer has no rule"):
         optim.Optimizer(parameters(), 0.1).step(gradients(0))
+
+
+# --- The kernels, for lists of parameters ----------------------------------------------------
+
+STEPS: dict[str, tuple[int, dict[str, Any]]] = {  # the states of a rule, and its numbers
+    "sgd": (1, {"lr": 0.1, "momentum": 0.9, "nesterov": False, "weight_decay": 0.01}),
+    "rmsprop": (1, {"lr": 0.1, "alpha": 0.9, "eps": 1e-3, "weight_decay": 0.01}),
+    "adam": (2, {"lr": 0.1, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3, "weight_decay": 0.1,
+                 "step": 3}),
+}  # fmt: skip
+SHAPES = [(300, 500), (7,), (), (0, 3), (33, 5, 4, 4), (1 << 16,), (70_001,)]
+
+
+def arrays(count: int) -> list[list[np.ndarray]]:
+    """`count` lists of arrays of SHAPES, nowhere negative."""
+    return [
+        [
+            np.array(normal(*shape, seed=7 * i + j) ** 2, np.float32)
+            for j, shape in enumerate(SHAPES)
+        ]
+        for i in range(count)
+    ]
+
+
+def copies(lists: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
+    return [[np.array(a, copy=True, order="K") for a in each] for each in lists]
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_list_is_stepped_as_each_parameter_alone(name: str, room: str) -> None:
+    states, numbers = STEPS[name]
+    together = arrays(2 + states)
+    alone = copies(together)
+    getattr(kernels, name)(*together, **numbers)
+    for one in zip(*alone, strict=True):
+        getattr(kernels, name)(*one, **numbers)
+    for a, b in zip(together, alone, strict=True):
+        for x, y in zip(a, b, strict=True):
+            np.testing.assert_array_equal(x, y, strict=True)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_any_layout_gives_the_same_bytes(name: str, room: str) -> None:
+    """A weight that is stored transposed, with a gradient and a state that are or are not."""
+    states, numbers = STEPS[name]
+    plain = [[np.abs(normal(6, 5, 4, 3, seed=i, dtype=np.float32))] for i in range(2 + states)]
+    layouts: list[Callable[[np.ndarray], np.ndarray]] = [
+        np.copy,
+        lambda a: a.transpose(2, 3, 1, 0).copy().transpose(3, 2, 0, 1),
+        lambda a: np.repeat(a, 2, axis=0)[::2],
+        lambda a: a[::-1].copy()[::-1],
+    ]
+    want = copies(plain)
+    getattr(kernels, name)(*want, **numbers)
+    for i in range(4**2):
+        chosen = [layouts[i % 4], *(layouts[(i + k) // 4 % 4] for k in range(1 + states))]
+        lying = [[lay(a[0])] for lay, a in zip(chosen, plain, strict=True)]
+        strides = [a[0].strides for a in lying]
+        getattr(kernels, name)(*lying, **numbers)
+        for a, b in zip(lying, want, strict=True):
+            np.testing.assert_array_equal(a[0], b[0])
+        assert [a[0].strides for a in lying] == strides
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_what_does_not_fit_is_refused_and_nothing_moves(name: str, room: str) -> None:
+    states, numbers = STEPS[name]
+    step = getattr(kernels, name)
+    lists = [[np.ones(3, np.float32), np.ones(2, np.float32)] for _ in range(2 + states)]
+    with pytest.raises(ValueError, match="as many"):
+        step(lists[0], lists[1][:1], *lists[2:], **numbers)
+    with pytest.raises(ValueError, match="same shape"):
+        step(lists[0], lists[1][::-1], *lists[2:], **numbers)
+    lists[-1][1].flags.writeable = False
+    if room == "cpu":
+        with pytest.raises(ValueError, match="read-only"):
+            step(*lists, **numbers)
+    lists[-1][1].flags.writeable = True
+    assert all((a == 1).all() for each in lists for a in each)
+    lists[1][0].flags.writeable = False  # a gradient is only read
+    step(*lists, **numbers)
+
+
+def test_denormal_numbers_count_as_zero_in_a_step_and_nowhere_else() -> None:
+    tiny = np.float32(1e-40)
+    p, g, m, v = (np.full(100, x, np.float32) for x in (1, tiny, tiny, tiny))
+    with kernels.use("cpu"):
+        kernels.adam(p, g, m, v, **STEPS["adam"][1] | {"weight_decay": 0.0})
+        assert not m.any()
+        assert not v.any()
+        np.testing.assert_array_equal(p, 1)
+        velocity = np.full(100, 1e-38, np.float32)
+        for nesterov in (False, True):
+            kernels.sgd(p, g, velocity, lr=0.1, momentum=0.5, nesterov=nesterov, weight_decay=0.0)
+            assert not velocity.any()
+            velocity[:] = 2e-38
+        kernels.rmsprop(p, g, v, lr=0.1, alpha=0.5, eps=1e-8, weight_decay=0.0)
+        assert not v.any()
+    assert tiny * np.float32(0.5) > 0
+
+
+def test_a_step_takes_conv_weights_as_they_lie_in_memory() -> None:
+    """No parameter, gradient or state is ever laid out anew."""
+    for layer, x in (
+        (nn.Conv2d(32, 64, 4, stride=2, padding=1, rng=Generator(0)), normal(4, 32, 16, 16)),
+        (nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1, rng=Generator(0)), normal(4, 64, 8, 8)),
+        (nn.Linear(30, 20, rng=Generator(0)), normal(4, 30)),
+    ):
+        ps = layer.parameters()
+        rule = optim.Adam(ps, 0.1)
+        g = grad(ops.mean(ops.square(layer(Tensor(x.astype(np.float32))))), ps)
+        weight = layer.weight.data
+        assert g["weight"].data.strides == weight.strides == rule.slot["mean.weight"].strides
+        assert not weight.flags.c_contiguous
+        assert layer.copy().weight.data.strides == weight.strides
+        assert layer.astype(np.float64).weight.data.strides == tuple(2 * s for s in weight.strides)
 
 
 def test_schedules() -> None:

@@ -243,6 +243,20 @@ def _bias_backward(s: Source, name: str) -> Call:
     return s.call(s.normal(*shape), s.normal(*shape), **options)
 
 
+@calls("bias_maxout", "bias_maxout_backward")
+def _maxout(s: Source, name: str) -> Call:
+    n, units = (301, 67) if s.large else (s.int(0, 5), s.int(1, 4))
+    pieces = s.int(1, 5)
+    x, bias = (
+        s.rng.integers(-2, 3, shape).astype(s.dtype)  # many equal ones
+        for shape in ((n, units * pieces), (units * pieces,))
+    )
+    if name == "bias_maxout":
+        return s.call(x, bias, pieces=pieces)
+    y = (x + bias).reshape(n, units, pieces).max(axis=2)
+    return s.call(s.normal(n, units), y, x, bias, pieces=pieces)
+
+
 def _pooling(s: Source, *, filled: bool) -> tuple[dict[str, Any], Window, tuple[int, ...]]:
     """Options, window and image; with `filled` no window lies in the padding altogether."""
     _, window = s.window(dilated=False)
@@ -426,6 +440,13 @@ BAD = [
     ("leaky_relu_dx", (image(4, 3), image(4, 2)), {"slope": 0.1}),
     ("bias_tanh", (image(4, 3), image(2)), {}),
     ("bias_tanh_backward", (image(4, 3), image(5, 3)), {}),
+    ("bias_maxout", (image(4, 6), image(5)), {"pieces": 2}),
+    ("bias_maxout", (image(4, 6), image(6)), {"pieces": 4}),
+    (
+        "bias_maxout_backward",
+        (image(4, 2), image(4, 3), image(4, 6), image(6)),
+        {"pieces": 2},
+    ),
     ("upsample_nearest", (image(1, 2, 3),), {"factor": 2}),
     ("upsample_nearest", (image(1, 1, 2, 3),), {"factor": 0}),
     ("upsample_nearest_dx", (image(1, 1, 4, 6),), {"factor": 3}),
@@ -492,6 +513,18 @@ def test_nan_infinity_and_zeros_pass_as_in_the_reference(
         ours, plain = both(name, *grids[:inputs], **options)
     np.testing.assert_array_equal(ours, plain, strict=True)
     np.testing.assert_array_equal(np.signbit(ours), np.signbit(plain))
+
+
+def test_nan_passes_maxout() -> None:
+    x = np.array([[1, np.nan, 2, 3], [np.nan, 5, -np.inf, np.inf]], np.float32)
+    bias = np.zeros(4, np.float32)
+    with np.errstate(invalid="ignore"):
+        ours, plain = both("bias_maxout", x, bias, pieces=2)
+        g = np.ones((2, 2), np.float32)
+        dx, plain_dx = both("bias_maxout_backward", g, plain, x, bias, pieces=2)
+    np.testing.assert_array_equal(ours, plain)
+    np.testing.assert_array_equal(plain, [[np.nan, 3], [np.nan, np.inf]])
+    np.testing.assert_array_equal(dx, plain_dx)
 
 
 @pytest.mark.parametrize("name", ["bias_leaky_relu", "bias_tanh", "bias_sigmoid"])

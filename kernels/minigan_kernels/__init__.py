@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .algorithms import ALGORITHMS, forced
-from .reference import activation, conv, linalg, norm, optim, pool, random
+from .reference import activation, conv, linalg, maxout, norm, optim, pool, random
 
 __all__ = [
     "KERNELS",
@@ -112,6 +112,9 @@ bias_tanh = _public(activation.bias_tanh)
 bias_tanh_backward = _public(activation.bias_tanh_backward)
 bias_sigmoid = _public(activation.bias_sigmoid)
 bias_sigmoid_backward = _public(activation.bias_sigmoid_backward)
+
+bias_maxout = _public(maxout.bias_maxout)
+bias_maxout_backward = _public(maxout.bias_maxout_backward)
 
 max_pool2d_index = _public(pool.max_pool2d_index)
 gather_plane = _public(pool.gather_plane)

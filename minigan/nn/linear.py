@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from .. import ops
+from ..ops.maxout import bias_maxout
 from ..random import Generator
 from ..tensor import Array, Tensor
 from .activation import Activation
@@ -30,7 +33,9 @@ class Linear(Module):
         bias_init: Initializer | None = None,
     ) -> None:
         fans = in_features, out_features
-        self.weight = Tensor((init or he())(rng, (out_features, in_features), *fans))
+        weight = (init or he())(rng, (out_features, in_features), *fans)
+        # In memory it is W^T: so the product gives its gradient, and an optimiser reads both alike.
+        self.weight = Tensor(np.asfortranarray(weight))
         self.bias = (
             Tensor((bias_init or constant(0))(rng, (out_features,), *fans)) if bias else None
         )
@@ -40,7 +45,7 @@ class Linear(Module):
         return biased(ops.matmul(x, self.weight.T), self.bias, self.activation)
 
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
-        return math.prod(y_shape) * self.weight.shape[1]
+        return math.prod(x_shape[:-1]) * self.weight.size
 
 
 class Maxout(Module):
@@ -59,11 +64,22 @@ class Maxout(Module):
         rng: Generator,
         init: Initializer | None = None,
     ) -> None:
-        self.pieces = pieces
-        self.linear = Linear(in_features, units * pieces, rng=rng, init=init)
+        self.linear = Linear(
+            in_features, units * pieces, rng=rng, init=init, activation=_Largest(pieces)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.max(ops.reshape(self.linear(x), (x.shape[0], -1, self.pieces)), axis=2)
+        return self.linear(x)
+
+
+class _Largest(Activation):
+    """The largest of each `pieces` neighbours: (N, units * pieces) to (N, units)."""
+
+    def __init__(self, pieces: int) -> None:
+        self.pieces = pieces
+
+    def with_bias(self, x: Tensor, bias: Tensor) -> Tensor:
+        return bias_maxout(x, bias, pieces=self.pieces)
 
 
 class Embedding(Module):

@@ -6,8 +6,15 @@ not even reach zero, but stays at some denormal number for good. An Adam step on
 28 to 60 ns a value instead of 2.
 
 The CPU has a mode, one for each thread, that takes and gives zeros instead: FTZ and DAZ in the
-MXCSR of x86, FZ in the FPCR of ARM. `threads.spread(..., flush=True)` sets it around pieces of
-work. On other CPUs nothing is set, and such numbers stay slow.
+MXCSR of x86, FZ in the FPCR of ARM. On other CPUs nothing is set, and such numbers stay slow. A
+compiled function sets it around its loops:
+
+    mode = flush_denormals()
+    for i in ...
+    restore_denormals(mode)
+
+The compiler does not move reads and writes of arrays across the two calls. Not a matter for Python
+code: the calls let go of the interpreter lock, and to get it back takes longer than most loops.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, call-arg, var-annotated"
@@ -29,7 +36,7 @@ _FLUSH = 1 << 15 | 1 << 6 if _X86 else 1 << 24 if _ARM else 0
 
 @jit()
 def flush_denormals() -> int:
-    """From now on this thread takes denormal numbers for zero; gives the mode before."""
+    """From here on denormal numbers are zero to this thread; gives the mode before."""
     mode = _get_mode()
     _set_mode(mode | _FLUSH)
     return mode

@@ -18,6 +18,7 @@ from .simd import COLUMNS, LANES, ROWS, VECTOR
 from .toom_cook import Matrix, scheme, transposed
 
 UNROLLED = 4  # steps of a register tile's loop
+SUMMED = 128 // LANES  # blocks of channels in a sum
 
 
 def transform(name: str, matrix: Matrix, reads: str, writes: str, *, add: bool = False) -> str:
@@ -73,33 +74,39 @@ def _sum(coefficients: tuple[Fraction, ...], names: list[str]) -> str:
     return text
 
 
-def product(name: str, *, add: bool) -> str:
-    """Source of a register tile c (ROWS, COLUMNS vectors) = a b, or += with `add`.
+def product(name: str) -> str:
+    """Source of a register tile c (ROWS, COLUMNS vectors) = a b, or += if `add`.
 
     a lies in `depth` blocks of ROWS vectors, whose lanes are the sum's index; b as one row of
-    COLUMNS vectors for each step of the sum; c column by column. `ahead` is where the b to be
-    used next lies: `lines` of its cache lines are fetched in each block.
+    COLUMNS vectors for each step of the sum; c column by column. Every SUMMED blocks are summed up
+    by themselves: the rounding errors of long sums are most of a float32 convolution's. `ahead` is
+    where the b to be used next lies: `lines` of its cache lines are fetched in each block.
     """
     tile = [(i, j) for j in range(COLUMNS) for i in range(ROWS)]
-    lines = [f"def {name}(a, b, c, depth, ahead, lines):"]
-    lines += [f"    c{i}{j} = zeros()" for i, j in tile]
-    lines.append("    for _ in range(depth):")
+    lines = [f"def {name}(a, b, c, depth, ahead, lines, add):"]
+    lines += ["    while depth > 0:", *(f"        c{i}{j} = zeros()" for i, j in tile)]
     lines += [
-        "        for line in range(lines):",
-        "            prefetch(ahead + 64 * line)",
-        "        ahead += 64 * lines",
-        f"        for _ in range({LANES // UNROLLED}):",
+        f"        for _ in range(min(depth, {SUMMED})):",
+        "            for line in range(lines):",
+        "                prefetch(ahead + 64 * line)",
+        "            ahead += 64 * lines",
+        f"            for _ in range({LANES // UNROLLED}):",
     ]
     for u in range(UNROLLED):
         b = [f"b + {(u * COLUMNS + j) * VECTOR}" for j in range(COLUMNS)]
-        lines += _step([f"a + {i * VECTOR + 4 * u}" for i in range(ROWS)], b)
+        a = [f"a + {i * VECTOR + 4 * u}" for i in range(ROWS)]
+        lines += [f"    {line}" for line in _step(a, b)]
     lines += [
-        f"            a += {4 * UNROLLED}",
-        f"            b += {COLUMNS * VECTOR * UNROLLED}",
-        f"        a += {(ROWS - 1) * VECTOR}",
+        f"                a += {4 * UNROLLED}",
+        f"                b += {COLUMNS * VECTOR * UNROLLED}",
+        f"            a += {(ROWS - 1) * VECTOR}",
     ]
-    for n, (i, j) in enumerate(tile):
-        lines.append(_written(f"c + {n * VECTOR}", f"c{i}{j}", add=add))
+    places = {f"c + {n * VECTOR}": f"c{i}{j}" for n, (i, j) in enumerate(tile)}
+    lines += ["        if add:"]
+    lines += [f"            store({at}, load({at}) + {value})" for at, value in places.items()]
+    lines += ["        else:"]
+    lines += [f"            store({at}, {value})" for at, value in places.items()]
+    lines += ["        add = True", f"        depth -= {SUMMED}"]
     return "\n".join(lines) + "\n"
 
 
@@ -121,12 +128,9 @@ def outer(name: str, *, add: bool) -> str:
     lines += _step([f"a + {VECTOR} * r + {4 * i}" for i in range(OUTER)], b)
     lines += ["        a += a_step", "        b += b_step"]
     for i, j in tile:
-        lines.append(_written(f"c + {i} * row + {j * VECTOR}", f"c{i}{j}", add=add))
+        place = f"c + {i} * row + {j * VECTOR}"
+        lines.append(f"    store({place}, {f'load({place}) + ' if add else ''}c{i}{j})")
     return "\n".join(lines) + "\n"
-
-
-def _written(place: str, value: str, *, add: bool) -> str:
-    return f"    store({place}, load({place}) + {value})" if add else f"    store({place}, {value})"
 
 
 def _step(a: list[str], b: list[str]) -> list[str]:
@@ -187,6 +191,4 @@ def built(source: str) -> Callable[..., Any]:
 if __name__ == "__main__":
     for m, r in ((2, 2), (4, 2), (2, 3), (4, 3)):
         print(*transforms(m, r).values(), sep="\n")
-    print(
-        product("product", add=False), outer("outer", add=False), transpose("transpose"), sep="\n"
-    )
+    print(product("product"), outer("outer", add=False), transpose("transpose"), sep="\n")

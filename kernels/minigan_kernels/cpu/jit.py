@@ -31,6 +31,7 @@ from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_LANES = os.environ.get("MINIGAN_LANES", "")  # the width of vectors, see `simd`
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -63,8 +64,7 @@ def cache_folder() -> Path:
 def _source_stamp() -> bytes:
     """Digest of all that machine code depends on beside its own function and argument types."""
     stamp = hashlib.sha256()
-    lanes = os.environ.get("MINIGAN_LANES", "")  # the width of vectors, see `simd`
-    for part in (numba.__version__, llvmlite.__version__, platform.python_version(), lanes):
+    for part in (numba.__version__, llvmlite.__version__, platform.python_version()):
         stamp.update(part.encode() + b";")
     for source in sorted(_PACKAGE.rglob("*.py")):
         stamp.update(bytes(source.relative_to(_PACKAGE)))
@@ -113,7 +113,7 @@ class _DiskCache(_Cache):
             _notice.cannot_keep(error)
 
     def _path(self, sig: Any, codegen: Any) -> Path:
-        types = hashlib.sha256(repr((sig, codegen.magic_tuple())).encode()).hexdigest()[:16]
+        types = hashlib.sha256(repr((sig, codegen.magic_tuple(), _LANES)).encode()).hexdigest()[:16]
         return cache_folder() / f"{self._name}-{types}.kernel"
 
     def enable(self) -> None:

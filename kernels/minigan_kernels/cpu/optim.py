@@ -13,7 +13,9 @@ from collections.abc import Callable
 import numpy as np
 
 from ..reference.optim import Arrays, each
+from .denormals import flush_denormals, restore_denormals
 from .jit import jit
+from .planes import read_only
 from .threads import ELEMENTS, spread
 
 
@@ -86,7 +88,7 @@ def _in_place(loop: Callable[..., None], numbers: tuple[float, ...], *arguments:
         for array, vector in zip(written, vectors, strict=True):
             if not (array.flags.c_contiguous and array.dtype == p.dtype):
                 copies.append((array, vector))
-        vectors.insert(1, g.astype(p.dtype, copy=False).reshape(-1))
+        vectors.insert(1, read_only(g.astype(p.dtype, copy=False).reshape(-1)))
         calls.append((vectors, [p.dtype.type(number) for number in numbers]))
     ends = list(itertools.accumulate(vectors[0].size for vectors, _ in calls))
 
@@ -99,7 +101,7 @@ def _in_place(loop: Callable[..., None], numbers: tuple[float, ...], *arguments:
             loop(*(vector[part] for vector in vectors), *numbers)
             start, i = ends[i], i + 1
 
-    spread(work, ends[-1] if ends else 0, grain=ELEMENTS, flush=True)
+    spread(work, ends[-1] if ends else 0, grain=ELEMENTS)
     for array, vector in copies:
         array[...] = vector.reshape(array.shape)
 
@@ -113,9 +115,11 @@ def _sgd(
     momentum: float,
     weight_decay: float,
 ) -> None:
+    mode = flush_denormals()
     for i in range(p.size):
         velocity[i] = momentum * velocity[i] + (g[i] + weight_decay * p[i])
         p[i] -= lr * velocity[i]
+    restore_denormals(mode)
 
 
 @jit()
@@ -127,10 +131,12 @@ def _sgd_nesterov(
     momentum: float,
     weight_decay: float,
 ) -> None:
+    mode = flush_denormals()
     for i in range(p.size):
         slope = g[i] + weight_decay * p[i]
         velocity[i] = momentum * velocity[i] + slope
         p[i] -= lr * (slope + momentum * velocity[i])
+    restore_denormals(mode)
 
 
 @jit()
@@ -144,10 +150,12 @@ def _rmsprop(
     eps: float,
     weight_decay: float,
 ) -> None:
+    mode = flush_denormals()
     for i in range(p.size):
         slope = g[i] + weight_decay * p[i]
         square[i] = alpha * square[i] + rest * slope * slope
         p[i] -= lr * slope / (math.sqrt(square[i]) + eps)
+    restore_denormals(mode)
 
 
 @jit()
@@ -165,7 +173,9 @@ def _adam(
     root: float,
     eps: float,
 ) -> None:
+    mode = flush_denormals()
     for i in range(p.size):
         mean[i] = beta1 * mean[i] + rest1 * g[i]
         square[i] = beta2 * square[i] + rest2 * g[i] * g[i]
         p[i] = shrink * p[i] - rate * mean[i] / (math.sqrt(square[i]) / root + eps)
+    restore_denormals(mode)

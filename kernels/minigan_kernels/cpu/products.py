@@ -24,7 +24,6 @@ from .layer import (
 from .simd import COLUMNS, LANES, ROWS, VECTOR
 from .tiles import into_frequencies
 
-SUMMED = 64 // LANES  # blocks of channels in a sum
 FRESH = 64 // LANES  # blocks of channels whose filters are transformed at a time, if not kept
 
 
@@ -36,8 +35,7 @@ class Back(NamedTuple):
     filter_gradients: Callable[..., None]
 
 
-_multiply = built(product("multiply", add=False))
-_multiply_add = built(product("multiply_add", add=True))
+_multiply = built(product("multiply"))
 _outer = built(outer("outer", add=False))
 _outer_add = built(outer("outer_add", add=True))
 
@@ -62,8 +60,7 @@ def _products(
     panels of filters.
 
     The sum over `blocks` blocks of channels is cut in pieces of `depth`, so that a panel's piece
-    stays near while all groups pass by, and those in SUMMED, each summed up by itself: the rounding
-    errors of a long sum of small terms are most of a float32 convolution's.
+    stays near while all groups pass by.
     """
     panel = blocks * LANES * PANEL
     c_step = panels * COLUMNS * BLOCK
@@ -77,14 +74,8 @@ def _products(
                 for group in range(groups):
                     tiles = a + plane * a_plane + group * a_step + start * BLOCK
                     target = c + plane * c_plane + group * c_step + p * COLUMNS * BLOCK
-                    for k in range(0, count, SUMMED):
-                        deep = min(SUMMED, count - k)
-                        x, y = tiles + k * BLOCK, factor + k * LANES * PANEL
-                        if start + k == 0 and not add:
-                            _multiply(x, y, target, deep, ahead, lines)
-                        else:
-                            _multiply_add(x, y, target, deep, ahead, lines)
-                        ahead += lines * LINE * deep
+                    _multiply(tiles, factor, target, count, ahead, lines, add or start > 0)
+                    ahead += lines * LINE * count
 
 
 @cache

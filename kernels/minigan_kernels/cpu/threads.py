@@ -27,8 +27,6 @@ import numba
 import numpy as np
 from threadpoolctl import LibController, ThreadpoolController
 
-from .denormals import flush_denormals, restore_denormals
-
 ELEMENTS = (
     1 << 16
 )  # of an array that a plain loop should get in one piece: it fits the second-level cache
@@ -36,25 +34,17 @@ ELEMENTS = (
 _local = threading.local()
 
 
-def spread(
-    work: Callable[[int, int], object], count: int, *, grain: int, flush: bool = False
-) -> None:
+def spread(work: Callable[[int, int], object], count: int, *, grain: int) -> None:
     """Call work(start, stop) for pieces of `grain` that together make up range(count).
 
     The pieces run in any order and on several threads, so they must not write to the same place.
-    With `flush` denormal numbers count as zero in them (see `denormals`). The first exception is
-    raised once all threads are done.
+    The first exception is raised once all threads are done.
     """
     pieces = iter(range(0, count, grain))
 
     def share() -> None:
-        mode = flush_denormals() if flush else None
-        try:
-            for start in pieces:
-                work(start, min(start + grain, count))
-        finally:
-            if mode is not None:
-                restore_denormals(mode)
+        for start in pieces:
+            work(start, min(start + grain, count))
 
     helpers = min(_threads(), -(-count // grain)) - 1
     if helpers <= 0:

@@ -72,7 +72,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, window: Window, shape: Shape, m: int) -
         else:
             u = derived(w, ("filters", window, m), partial(_transformed_filters, taps, t))
             _outputs(t, v, u, None, _cut(y, part))
-    return y[:, : shape[1]]
+    return _cropped(y, shape[1])
 
 
 def conv2d_dx(g: np.ndarray, w: np.ndarray, window: Window, shape: Shape, m: int) -> np.ndarray:
@@ -91,7 +91,7 @@ def conv2d_dx(g: np.ndarray, w: np.ndarray, window: Window, shape: Shape, m: int
                 w, ("transposed filters", window, m), partial(_transposed_filters, turned, t)
             )
             _image_gradients(t, z, u, None, _cut(dx, part))
-    return dx[:, : shape[1]]
+    return _cropped(dx, shape[1])
 
 
 def conv2d_dw(x: np.ndarray, g: np.ndarray, window: Window, shape: Shape, m: int) -> np.ndarray:
@@ -104,7 +104,7 @@ def conv2d_dw(x: np.ndarray, g: np.ndarray, window: Window, shape: Shape, m: int
         more = _filter_gradients(t, v, z)
         taps = more if taps is None else taps + more
     assert taps is not None  # a batch has images
-    return taps.transpose(3, 2, 0, 1)[: shape[0], : shape[1]]
+    return np.ascontiguousarray(taps[:, :, : shape[1], : shape[0]]).transpose(3, 2, 0, 1)
 
 
 def _taps(window: Window) -> int:
@@ -119,6 +119,15 @@ def _images(x: np.ndarray) -> np.ndarray:
     full = empty_image((n, -(-c // LANES) * LANES, h, w), np.float32)
     full[:, :c], full[:, c:] = x, 0
     return full
+
+
+def _cropped(x: np.ndarray, channels: int) -> np.ndarray:
+    """The first `channels` of x, dense."""
+    if channels == x.shape[1]:
+        return x
+    out = empty_image((len(x), channels, *x.shape[2:]), x.dtype)
+    out[...] = x[:, :channels]
+    return out
 
 
 def _filters(w: np.ndarray) -> np.ndarray:

@@ -1,0 +1,45 @@
+"""Bias and maxout (Goodfellow et al. 2013), in plain NumPy.
+
+x is (N, units * pieces), bias (units * pieces,); the pieces of unit u are those from u * pieces to
+(u + 1) * pieces - 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def bias_maxout(x: np.ndarray, bias: np.ndarray, *, pieces: int) -> np.ndarray:
+    """The largest piece of x + bias for each unit, (N, units)."""
+    check_pieces(x.shape, bias.shape, pieces)
+    return _by_unit(x + bias, pieces).max(axis=2)
+
+
+def bias_maxout_backward(
+    g: np.ndarray, y: np.ndarray, x: np.ndarray, bias: np.ndarray, *, pieces: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients by x and bias of y = bias_maxout(x, bias); pieces that are equal share evenly."""
+    check_pieces(x.shape, bias.shape, pieces, y.shape, g.shape)
+    largest = _by_unit(x + bias, pieces) == y[:, :, None]
+    share = 1 / np.maximum(largest.sum(axis=2, keepdims=True), 1)  # none if y is NaN
+    dx = (largest * (g[:, :, None] * share.astype(g.dtype))).reshape(x.shape)
+    return dx, dx.sum(axis=0)
+
+
+def check_pieces(
+    x: tuple[int, ...], bias: tuple[int, ...], pieces: int, *units: tuple[int, ...]
+) -> None:
+    """The shapes of x and bias must be those of whole units, and `units` that of the result.
+
+    Raises:
+        ValueError: naming the shapes that do not fit.
+    """
+    if len(x) != 2 or bias != x[1:] or pieces < 1 or x[1] % pieces:
+        raise ValueError(f"x {x} and bias {bias} do not make units of {pieces} pieces")
+    for shape in units:
+        if shape != (x[0], x[1] // pieces):
+            raise ValueError(f"x {x} has units {(x[0], x[1] // pieces)}, not {shape}")
+
+
+def _by_unit(x: np.ndarray, pieces: int) -> np.ndarray:
+    return x.reshape(len(x), x.shape[1] // pieces, pieces)
