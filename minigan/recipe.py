@@ -61,8 +61,13 @@ class Recipe:
             raise UserError(f"{flag} must be {what}, not {getattr(self, name)}")
 
     @classmethod
-    def defaults(cls, shape: Shape) -> dict[str, Any]:
-        """Fields whose default is another one for samples of `shape`."""
+    def defaults(cls, shape: Shape, *, classes: int, samples: int) -> dict[str, Any]:
+        """Fields whose default is another one for data of so many samples of `shape`, in so many
+        classes (0 if they have no labels).
+
+        Raises:
+            UserError: if the recipe needs labels, and there are none.
+        """
         return {}
 
     def output_range(self, shape: Shape) -> tuple[float, float] | None:
@@ -99,3 +104,33 @@ class Recipe:
     def realness(self, players: Players, x: Array) -> Array | None:
         """D(x): the probability in [0, 1] that each sample is real, (N,); None if D has none."""
         return None
+
+    # What a recipe may be asked about samples x (N, *shape), besides; `minigan evaluate` scores
+    # the answers of those that have one.
+
+    def with_labels(self, z: Array, labels: Array) -> Array | None:
+        """Latent vectors like z, (n, ...), whose samples are asked to be of the classes `labels`
+        (n,); None if the recipe knows no classes.
+        """
+        return None
+
+    def classify(self, players: Players, x: Array) -> Array | None:
+        """Logits of the classes of x, (N, classes); None if the recipe classifies nothing."""
+        return None
+
+    def codes(self, players: Players, x: Array) -> Array | None:
+        """The codes that Q reads in x, (N, codes): the most probable value of a categorical code,
+        the mean of a continuous one; None if the recipe has no codes.
+        """
+        return None
+
+    def encode(self, players: Players, x: Array) -> Array | None:
+        """Latent vectors from which `generate` comes near x, (N, ...); None if the recipe cannot
+        find any.
+        """
+        return None
+
+    def reconstruct(self, players: Players, x: Array) -> Array | None:
+        """x as the recipe can express it, (N, *shape): generated from its encoding by default."""
+        z = self.encode(players, x)
+        return None if z is None else self.generate(players, z).numpy()

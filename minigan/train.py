@@ -24,7 +24,7 @@ from .optim import Optimizer
 from .pictures import draw_data, draw_progress, draw_samples
 from .progress import Progress
 from .random import Generator
-from .recipe import Recipe
+from .recipe import Players, Recipe
 from .run import Run
 from .tensor import Array, Tensor, grad, no_grad
 
@@ -156,10 +156,24 @@ class State:
             ]
         return np.concatenate(parts)
 
+    def ask(
+        self, question: Callable[[Players, Array], Array | None], x: Array, *, batch: int = 256
+    ) -> np.ndarray | None:
+        """What the recipe answers in inference to one of its questions about samples x (N, *shape),
+        such as `recipe.realness` or `recipe.encode`; None if it has no answer.
+        """
+        answers = []
+        with no_grad(), _evaluating(self.players), np.errstate(all="ignore"):
+            for i in range(0, len(x), batch):
+                answer = question(self.players, x[i : i + batch])
+                if answer is None:
+                    return None
+                answers.append(answer)
+        return np.concatenate(answers)
+
     def realness(self, x: Array) -> np.ndarray | None:
         """D(x) in inference, (N,), if the recipe has such a thing."""
-        with no_grad(), _evaluating(self.players):
-            return self.recipe.realness(self.players, x)
+        return self.ask(self.recipe.realness, x)
 
 
 def train(

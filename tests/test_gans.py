@@ -252,10 +252,10 @@ def test_dcgan_says_which_shapes_it_makes(shape: tuple[int, ...]) -> None:
 def test_points_have_defaults_of_their_own() -> None:
     kind = gans.load("gan")
     for dimensions in (1, 2):
-        fields = kind.defaults((dimensions,))
+        fields = kind.defaults((dimensions,), classes=0, samples=100)
         assert fields["latent_size"] == dimensions  # so that Figure 1 can show z and G(z)
         assert fields.keys() <= kind.__dataclass_fields__.keys()
-    assert kind.defaults((1, 28, 28)) == {}
+    assert kind.defaults((1, 28, 28), classes=10, samples=100) == {}
 
 
 # --- What the papers say ---------------------------------------------------------------------

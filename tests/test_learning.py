@@ -16,7 +16,11 @@ pytestmark = pytest.mark.slow
 
 def fresh(name: str, dataset: Dataset) -> State:
     kind = gans.load(name)
-    return State.fresh(kind(**kind.defaults(dataset.shape)), dataset, seed=0)
+    return State.fresh(
+        kind(**kind.defaults(dataset.shape, classes=len(dataset.classes), samples=len(dataset))),
+        dataset,
+        seed=0,
+    )
 
 
 def total_variation(state: State, dataset: Dataset) -> float:

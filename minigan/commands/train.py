@@ -57,7 +57,9 @@ def main(words: list[str]) -> int:
             raise UserError("this version has kernels for the CPU only; leave out --device cuda")
         dataset = load(start.data, size=start.size, seed=start.seed, report=say)
         # Once more, now that the data are known: the recipe may have other defaults for them.
-        start, recipe = _parse(name, kind, flags, kind(**kind.defaults(dataset.shape)))
+        facts = {"classes": len(dataset.classes), "samples": len(dataset)}
+        default = kind(**kind.defaults(dataset.shape, **facts))
+        start, recipe = _parse(name, kind, flags, default)
         state = State.fresh(recipe, dataset, start.seed)
         check_range(state, start.seed)
     except ValueError as error:
