@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -626,6 +627,26 @@ def test_an_error_in_a_piece_reaches_the_caller(monkeypatch: pytest.MonkeyPatch)
 
     with pytest.raises(ArithmeticError):
         threads.spread(work, 1000, grain=1)
+
+
+def test_an_interrupted_caller_waits_for_its_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    helping, finished = threading.Event(), []
+
+    def work(start: int, stop: int) -> None:
+        if threading.current_thread() is threading.main_thread():
+            assert helping.wait(60)  # a helper is at work now
+            raise KeyboardInterrupt
+        helping.set()
+        time.sleep(0.05)
+        finished.append(start)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.spread(work, 2, grain=1)
+    assert finished
+    expected = convolve()
+    monkeypatch.undo()
+    assert convolve().tobytes() == expected.tobytes()
 
 
 def test_a_piece_may_use_kernels_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from minigan_kernels import derived
 from minigan_kernels.algorithms import ALGORITHMS
-from minigan_kernels.cpu import winograd
+from minigan_kernels.cpu import buffers, winograd
 from minigan_kernels.cpu.memory import is_channels_last
 from minigan_kernels.cpu.plan import choose
 from minigan_kernels.cpu.toom_cook import scheme, transposed
@@ -287,8 +287,9 @@ def test_memory_that_held_anything_is_never_seen(
 
         return allocated
 
-    for name in ("empty", "empty_image", "scratch"):
-        monkeypatch.setattr(winograd, name, spoilt(getattr(winograd, name)))
+    for module, names in ((winograd, ("empty", "empty_image")), (buffers, ("empty", "scratch"))):
+        for name in names:
+            monkeypatch.setattr(module, name, spoilt(getattr(module, name)))
     same_bytes(by(algorithm, layer, arrays), clean)
 
 

@@ -2,8 +2,7 @@
 
 Below 2^-126 float32 keeps ever fewer bits. Such denormal numbers come up where a gradient or a
 moment has nearly vanished: Adam squares a gradient of 1e-20, and momentum that decays by 0.9 does
-not even reach zero, but stays at some denormal number for good. An Adam step on them, in the cache:
-28 to 60 ns a value instead of 2.
+not even reach zero, but stays at some denormal number for good.
 
 The CPU has a mode, one for each thread, that takes and gives zeros instead: FTZ and DAZ in the
 MXCSR of x86, FZ in the FPCR of ARM. On other CPUs nothing is set, and such numbers stay slow. A

@@ -24,14 +24,15 @@ import numpy as np
 
 from ..derived import derived
 from ..shapes import Window
+from .buffers import address, buffer, own
 from .direct_loops import convolve, correlate, pack, spill
 from .direct_plan import Convolution, convolution, correlation, spillage, spilling
 from .direct_tile import PANEL, WIDE
+from .filters import taps_of, transposed
 from .linalg import matmul
 from .memory import empty, empty_image
 from .simd import LANES
-from .threads import scratch, spread
-from .tiles import transpose_filters
+from .threads import spread
 
 _FEW = LANES // 2  # channels
 _PIECES = 16  # that all blocks are dealt out in
@@ -49,9 +50,9 @@ def conv2d(x: np.ndarray, w: np.ndarray, window: Window, shape: Shape, groups: i
         return matmul(_rows(x), _matrix(w)).reshape(shape)
     if groups == 1 and shape[1] <= _FEW and _turns(window):
         name = f"spilling turned filters of {window}"
-        filters = derived(w, name, lambda: _spilling(_taps(w)[::-1, ::-1].swapaxes(2, 3), window))
+        filters = derived(w, name, lambda: _spilling(taps_of(w)[::-1, ::-1].swapaxes(2, 3), window))
         return _spill(x, filters, _turned(window), shape)
-    return _convolve(x, w, window, shape, groups, transposed=False)
+    return _convolve(x, w, window, shape, groups, backward=False)
 
 
 def conv2d_dx(
@@ -66,9 +67,9 @@ def conv2d_dx(
         return rows.reshape(shape[0], *shape[2:], shape[1]).transpose(0, 3, 1, 2)
     if groups == 1 and shape[1] <= _FEW and window.dilation == (1, 1):
         name = f"spilling filters of {window}"
-        filters = derived(w, name, lambda: _spilling(_taps(w), window))
+        filters = derived(w, name, lambda: _spilling(taps_of(w), window))
         return _spill(g, filters, window, shape)
-    return _convolve(g, w, window, shape, groups, transposed=True)
+    return _convolve(g, w, window, shape, groups, backward=True)
 
 
 def conv2d_dw(
@@ -124,36 +125,24 @@ def _rows(x: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).reshape(len(x), -1)
 
 
-def _taps(w: np.ndarray) -> np.ndarray:
-    """w (O, I, kH, kW) as (kH, kW, I, O)."""
-    return np.ascontiguousarray(w.transpose(2, 3, 1, 0))
-
-
 def _matrix(w: np.ndarray) -> np.ndarray:
     """w as (kH*kW*I, O)."""
-    return _taps(w).reshape(-1, len(w))
+    return taps_of(w).reshape(-1, len(w))
 
 
 def _transposed(w: np.ndarray, groups: int) -> np.ndarray:
     """w (O, C/G, kH, kW) as (kH*kW*O/G, C): filters for the way back."""
-    taps = _taps(w)
+    taps = taps_of(w)
     kh, kw, each, filters = taps.shape
     outputs = filters // groups
     if groups == 1 and each % LANES == filters % LANES == 0:
-        out = empty((kh * kw * filters, each), np.float32)
-        source, target, count = taps.ctypes.data, out.ctypes.data, kh * kw * each // LANES
-        spread(
-            lambda i, j: transpose_filters(source, kh * kw, each, filters, target, i, j),
-            count,
-            grain=-(-count // 16),
-        )
-        return out
+        return transposed(taps).reshape(-1, each)
     grouped = taps.reshape(kh * kw, each, groups, outputs).transpose(0, 3, 2, 1)
     return np.ascontiguousarray(grouped).reshape(kh * kw * outputs, groups * each)
 
 
 def _convolve(
-    x: np.ndarray, w: np.ndarray, window: Window, shape: Shape, groups: int, *, transposed: bool
+    x: np.ndarray, w: np.ndarray, window: Window, shape: Shape, groups: int, *, backward: bool
 ) -> np.ndarray:
     y = empty_image(shape, np.float32)
     ins, outs = x.shape[1] // groups, shape[1] // groups
@@ -163,15 +152,12 @@ def _convolve(
         parts = [
             (x[:, k * ins : (k + 1) * ins], y[:, k * outs : (k + 1) * outs]) for k in range(groups)
         ]
-    plans = [
-        convolution(a.shape, a.strides, b.shape, b.strides, window, lanes, transposed)
-        for a, b in parts[:1]
-    ]
-    plan = plans[0]
-    name = f"filters of {window}, {shape[2:]}, {groups}, {transposed}"
-    filters = derived(w, name, partial(_packed, plan, w, groups, lanes, transposed))
+    (a, b), *_ = parts  # all alike
+    plan = convolution(a.shape, a.strides, b.shape, b.strides, window, lanes, backward)
+    name = f"filters of {window}, {shape[2:]}, {groups}, {backward}"
+    filters = derived(w, name, partial(_packed, plan, w, groups, lanes, backward))
     for k, (a, b) in enumerate(parts):
-        factor, source, target = _address(filters[k]), a.ctypes.data, b.ctypes.data
+        factor, source, target = address(filters[k]), a.ctypes.data, b.ctypes.data
 
         def work(  # the defaults hold this part's addresses
             first: int, last: int, source: int = source, factor: int = factor, target: int = target
@@ -180,7 +166,7 @@ def _convolve(
                 plan.job, plan.blocks, plan.source.band, plan.source.channels,
                 plan.source.consecutive, plan.phases, plan.places, plan.targets, *plan.runs,
                 source, factor, target,
-                _scratch("own", plan.source.size), _scratch("sums", plan.sums), first, last,
+                own("own", plan.source.size + PANEL), own("sums", plan.sums + PANEL), first, last,
             )  # fmt: skip
 
         spread(work, plan.blocks.tasks, grain=-(-plan.blocks.tasks // _PIECES))
@@ -188,9 +174,9 @@ def _convolve(
 
 
 def _packed(
-    plan: Convolution, w: np.ndarray, groups: int, lanes: int, transposed: bool
+    plan: Convolution, w: np.ndarray, groups: int, lanes: int, backward: bool
 ) -> list[np.ndarray]:
-    matrix = _transposed(w, groups) if transposed else _matrix(w)
+    matrix = _transposed(w, groups) if backward else _matrix(w)
     columns = matrix.shape[1] * lanes // groups
     return [
         _panels(matrix[:, start : start + columns], plan.rows)
@@ -202,8 +188,8 @@ def _panels(matrix: np.ndarray, parts: list[np.ndarray]) -> np.ndarray:
     """Some rows of a matrix in panels of WIDE columns, for each of `parts`."""
     columns = matrix.shape[1]
     panels = -(-columns // WIDE)
-    out = _buffer(sum(rows.size for rows in parts) * panels * PANEL)
-    source, target, pitch = matrix.ctypes.data, _address(out), matrix.strides[0]
+    out = buffer(sum(rows.size for rows in parts) * panels * PANEL)
+    source, target, pitch = matrix.ctypes.data, address(out), matrix.strides[0]
     for rows in parts:
         if rows.size:
             grain = max(1, _PACKED // (rows.size * WIDE))
@@ -224,16 +210,16 @@ def _spilling(taps: np.ndarray, window: Window) -> np.ndarray:
 def _spill(x: np.ndarray, filters: np.ndarray, window: Window, shape: Shape) -> np.ndarray:
     y = empty_image(shape, np.float32)
     plan = spillage(x.shape, x.strides, y.shape, y.strides, window)
-    source, factor, target = x.ctypes.data, _address(filters), y.ctypes.data
+    source, factor, target = x.ctypes.data, address(filters), y.ctypes.data
 
     def work(first: int, last: int) -> None:
         spill(
             plan.job, plan.blocks, plan.source.band, plan.source.channels,
             plan.source.consecutive, plan.places, plan.targets, *plan.runs,
             source, factor, target,
-            _scratch("own", plan.source.size), _scratch("columns", plan.columns),
-            _scratch("empty", plan.job.wide + PANEL), _scratch("line", plan.line),
-            _scratch("sums", plan.sums), first, last,
+            own("own", plan.source.size + PANEL), own("columns", plan.columns + PANEL),
+            own("empty", plan.job.wide + 2 * PANEL), own("line", plan.line + PANEL),
+            own("sums", plan.sums + PANEL), first, last,
         )  # fmt: skip
 
     spread(work, plan.blocks.tasks, grain=-(-plan.blocks.tasks // _PIECES))
@@ -252,25 +238,10 @@ def _correlate(x: np.ndarray, g: np.ndarray, dw: np.ndarray, window: Window, gro
             plan.job, plan.blocks, plan.source.band, plan.source.channels,
             plan.source.consecutive, plan.gradient.band, plan.gradient.channels,
             plan.gradient.consecutive, plan.starts, plan.places, plan.targets, *plan.runs,
-            *places, _scratch("own", plan.source.size), _scratch("g", plan.gradient.size),
-            _scratch("sums", plan.sums), first, last,
+            *places, own("own", plan.source.size + PANEL), own("g", plan.gradient.size + PANEL),
+            own("sums", plan.sums + PANEL), first, last,
         )  # fmt: skip
 
     spread(work, plan.tasks, grain=1)
     if shares > 1:
         out.sum(axis=0, out=dw)
-
-
-def _buffer(size: int) -> np.ndarray:
-    return empty((size + 64,), np.uint8)
-
-
-def _scratch(name: str, size: int) -> int:
-    """Address of this thread's memory, with room for a vector more than asked for."""
-    return _address(scratch(name, (size + 64 + PANEL,), np.dtype(np.uint8)))
-
-
-def _address(array: np.ndarray) -> int:
-    """The first cache line in a buffer."""
-    start: int = array.ctypes.data
-    return -(-start // 64) * 64

@@ -19,7 +19,6 @@ from .simd import LANES, ROWS
 
 _PIXELS = 512  # of outputs in a task: enough to use what is read from afar
 _BAND = 1 << 19  # bytes that a task lays out, if it can: half of a second cache
-_TALL = 64
 _TASKS = 16  # enough for a fair share of the work on a few cores
 _LEAST = 64  # pixels in a task nevertheless
 _SUMMED = 1 << 20  # floats in all shares of a filter gradient
@@ -178,7 +177,7 @@ def convolution(
         phases.append((*grid.size, *sizes, *new[1:]))
         sizes += *new[:3], -(-y_shape[1] // WIDE) * new[3]
     job = Job(
-        Walk(step, PANEL, lanewise, False, _TALL), source.copied, len(channels),
+        Walk(step, PANEL, lanewise, False), source.copied, len(channels),
         x_strides[0], x_strides[2], stride_y, -low[0], seen(1), y_shape[1], y_strides[0],
         grids.parts[0].step[0] * y_strides[2],
     )  # fmt: skip
@@ -231,7 +230,7 @@ def spillage(
         x_shape, x_strides, _whole(depth, depth), 1, most, (0, width), in_place=in_place
     )
     job = Spill(
-        Walk(4, PANEL, False, False, _TALL), source.copied, x_strides[0], x_strides[2], height,
+        Walk(4, PANEL, False, False), source.copied, x_strides[0], x_strides[2], height,
         width, 1, 1, up, beside, *stride, *padding,
         spilt, y_shape[1], y_shape[2], y_shape[3], depth, columns, wide,
     )  # fmt: skip
@@ -301,7 +300,6 @@ def correlation(
     pixels = -px, (width - 1) * sx + (kw - 1) * dx + 1 - px
     seen = (kh - 1) * dy + 1
     source = _source(x_shape, x_strides, channels, cut.some, (cut.tall - 1) * sy + seen, pixels)
-    source = source._replace(size=source.size)
     in_place = (
         (filters == 1 or g_strides[1] == 4)
         and filters % (WIDE if lanewise else LANES) == 0
@@ -334,7 +332,7 @@ def correlation(
     step = sx * source.pixel
     lines = positions((cut.some, cut.tall), (source.image, sy * source.line))
     table = runs([(int(line), width) for line in lines], step)
-    walk = Walk(step, gradient.pixel, lanewise, False, _TALL)
+    walk = Walk(step, gradient.pixel, lanewise, False)
     job = Share(
         walk, walk._replace(add=True), gradient.copied, x_strides[0], sy, py, seen,
         g_strides[0], g_strides[2], gradient.plane or PANEL, -(-width // DEEP),

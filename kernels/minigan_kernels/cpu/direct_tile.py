@@ -12,16 +12,14 @@ Where groups are small all this is done lane by lane: a is then a vector as b is
 # mypy: disable-error-code="call-arg, var-annotated"
 from __future__ import annotations
 
-import linecache
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.core.extending import intrinsic
 
-from . import simd
+from .generate import built
 from .jit import jit
 from .simd import COLUMNS, LANES, ROWS, VECTOR, load, store, zeros
 
@@ -98,20 +96,10 @@ def tile(name: str, columns: int, *, lanewise: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _built(source: str) -> Callable[..., Any]:
-    name = source[4 : source.index("(")]
-    file = f"<minigan_kernels.cpu.direct_tile: {name}>"
-    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    namespace: dict[str, Any] = {
-        **vars(simd), "hidden": hidden, "unsigned": np.uintp, "__name__": __name__,
-    }  # fmt: skip
-    exec(compile(source, file, "exec"), namespace)
-    return jit()(namespace[name])
-
-
-_wide = _built(tile("wide", COLUMNS, lanewise=False))
-_narrow = _built(tile("narrow", 1, lanewise=False))
-_lanes = _built(tile("lanes", COLUMNS, lanewise=True))
+_names = {"hidden": hidden, "unsigned": np.uintp}
+_wide = built(tile("wide", COLUMNS, lanewise=False), **_names)
+_narrow = built(tile("narrow", 1, lanewise=False), **_names)
+_lanes = built(tile("lanes", COLUMNS, lanewise=True), **_names)
 
 
 @jit()
@@ -146,7 +134,6 @@ class Walk(NamedTuple):
     pitch: int  # bytes from one row of b to the next
     lanewise: bool
     add: bool  # to what c holds
-    tall: int  # rows
 
 
 @jit()
@@ -186,32 +173,29 @@ def products(
         if walk.add:
             for row in range(direct, rows):
                 move(target + targets[row], sums + row * PANEL, width)
-        for top in range(0, rows, walk.tall):
-            factor = b + start // WIDE * panel
-            for piece in range(len(pieces) - 1):
-                first, last = pieces[piece], min(pieces[piece + 1], runs)
-                add = walk.add or piece > 0
-                for row in range(top, min(rows, top + walk.tall), ROWS):
-                    x, at = (places, row) if row < full else (ends, 0)
-                    y, z, to = (
-                        (target, targets, row) if row < direct else (sums + row * PANEL, rest, 0)
-                    )
-                    if walk.lanewise:
-                        _lanes(
+        factor = b + start // WIDE * panel
+        for piece in range(len(pieces) - 1):
+            first, last = pieces[piece], min(pieces[piece + 1], runs)
+            add = walk.add or piece > 0
+            for row in range(0, rows, ROWS):
+                x, at = (places, row) if row < full else (ends, 0)
+                y, z, to = (target, targets, row) if row < direct else (sums + row * PANEL, rest, 0)
+                if walk.lanewise:
+                    _lanes(
                         source, x, at, y, z, to, offsets, lengths, first, last,
                         walk.step, factor, walk.pitch, add,
                     )  # fmt: skip
-                    elif narrow:
-                        _narrow(
+                elif narrow:
+                    _narrow(
                         source, x, at, y, z, to, offsets, lengths, first, last,
                         walk.step, factor, walk.pitch, add,
                     )  # fmt: skip
-                    else:
-                        _wide(
+                else:
+                    _wide(
                         source, x, at, y, z, to, offsets, lengths, first, last,
                         walk.step, factor, walk.pitch, add,
                     )  # fmt: skip
-                for run in range(first, last):
-                    factor += lengths[run] * walk.pitch
+            for run in range(first, last):
+                factor += lengths[run] * walk.pitch
         for row in range(direct, rows):
             move(sums + row * PANEL, target + targets[row], width)

@@ -178,12 +178,14 @@ def transforms(m: int, r: int) -> dict[str, str]:
 
 
 @cache
-def built(source: str) -> Callable[..., Any]:
-    """The compiled function of a generated source; tracebacks and debuggers show its lines."""
+def built(source: str, **names: Any) -> Callable[..., Any]:
+    """The compiled function of a generated source, which may use `simd` and `names`; tracebacks
+    and debuggers show its lines.
+    """
     name = source[4 : source.index("(")]
     file = f"<minigan_kernels.cpu.generate: {name}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
-    namespace: dict[str, Any] = {**vars(simd), "__name__": __name__}
+    namespace: dict[str, Any] = {**vars(simd), **names, "__name__": __name__}
     exec(compile(source, file, "exec"), namespace)
     return jit()(namespace[name])
 

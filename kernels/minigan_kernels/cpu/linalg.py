@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .threads import one_blas_thread, spread
+from .threads import one_blas_thread, rows_of, spread
 
 _TINY = 1 << 13  # multiplications that no BLAS spreads over its threads
-_PIECE = 1 << 22  # multiplications worth a piece of work: about 50 us
+_PIECE = 1 << 22  # multiplications worth a piece of work
 _BLOCK = 256  # rows in one piece at least: BLAS packs the other operand once for each
 
 
@@ -21,6 +21,13 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     out = np.empty((*lead, a.shape[-2], b.shape[-1]), np.result_type(a, b))
     if out.size * a.shape[-1] <= _TINY:
         return np.matmul(a, b, out=out)
+    if a.shape[-1] == 1:  # an outer product, for which NumPy does not call BLAS
+        spread(
+            lambda i, j: np.multiply(a[..., i:j, :], b, out=out[..., i:j, :]),
+            out.shape[-2],
+            grain=rows_of(out.size // out.shape[-2]),
+        )
+        return out
     with one_blas_thread():
         if lead:
             each = out[0].size * a.shape[-1]

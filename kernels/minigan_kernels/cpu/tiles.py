@@ -14,8 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .generate import built, transforms, transpose
-from .jit import jit
+from .generate import built, transforms
 from .layer import (
     BLOCK,
     PANEL,
@@ -28,8 +27,6 @@ from .layer import (
 )
 from .simd import COLUMNS, LANES, ROWS, VECTOR
 
-_transpose = built(transpose("transpose"))
-
 
 class Into(NamedTuple):
     """Compiled loops for one scheme F(m, r)."""
@@ -38,20 +35,6 @@ class Into(NamedTuple):
     gradients: Callable[..., None]
     filter_row: Callable[..., None]
     filters: Callable[..., None]
-
-
-@jit()
-def transpose_filters(
-    w: int, taps: int, rows: int, columns: int, out: int, first: int, last: int
-) -> None:
-    """Matrices w (taps, rows, columns) transposed, for the blocks of LANES rows first..last."""
-    blocks = rows // LANES
-    for block in range(first, last):
-        tap, row = block // blocks, block % blocks * LANES
-        for column in range(0, columns, LANES):
-            source = w + 4 * ((tap * rows + row) * columns + column)
-            target = out + 4 * ((tap * columns + column) * rows + row)
-            _transpose(source, 4 * columns, target, 4 * rows)
 
 
 @cache

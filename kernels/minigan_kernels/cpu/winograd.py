@@ -31,14 +31,17 @@ import numpy as np
 
 from ..derived import derived
 from ..shapes import Window
+from .buffers import address, buffer, own
+from .filters import taps_of, transposed
 from .layer import BLOCK, PANEL, Layer, filter_step, plane_step
 from .memory import empty, empty_image, is_channels_last
 from .products import FRESH, from_frequencies
 from .simd import COLUMNS, LANES, ROWS
-from .threads import scratch, spread
-from .tiles import into_frequencies, transpose_filters
+from .threads import spread
+from .tiles import into_frequencies
 
 _WAVE = 1 << 27  # bytes of transformed tiles at a time
+_LARGE = 1 << 24  # bytes that it pays less to keep than to make anew
 _CHUNK = 512  # tiles whose products are worth adding up at once
 _ONCE = 8  # groups of tiles with which it pays not to keep filters but to transform them each time
 _TILE = ROWS, COLUMNS * LANES  # of sums in registers
@@ -83,7 +86,7 @@ def conv2d_dx(g: np.ndarray, w: np.ndarray, window: Window, shape: Shape, m: int
         dx[...] = 0
     for part, t in _waves(dx.shape, g.shape, window, m):
         z = _transformed_gradients(_cut(g, part), t)
-        turned = derived(w, "transposed", partial(_transposed, taps))
+        turned = derived(w, "transposed", partial(transposed, taps))
         if t.chunks * t.groups <= _ONCE:
             _image_gradients(t, z, None, turned, _cut(dx, part))
         else:
@@ -132,7 +135,7 @@ def _cropped(x: np.ndarray, channels: int) -> np.ndarray:
 
 def _filters(w: np.ndarray) -> np.ndarray:
     """w (O, I, kH, kW) as (kH, kW, I, O), I and O filled up with zeros to whole vectors."""
-    taps = np.ascontiguousarray(w.transpose(2, 3, 1, 0), np.float32)
+    taps = taps_of(w)
     lacking = [-size % LANES for size in taps.shape[2:]]
     return np.pad(taps, [(0, 0), (0, 0), *((0, n) for n in lacking)]) if any(lacking) else taps
 
@@ -179,20 +182,27 @@ def _layer(image: Shape, output: Shape, window: Window, m: int) -> Layer:
 def _transformed_images(x: np.ndarray, t: Layer) -> np.ndarray:
     """V, which the output and the filters' gradient want."""
     run = into_frequencies(t.m, t.r).images
-    return derived(x, ("image", t), lambda: _tiles(run, x, t, t.stride**2 * t.channels // LANES))
+    return _kept(run, x, t, t.stride**2 * t.channels // LANES)
 
 
 def _transformed_gradients(g: np.ndarray, t: Layer) -> np.ndarray:
     """Z, which both gradients want."""
     run = into_frequencies(t.m, t.r).gradients
-    return derived(g, ("gradient", t), lambda: _tiles(run, g, t, t.filters // LANES))
+    return _kept(run, g, t, t.filters // LANES)
 
 
-def _tiles(run: Callable[..., None], source: np.ndarray, t: Layer, blocks: int) -> np.ndarray:
-    groups = t.chunks * t.groups
+def _kept(run: Callable[..., None], source: np.ndarray, t: Layer, blocks: int) -> np.ndarray:
+    """Transformed tiles of `source`, kept with it if they are not _LARGE."""
     # A panel of filters of which one vector is lacking reads a block too many.
-    out = _buffer((t.m + t.r - 1) ** 2 * plane_step(blocks, groups) + BLOCK)
-    here, zero, target = _address(source), _zeros(t), _address(out)
+    size = (t.m + t.r - 1) ** 2 * plane_step(blocks, t.chunks * t.groups) + BLOCK
+    if size > _LARGE:
+        return _tiles(run, source, t, size)
+    return derived(source, (run, t), lambda: _tiles(run, source, t, size))
+
+
+def _tiles(run: Callable[..., None], source: np.ndarray, t: Layer, size: int) -> np.ndarray:
+    out, groups = buffer(size), t.chunks * t.groups
+    here, zero, target = address(source), _zeros(t), address(out)
     spread(lambda i, j: run(t, here, zero, target, i, j), groups, grain=-(-groups // 16))
     return out
 
@@ -207,27 +217,14 @@ def _transposed_filters(turned: np.ndarray, t: Layer) -> np.ndarray:
     return _filters_of(turned, t, side_by_side=True)
 
 
-def _transposed(taps: np.ndarray) -> np.ndarray:
-    """taps (kH, kW, I, O) as (kH, kW, O, I)."""
-    kh, kw, rows, columns = taps.shape
-    turned = empty((kh, kw, columns, rows), np.float32)
-    source, target, count = _address(taps), _address(turned), kh * kw * rows // LANES
-    spread(
-        lambda i, j: transpose_filters(source, kh * kw, rows, columns, target, i, j),
-        count,
-        grain=-(-count // 16),
-    )
-    return turned
-
-
 def _filters_of(taps: np.ndarray, t: Layer, *, side_by_side: bool) -> np.ndarray:
     rows, columns = taps.shape[2:]
     phases, panels = t.stride**2, -(-columns // (COLUMNS * LANES))
-    out = _buffer((t.m + t.r - 1) ** 2 * filter_step(phases * rows, panels))
+    out = buffer((t.m + t.r - 1) ** 2 * filter_step(phases * rows, panels))
     source, zero, target, run = (
-        _address(taps),
+        address(taps),
         _zeros(t),
-        _address(out),
+        address(out),
         into_frequencies(t.m, t.r).filters,
     )
     spread(
@@ -246,12 +243,12 @@ def _outputs(
     """y from V and U, or the taps themselves."""
     groups, panels = t.chunks * t.groups, -(-t.filters // (COLUMNS * LANES))
     rows, wide = (groups, 1) if u is None else _blocking((groups, panels), _TILE, _SUMS)
-    run, images, outputs = from_frequencies(t.m, t.r).outputs, _address(v), _address(y)
+    run, images, outputs = from_frequencies(t.m, t.r).outputs, address(v), address(y)
 
     def work(first: int, last: int) -> None:
-        own = _own(t, rows, wide, t.filters)
+        room = _room(t, rows, wide, t.filters)
         filters = _filter_room(t, u, taps)
-        run(t, images, *filters, *own, outputs, rows, wide, _DEEP // LANES, first, last)
+        run(t, images, *filters, *room, outputs, rows, wide, _DEEP // LANES, first, last)
 
     spread(work, -(-groups // rows) * -(-panels // wide), grain=1)
 
@@ -265,29 +262,29 @@ def _image_gradients(
         rows, wide = t.groups, 1
     else:
         rows, wide = _blocking((t.groups, panels), _TILE, _SUMS, tasks)
-    run, gradients, images = from_frequencies(t.m, t.r).image_gradients, _address(z), _address(dx)
+    run, gradients, images = from_frequencies(t.m, t.r).image_gradients, address(z), address(dx)
 
     def work(first: int, last: int) -> None:
-        own = _own(t, rows, wide, t.channels)
+        room = _room(t, rows, wide, t.channels)
         filters = _filter_room(t, u, turned)
-        run(t, gradients, *filters, *own, images, rows, wide, _DEEP // LANES, first, last)
+        run(t, gradients, *filters, *room, images, rows, wide, _DEEP // LANES, first, last)
 
     spread(work, tasks * -(-panels // wide), grain=1)
 
 
-def _own(t: Layer, rows: int, wide: int, channels: int) -> tuple[int, int, int]:
+def _room(t: Layer, rows: int, wide: int, channels: int) -> tuple[int, int, int]:
     """This thread's room for products, a row of zeros, and a row that nobody reads."""
     sums = (t.m + t.r - 1) ** 2 * (rows * wide * COLUMNS * BLOCK + 192)
-    return _address(_scratch("sums", sums)), _zeros(t), _address(_scratch("nowhere", 4 * channels))
+    return own("sums", sums), _zeros(t), own("nowhere", 4 * channels)
 
 
 def _filter_room(t: Layer, u: np.ndarray | None, taps: np.ndarray | None) -> tuple[int, int]:
     """Transformed filters, or this thread's room for some and the taps they are made of."""
     if u is not None:
-        return _address(u), 0
+        return address(u), 0
     assert taps is not None
     size = (t.m + t.r - 1) ** 2 * (FRESH * LANES * PANEL + 192)
-    return _address(_scratch("filters", size)), _address(taps)
+    return own("filters", size), address(taps)
 
 
 def _filter_gradients(t: Layer, v: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -295,11 +292,11 @@ def _filter_gradients(t: Layer, v: np.ndarray, z: np.ndarray) -> np.ndarray:
     blocks, panels = t.stride**2 * t.channels // LANES, -(-t.filters // (COLUMNS * LANES))
     rows, wide = _blocking((blocks, panels), (LANES, COLUMNS * LANES), _FILTER_SUMS)
     rows *= LANES
-    run, places = from_frequencies(t.m, t.r).filter_gradients, (_address(v), _address(z))
+    run, places = from_frequencies(t.m, t.r).filter_gradients, (address(v), address(z))
 
     def work(first: int, last: int) -> None:
-        own = _own(t, -(-rows // ROWS), wide, t.filters)
-        run(t, *places, *own, _address(out), rows, wide, _TALL // ROWS, first, last)
+        room = _room(t, -(-rows // ROWS), wide, t.filters)
+        run(t, *places, *room, address(out), rows, wide, _TALL // ROWS, first, last)
 
     spread(work, -(-blocks * LANES // rows) * -(-panels // wide), grain=1)
     return out
@@ -326,33 +323,9 @@ def _blocking(
     return min(small or blocks[:1], key=cost)
 
 
-def _buffer(size: int) -> np.ndarray:
-    """`size` bytes for transformed tiles or filters."""
-    return empty((_roomy(size),), np.uint8)
-
-
-def _scratch(name: str, size: int) -> np.ndarray:
-    return scratch(name, (_roomy(size),), np.dtype(np.uint8))
-
-
-def _roomy(size: int) -> int:
-    """`size` bytes, with room to begin at a cache line.
-
-    NumPy asks for huge pages from 4 MB on. These loops walk along dozens of planes at once, and
-    with small pages they would wait for the table of pages: products gain about a tenth.
-    """
-    return max(size + 64, 1 << 22) if size >= 1 << 20 else size + 64
-
-
-def _address(array: np.ndarray) -> int:
-    """Where the array begins; for bytes, the first cache line in it."""
-    start: int = array.ctypes.data
-    return -(-start // 64) * 64 if array.dtype == np.uint8 else start
-
-
 def _zeros(t: Layer) -> int:
     """Address of a row of zeros as long as any pixel or tap of this layer."""
-    return _address(_row_of_zeros(max(t.channels, t.filters)))
+    return address(_row_of_zeros(max(t.channels, t.filters)))
 
 
 @cache

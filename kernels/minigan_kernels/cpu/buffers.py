@@ -1,0 +1,36 @@
+"""Memory as the compiled loops see it: an address."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .memory import ALIGNMENT, empty
+from .threads import scratch
+
+_HUGE = 1 << 22  # bytes
+
+
+def buffer(size: int) -> np.ndarray:
+    """Room for `size` bytes from a cache line on."""
+    return empty((_room(size),), np.uint8)
+
+
+def own(name: str, size: int) -> int:
+    """Where `size` bytes lie that this thread may write until it next asks for `name`."""
+    return address(scratch(name, (_room(size),), np.dtype(np.uint8)))
+
+
+def address(array: np.ndarray) -> int:
+    """Where an array begins; for bytes, the first cache line in it."""
+    start: int = array.ctypes.data
+    return -(-start // ALIGNMENT) * ALIGNMENT if array.dtype == np.uint8 else start
+
+
+def _room(size: int) -> int:
+    """`size` bytes, with room to begin at a cache line.
+
+    NumPy asks for huge pages from 4 MB on. The loops walk along dozens of planes at once, and with
+    small pages they would wait for the table of pages.
+    """
+    size += ALIGNMENT
+    return max(size, _HUGE) if size >= _HUGE // 4 else size

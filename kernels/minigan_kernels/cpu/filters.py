@@ -1,0 +1,46 @@
+"""Filters as the loops want them: their last two axes (input channel, filter), or transposed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .buffers import address
+from .generate import built, transpose
+from .jit import jit
+from .memory import empty
+from .simd import LANES
+from .threads import spread
+
+_PIECES = 16  # that the work is dealt out in
+
+_transpose = built(transpose("transpose"))
+
+
+def taps_of(w: np.ndarray) -> np.ndarray:
+    """w (O, I, kH, kW) as (kH, kW, I, O): a view, if it is stored so."""
+    return np.ascontiguousarray(w.transpose(2, 3, 1, 0), np.float32)
+
+
+def transposed(taps: np.ndarray) -> np.ndarray:
+    """taps (kH, kW, I, O) as (kH, kW, O, I), for I and O of whole vectors."""
+    kh, kw, rows, columns = taps.shape
+    turned = empty((kh, kw, columns, rows), np.float32)
+    source, target, count = address(taps), address(turned), kh * kw * rows // LANES
+    spread(
+        lambda i, j: _transpose_blocks(source, rows, columns, target, i, j),
+        count,
+        grain=-(-count // _PIECES),
+    )
+    return turned
+
+
+@jit()
+def _transpose_blocks(w: int, rows: int, columns: int, out: int, first: int, last: int) -> None:
+    """Matrices w (taps, rows, columns) transposed, for the blocks of LANES rows first..last."""
+    blocks = rows // LANES
+    for block in range(first, last):
+        tap, row = block // blocks, block % blocks * LANES
+        for column in range(0, columns, LANES):
+            source = w + 4 * ((tap * rows + row) * columns + column)
+            target = out + 4 * ((tap * columns + column) * rows + row)
+            _transpose(source, 4 * columns, target, 4 * rows)
