@@ -41,7 +41,7 @@ from .threads import spread
 from .tiles import into_frequencies
 
 _WAVE = 1 << 27  # bytes of transformed tiles at a time
-_LARGE = 1 << 24  # bytes that it pays less to keep than to make anew
+_LARGE = 1 << 23  # bytes of transformed tiles that are too many to be kept
 _CHUNK = 512  # tiles whose products are worth adding up at once
 _ONCE = 8  # groups of tiles with which it pays not to keep filters but to transform them each time
 _TILE = ROWS, COLUMNS * LANES  # of sums in registers
