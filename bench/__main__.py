@@ -26,6 +26,7 @@ PARTS = {
 }
 OTHERS = {
     "all": "all of these, the steps also on one thread: a quarter of an hour",
+    "tune": "let measurement choose the algorithm of each layer of a DCGAN, from now on",
     "readme": "draw the pictures and write the README's section from the newest results",
 }
 
@@ -44,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.part == "all":
             return _all(options)
         settings = Settings(threads, options.quick, options.long)
+        if options.part == "tune":
+            return _tune(settings, options.forget)
         _measure(options.part, settings, cores, options.out)
     except (UserError, RunError) as error:
         print(f"minigan bench: {error}", file=sys.stderr)
@@ -72,12 +75,15 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--long", action="store_true", help="steps: also 2,000 rounds, for growth and denormals"
     )
     parser.add_argument(
+        "--forget", action="store_true", help="tune: go by the planner's rule again"
+    )
+    parser.add_argument(
         "--out", type=_absolute, help="folder for the results; bench/results if not given"
     )
     options = parser.parse_args(arguments)
     if options.threads is not None and not 1 <= options.threads <= len(processors()):
         parser.error(f"--threads must be from 1 to {len(processors())}, the cores of this process")
-    if options.quick and options.out is None and options.part != "readme":
+    if options.quick and options.out is None and options.part not in ("readme", "tune"):
         parser.error("--quick measures nothing worth keeping; say with --out where it goes")
     return options
 
@@ -128,6 +134,19 @@ def _all(options: argparse.Namespace) -> int:
         code = subprocess.call([sys.executable, "-m", "bench", *words, *flags], cwd=ROOT)
         if code:
             return code
+    return 0
+
+
+def _tune(settings: Settings, forget: bool) -> int:
+    from minigan_kernels.cpu import plan
+
+    from .tune import tune
+
+    if forget:
+        plan.forget()
+        say("each layer goes by the rule again")
+    else:
+        tune(settings)
     return 0
 
 

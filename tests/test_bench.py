@@ -13,11 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from minigan_kernels.cpu import plan
+from minigan_kernels.shapes import conv_window
 
 import minigan as mg
-from bench import kernels, ladder, naive, overhead, plots, readme, results
+from bench import kernels, ladder, naive, overhead, plots, readme, results, tune
 from bench.layers import DIRECTIONS, Layer, dcgan
 from bench.peers import Peer, Size, UnavailableError, peer, ready
+from bench.settings import Settings
 from bench.threads import processors, using
 from bench.timing import Clock, Comparison, Sample, compare
 from bench.workloads import EAGER, OURS, TUNED, workloads
@@ -379,3 +382,34 @@ def test_without_a_checkout_the_command_says_where_the_benchmarks_are(
     monkeypatch.setattr(command, "CHECKOUT", tmp_path)
     with pytest.raises(UserError, match="its repository"):
         command.main(["steps"])
+
+
+def test_tuning_remembers_a_clear_winner_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = [Layer("D", 2, 16, 16, 8), Layer("D", 2, 32, 16, 8)]
+    speed = {"direct": [0.5, 0.99], "winograd": [1.0, 1.0], "winograd2": [2.0, 2.0]}
+    turns: dict[str, int] = {}
+
+    def comparison(steps: dict[str, Callable[[], object]], **_: object) -> Comparison:
+        for step in steps.values():
+            step()  # each algorithm runs
+        turn = turns.setdefault("layers", 0) // len(DIRECTIONS)
+        turns["layers"] += 1
+        row = {name: Sample(speed.get(name, [3.0, 3.0])[turn], 1, 0.0) for name in steps}
+        return Comparison([row] * 5, 0.0)
+
+    monkeypatch.setattr(plan, "cache_folder", lambda: tmp_path / "kernels")
+    monkeypatch.setattr(tune, "dcgan", lambda **_: layers)
+    monkeypatch.setattr(tune, "compare", comparison)
+    plan._remembered.cache_clear()
+    try:
+        tune.tune(Settings(1, quick=True))
+        for layer, algorithm in zip(layers, ("direct", "winograd"), strict=True):
+            window = conv_window(layer.weight, layer.stride, layer.padding, 1)
+            of_layer = ("conv2d", layer.image, layer.output, window, 1, np.dtype(np.float32))
+            assert plan.choose(*of_layer)[0] == algorithm
+        plan.forget()
+        assert plan.choose(*of_layer)[0] == "winograd"
+    finally:
+        plan._remembered.cache_clear()
