@@ -24,14 +24,15 @@ def load(
     background: str | tuple[int, int, int] = "white",
     report: Callable[[str], None] | None = None,
 ) -> Dataset:
-    """Load a data set: a name of the catalogue, or a folder in MNIST's format or of images.
+    """Load a data set: a name of the catalogue, or a folder in MNIST's format, of
+    CIFAR-10's python batches, or of images.
 
     A name wins over a folder of the same name; write ./mnist for the folder.
 
     Args:
         name_or_path: the name or the folder.
         size: images become size x size pixels; None for 28 (glyphs), 64 (image folders), or the
-            size in the files (MNIST's format).
+            size in the files (MNIST, CIFAR-10).
         seed: of what is drawn here (glyphs and points).
         split: "train" or "test"; no sample is in both.
         background: what lies behind transparent images of a folder.
@@ -40,7 +41,7 @@ def load(
     Raises:
         UserError: if there is no such data set or folder, or its files cannot be used.
     """
-    from minigan.data import download, folder, glyphs, idx, points
+    from minigan.data import cifar, download, folder, glyphs, idx, points
 
     from .images import check_size
 
@@ -62,6 +63,8 @@ def load(
         raise UserError(_not_found(name, path))
     if idx.is_idx_folder(path):
         return idx.read_folder(path, split=split, size=size)
+    if cifar.is_cifar_folder(path):
+        return cifar.read_folder(path, split=split, size=size, report=report)
     return folder.read_images(
         path, size=size or folder.SIZE, split=split, background=background, report=report
     )

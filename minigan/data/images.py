@@ -20,7 +20,7 @@ def check_size(size: int) -> None:
 
 
 def resize(x: np.ndarray, size: int) -> np.ndarray:
-    """Resize greyscale images (N, 1, H, W) uint8 to (N, 1, size, size), antialiased (Lanczos).
+    """Resize images (N, C, H, W) uint8 to (N, C, size, size), antialiased (Lanczos).
 
     Raises:
         UserError: if the size is outside 1 .. 1024.
@@ -30,7 +30,8 @@ def resize(x: np.ndarray, size: int) -> np.ndarray:
         return x
     from PIL import Image
 
-    out = np.empty((len(x), 1, size, size), np.uint8)
-    for target, image in zip(out[:, 0], x[:, 0], strict=True):
+    out = np.empty((*x.shape[:2], size, size), np.uint8)
+    planes = zip(out.reshape(-1, size, size), x.reshape(-1, *x.shape[2:]), strict=True)
+    for target, image in planes:
         target[:] = Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS)
     return out
