@@ -72,7 +72,8 @@ def _opening(steps: Result) -> str:
         f"{counted(steps['threads'], 'thread')}, float32, measured {steps['measured']} in one "
         f"process with {peers or 'nobody else'} in turns: medians, and how many times as long as "
         "minigan that is. Best is the fastest of both layouts with D frozen in G's update and "
-        "fused Adam, and of torch.compile. `minigan bench all` measures your machine."
+        "fused Adam, and of torch.compile. `minigan bench all` measures your machine; "
+        "`minigan bench tune` lets measurement choose each layer's algorithm."
     )
 
 

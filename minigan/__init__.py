@@ -12,11 +12,11 @@ from .fused import fused
 from .ops import *  # noqa: F403
 from .ops import __all__ as _ops
 from .random import Generator
-from .tensor import GraphError, Tensor, grad, no_grad, primitive
+from .tensor import GraphError, Tensor, enable_grad, grad, no_grad, primitive
 
 __version__ = "0.1.0"
 __all__ = [
-    "Generator", "GraphError", "RunError", "Tensor", "UserError", "fused", "grad", "losses", "nn",
-    "no_grad", "optim", "primitive",
+    "Generator", "GraphError", "RunError", "Tensor", "UserError", "enable_grad", "fused", "grad",
+    "losses", "nn", "no_grad", "optim", "primitive",
 ]  # fmt: skip
 __all__ += _ops

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .ops import logsumexp, mean, softplus
+from .ops import conv2d, logsumexp, mean, relu, softplus, square
 from .tensor import Array, Tensor
 
 
@@ -62,3 +62,58 @@ def softmax_cross_entropy(logits: Tensor, labels: Array) -> Tensor:
         )
     chosen = logits[np.arange(len(labels)), labels]
     return mean(logsumexp(logits, axis=1) - chosen)
+
+
+def least_squares_discriminator_loss(
+    real: Tensor, fake: Tensor, *, a: float = 0.0, b: float = 1.0
+) -> Tensor:
+    """E[(D(x) - b)^2] / 2 + E[(D(G(z)) - a)^2] / 2 for a D without a sigmoid (Mao et al. 2016,
+    arXiv:1611.04076, equation 2).
+    """
+    return 0.5 * mean(square(real - b)) + 0.5 * mean(square(fake - a))
+
+
+def least_squares_generator_loss(fake: Tensor, *, c: float = 1.0) -> Tensor:
+    """E[(D(G(z)) - c)^2] / 2: also samples on the right side of D's boundary are pulled to it
+    (Mao et al. 2016, equation 2).
+    """
+    return 0.5 * mean(square(fake - c))
+
+
+def wasserstein_critic_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """E[f(G(z))] - E[f(x)] (Arjovsky et al. 2017, arXiv:1701.07875, equation 2).
+
+    Its negative estimates the Wasserstein distance times the critic's Lipschitz constant.
+    """
+    return mean(fake) - mean(real)
+
+
+def wasserstein_generator_loss(fake: Tensor) -> Tensor:
+    """-E[f(G(z))] (Arjovsky et al. 2017, equation 3); also the generator's side of the hinge loss
+    (Miyato et al. 2018, arXiv:1802.05957, equation 17).
+    """
+    return -mean(fake)
+
+
+def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))] (Miyato et al. 2018, equation 16)."""
+    return mean(relu(1 - real)) + mean(relu(1 + fake))
+
+
+def laplacian_pyramid_loss(x: Tensor, y: Tensor, *, levels: int = 3) -> Tensor:
+    """Sum over a Laplacian pyramid's levels of the mean |L_j(x) - L_j(y)|: Lap_1 of Bojanowski et
+    al. 2018, arXiv:1707.05776, which is Ling & Okada's (2006), up to a factor.
+
+    x and y are (N, C, H, W). Of each level, that which a binomial blur of 5 x 5 pixels takes away
+    is compared (Burt & Adelson 1983); the blurred rest, of half the side, is the next level, and
+    after `levels` of them the last. The means do what the weights 4^j of the paper's sums do.
+    """
+    row = np.array([1, 4, 6, 4, 1], x.dtype) / 16
+    blur = np.broadcast_to(np.outer(row, row), (x.shape[1], 1, 5, 5)).astype(x.dtype)
+    rest = x - y  # a pyramid is linear: that of the difference is the difference of two
+    total = Tensor(np.zeros((), x.dtype))
+    for _ in range(levels):
+        blurred = conv2d(rest, Tensor(blur), padding=2, groups=x.shape[1])
+        total = total + mean(abs(rest - blurred))
+        rest = blurred[:, :, ::2, ::2]
+    return total + mean(abs(rest))

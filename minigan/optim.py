@@ -20,21 +20,26 @@ from .tensor import Array, Tensor
 
 Schedule = Callable[[int], float]
 Gradients = Mapping[str, Tensor]
+Clip = Callable[[Gradients], Gradients]
 
 
 class Optimizer:
     """A rule that moves parameters along their gradients.
 
     `parameters` are tensors by name; their arrays become read-only. `lr` is a number or a schedule,
-    a function of the number of steps taken so far. `slots` names the arrays that the rule keeps for
-    each parameter.
+    a function of the number of steps taken so far. `clip`, if given, is what becomes of the
+    gradients before they are used: `partial(clip_by_norm, limit=1.0)`. `slots` names the arrays
+    that the rule keeps for each parameter.
     """
 
     slots: tuple[str, ...] = ()
 
-    def __init__(self, parameters: Mapping[str, Tensor], lr: float | Schedule) -> None:
+    def __init__(
+        self, parameters: Mapping[str, Tensor], lr: float | Schedule, clip: Clip | None = None
+    ) -> None:
         self.parameters = dict(parameters)
         self.lr = lr if callable(lr) else constant(lr)
+        self.clip = clip
         self.steps = 0
         self.slot = {
             f"{kind}.{name}": np.zeros_like(p.data)
@@ -57,6 +62,8 @@ class Optimizer:
                 raise ValueError(
                     f"the gradient of {name} is {gradients[name].shape}, not {p.shape}"
                 )
+        if self.clip is not None:
+            gradients = self.clip(gradients)
         ps = [p.data for p in self.parameters.values()]
         gs = [gradients[name].data for name in self.parameters]
         states = [[self.slot[f"{kind}.{n}"] for n in self.parameters] for kind in self.slots]
@@ -108,8 +115,9 @@ class SGD(Optimizer):
         momentum: float | Schedule = 0.0,
         nesterov: bool = False,
         weight_decay: float = 0.0,
+        clip: Clip | None = None,
     ) -> None:
-        super().__init__(parameters, lr)
+        super().__init__(parameters, lr, clip)
         self.momentum = momentum if callable(momentum) else constant(momentum)
         self.nesterov = nesterov
         self.weight_decay = weight_decay
@@ -139,8 +147,9 @@ class RMSProp(Optimizer):
         alpha: float = 0.99,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        clip: Clip | None = None,
     ) -> None:
-        super().__init__(parameters, lr)
+        super().__init__(parameters, lr, clip)
         self.options: dict[str, Any] = {"alpha": alpha, "eps": eps, "weight_decay": weight_decay}
 
     def _move(self, ps: list[Array], gs: list[Array], *states: list[Array]) -> None:
@@ -164,8 +173,9 @@ class Adam(Optimizer):
         *,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        clip: Clip | None = None,
     ) -> None:
-        super().__init__(parameters, lr)
+        super().__init__(parameters, lr, clip)
         self.options: dict[str, Any] = {
             "beta1": betas[0],
             "beta2": betas[1],
@@ -220,6 +230,15 @@ def clip_weights(parameters: Mapping[str, Tensor], limit: float) -> None:
     with writable(*(p.data for p in parameters.values())):
         for p in parameters.values():
             np.clip(p.data, -limit, limit, out=p.data)
+
+
+def project_to_sphere(table: Tensor, rows: Any = slice(None)) -> None:
+    """Scale these rows of a table (rows, d), or all, to length 1, in place; after each step, say
+    (Bojanowski et al. 2018, arXiv:1707.05776).
+    """
+    with writable(table.data):
+        z = table.data[rows]
+        table.data[rows] = z / np.sqrt(np.square(z).sum(axis=1, keepdims=True))
 
 
 def average(slow: Module, fast: Module, decay: float) -> None:

@@ -41,18 +41,21 @@ def draw_samples(
     value_range: tuple[float, float] | None,
     realness: Realness,
     arrows: tuple[np.ndarray, np.ndarray] | None = None,
+    columns: int | None = None,
 ) -> None:
     """Draw the generated `samples` of `step`: a grid of images, a scatter plot, or Figure 1.
 
     `realness` gives D(x), or None if the recipe has no such thing; `arrows` are evenly spaced z
-    (K,) and their G(z) (K,), where both have one dimension.
+    (K,) and their G(z) (K,), where both have one dimension. Of images 64 are drawn, or all where
+    the number of `columns` says that their order means something.
     """
     path = run.picture(step)
     if dataset.is_image:
         from .viz.grid import save_grid
 
         assert value_range is not None
-        save_grid(path, samples[:SHOWN], value_range=value_range)
+        shown = samples if columns else samples[:SHOWN]
+        save_grid(path, shown, value_range=value_range, columns=columns)
     elif samples.shape[1] == 2:
         from .viz.plots import save_points
 

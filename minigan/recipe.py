@@ -19,6 +19,8 @@ Players = dict[str, Module]
 Update = tuple[str, Tensor, Mapping[str, Any]]  # whose turn, its loss, what else to record
 Shape = tuple[int, ...]
 
+DECAYS = {"beta1", "beta2", "ema"}  # fields of these names weight an average, in any recipe
+
 
 class Feed(Protocol):
     """What a round sees of the data."""
@@ -28,6 +30,14 @@ class Feed(Protocol):
 
     def labelled(self) -> tuple[Tensor, Array]:
         """The next batch and its labels (N,)."""
+
+    def few(self, count: int) -> tuple[Tensor, Array]:
+        """The same `count` samples of the data at every call, as many of each class, and their
+        labels (count,): all the labels that a semi-supervised recipe may see.
+        """
+
+    def indexed(self) -> tuple[Tensor, Array]:
+        """The next batch and the place of each sample in the data (N,)."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,8 @@ class Recipe:
                 self.require(value >= 1, f.name, "at least 1")
             elif f.type == "float":
                 self.require(math.isfinite(value), f.name, "finite")
+            if f.name in DECAYS:
+                self.require(0 <= value < 1, f.name, "from 0 to below 1")
 
     def require(self, holds: bool, name: str, what: str) -> None:
         """Make sure that the field `name` is `what` it must be.
@@ -111,6 +123,15 @@ class Recipe:
     def with_labels(self, z: Array, labels: Array) -> Array | None:
         """Latent vectors like z, (n, ...), whose samples are asked to be of the classes `labels`
         (n,); None if the recipe knows no classes.
+        """
+        return None
+
+    def sweep(self, z: Array, code: int) -> Array | None:
+        """Latent vectors (n * m, ...): each of z (n, ...) in turn with its code number `code`,
+        counted from 1, at m values; None if the recipe has no codes.
+
+        Raises:
+            UserError: if there is no code of that number.
         """
         return None
 

@@ -158,6 +158,11 @@ def no_grad() -> AbstractContextManager[None]:
     return _recording(False)
 
 
+def enable_grad() -> AbstractContextManager[None]:
+    """Within this context, or the function it decorates, all is recorded, even inside `no_grad`."""
+    return _recording(True)
+
+
 PRIMITIVES: dict[str, Primitive] = {}
 
 

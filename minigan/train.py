@@ -44,6 +44,14 @@ class TensorFeed:
         x, y = self.batches.labelled()
         return Tensor(x), y
 
+    def few(self, count: int) -> tuple[Tensor, Array]:
+        x, y = self.batches.few(count)
+        return Tensor(x), y
+
+    def indexed(self) -> tuple[Tensor, Array]:
+        x, index = self.batches.indexed()
+        return Tensor(x), index
+
 
 @dataclass
 class State:
@@ -195,7 +203,7 @@ def train(
         RunError: if a loss stops being finite.
     """
     name = run.config["recipe"]
-    z = state.recipe.latent(Generator(run.config["seed"], "samples"), _sample_count(dataset))
+    z, columns = _fixed_latents(state.recipe, dataset, run.config["seed"])
 
     def draw() -> None:
         bounds = state.recipe.output_range(dataset.shape)
@@ -203,7 +211,16 @@ def train(
         if not np.isfinite(samples).all():
             raise RunError(f"the samples of G are not finite after round {state.step}")
         arrows = _arrows(state, dataset, z)
-        draw_samples(run, state.step, samples, dataset, bounds, state.realness, arrows=arrows)
+        draw_samples(
+            run,
+            state.step,
+            samples,
+            dataset,
+            bounds,
+            state.realness,
+            arrows=arrows,
+            columns=columns,
+        )
 
     if state.step == 0:
         draw_data(run, dataset, say)
@@ -256,8 +273,18 @@ def check_range(state: State, seed: int) -> None:
         )
 
 
-def _sample_count(dataset: Dataset) -> int:
-    return 64 if dataset.is_image else 2500
+def _fixed_latents(recipe: Recipe, dataset: Dataset, seed: int) -> tuple[Array, int | None]:
+    """The latent vectors whose samples are drawn all along, and in how many columns.
+
+    Of a recipe that knows classes each column shows another one, and each row one z.
+    """
+    rng = Generator(seed, "samples")
+    if not dataset.is_image:
+        return recipe.latent(rng, 2500), None
+    z, shown = recipe.latent(rng, 64), min(len(dataset.classes), 16)
+    rows = z[:8].repeat(max(shown, 1), axis=0)
+    by_class = recipe.with_labels(rows, np.arange(len(rows)) % max(shown, 1))
+    return (z, None) if by_class is None else (by_class, shown)
 
 
 def _arrows(state: State, dataset: Dataset, z: Array) -> tuple[np.ndarray, np.ndarray] | None:

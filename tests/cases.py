@@ -601,7 +601,7 @@ def _activation(s: Source) -> nn.Activation | None:
     return s.pick(None, nn.Tanh(), nn.Sigmoid(), nn.ELU(0.5), nn.LeakyReLU(0.2))
 
 
-@case_of(LAYER_CASES, "Tanh", "Sigmoid", "ELU", "ReLU", "LeakyReLU", "Flatten")
+@case_of(LAYER_CASES, "Tanh", "Sigmoid", "Softplus", "ELU", "ReLU", "LeakyReLU", "Flatten")
 def _plain_layer(s: Source, name: str) -> Any:
     return layer_case(s, getattr(nn, name)(), s.away(s.shape(2, 3)))
 
@@ -609,7 +609,7 @@ def _plain_layer(s: Source, name: str) -> Any:
 @case_of(LAYER_CASES, "Activation")
 def _fused_activation(s: Source, name: str) -> Any:
     """Each activation's `with_bias`."""
-    layer = s.pick(nn.Tanh(), nn.Sigmoid(), nn.ELU(), nn.ReLU(), nn.LeakyReLU(0.2))
+    layer = s.pick(nn.Tanh(), nn.Sigmoid(), nn.Softplus(), nn.ELU(), nn.ReLU(), nn.LeakyReLU(0.2))
     shape = s.vectors_or_images()
     bias = s.normal(shape[1:2])
     x = s.laid(s.away(shape) - bias.reshape(1, -1, *(1,) * (len(shape) - 2)))
@@ -709,6 +709,65 @@ def _dropout(s: Source, name: str) -> Any:
     return layer_case(s, layer.train(s.flag()), s.normal(s.shape(2, 3)), reset)
 
 
+@case_of(LAYER_CASES, "Conditional", "Joined")
+def _conditional(s: Source, name: str) -> Any:
+    """With both inputs, and over vectors and planes."""
+    n, k = s.int(2, 3), s.int(1, 3)
+    tanh = nn.Tanh()
+    layer: nn.Module
+    if name == "Joined":
+        first, second = nn.Linear(2, 2, rng=rng()), nn.Linear(k, 1, rng=rng())
+        layer = nn.Joined(first, second, nn.Linear(3, 2, rng=rng(), activation=tanh), nn.ELU())
+    else:
+        layer = nn.Conditional(
+            nn.Sequential(nn.Linear(2 + k, 4, rng=rng(), activation=tanh), nn.Reshape(1, 2, 2)),
+            nn.Conv2d(1 + k, 2, 2, rng=rng()),
+        )
+    _, (x, *parameters) = layer_case(s, layer, s.normal((n, 2)))
+    names = list(layer.parameters())
+
+    def of_both(x: Tensor, y: Tensor, *values: Tensor) -> Tensor:
+        with layer.replaced(dict(zip(names, values, strict=True))):
+            return layer(x, y)
+
+    return of_both, [x, s.normal((n, k)), *parameters]
+
+
+@case_of(LAYER_CASES, "GaussianNoise")
+def _noise(s: Source, name: str) -> Any:
+    layer = nn.GaussianNoise(s.pick(0.0, 0.5), rng=rng())
+
+    def reset() -> None:  # the same noise at every call
+        layer.rng.offset = 0
+
+    return layer_case(s, layer.train(s.flag()), s.normal(s.shape(2, 3)), reset)
+
+
+@case_of(LAYER_CASES, "WeightNormLinear")
+def _weight_norm(s: Source, name: str) -> Any:
+    size, units = s.int(1, 3), s.int(1, 3)
+    layer = nn.WeightNormLinear(size, units, rng=rng(), activation=_activation(s))
+    f, (x, _, *rest) = layer_case(s, layer, s.normal((s.int(1, 3), size)))
+    return f, [x, s.away((units, size), 0.5), *rest]  # a row of zeros has no direction
+
+
+@case_of(LAYER_CASES, "SpectralNorm")
+def _spectral_norm(s: Source, name: str) -> Any:
+    """In inference, where u and v stand still, and are what the layer's values make of them."""
+    rows, columns = s.int(1, 3), s.int(1, 3)
+    x = s.normal((s.int(1, 3), columns))
+    inner: nn.Linear | nn.Conv2d = nn.Linear(columns, rows, rng=rng(), activation=_activation(s))
+    if s.flag():
+        inner = nn.Conv2d(columns, rows, 2, rng=rng(), bias=s.flag(), activation=_activation(s))
+        x = s.normal((s.int(1, 2), columns, 3, 2))
+    layer = nn.SpectralNorm(inner, rng=rng())
+    f, (x, *values) = layer_case(s, layer, x)
+    inner.weight = Tensor(values[0])
+    layer.converge()
+    layer.eval()
+    return f, [x, *values]
+
+
 @case_of(LAYER_CASES, "BatchNorm", "BatchNorm1d", "BatchNorm2d")
 def _batch_norm_layer(s: Source, name: str) -> Any:
     shape = {
@@ -763,6 +822,40 @@ def _generator(s: Source, name: str) -> Any:
     return getattr(mg.losses, name), [2 * s.normal(s.shape(1, 2))]
 
 
+@case_of(LOSS_CASES, "least_squares_discriminator_loss")
+def _least_squares_discriminator(s: Source, name: str) -> Any:
+    a, b = s.pick((0.0, 1.0), (-1.0, 1.0))
+    return (
+        lambda real, fake: mg.losses.least_squares_discriminator_loss(real, fake, a=a, b=b),
+        [2 * s.normal(s.shape(1, 2)), 2 * s.normal(s.shape(1, 2))],
+    )
+
+
+@case_of(LOSS_CASES, "least_squares_generator_loss")
+def _least_squares_generator(s: Source, name: str) -> Any:
+    c = s.pick(1.0, 0.0)
+    return (
+        lambda fake: mg.losses.least_squares_generator_loss(fake, c=c),
+        [2 * s.normal(s.shape(1, 2))],
+    )
+
+
+@case_of(LOSS_CASES, "wasserstein_critic_loss")
+def _critic(s: Source, name: str) -> Any:
+    return mg.losses.wasserstein_critic_loss, [s.normal(s.shape(1, 2)), s.normal(s.shape(1, 2))]
+
+
+@case_of(LOSS_CASES, "wasserstein_generator_loss")
+def _critics_generator(s: Source, name: str) -> Any:
+    return mg.losses.wasserstein_generator_loss, [s.normal(s.shape(1, 2))]
+
+
+@case_of(LOSS_CASES, "hinge_discriminator_loss")
+def _hinge(s: Source, name: str) -> Any:
+    real, fake = s.away(s.shape(1, 2)), s.away(s.shape(1, 2))  # the kinks are at 1 and -1
+    return mg.losses.hinge_discriminator_loss, [1 + real, fake - 1]
+
+
 @case_of(LOSS_CASES, "real_logit")
 def _real_logit(s: Source, name: str) -> Any:
     return mg.losses.real_logit, [s.normal((s.int(1, 3), 2))]
@@ -775,6 +868,16 @@ def _cross_entropy(s: Source, name: str) -> Any:
     return (
         lambda logits: mg.losses.softmax_cross_entropy(logits, labels),
         [2 * s.normal((n, classes))],
+    )
+
+
+@case_of(LOSS_CASES, "laplacian_pyramid_loss")
+def _laplacian_pyramid(s: Source, name: str) -> Any:
+    """|.| has its kinks where two levels agree, which drawn numbers do not."""
+    shape, levels = (s.int(1, 2), s.int(1, 2), s.int(2, 6), s.int(2, 6)), s.int(1, 3)
+    return (
+        lambda x, y: mg.losses.laplacian_pyramid_loss(x, y, levels=levels),
+        [s.normal(shape), s.normal(shape)],
     )
 
 

@@ -33,6 +33,7 @@ ARROWS: dict[str, set[str]] = {
     "nn": {"ops", "tensor", "random", "kernels"},
     "optim": {"nn", "ops", "tensor", "kernels"},
     "losses": {"ops", "tensor"},
+    "codes": {"ops", "tensor", "random"},
     "penalties": {"nn", "ops", "tensor", "random"},
     "testing": {"tensor"},
     "diagnosis": {"tensor"},
@@ -48,12 +49,16 @@ ARROWS: dict[str, set[str]] = {
         "random", "recipe", "run", "tensor",
     },
     "gans": {
-        "recipe", "train", "nn", "losses", "penalties", "optim", "data", "ops", "tensor", "random",
-        "errors",
+        "codes", "recipe", "train", "nn", "losses", "penalties", "optim", "data", "ops", "tensor",
+        "random", "errors",
+    },
+    "metrics": {
+        "checkpoint", "data", "errors", "losses", "nn", "optim", "progress", "random", "recipe",
+        "tensor", "train",
     },
     "commands": {
-        "checkpoint", "data", "errors", "files", "gans", "kernels", "nn", "progress", "random",
-        "recipe", "run", "tensor", "testing", "train", "viz",
+        "checkpoint", "data", "errors", "files", "gans", "kernels", "metrics", "nn", "progress",
+        "random", "recipe", "run", "tensor", "testing", "train", "viz",
     },
     "cli": {"commands", "errors", "minigan"},
     "__main__": {"cli"},

@@ -18,7 +18,7 @@ from tiny import Shell
 import minigan
 from minigan import checkpoint, gans
 
-VERBS = ["train", "sample", "recipes", "data", "gradcheck", "doctor"]
+VERBS = ["train", "sample", "evaluate", "recipes", "data", "gradcheck", "doctor"]
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from minigan.tensor import (
     Node,
     Tensor,
     _state,
+    enable_grad,
     grad,
     history,
     no_grad,
@@ -314,6 +315,21 @@ def test_one_no_grad_may_be_entered_again_within_itself() -> None:
         return is_recording() or (depth > 0 and recursive(depth - 1))
 
     assert not recursive(3)
+    assert is_recording()
+
+
+def test_enable_grad_records_within_no_grad_and_no_longer() -> None:
+    with no_grad():
+        with enable_grad():
+            assert is_recording()
+            x = tensor(3)
+            np.testing.assert_allclose(grad((x * x).sum(), x).data, 2 * x.data)
+            with no_grad():
+                assert not is_recording()
+            assert is_recording()
+        assert not is_recording()
+        assert enable_grad()(is_recording)()
+        assert not is_recording()
     assert is_recording()
 
 

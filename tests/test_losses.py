@@ -65,6 +65,43 @@ def test_generator_losses() -> None:
     np.testing.assert_allclose(grad(other, logits).data, (sigmoid(x) - 1) / 6)
 
 
+def test_least_squares() -> None:
+    """Equation 2 of LSGAN, and its targets."""
+    real, fake = normal(5), normal(3, seed=1)
+    a, b, c = -1.0, 1.0, 0.5
+    found = losses.least_squares_discriminator_loss(Tensor(real), Tensor(fake), a=a, b=b)
+    np.testing.assert_allclose(
+        found.item(), ((real - b) ** 2).mean() / 2 + ((fake - a) ** 2).mean() / 2
+    )
+    x = Tensor(fake)
+    generator = losses.least_squares_generator_loss(x, c=c)
+    np.testing.assert_allclose(generator.item(), ((fake - c) ** 2).mean() / 2)
+    np.testing.assert_allclose(grad(generator, x).data, (fake - c) / 3)
+    # Also a sample that D takes for real, far on the right side, is pulled to the target.
+    sure = Tensor(np.full(1, 50.0))
+    assert grad(losses.least_squares_generator_loss(sure), sure).item() == 49
+    assert abs(grad(losses.non_saturating_loss(sure), sure).item()) < 1e-20
+
+
+def test_wasserstein() -> None:
+    real, fake = normal(5), normal(3, seed=1)
+    x, y = Tensor(real), Tensor(fake)
+    critic = losses.wasserstein_critic_loss(x, y)
+    np.testing.assert_allclose(critic.item(), fake.mean() - real.mean())
+    np.testing.assert_allclose(grad(critic, x).data, np.full(5, -1 / 5))
+    np.testing.assert_allclose(losses.wasserstein_generator_loss(y).item(), -fake.mean())
+
+
+def test_hinge() -> None:
+    """Beyond the margins nothing is gained."""
+    real, fake = Tensor([-2.0, 0.5, 1.5]), Tensor([-1.5, -0.5, 2.0])
+    loss = losses.hinge_discriminator_loss(real, fake)
+    np.testing.assert_allclose(loss.item(), (3 + 0.5 + 0) / 3 + (0 + 0.5 + 3) / 3)
+    by_real, by_fake = grad(loss, [real, fake])
+    np.testing.assert_allclose(by_real.data, [-1 / 3, -1 / 3, 0], rtol=1e-6)
+    np.testing.assert_allclose(by_fake.data, [0, 1 / 3, 1 / 3], rtol=1e-6)
+
+
 def test_where_the_discriminator_is_sure_only_one_loss_has_a_gradient() -> None:
     sure = Tensor(np.full(1, -50.0))  # a fake that is known for one
     assert -1e-20 < grad(losses.saturating_loss(sure), sure).item() < 0

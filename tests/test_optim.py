@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import minigan_kernels as kernels
@@ -365,6 +366,22 @@ def test_clipping_by_the_joint_norm() -> None:
         np.testing.assert_array_equal(same.data, g[n].data)
     zero = optim.clip_by_norm({"a": Tensor([0.0])}, 1.0)
     assert zero["a"].item() == 0
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_an_optimizer_clips_what_it_is_told_to(name: str) -> None:
+    """A step with `clip` is a step without it on gradients that are clipped already."""
+    one, other = parameters(), parameters()
+    clipping, plain = RULES[name](one), RULES[name](other)
+    clipping.clip = partial(optim.clip_by_norm, limit=0.1)
+    for step in range(2):
+        clipping.step(gradients(step))
+        plain.step(optim.clip_by_norm(gradients(step), 0.1))
+    for n, p in one.items():
+        np.testing.assert_array_equal(p.data, other[n].data)
+    for kind in (optim.SGD, optim.RMSProp, optim.Adam):
+        assert kind(parameters(), 0.1, clip=clipping.clip).clip is clipping.clip
+        assert kind(parameters(), 0.1).clip is None
 
 
 def test_the_norm_does_not_overflow_float32() -> None:

@@ -67,7 +67,9 @@ def test_the_pictures_and_files_that_the_readme_shows_are_there() -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("word", ["train", "sample", "recipes", "data", "gradcheck", "doctor"])
+@pytest.mark.parametrize(
+    "word", ["train", "sample", "evaluate", "recipes", "data", "gradcheck", "doctor"]
+)
 def test_the_commands_that_the_readme_shows_exist(word: str) -> None:
     assert re.search(rf"minigan {word}\b", README.read_text(encoding="utf-8"))
 

@@ -19,7 +19,10 @@ from minigan.data import Dataset
 from minigan.recipe import Recipe
 from minigan.train import State
 
-SMALL = {"width": 4, "hidden": 8, "units": 6, "latent_size": 5, "batch_size": 4}
+SMALL = {
+    "width": 4, "hidden": 8, "units": 6, "latent_size": 5, "batch_size": 4, "labels": 10,
+    "encoding_steps": 2,
+}  # fmt: skip
 
 # A GAN on images of 8 x 8 pixels: a whole run of a few rounds takes well under a second.
 FLAGS = ["--hidden", "8", "--units", "6", "--latent-size", "5", "--batch-size", "4"]

@@ -10,6 +10,7 @@ import numpy as np
 from .. import gans
 from ..data import Dataset
 from ..errors import UserError
+from ..nn import SpectralNorm
 from ..recipe import Recipe
 from ..tensor import Tensor
 from ..testing import GradientError, check_gradients
@@ -45,6 +46,7 @@ def checks(kind: type[Recipe]) -> list[tuple[str, Callable[[], float]]]:
     images = rng.integers(0, 256, (BATCH, 1, 28, 28), np.uint8)
     dataset = Dataset("noise", images, np.arange(BATCH, dtype=np.int64) % 2, ("0", "1"))
     small = {"width": 4, "hidden": 8, "units": 6, "latent_size": 5, "batch_size": BATCH}
+    small["n_critic"] = 1
     fields = {k: v for k, v in small.items() if k in kind.__dataclass_fields__}
     state = State.fresh(kind(**fields), dataset, seed=0)
     for player in state.players.values():
@@ -55,13 +57,21 @@ def checks(kind: type[Recipe]) -> list[tuple[str, Callable[[], float]]]:
                 p.ndim == 1, 0.5 / np.sqrt(max(1, p.size / p.shape[0])), p.shape
             )
     turns = [name for name, _, _ in _round(state)]
+    for player in state.players.values():
+        for module in player.modules().values():
+            if isinstance(module, SpectralNorm):
+                module.eval()  # u and v are constants to the gradient, so they must not move
     return [(turn, lambda i=i, turn=turn: _check(state, i, turn)) for i, turn in enumerate(turns)]  # type: ignore[misc]
 
 
 def _check(state: State, turn: int, player: str) -> float:
     parameters = state.players[player].parameters()
+    buffers = [a.copy() for p in state.players.values() for a in p.buffers().values()]
 
     def loss(*values: Tensor) -> Tensor:
+        mine = [a for p in state.players.values() for a in p.buffers().values()]
+        for array, before in zip(mine, buffers, strict=True):  # running moments, say
+            array[...] = before
         with ExitStack() as stack:
             stack.enter_context(
                 state.players[player].replaced(dict(zip(parameters, values, strict=True)))

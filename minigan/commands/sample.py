@@ -11,10 +11,12 @@ import tyro
 
 from ..errors import UserError
 from ..random import Generator
+from ..recipe import Recipe
+from ..run import Run
 from .flags import Count, Folder, parse
 from .resume import open_run
 
-Class = Annotated[int | None, tyro.conf.arg(name="class", metavar="INT")]
+Class = Annotated[str | None, tyro.conf.arg(name="class", metavar="CLASS")]
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Sample:
     seed: int = 0  # other seeds give other samples
     single: bool = False  # one PNG a sample, at its own size, instead of a grid
     walk: Count = None  # rows of this many steps, each between two latent vectors
-    label: Class = None  # only samples of this class
+    label: Class = None  # only samples of this class: its name or number
+    sweep: Count = None  # a row a sample, along which the code of this number, from 1, changes
 
 
 def main(words: list[str]) -> int:
@@ -39,21 +42,49 @@ def main(words: list[str]) -> int:
     )
     if given.count < 1 or (given.walk is not None and given.walk < 2):
         raise UserError("--count must be at least 1, and --walk at least 2")
+    if given.walk is not None and given.sweep is not None:
+        raise UserError("--walk and --sweep are two kinds of rows; give one of them")
     state, dataset, run = open_run(Path(words[0]))
-    if given.label is not None:
-        raise UserError(f"{run.config['recipe']} does not know classes; leave out --class")
     if not dataset.is_image:
         raise UserError(f"{dataset.name} has no images; its pictures lie in {run.samples}")
-    rng = Generator(given.seed, "sample")
-    if given.walk:
-        ends = state.recipe.latent(rng, 2 * -(-given.count // given.walk))
-        z = np.concatenate(
-            [_between(a, b, given.walk) for a, b in zip(ends[::2], ends[1::2], strict=True)]
-        )
-    else:
-        z = state.recipe.latent(rng, given.count)
-    _write(given, run.path, state.samples(z), state.recipe.output_range(dataset.shape))
+    z, columns = _latents(given, state.recipe, Generator(given.seed, "sample"), run)
+    if given.label is not None:
+        z = _of_class(given.label, z, dataset.classes, state.recipe, run)
+    _write(given, run.path, state.samples(z), state.recipe.output_range(dataset.shape), columns)
     return 0
+
+
+def _latents(
+    given: Sample, recipe: Recipe, rng: Generator, run: Run
+) -> tuple[np.ndarray, int | None]:
+    """What to draw, and in how many columns, if that matters."""
+    if given.walk:
+        ends = recipe.latent(rng, 2 * -(-given.count // given.walk))
+        pairs = zip(ends[::2], ends[1::2], strict=True)
+        return np.concatenate([_between(a, b, given.walk) for a, b in pairs]), given.walk
+    z = recipe.latent(rng, given.count)
+    if given.sweep is None:
+        return z, None
+    swept = recipe.sweep(z, given.sweep)
+    if swept is None:
+        raise UserError(f"{run.config['recipe']} has no codes; leave out --sweep")
+    columns = len(swept) // len(z)
+    return swept[: -(-given.count // columns) * columns], columns
+
+
+def _of_class(
+    label: str, z: np.ndarray, classes: tuple[str, ...], recipe: Recipe, run: Run
+) -> np.ndarray:
+    """Latent vectors like z of the class that `label` is the name of, or the number."""
+    by_name = {str(number): number for number in range(len(classes))}
+    by_name |= {name: number for number, name in enumerate(classes)}
+    labels = np.full(len(z), by_name.get(label, 0))
+    found = recipe.with_labels(z, labels)
+    if found is None:
+        raise UserError(f"{run.config['recipe']} does not know classes; leave out --class")
+    if label not in by_name:
+        raise UserError(f"there is no class {label}; the classes are {', '.join(classes)}")
+    return found
 
 
 def _between(a: np.ndarray, b: np.ndarray, steps: int) -> np.ndarray:
@@ -63,7 +94,11 @@ def _between(a: np.ndarray, b: np.ndarray, steps: int) -> np.ndarray:
 
 
 def _write(
-    given: Sample, run: Path, images: np.ndarray, value_range: tuple[float, float] | None
+    given: Sample,
+    run: Path,
+    images: np.ndarray,
+    value_range: tuple[float, float] | None,
+    columns: int | None,
 ) -> None:
     from ..viz.grid import save_grid, save_images
 
@@ -74,7 +109,7 @@ def _write(
             save_images(out, images, value_range=value_range)
         else:
             out.parent.mkdir(parents=True, exist_ok=True)
-            save_grid(out, images, value_range=value_range, columns=given.walk)
+            save_grid(out, images, value_range=value_range, columns=columns)
     except OSError as error:
         raise UserError(
             f"{out} cannot be written ({error.strerror}); choose another --out"

@@ -57,6 +57,7 @@ class Batches:
         self.position = 0  # batches handed out so far
         self._epoch = -1
         self._order = np.empty(0, np.int64)
+        self._few: dict[int, np.ndarray] = {}
         self._permute(0)
         if output_range is not None:
             low, high = output_range
@@ -72,15 +73,8 @@ class Batches:
         Raises:
             IndexError: if i is negative.
         """
-        if i < 0:
-            raise IndexError(f"batch {i}: batches are counted from 0")
-        epoch, batch = divmod(i, self.per_epoch)
-        self._permute(epoch)
-        index = self._order[batch * self.batch_size : (batch + 1) * self.batch_size]
-        x = self.dataset.x[index]
-        if self.output_range is not None:
-            x = self._levels[x]
-        return x, None if self.dataset.y is None else self.dataset.y[index]
+        index = self._index(i)
+        return self._samples(index), None if self.dataset.y is None else self.dataset.y[index]
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self
@@ -96,14 +90,63 @@ class Batches:
         Raises:
             UserError: if the data has no labels.
         """
-        x, y = self.at(self.position)
-        if y is None:
+        index, y = self._index(self.position), self._labels()
+        self.position += 1
+        return self._samples(index), y[index]
+
+    def indexed(self) -> tuple[np.ndarray, np.ndarray]:
+        """Give the next batch with the place of each sample in the data set, and advance.
+
+        Shapes: x as of `at`, places (batch_size,) int64; no place twice in one batch.
+        """
+        index = self._index(self.position)
+        self.position += 1
+        return self._samples(index), index
+
+    def few(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Give `count` samples with their labels, as many of each class: the same at every call.
+
+        Which ones depends on the seed alone; where the classes do not divide `count`, the first
+        ones have one sample more. Shapes as of `at`.
+
+        Raises:
+            UserError: if the data has no labels, or a class has not as many samples.
+        """
+        if count not in self._few:
+            y, classes = self._labels(), self.dataset.classes
+            order = stream(self.seed, 0, Purpose.FEW).permutation(len(self.dataset))
+            each, more = divmod(count, len(classes))
+            picked = [order[y[order] == c][: each + (c < more)] for c in range(len(classes))]
+            self._few[count] = np.concatenate(picked)
+            if each == 0 or len(self._few[count]) < count:
+                raise UserError(
+                    f"{count} labelled samples, as many of each class, cannot be had from the "
+                    f"{len(y)} of {self.dataset.name} in {len(classes)} classes; "
+                    "ask for fewer, but at least one of each class."
+                )
+        index = self._few[count]
+        return self._samples(index), self._labels()[index]
+
+    def _labels(self) -> np.ndarray:
+        if self.dataset.y is None:
             raise UserError(
                 f"{self.dataset.name} has no labels, which this model needs; "
                 "give --data with labels, such as glyphs, mnist or a folder of class folders."
             )
-        self.position += 1
-        return x, y
+        return self.dataset.y
+
+    def _index(self, i: int) -> np.ndarray:
+        """The places of batch i in the data set."""
+        if i < 0:
+            raise IndexError(f"batch {i}: batches are counted from 0")
+        epoch, batch = divmod(i, self.per_epoch)
+        self._permute(epoch)
+        return self._order[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+    def _samples(self, index: np.ndarray) -> np.ndarray:
+        """The samples at these places, in the output range."""
+        x = self.dataset.x[index]
+        return x if self.output_range is None else self._levels[x]
 
     def _permute(self, epoch: int) -> None:
         if epoch != self._epoch:

@@ -94,11 +94,16 @@ SOURCES = {
 }
 
 
-def cache_folder(source: Source) -> Path:
-    """Name the folder that a source is kept in, below the user's cache (XDG_CACHE_HOME)."""
+def user_cache() -> Path:
+    """Name minigan's folder in the user's cache (XDG_CACHE_HOME)."""
     import pooch
 
-    return Path(pooch.os_cache("minigan")) / source.name
+    return Path(pooch.os_cache("minigan"))
+
+
+def cache_folder(source: Source) -> Path:
+    """Name the folder that a source is kept in, below the user's cache."""
+    return user_cache() / source.name
 
 
 def cached(source: Source) -> Path | None:

@@ -15,6 +15,7 @@ class Purpose(IntEnum):
     EPOCHS = 0
     POINTS = 1
     GLYPHS = 2
+    FEW = 3
 
 
 def stream(seed: int, index: int, purpose: Purpose) -> np.random.Generator:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from ..errors import UserError
 from ..losses import discriminator_loss, non_saturating_loss, real_logit, saturating_loss
 from ..nn.init import normal
 from ..ops import reshape, sigmoid
-from ..optim import Adam, Optimizer
+from ..optim import SGD, Adam, Optimizer, RMSProp, clip_by_norm
+from ..penalties import gaussian_kl, l2_penalty
 from ..random import Generator
 from ..recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor
@@ -40,14 +42,18 @@ class DCGAN(Recipe):
     latent_size: int = 100  # components of z, uniform in [-1, 1]
     width: int = 64  # channels next to the image, doubled with each halving; 32 below 64 pixels
     slope: float = 0.2  # slope of D's LeakyReLU below zero
-    lr_d: float = 2e-4  # learning rate of D's Adam
-    lr_g: float = 1e-3  # learning rate of G's Adam; 2e-4 in the paper
-    beta1: float = 0.5  # decay of Adam's first moment
+    lr_d: float = 2e-4  # learning rate of D
+    lr_g: float = 1e-3  # learning rate of G; 2e-4 in the paper
+    optimizer: Literal["adam", "rmsprop", "sgd"] = "adam"  # the rule that moves both
+    beta1: float = 0.5  # decay of Adam's first moment; the momentum of sgd
     beta2: float = 0.999  # decay of Adam's second moment
     init_std: float = 0.02  # standard deviation of all initial weights
     smooth: float = 1.0  # target for real images; 0.9 is one-sided label smoothing
     saturating: bool = False  # give G the minimax loss log(1 - D(G(z)))
     two_logits: bool = False  # D ends in a softmax over (false, real) instead of a sigmoid
+    clip_norm: float = 0.0  # limit of the joint norm of a player's gradients, if above 0
+    l2_d: float = 0.0  # weight of the sum of squares of D's parameters in D's loss
+    kl_g: float = 0.0  # weight of the KL divergence of the fakes' pixel moments in G's loss
 
     steps: ClassVar[int] = 2000
 
@@ -57,8 +63,8 @@ class DCGAN(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("beta1", "beta2"):
-            self.require(0 <= getattr(self, name) < 1, name, "from 0 to below 1")
+        for name in ("clip_norm", "l2_d", "kl_g"):
+            self.require(getattr(self, name) >= 0, name, "0 or above")
         self.require(0 < self.smooth <= 1, "smooth", "above 0 and at most 1")
         self.require(0 <= self.slope <= 1, "slope", "from 0 to 1")
 
@@ -77,6 +83,7 @@ class DCGAN(Recipe):
         """z (N, latent_size, 1, 1) to images (N, C, H, W) in (-1, 1)."""
         channels, side, _ = shape
         weights, gammas = normal(self.init_std), normal(self.init_std, mean=1.0)
+        up: dict[str, Any] = {"stride": 2, "padding": 1, "rng": rng, "init": weights}
         planes = PLANES[side]
         c = self.width << len(planes) - 1
         layers: list[nn.Module] = [
@@ -86,44 +93,36 @@ class DCGAN(Recipe):
         for plane in planes[1:]:
             kernel = 4 - plane % 2  # 7 comes from 4 by a window of 3
             layers += [
-                nn.ConvTranspose2d(
-                    c, c // 2, kernel, stride=2, padding=1, rng=rng, init=weights, bias=False
-                ),
+                nn.ConvTranspose2d(c, c // 2, kernel, **up, bias=False),
                 nn.BatchNorm2d(c // 2, rng=rng, gamma_init=gammas, activation=nn.ReLU()),
             ]
             c //= 2
-        return nn.Sequential(
-            *layers,
-            nn.ConvTranspose2d(
-                c, channels, 4, stride=2, padding=1, rng=rng, init=weights, activation=nn.Tanh()
-            ),
-        )
+        layers.append(nn.ConvTranspose2d(c, channels, 4, **up, activation=nn.Tanh()))
+        return nn.Sequential(*layers)
 
     def discriminator(self, rng: Generator, shape: Shape) -> nn.Module:
         """Images (N, C, H, W) to logits (N, 1), or (N, 2) for false and real."""
         channels, side, _ = shape
         weights, gammas = normal(self.init_std), normal(self.init_std, mean=1.0)
-        leaky = nn.LeakyReLU(self.slope)
-        planes, c = PLANES[side][::-1], self.width
-        layers: list[nn.Module] = [
-            nn.Conv2d(channels, c, 4, stride=2, padding=1, rng=rng, init=weights, activation=leaky)
-        ]
+        down: dict[str, Any] = {"stride": 2, "padding": 1, "rng": rng, "init": weights}
+        leaky, planes, c = nn.LeakyReLU(self.slope), PLANES[side][::-1], self.width
+        layers: list[nn.Module] = [nn.Conv2d(channels, c, 4, **down, activation=leaky)]
         for plane in planes[:-1]:
             kernel = 4 - plane % 2
             layers += [
-                nn.Conv2d(c, c * 2, kernel, stride=2, padding=1, rng=rng, init=weights, bias=False),
+                nn.Conv2d(c, c * 2, kernel, **down, bias=False),
                 nn.BatchNorm2d(c * 2, rng=rng, gamma_init=gammas, activation=leaky),
             ]
             c *= 2
-        return nn.Sequential(
-            *layers,
-            nn.Conv2d(c, 2 if self.two_logits else 1, planes[-1], rng=rng, init=weights),
-            nn.Flatten(),
-        )
+        layers.append(nn.Conv2d(c, 1 + self.two_logits, planes[-1], rng=rng, init=weights))
+        return nn.Sequential(*layers, nn.Flatten())
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
-        rates, betas = {"G": self.lr_g, "D": self.lr_d}, (self.beta1, self.beta2)
-        return {name: Adam(p.parameters(), rates[name], betas) for name, p in players.items()}
+        adam, sgd = partial(Adam, betas=(self.beta1, self.beta2)), partial(SGD, momentum=self.beta1)
+        rule: Any = {"adam": adam, "rmsprop": RMSProp, "sgd": sgd}[self.optimizer]
+        clip = partial(clip_by_norm, limit=self.clip_norm) if self.clip_norm else None
+        rates = {"G": self.lr_g, "D": self.lr_d}
+        return {name: rule(p.parameters(), rates[name], clip=clip) for name, p in players.items()}
 
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         G, D = players["G"], players["D"]
@@ -131,12 +130,13 @@ class DCGAN(Recipe):
         # One forward pass for both updates, as in the authors' code: G does not change in between.
         fake = G(Tensor(self.latent(rng, len(real))))
         yield self.discriminator_update(D, real, fake.detach())
-        on_fake = self.logit(D(fake))
-        yield "G", (saturating_loss if self.saturating else non_saturating_loss)(on_fake), {}
+        loss = (saturating_loss if self.saturating else non_saturating_loss)(self.logit(D(fake)))
+        yield "G", loss + self.kl_g * gaussian_kl(real, fake) if self.kl_g else loss, {}
 
     def discriminator_update(self, D: nn.Module, real: Tensor, fake: Tensor) -> Update:
         on_real, on_fake = self.logit(D(real)), self.logit(D(fake))  # apart: each its own moments
         loss = discriminator_loss(on_real, on_fake, smooth=self.smooth)
+        loss = loss + self.l2_d * l2_penalty(D.parameters()) if self.l2_d else loss
         return "D", loss, {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}
 
     def logit(self, output: Tensor) -> Tensor:

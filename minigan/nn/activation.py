@@ -47,6 +47,13 @@ class ELU(Activation):
         return ops.elu(x, self.alpha)
 
 
+class Softplus(Activation):
+    """log(1 + exp(x)), above 0: a smooth ReLU (Dugas et al. 2001)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.softplus(x)
+
+
 class Tanh(Activation):
     """tanh(x), in (-1, 1)."""
 

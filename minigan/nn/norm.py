@@ -64,8 +64,9 @@ class BatchNorm(Module):
         return ops.batch_norm(x, gamma, beta, moments=(mean, var), **options)
 
     def _track(self, mean: Array, var: Array) -> None:
-        self.running_mean += self.momentum * (mean - self.running_mean)
-        self.running_var += self.momentum * (var - self.running_var)
+        # New arrays: a graph that went through in inference still needs the ones before.
+        self.running_mean = self.running_mean + self.momentum * (mean - self.running_mean)
+        self.running_var = self.running_var + self.momentum * (var - self.running_var)
 
 
 class BatchNorm1d(BatchNorm):

@@ -1,0 +1,114 @@
+"""`minigan evaluate`: score a run against the truth."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..data import Dataset, load
+from ..errors import UserError
+from ..files import atomic_write
+from ..metrics.evaluation import Score, evaluate
+from ..run import Run, provenance
+from .flags import Count, parse
+from .length import say
+from .resume import open_run
+from .table import show
+
+FORMAT = 1  # of scores.json
+SEED = 0  # of drawn data to be judged by: all runs on them then have the same judge
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """How to score."""
+
+    count: Count = None  # how many samples to draw; 10000 images, or 2500 points
+    encoded: Count = None  # how many test and training images to encode; as many as --count
+    seed: int = 0  # of the latent vectors, and of the choice of real images
+
+
+def main(words: list[str]) -> int:
+    if not words or words[0].startswith("-"):
+        if "--help" not in words and "-h" not in words:
+            raise UserError("minigan evaluate needs a run directory: minigan evaluate RUN [flags]")
+        words = ["RUN", *words]
+    given = parse(
+        Evaluate,
+        words[1:],
+        verb="evaluate RUN",
+        description="Score a run by all that applies to it, and keep the scores in its directory.",
+    )
+    for flag, value in (("--count", given.count), ("--encoded", given.encoded)):
+        if value is not None and value < 1:
+            raise UserError(f"{flag} must be at least 1, not {value}")
+    state, _, run = open_run(Path(words[0]))
+    train, test = _data(run)
+    asked: dict[str, Any] = asdict(given)
+    found = evaluate(state, train, test, **asked, say=say)
+    config = run.config
+    seconds = [row["seconds"] for row in run.rows() if row["step"] <= state.step]
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "recipe": config["recipe"],
+        "data": config["data"]["name"],
+        "step": state.step,
+        "minutes": round(seconds[-1] / 60, 2) if seconds else 0.0,
+        "seed": config["seed"],
+        "command": config["command"],
+        "evaluation": {**asked, **provenance()},
+        **found.facts(),
+    }
+    path = run.path / "scores.json"
+    try:
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(_plain(facts), indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror or error})") from error
+    show(
+        ("score", "value", "+-", "beside it", "of", "real", "fake"),
+        [_row(score) for score in found.scores],
+    )
+    for text in found.left_out:
+        say(f"left out: {text}")
+    print(f"\n{path}")
+    return 0
+
+
+def _data(run: Run) -> tuple[Dataset, Dataset | None]:
+    """What the run learned from, and what of the same kind it has not seen, if there is any."""
+    data = run.config["data"]
+    train = load(data["source"], size=data["size"], seed=SEED, report=say)
+    try:
+        test = load(data["source"], size=data["size"], seed=SEED, split="test", report=say)
+    except UserError as error:
+        say(f"there are no test data, so some scores are left out: {error}")
+        return train, None
+    if test.shape != train.shape or (test.y is not None and test.classes != train.classes):
+        raise UserError(
+            f"the test data in {data['source']} are of shape {test.shape} and classes "
+            f"{test.classes}, but the training data of {train.shape} and {train.classes}"
+        )
+    return train, test
+
+
+def _row(score: Score) -> tuple[str, ...]:
+    numbers = (
+        "" if value is None else f"{value:.4g}"
+        for value in (score.value, score.error, score.baseline)
+    )
+    counts = (f"{n:,}" if n else "" for n in (score.real, score.fake))
+    name = score.name + (f": {score.note}" if score.note else "")
+    return (name, *numbers, score.baseline_of, *counts)
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no infinity: a score that is not finite becomes null."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

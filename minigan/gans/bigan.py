@@ -1,0 +1,116 @@
+"""BiGAN: an encoder beside the generator, and a discriminator of pairs (x, z)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from .. import nn
+from ..errors import UserError
+from ..losses import discriminator_loss, non_saturating_loss
+from ..nn.init import normal
+from ..ops import concatenate, flatten, sigmoid
+from ..optim import Adam, Optimizer
+from ..random import Generator
+from ..recipe import Feed, Players, Recipe, Shape, Update
+from ..tensor import Array, Tensor
+
+
+class Pairs(nn.Module):
+    """D: the logit that (x, z) is a real sample with its encoding, (N,)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        return self.network(concatenate([flatten(x), z], 1))
+
+
+@dataclass(frozen=True)
+class BiGAN(Recipe):
+    """Donahue, Krahenbuhl & Darrell 2016, "Adversarial feature learning", arXiv:1605.09782; found
+    at the same time by Dumoulin et al. 2016, "Adversarially learned inference", arXiv:1606.00704.
+
+    The dense networks of the first paper's permutation-invariant MNIST: two hidden layers each, the
+    second with batch norm. E is deterministic, as there.
+    """
+
+    batch_size: int = 128  # samples in a batch
+    latent_size: int = 50  # components of z, uniform in [-1, 1]
+    hidden: int = 1024  # units in each hidden layer of G, E and D
+    slope: float = 0.2  # slope of the LeakyReLU of E and D below zero
+    lr_d: float = 2e-4  # learning rate of D's Adam
+    lr: float = 2e-4  # learning rate of G's and E's Adam
+    beta1: float = 0.5  # decay of Adam's first moment
+    init_std: float = 0.02  # standard deviation of all initial weights
+
+    steps: ClassVar[int] = 6000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(0 <= self.beta1 < 1, "beta1", "from 0 to below 1")
+        self.require(0 <= self.slope <= 1, "slope", "from 0 to 1")
+
+    def output_range(self, shape: Shape) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    def players(self, rng: Generator, shape: Shape) -> Players:
+        if len(shape) != 3:
+            raise UserError(
+                f"bigan makes images, but the data are {shape}; choose others with --data"
+            )
+        values, z, leaky = int(np.prod(shape)), self.latent_size, nn.LeakyReLU(self.slope)
+        pixels = self.dense(rng, z, values, nn.ReLU(), nn.Sigmoid())
+        G = nn.Sequential(*pixels, nn.Reshape(*shape))
+        E = nn.Sequential(nn.Flatten(), *self.dense(rng, values, z, leaky, nn.Tanh()))
+        D = nn.Sequential(*self.dense(rng, values + z, 1, leaky, None), nn.Reshape())
+        return {"G": G, "E": E, "D": Pairs(D)}
+
+    def dense(
+        self,
+        rng: Generator,
+        inputs: int,
+        outputs: int,
+        activation: nn.Activation,
+        last: nn.Activation | None,
+    ) -> list[nn.Module]:
+        """Two hidden layers and a third."""
+        units, init = self.hidden, normal(self.init_std)
+        return [
+            nn.Linear(inputs, units, rng=rng, init=init, activation=activation),
+            nn.Linear(units, units, rng=rng, init=init, bias=False),
+            nn.BatchNorm1d(units, activation=activation),
+            nn.Linear(units, outputs, rng=rng, init=init, activation=last),
+        ]
+
+    def optimizers(self, players: Players) -> dict[str, Optimizer]:
+        rates, betas = {"G": self.lr, "E": self.lr, "D": self.lr_d}, (self.beta1, 0.999)
+        return {name: Adam(p.parameters(), rates[name], betas) for name, p in players.items()}
+
+    def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
+        """Section 3: D tells (x, E(x)) from (G(z), z), and G and E each make its pair pass for one
+        of the other kind. Their losses are those of the exchanged labels (section 3.4).
+        """
+        G, E, D = players["G"], players["E"], players["D"]
+        x = next(batches)
+        z = Tensor(self.latent(rng, len(x)))
+        fake, code = G(z), E(x)  # for all three updates: neither network changes before its own
+        on_real, on_fake = D(x, code.detach()), D(fake.detach(), z)
+        beliefs = {"D(x, E(x))": sigmoid(on_real).mean(), "D(G(z), z)": sigmoid(on_fake).mean()}
+        yield "D", discriminator_loss(on_real, on_fake), beliefs
+        yield "G", non_saturating_loss(D(fake, z)), {}
+        yield "E", non_saturating_loss(-D(x, code)), {}
+
+    def latent(self, rng: Generator, n: int) -> np.ndarray:
+        return rng.uniform((n, self.latent_size), -1.0, 1.0)
+
+    def encode(self, players: Players, x: Array) -> Array:
+        return players["E"](Tensor(x)).numpy()
+
+    def realness(self, players: Players, x: Array) -> Array:
+        """D(x, E(x))."""
+        x = Tensor(x)
+        return sigmoid(players["D"](x, players["E"](x))).numpy()

@@ -1,0 +1,147 @@
+"""CGAN: samples of a class that one asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import nn
+from ..errors import UserError
+from ..losses import discriminator_loss, non_saturating_loss
+from ..nn.init import normal, uniform
+from ..ops import sigmoid
+from ..optim import SGD, Adam, Optimizer, exponential, linear
+from ..random import Generator
+from ..recipe import Feed, Players, Recipe, Shape, Update
+from ..tensor import Array, Tensor
+
+
+@dataclass(frozen=True)
+class CGAN(Recipe):
+    """Mirza & Osindero 2014, "Conditional generative adversarial nets", arXiv:1411.1784.
+
+    G and D both see y: min_G max_D E[log D(x|y)] + E[log(1 - D(G(z|y)))] (equation 2). y is in
+    {0, 1}^classes, with a single 1 for a class; where a feed gives label vectors (N, classes),
+    several labels may hold at once.
+
+    `--dense` has the networks and settings of the paper's MNIST experiment. The default ones are a
+    small DCGAN's, with y joined at every layer.
+    """
+
+    batch_size: int = 64  # images in a batch
+    classes: int = 10  # what y has places for; from the data unless given
+    latent_size: int = 100  # components of z, uniform in [-1, 1]
+    dense: bool = False  # the paper's networks: dense, maxout, dropout, SGD
+    width: int = 32  # channels next to the image, twice as many below
+    hidden: int = 256  # units of the dense layer between z and the planes
+    lr_d: float = 2e-4  # learning rate of D's Adam
+    lr_g: float = 1e-3  # learning rate of G's Adam
+    beta1: float = 0.5  # decay of Adam's first moment
+
+    steps: ClassVar[int] = 3000
+
+    @classmethod
+    def defaults(cls, shape: Shape, *, classes: int, samples: int) -> dict[str, Any]:
+        if classes == 0:
+            raise UserError("cgan needs labels; give --data with labels, such as glyphs")
+        return {"classes": classes}
+
+    def output_range(self, shape: Shape) -> tuple[float, float]:
+        return (0.0, 1.0) if self.dense else (-1.0, 1.0)
+
+    def players(self, rng: Generator, shape: Shape) -> Players:
+        if len(shape) != 3 or shape[1] % 4 or shape[2] % 4:
+            what = f"cgan makes images with sides that 4 divides, but the data are {shape}"
+            raise UserError(what + "; choose image data with --data, and a size with --size")
+        return self.dense_players(rng, shape) if self.dense else self.conv_players(rng, shape)
+
+    def conv_players(self, rng: Generator, shape: Shape) -> Players:
+        """G(z, y) and D(x, y), each of whose layers sees y."""
+        (channels, height, width), k, c, h = shape, self.classes, self.width, self.hidden
+        plane, relu, leaky = (2 * c, height // 4, width // 4), nn.ReLU(), nn.LeakyReLU(0.2)
+        dense: Any = {"rng": rng, "init": normal(0.02)}
+        flat, half = int(np.prod(plane)), dense | {"stride": 2, "padding": 1}
+        G = nn.Conditional(
+            normed(nn.Linear(self.latent_size + k, h, bias=False, **dense), h, relu),
+            normed(nn.Linear(h + k, flat, bias=False, **dense), flat, relu, nn.Reshape(*plane)),
+            normed(nn.ConvTranspose2d(2 * c + k, c, 4, bias=False, **half), c, relu),
+            nn.ConvTranspose2d(c + k, channels, 4, activation=nn.Tanh(), **half),
+        )
+        D = nn.Conditional(
+            nn.Conv2d(channels + k, c, 4, activation=leaky, **half),
+            normed(nn.Conv2d(c + k, 2 * c, 4, bias=False, **half), 2 * c, leaky, nn.Flatten()),
+            normed(nn.Linear(flat + k, h, bias=False, **dense), h, leaky),
+            nn.Sequential(nn.Linear(h + k, 1, **dense), nn.Reshape()),
+        )
+        return {"G": G, "D": D}
+
+    def dense_players(self, rng: Generator, shape: Shape) -> Players:
+        """The networks of the paper's section 4.1."""
+        values, k, relu, drop = (
+            int(np.prod(shape)),
+            self.classes,
+            nn.ReLU(),
+            nn.Dropout(0.5, rng=rng),
+        )
+        g: Any = {"rng": rng, "init": uniform(0.05)}
+        d: Any = {"rng": rng, "init": uniform(0.005)}
+        G = nn.Joined(
+            nn.Linear(self.latent_size, 200, activation=relu, **g),
+            nn.Linear(k, 1000, activation=relu, **g),
+            nn.Sequential(drop, nn.Linear(1200, 1200, activation=relu, **g), drop),
+            nn.Linear(1200, values, activation=nn.Sigmoid(), **g),
+            nn.Reshape(*shape),
+        )
+        D = nn.Joined(
+            nn.Sequential(nn.Flatten(), nn.Maxout(values, 240, 5, **d)),
+            nn.Maxout(k, 50, 5, **d),
+            nn.Sequential(drop, nn.Maxout(290, 240, 4, **d), drop),
+            nn.Linear(240, 1, **d),
+            nn.Reshape(),
+        )
+        return {"G": G, "D": D}
+
+    def optimizers(self, players: Players) -> dict[str, Optimizer]:
+        rates, betas = {"G": self.lr_g, "D": self.lr_d}, (self.beta1, 0.999)
+        if not self.dense:
+            return {name: Adam(p.parameters(), rates[name], betas) for name, p in players.items()}
+        lr, momentum = exponential(0.1, 1 / 1.00004, 1e-6), linear(0.5, 0.7, 150_000)
+        return {name: SGD(p.parameters(), lr, momentum=momentum) for name, p in players.items()}
+
+    def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
+        G, D = players["G"], players["D"]
+        x, labels = batches.labelled()
+        y = Tensor(self.vectors(labels))  # (N, classes)
+        fake = G(Tensor(self.noise(rng, len(x))), y)
+        on_real, on_fake = D(x, y), D(fake.detach(), y)
+        extras = {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}
+        yield "D", discriminator_loss(on_real, on_fake), extras
+        yield "G", non_saturating_loss(D(fake, y)), {}
+
+    def vectors(self, labels: Array) -> Array:
+        """y, (N, classes), of class numbers (N,); of vectors (N, classes) they themselves."""
+        if labels.ndim == 2:
+            return labels.astype(np.float32)
+        self.require(labels.max() < self.classes, "classes", f"more than the label {labels.max()}")
+        return np.eye(self.classes, dtype=np.float32)[labels]
+
+    def noise(self, rng: Generator, n: int) -> np.ndarray:
+        return rng.uniform((n, self.latent_size), -1.0, 1.0)
+
+    def latent(self, rng: Generator, n: int) -> np.ndarray:
+        """z and the y of a random class side by side."""
+        y = self.vectors(rng.integers(n, self.classes))
+        return np.concatenate([self.noise(rng, n), y], axis=1)
+
+    def with_labels(self, z: Array, labels: Array) -> Array:
+        return np.concatenate([z[:, : self.latent_size], self.vectors(labels)], axis=1)
+
+    def generate(self, players: Players, z: Array) -> Tensor:
+        return players["G"](Tensor(z[:, : self.latent_size]), Tensor(z[:, self.latent_size :]))
+
+
+def normed(layer: nn.Module, c: int, activation: nn.Activation, *then: nn.Module) -> nn.Module:
+    return nn.Sequential(layer, nn.BatchNorm(c, activation=activation), *then)

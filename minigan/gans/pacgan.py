@@ -1,0 +1,147 @@
+"""PacGAN: a discriminator that judges several samples together sees a lack of variety."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import nn
+from ..errors import UserError
+from ..losses import discriminator_loss, non_saturating_loss
+from ..nn.init import normal, uniform
+from ..ops import reshape, sigmoid
+from ..optim import Adam, Optimizer, average, linear
+from ..random import Generator
+from ..recipe import Feed, Players, Recipe, Shape, Update
+from ..tensor import Array, Tensor
+
+
+@dataclass(frozen=True)
+class PacGAN(Recipe):
+    """Lin et al. 2018, "PacGAN: the power of two samples in generative adversarial networks",
+    arXiv:1712.04086.
+
+    D(x_1, ..., x_m) judges m independent samples at once, all real or all generated: joined along
+    the channels of images (section 2), or along the features of points. Nothing else changes, and
+    --packing 1 is the plain GAN. Images are made by convolutions, points by dense networks; G's
+    for points is that of the paper's ring and grid (section 4.1) with fewer, narrower layers.
+    """
+
+    batch_size: int = 64  # samples in a batch
+    packing: int = 2  # m, samples that D judges together
+    latent_size: int = 100  # components of z, standard normal
+    width: int = 32  # channels next to the image, doubled with each halving
+    hidden: int = 128  # rectifiers in each of three hidden layers, for points
+    lr_d: float = 2e-4  # learning rate of D's Adam
+    lr_g: float = 1e-3  # learning rate of G's Adam; the paper has one for both
+    beta1: float = 0.5  # decay of Adam's first moment
+    beta2: float = 0.999  # decay of Adam's second moment
+    lr_steps: int = 100_000  # rounds over which the learning rates fall to zero
+    ema: float = 0.0  # samples come from an average of G's weights with this decay, if above 0
+
+    steps: ClassVar[int] = 2000
+
+    @classmethod
+    def defaults(cls, shape: Shape, *, classes: int, samples: int) -> dict[str, Any]:
+        if len(shape) == 3:
+            return {}
+        return {"batch_size": 512, "latent_size": 2, "lr_d": 2e-3, "beta2": 0.99, "ema": 0.99}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole = self.batch_size % self.packing == 0
+        self.require(whole, "batch_size", f"a multiple of --packing {self.packing}")
+
+    def output_range(self, shape: Shape) -> tuple[float, float] | None:
+        return (-1.0, 1.0) if len(shape) == 3 else None
+
+    def players(self, rng: Generator, shape: Shape) -> Players:
+        if len(shape) == 3 and (shape[1] % 4 or shape[2] % 4):
+            raise UserError(
+                f"pacgan makes images whose sides are multiples of 4, but the data are {shape}; "
+                "choose a size with --size"
+            )
+        networks = self.convolutional if len(shape) == 3 else self.dense
+        G, D = networks(rng, shape)
+        return {"G": G, "D": D} | ({"average": G.copy()} if self.ema else {})
+
+    def convolutional(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
+        """z (N, latent_size) to images (N, C, H, W) in (-1, 1), and packs of those to logits."""
+        channels, height, width = shape
+        c, plane = self.width, (height // 4, width // 4)
+        values = 2 * c * plane[0] * plane[1]
+        relu, leaky = nn.ReLU(), nn.LeakyReLU(0.2)
+        own: dict[str, Any] = {"rng": rng, "init": normal(0.02)}  # as in DCGAN
+        half = {"stride": 2, "padding": 1, **own}
+        G = nn.Sequential(
+            nn.Linear(self.latent_size, values, **own, bias=False),
+            nn.Reshape(2 * c, *plane),
+            nn.BatchNorm2d(2 * c, activation=relu),
+            nn.ConvTranspose2d(2 * c, c, 4, **half, bias=False),
+            nn.BatchNorm2d(c, activation=relu),
+            nn.ConvTranspose2d(c, channels, 4, **half, activation=nn.Tanh()),
+        )
+        D = nn.Sequential(
+            nn.Conv2d(self.packing * channels, c, 4, **half, activation=leaky),
+            nn.Conv2d(c, 2 * c, 4, **half, bias=False),
+            nn.BatchNorm2d(2 * c, activation=leaky),
+            nn.Flatten(),
+            nn.Linear(values, 1, **own),
+            nn.Reshape(),
+        )
+        return G, D
+
+    def dense(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
+        """z (N, latent_size) to points (N, D), and packs (N / m, m D) to logits (N / m,)."""
+        h, relu, inputs = self.hidden, nn.ReLU(), self.packing * shape[0]
+        G: list[nn.Module] = []
+        for size in (self.latent_size, h, h):
+            G += [nn.Linear(size, h, rng=rng, bias=False), nn.BatchNorm1d(h, activation=relu)]
+        first = nn.Linear(inputs, h, rng=rng, activation=relu, bias_init=uniform(1.0))
+        D = [nn.Linear(h, h, rng=rng, activation=relu) for _ in range(2)]
+        return (
+            nn.Sequential(*G, nn.Linear(h, shape[0], rng=rng)),
+            nn.Sequential(first, *D, nn.Linear(h, 1, rng=rng), nn.Reshape()),
+        )
+
+    def prepare(self, players: Players, x: Array) -> None:
+        """Let D's first rectifiers bend all over the data, where those are points, and each begin
+        with one sample of the pack: D has to see single points before it can see many.
+        """
+        if x.ndim == 2:
+            weight, bias = list(players["D"].state().values())[:2]
+            mine = np.arange(len(weight))[:, None] % self.packing
+            weight *= np.arange(weight.shape[1]) // x.shape[1] == mine
+            bias *= np.abs(x).max() * np.linalg.norm(weight, axis=1)
+
+    def optimizers(self, players: Players) -> dict[str, Optimizer]:
+        betas = self.beta1, self.beta2
+        return {
+            name: Adam(players[name].parameters(), linear(lr, 0, self.lr_steps), betas)
+            for name, lr in (("G", self.lr_g), ("D", self.lr_d))
+        }
+
+    def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
+        G, D = players["G"], players["D"]
+        real = next(batches)
+        # One forward pass for both updates: G does not change in between.
+        fake = G(Tensor(self.latent(rng, len(real))))
+        on_real, on_fake = D(self.pack(real)), D(self.pack(fake.detach()))
+        loss = discriminator_loss(on_real, on_fake)
+        yield "D", loss, {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}
+        yield "G", non_saturating_loss(D(self.pack(fake))), {}
+        if self.ema:
+            average(players["average"], G, self.ema)
+
+    def pack(self, x: Tensor) -> Tensor:
+        """(N, C, ...) to (N / m, m C, ...)."""
+        return reshape(x, (len(x) // self.packing, self.packing * x.shape[1], *x.shape[2:]))
+
+    def latent(self, rng: Generator, n: int) -> np.ndarray:
+        return rng.normal((n, self.latent_size))
+
+    def generate(self, players: Players, z: Array) -> Tensor:
+        return players["average" if self.ema else "G"](Tensor(z))

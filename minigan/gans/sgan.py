@@ -1,0 +1,150 @@
+"""SGAN: a discriminator that classifies, from few labels and many images without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import nn
+from ..errors import UserError
+from ..losses import discriminator_loss, non_saturating_loss, softmax_cross_entropy
+from ..nn.init import normal
+from ..ops import concatenate, logsumexp, mean, sigmoid, square
+from ..optim import Adam, Optimizer, average
+from ..random import Generator
+from ..recipe import Feed, Players, Recipe, Shape, Update
+from ..tensor import Array, Tensor, no_grad
+
+
+@dataclass(frozen=True)
+class SGAN(Recipe):
+    """Odena 2016, "Semi-supervised learning with generative adversarial networks",
+    arXiv:1606.01583, with the losses, networks and settings of Salimans et al. 2016, "Improved
+    techniques for training GANs", arXiv:1606.03498, sections 3.1 and 5.
+
+    D is a classifier: what is of any class is real. It is told the class of `labels` images alone.
+    With `--fake-class` it has one logit more, for generated images; without, that logit is 0, which
+    loses nothing, and D(x) = Z / (Z + 1) with Z = sum exp(logits). What answers is an exponential
+    average of D, at first over few rounds; the authors' decay is 0.9999, for 180,000 rounds.
+    """
+
+    batch_size: int = 100  # images in a batch
+    classes: int = 10  # classes of the data
+    labels: int = 100  # labelled images, as many of each class, drawn by the run's seed
+    latent_size: int = 100  # components of z, uniform in [0, 1]
+    hidden: int = 500  # units of G's two hidden layers
+    noise_input: float = 0.3  # standard deviation of the noise on D's input, in training
+    noise_hidden: float = 0.5  # standard deviation of the noise on D's hidden layers, in training
+    fake_class: bool = False  # D ends in classes + 1 logits
+    feature_matching: bool = True  # G matches D's mean features; without, it fools D
+    lr: float = 3e-3  # learning rate of both Adams
+    beta1: float = 0.5  # decay of Adam's first moment
+    ema: float = 0.999  # decay of the average of D
+
+    steps: ClassVar[int] = 6000
+
+    @classmethod
+    def defaults(cls, shape: Shape, *, classes: int, samples: int) -> dict[str, Any]:
+        if classes == 0:
+            raise UserError("sgan needs some labels; give --data with labels, such as glyphs")
+        return {"classes": classes}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(self.noise_input >= 0, "noise_input", "0 or more")
+        self.require(self.noise_hidden >= 0, "noise_hidden", "0 or more")
+
+    def output_range(self, shape: Shape) -> tuple[float, float] | None:
+        return (0.0, 1.0) if len(shape) == 3 else None
+
+    def players(self, rng: Generator, shape: Shape) -> Players:
+        values = int(np.prod(shape))
+        h, output = self.hidden, nn.Sigmoid() if len(shape) == 3 else None
+        G = nn.Sequential(
+            nn.Linear(self.latent_size, h, rng=rng, bias=False),
+            nn.BatchNorm1d(h, activation=nn.Softplus()),
+            nn.Linear(h, h, rng=rng, bias=False),
+            nn.BatchNorm1d(h, activation=nn.Softplus()),
+            nn.WeightNormLinear(h, values, rng=rng, activation=output),
+            nn.Reshape(*shape),
+        )
+        D = Classifier(self, values, rng)
+        return {"G": G, "D": D, "average": D.copy()}
+
+    def prepare(self, players: Players, x: Array) -> None:
+        """Give each layer of D outputs of mean 0 and variance 1 (Salimans & Kingma 2016)."""
+        D = players["D"]
+        assert isinstance(D, Classifier)
+        with no_grad():
+            D.standardise(Tensor(x[:1000]))
+        players["average"].load_state(D.state())
+
+    def optimizers(self, players: Players) -> dict[str, Optimizer]:
+        return {n: Adam(players[n].parameters(), self.lr, (self.beta1, 0.999)) for n in ("G", "D")}
+
+    def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
+        G, D = players["G"], players["D"]
+        assert isinstance(D, Classifier)
+        n, (x, y), real = self.batch_size, batches.few(self.labels), next(batches)
+        some = rng.integers(n, self.labels) if self.labels > n else np.arange(self.labels)
+        with no_grad():
+            fake = G(Tensor(self.latent(rng, n)))
+        logits = D(concatenate([real, fake, x[some]]))  # in one pass: nothing in D mixes samples
+        on_real, on_fake = self.real(logits[:n]), self.real(logits[n : 2 * n])
+        supervised = softmax_cross_entropy(logits[2 * n :, : self.classes], y[some])
+        loss = supervised + 0.5 * discriminator_loss(on_real, on_fake)  # section 5; 0.5: the code's
+        extras = {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}
+        yield "D", loss, extras | {"supervised": supervised}
+
+        fake = G(Tensor(self.latent(rng, n)))
+        if self.feature_matching:  # section 3.1: |E f(x) - E f(G(z))|^2, but the mean of squares
+            with no_grad():
+                f = mean(D.features(real), 0)
+            yield "G", mean(square(mean(D.features(fake), 0) - f)), {}
+        else:
+            yield "G", non_saturating_loss(self.real(D(fake))), {}
+        average(players["average"], D, min(self.ema, (1 + step) / (10 + step)))
+
+    def real(self, logits: Tensor) -> Tensor:
+        """The logit of being real, (N,): log Z, less the logit of being false if there is one."""
+        z = logsumexp(logits[:, : self.classes], axis=1)
+        return z - logits[:, self.classes] if self.fake_class else z
+
+    def latent(self, rng: Generator, n: int) -> np.ndarray:
+        return rng.uniform((n, self.latent_size))
+
+    def realness(self, players: Players, x: Array) -> Array:
+        return sigmoid(self.real(players["D"](Tensor(x)))).numpy()
+
+    def classify(self, players: Players, x: Array) -> Array:
+        return players["average"](Tensor(x)).numpy()[:, : self.classes]
+
+
+class Classifier(nn.Module):
+    """Dense layers with normalised weights and noise before each: x (N, ...) to logits (N, K)."""
+
+    def __init__(self, recipe: SGAN, values: int, rng: Generator) -> None:
+        widths = (values, 1000, 500, 250, 250, 250)
+        options: dict[str, Any] = {"rng": rng, "init": normal(0.1)}
+        layers: list[nn.Module] = [nn.Flatten(), nn.GaussianNoise(recipe.noise_input, rng=rng)]
+        for n, width in pairwise(widths):
+            layers += [
+                nn.WeightNormLinear(n, width, activation=nn.ReLU(), **options),
+                nn.GaussianNoise(recipe.noise_hidden, rng=rng),
+            ]
+        self.features = nn.Sequential(*layers)  # f(x), (N, 250)
+        self.last = nn.WeightNormLinear(250, recipe.classes + recipe.fake_class, **options)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.features(x))
+
+    def standardise(self, x: Tensor) -> None:
+        """Set the scales and biases by samples x (N, ...), layer after layer."""
+        for layer in [*self.features, self.last]:
+            if isinstance(layer, nn.WeightNormLinear):
+                layer.standardise(x)
+            x = layer(x)

@@ -1,0 +1,145 @@
+"""SNGAN: every layer of the discriminator divided by its largest singular value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import nn
+from ..errors import UserError
+from ..losses import hinge_discriminator_loss, wasserstein_generator_loss
+from ..nn.init import uniform
+from ..optim import Adam, Optimizer, average, linear
+from ..random import Generator
+from ..recipe import Feed, Players, Recipe, Shape, Update
+from ..tensor import Array, Tensor, no_grad
+
+
+@dataclass(frozen=True)
+class SNGAN(Recipe):
+    """Miyato et al. 2018, "Spectral normalization for generative adversarial networks",
+    arXiv:1802.05957.
+
+    Each of D's layers has spectral norm 1, so that |D(x) - D(x')| <= K |x - x'| (equation 7), where
+    K = `lipschitz` multiplies D's output. The losses are the hinge loss's (equations 16 and 17).
+    Images are made by convolutions after the paper's Table 3, points by dense networks.
+    """
+
+    batch_size: int = 64  # samples in a batch
+    n_critic: int = 1  # D's updates in a round
+    iterations: int = 1  # power iterations in a forward pass
+    lipschitz: float = 1.0  # K, at most how steep D is; 1 in the paper
+    latent_size: int = 100  # components of z, standard normal
+    width: int = 32  # channels next to the image, doubled with each halving; 64 in the paper
+    hidden: int = 128  # rectifiers in each of three hidden layers, for points
+    lr_d: float = 2e-4  # learning rate of D's Adam
+    lr_g: float = 2e-4  # learning rate of G's Adam
+    beta1: float = 0.5  # decay of Adam's first moment
+    beta2: float = 0.999  # decay of Adam's second moment
+    lr_steps: int = 100_000  # rounds over which the learning rates fall to zero
+    ema: float = 0.0  # samples come from an average of G's weights with this decay, if above 0
+
+    steps: ClassVar[int] = 2000
+
+    @classmethod
+    def defaults(cls, shape: Shape, *, classes: int, samples: int) -> dict[str, Any]:
+        if len(shape) == 3:
+            return {}
+        rates = {"lr_d": 2e-3, "lr_g": 1e-3, "beta2": 0.99, "ema": 0.99}
+        return {"batch_size": 512, "latent_size": 2, "lipschitz": 10.0} | rates
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(self.lipschitz > 0, "lipschitz", "above 0")
+
+    def output_range(self, shape: Shape) -> tuple[float, float] | None:
+        return (-1.0, 1.0) if len(shape) == 3 else None
+
+    def players(self, rng: Generator, shape: Shape) -> Players:
+        if len(shape) == 3 and (shape[1] % 4 or shape[2] % 4):
+            raise UserError(
+                f"sngan makes images whose sides are multiples of 4, but the data are {shape}; "
+                "choose a size with --size"
+            )
+        networks = self.convolutional if len(shape) == 3 else self.dense
+        G, D = networks(rng, shape)
+        return {"G": G, "D": D} | ({"average": G.copy()} if self.ema else {})
+
+    def convolutional(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
+        """z (N, latent_size) to images (N, C, H, W) in (-1, 1), and those to scores (N,)."""
+        channels, height, width = shape
+        c, plane = self.width, (height // 4, width // 4)
+        values = 2 * c * plane[0] * plane[1]
+        relu, leaky = nn.ReLU(), nn.LeakyReLU(0.1)
+        half: dict[str, Any] = {"stride": 2, "padding": 1, "rng": rng}
+        same: dict[str, Any] = {"stride": 1, "padding": 1, "rng": rng}
+        G = nn.Sequential(
+            nn.Linear(self.latent_size, values, rng=rng, bias=False),
+            nn.Reshape(2 * c, *plane),
+            nn.BatchNorm2d(2 * c, activation=relu),
+            nn.ConvTranspose2d(2 * c, c, 4, **half, bias=False),
+            nn.BatchNorm2d(c, activation=relu),
+            nn.ConvTranspose2d(c, channels, 4, **half, activation=nn.Tanh()),
+        )
+        layers: list[nn.Conv2d | nn.Linear] = [
+            nn.Conv2d(channels, c, 4, **half, activation=leaky),
+            nn.Conv2d(c, 2 * c, 4, **half, activation=leaky),
+            nn.Conv2d(2 * c, 2 * c, 3, **same, activation=leaky),
+        ]
+        last = self.normalised(nn.Linear(values, 1, rng=rng), rng)
+        D = [self.normalised(layer, rng) for layer in layers]
+        return G, nn.Sequential(*D, nn.Flatten(), last, nn.Reshape())
+
+    def dense(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
+        """z (N, latent_size) to points (N, D), and those to scores (N,)."""
+        h, relu = self.hidden, nn.ReLU()
+        G: list[nn.Module] = []
+        for size in (self.latent_size, h, h):
+            G += [nn.Linear(size, h, rng=rng, bias=False), nn.BatchNorm1d(h, activation=relu)]
+        first = nn.Linear(shape[0], h, rng=rng, activation=relu, bias_init=uniform(1.0))
+        others = [nn.Linear(h, h, rng=rng, activation=relu) for _ in range(2)]
+        D = [self.normalised(m, rng) for m in (first, *others, nn.Linear(h, 1, rng=rng))]
+        return nn.Sequential(*G, nn.Linear(h, shape[0], rng=rng)), nn.Sequential(*D, nn.Reshape())
+
+    def prepare(self, players: Players, x: Array) -> None:
+        """Let D's first rectifiers bend all over the data, where those are points."""
+        if x.ndim == 2:
+            first = players["D"].modules()["layers.0"]
+            assert isinstance(first, nn.SpectralNorm)
+            reach = np.abs(x).max() * np.linalg.norm(first.normalised().data, axis=1)
+            first.layer.state()["bias"][...] *= reach
+
+    def normalised(self, layer: nn.Linear | nn.Conv2d, rng: Generator) -> nn.Module:
+        return nn.SpectralNorm(layer, rng=rng, iterations=self.iterations)
+
+    def optimizers(self, players: Players) -> dict[str, Optimizer]:
+        betas = self.beta1, self.beta2
+        falling_g = linear(self.lr_g, 0, self.lr_steps)
+        falling_d = linear(self.lr_d, 0, self.lr_steps * self.n_critic)
+        return {
+            "G": Adam(players["G"].parameters(), falling_g, betas),
+            "D": Adam(players["D"].parameters(), falling_d, betas),
+        }
+
+    def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
+        G, D, K = players["G"], players["D"], self.lipschitz
+        for _ in range(self.n_critic):
+            real = next(batches)
+            with no_grad():
+                fake = G(Tensor(self.latent(rng, len(real))))
+            on_real, on_fake = K * D(real), K * D(fake)
+            loss = hinge_discriminator_loss(on_real, on_fake)
+            yield "D", loss, {"D(x)": on_real.mean(), "D(G(z))": on_fake.mean()}
+        fake = G(Tensor(self.latent(rng, self.batch_size)))
+        yield "G", wasserstein_generator_loss(K * D(fake)), {}
+        if self.ema:
+            average(players["average"], G, self.ema)
+
+    def latent(self, rng: Generator, n: int) -> np.ndarray:
+        return rng.normal((n, self.latent_size))
+
+    def generate(self, players: Players, z: Array) -> Tensor:
+        return players["average" if self.ema else "G"](Tensor(z))

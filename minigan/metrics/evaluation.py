@@ -1,0 +1,318 @@
+"""Which scores a run can have, and having them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..data import Dataset
+from ..errors import RunError, UserError
+from ..progress import Progress
+from ..random import Generator
+from ..recipe import Recipe
+from ..train import State
+from . import modes, pca, scores
+from .classifier import FEATURES, Classifier, classifier
+from .parzen import SAMPLES, VALIDATION, parzen
+
+COUNT = 10_000  # samples of images, and real images beside them, unless another number is given
+CHUNK = 500  # images asked for between two words of progress
+SMALL = 1024  # values of an image up to which a Parzen window is tried
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One score of a run.
+
+    `error` is a standard error, for the inception score the deviation between its splits.
+    `baseline` is the same score of what `baseline_of` says. It came of `real` and `fake` samples,
+    0 where there were none. `note` is what else there is to say of this one value.
+    """
+
+    key: str
+    name: str
+    value: float
+    error: float | None = None
+    baseline: float | None = None
+    baseline_of: str = ""
+    real: int = 0
+    fake: int = 0
+    note: str = ""
+
+
+@dataclass
+class Evaluation:
+    """All scores of a run that apply, what was left out and why, and who judged the images."""
+
+    scores: list[Score] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    judge: Classifier | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """All of it as plain JSON values."""
+        return {
+            "scores": [asdict(score) for score in self.scores],
+            "left_out": self.left_out,
+            "classifier": self.judge.facts() if self.judge else None,
+        }
+
+
+def evaluate(
+    state: State,
+    train: Dataset,
+    test: Dataset | None,
+    *,
+    count: int | None = None,
+    encoded: int | None = None,
+    seed: int = 0,
+    say: Say = lambda text: None,
+) -> Evaluation:
+    """Every score that the recipe's answers and the data allow.
+
+    `train` is what the run learns from (or, of drawn data, more of its kind), `test` what it has
+    not seen. `count` samples are drawn from latent vectors of the stream of `seed`: 2,500 of
+    points and 10,000 of images unless given. As many images, or `encoded` of them, are encoded of
+    either part of the data.
+
+    Batch norm keeps the running moments of the training: taken anew over 10,000 latent vectors,
+    they changed the Fréchet distance of a DCGAN on MNIST after 2,000 rounds from 4.753 to 4.742,
+    which is as much as another `seed` does.
+
+    Raises:
+        UserError: if no score applies.
+        RunError: if a sample is not finite.
+    """
+    found = Evaluation()
+    if not train.is_image:
+        _points(found, state, train, test, count or modes.POINTS, seed)
+    else:
+        run = _Images(state, train, test, count or COUNT, seed, say)
+        run.likelihood(found)
+        if train.y is None:
+            found.left_out.append("all that a classifier says: the data have no labels")
+        else:
+            say(f"{train.name}: looking for its classifier")
+            found.judge = classifier(train, test, say=say)
+            run.judged(found, found.judge)
+            run.read(found)
+        run.encodings(found, encoded or count or COUNT)
+    if not found.scores:
+        raise UserError(
+            f"no score applies to this run: {train.name} has neither labels nor test samples; give "
+            "it either, as class folders or a test folder, and train again"
+        )
+    return found
+
+
+def _points(
+    found: Evaluation, state: State, train: Dataset, test: Dataset | None, count: int, seed: int
+) -> None:
+    if train.mixture is None:
+        found.left_out.append("modes: the density of the data is not known")
+        return
+    perfect = (test or train).x[:count]
+    a = modes.mode_scores(_samples(state, _latent(state, count, seed)), train.mixture)
+    b = modes.mode_scores(perfect, train.mixture)
+    of: dict[str, Any] = {"baseline_of": "a perfect sampler", "real": len(perfect), "fake": count}
+    found.scores += [
+        Score("modes", f"modes covered, of {a.total}", a.covered, None, b.covered, **of),
+        Score("high_quality", "share of high quality", a.high_quality, None, b.high_quality, **of),
+        Score("reverse_kl", "reverse KL, nats", a.reverse_kl, None, b.reverse_kl, **of),
+    ]
+
+
+class _Images:
+    """The scores of a run on images. All images are uint8, as they would be in a file."""
+
+    def __init__(
+        self, state: State, train: Dataset, test: Dataset | None, count: int, seed: int, say: Say
+    ) -> None:
+        bounds = state.recipe.output_range(train.shape)
+        assert bounds is not None
+        self.state, self.train, self.test = state, train, test
+        self.count, self.seed, self.say, self.bounds = count, seed, say, bounds
+        some = np.random.default_rng(seed).permutation(len(train))
+        self.validation, self.some = some[:VALIDATION], some[VALIDATION:][:count]
+        if not len(self.some):  # too few for a validation set of their own
+            self.some = some[:count]
+        say(f"drawing {count:,} samples")
+        self.fake = self.generated(_latent(state, count, seed))
+
+    def likelihood(self, found: Evaluation) -> None:
+        """Parzen windows around samples, and around training images.
+
+        The images that choose sigma come from the training data: the run has seen them, the windows
+        around training images are around others.
+        """
+        if self.train.x[0].size > SMALL or self.test is None or len(self.train) <= VALIDATION:
+            why = f"it wants at most {SMALL} values an image, a test set and {VALIDATION} others"
+            found.left_out.append(f"Parzen-window log-likelihood: {why}")
+            return
+        self.say(f"Parzen windows around {min(self.count, SAMPLES):,} samples, then real images")
+        validation, windows = self.train.x[self.validation], self.train.x[self.some[:SAMPLES]]
+        mine = parzen(self.fake[:SAMPLES], validation, self.test.x)
+        real = parzen(windows, validation, self.test.x)
+        found.scores.append(
+            Score(
+                "parzen", "Parzen log-likelihood, nats", mine.mean, mine.error, real.mean,
+                "training images", len(self.test), min(self.count, SAMPLES),
+                f"sigma {mine.sigma:.3g}, beside it {real.sigma:.3g}",
+            )
+        )  # fmt: skip
+
+    def judged(self, found: Evaluation, judge: Classifier) -> None:
+        """What the classifier says of samples."""
+        self.say("classifying")
+        real, fake = self.train.x[self.some], self.fake
+        logits, features = judge(fake)
+        _, of_real = judge(real)
+        beside, far = None, None
+        of: dict[str, Any] = {"real": len(real), "fake": len(fake)}
+        if self.test is not None:
+            of["baseline_of"] = "test images"
+            mixed = np.random.default_rng(self.seed).permutation(len(self.test))
+            others = judge(self.test.x[mixed[: self.count]])
+            beside = scores.inception_score(others[0])[0]
+            if min(len(real), len(others[1])) > FEATURES:
+                far = scores.frechet_distance(of_real, others[1])
+        score = scores.inception_score(logits)
+        name = f"inception score ({judge.name})"
+        found.scores.append(Score("inception", name, *score, beside, **of))
+        name = f"Fréchet distance ({judge.name})"
+        if min(len(real), len(fake)) > FEATURES:
+            distance = scores.frechet_distance(of_real, features)
+            found.scores.append(Score("frechet", name, distance, None, far, **of))
+        else:
+            found.left_out.append(f"{name}: it wants more than {FEATURES} samples; raise --count")
+
+        asked = np.arange(self.count) % judge.classes
+        z = self.state.recipe.with_labels(_latent(self.state, self.count, self.seed), asked)
+        if z is not None:
+            agreed = scores.share(judge.classify(self.generated(z)) == asked)
+            of = {"baseline_of": "the classifier on test images", "fake": self.count}
+            name = f"agreement with the asked class ({judge.name})"
+            found.scores.append(Score("agreement", name, *agreed, judge.accuracy, **of))
+
+    def read(self, found: Evaluation) -> None:
+        """What the recipe's own networks read in labelled images."""
+        recipe, train, test = self.state.recipe, self.train, self.test
+        if test is None or test.y is None or train.y is None:
+            found.left_out.append("errors on test images: there are none")
+            return
+        logits = self.ask(recipe.classify, test.x)
+        if logits is not None:
+            wrong = logits.argmax(axis=1) != test.y
+            error = scores.share(wrong)
+            note = f"{wrong.sum()} of {len(test):,}"
+            found.scores.append(
+                Score("error", "classification error", *error, real=len(test), note=note)
+            )
+        codes = self.ask(recipe.codes, test.x)
+        if codes is None:
+            return
+        # What a code means is settled on other images than those that judge it.
+        before = self.ask(recipe.codes, train.x[self.some])
+        assert before is not None
+        whole = [bool((c == np.rint(c)).all() and c.min() >= 0) for c in before.T]
+        for i in np.flatnonzero(whole):
+            meaning = scores.match_codes(before[:, i].astype(np.int64), train.y[self.some])
+            meaning = np.append(meaning, -1)  # of a value that was not seen before
+            value = np.minimum(codes[:, i].astype(np.int64), len(meaning) - 1)
+            error = scores.share(meaning[value] != test.y)
+            name = f"code {i + 1} to class: error"
+            found.scores.append(Score(f"code_error_{i + 1}", name, *error, real=len(test)))
+        rest = np.flatnonzero(~np.array(whole))
+        names = [name for name in train.factors if name in test.factors]
+        if len(rest) and names:
+            known = np.stack([train.factors[name][self.some] for name in names], axis=1)
+            for c, f in scores.match_factors(before[:, rest], known):
+                rho = abs(scores.rank_correlation(codes[:, rest[c]], test.factors[names[f]]))
+                name = f"rank correlation of code {rest[c] + 1} and {names[f]}, without its sign"
+                found.scores.append(Score(f"rank_{names[f]}", name, rho, real=len(test)))
+
+    def encodings(self, found: Evaluation, count: int) -> None:
+        """What the encodings of test images keep: the class, and the image."""
+        recipe, test = self.state.recipe, self.test
+        if test is None or type(recipe).encode is Recipe.encode:
+            return
+        x = test.x[:count]
+        self.say(f"encoding {len(x):,} test images")
+        z = self.ask(recipe.encode, x)
+        if z is None:
+            return
+        if test.y is not None and self.train.y is not None:
+            some = self.some[:count]
+            known, y = self.train.x[some], self.train.y[some]
+            self.say(f"encoding {len(known):,} training images, to find the nearest among them")
+            codes = self.ask(recipe.encode, known)
+            assert codes is not None
+            right = [
+                scores.share(y[scores.nearest_neighbours(_rows(a), _rows(b))] == test.y[: len(x)])
+                for a, b in ((z, codes), (x / np.float32(255), known / np.float32(255)))
+            ]
+            name = "nearest-neighbour accuracy of encodings"
+            of: dict[str, Any] = {"baseline_of": "pixels", "real": len(x) + len(known)}
+            found.scores.append(Score("neighbours", name, *right[0], right[1][0], **of))
+        if type(recipe).reconstruct is Recipe.reconstruct:
+            again = self.generated(z)
+        else:
+            answer = self.ask(recipe.reconstruct, x)
+            assert answer is not None
+            again = self.bytes(answer)
+        size = _rows(z).shape[1]
+        try:
+            linear = pca.fit(_rows(self.train.x), size)
+            error = pca.mean_squared_error(_rows(x), linear.reconstruct(_rows(x)))
+            of = {"baseline": error, "baseline_of": f"PCA, {size} components"}
+        except UserError as why:
+            found.left_out.append(f"PCA beside the reconstructions: {why}")
+            of = {}
+        value = pca.mean_squared_error(_rows(x), _rows(again))
+        name = "mean squared error of reconstructions, of pixels in [0, 1]"
+        found.scores.append(Score("reconstruction", name, value, real=len(x), **of))
+
+    def ask(self, question: Callable[..., Any], images: np.ndarray) -> np.ndarray | None:
+        """What the recipe answers about images uint8; None if it has no answer."""
+        levels = np.linspace(*self.bounds, 256).astype(np.float32)
+        answers = []
+        with Progress(0, len(images)) as progress:
+            for start in range(0, len(images), CHUNK):
+                answer = self.state.ask(question, levels[images[start : start + CHUNK]])
+                if answer is None:
+                    return None
+                answers.append(answer)
+                progress.update(min(start + CHUNK, len(images)), {})
+        return np.concatenate(answers)
+
+    def generated(self, z: np.ndarray) -> np.ndarray:
+        """Samples of latent vectors, as uint8."""
+        with Progress(0, len(z)) as progress:
+            parts = []
+            for start in range(0, len(z), CHUNK):
+                parts.append(self.bytes(_samples(self.state, z[start : start + CHUNK])))
+                progress.update(min(start + CHUNK, len(z)), {})
+        return np.concatenate(parts)
+
+    def bytes(self, samples: np.ndarray) -> np.ndarray:
+        low, high = self.bounds
+        return np.rint(np.clip((samples - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+
+
+def _latent(state: State, count: int, seed: int) -> np.ndarray:
+    return state.recipe.latent(Generator(seed, "evaluation"), count)
+
+
+def _samples(state: State, z: np.ndarray) -> np.ndarray:
+    samples = state.samples(z)
+    if not np.isfinite(samples).all():
+        raise RunError(f"the samples of G are not finite after round {state.step}")
+    return samples
+
+
+def _rows(x: np.ndarray) -> np.ndarray:
+    return x.reshape(len(x), -1)

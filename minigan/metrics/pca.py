@@ -1,0 +1,48 @@
+"""Principal components: the best linear code of a given size, to compare others with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import UserError
+
+LARGEST = 4096  # values of an image; the covariance has their square, and its roots take the cube
+
+
+@dataclass(frozen=True)
+class PCA:
+    """The mean (D,) and the k leading components, orthonormal rows (k, D); float64."""
+
+    mean: np.ndarray
+    components: np.ndarray
+
+    def reconstruct(self, x: np.ndarray) -> np.ndarray:
+        """The nearest point to each row of x (N, D) that the components can express."""
+        return (x - self.mean) @ self.components.T @ self.components + self.mean
+
+
+def fit(x: np.ndarray, k: int, *, block: int = 5000) -> PCA:
+    """The k leading principal components of the rows x (N, D), by an eigendecomposition.
+
+    Raises:
+        UserError: if there are not k of them, or D is beyond 4096.
+    """
+    n, d = x.shape
+    if not 1 <= k <= min(n - 1, d):
+        raise UserError(f"{n} vectors of {d} values have no {k} principal components")
+    if d > LARGEST:
+        raise UserError(f"principal components are taken of at most {LARGEST} values, not {d}")
+    mean = x.mean(axis=0, dtype=np.float64)
+    scatter = np.zeros((d, d))
+    for start in range(0, n, block):  # a float64 copy of all of x would be eight times as large
+        centred = x[start : start + block] - mean
+        scatter += centred.T @ centred
+    return PCA(mean, np.linalg.eigh(scatter)[1][:, ::-1][:, :k].T)
+
+
+def mean_squared_error(x: np.ndarray, y: np.ndarray) -> float:
+    """E[(x - y)^2] over all values of images (N, ...) uint8, taken to [0, 1]."""
+    squares = ((a.astype(np.float64) - b) ** 2 for a, b in zip(x, y, strict=True))
+    return float(np.mean([s.mean() for s in squares]) / 255**2)

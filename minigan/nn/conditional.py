@@ -1,0 +1,36 @@
+"""Networks of two inputs: a sample and its condition."""
+
+from __future__ import annotations
+
+from .. import ops
+from ..tensor import Tensor
+from .container import Sequential
+from .module import Module
+
+
+class Conditional(Module):
+    """Blocks one after another, each of which sees y beside what the one before it gives.
+
+    x is (N, C, ...) and y (N, K): a block for vectors gets K values more, one for images K planes
+    more, each of one value.
+    """
+
+    def __init__(self, *blocks: Module) -> None:
+        self.blocks = list(blocks)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        for block in self.blocks:
+            planes = ops.reshape(y, (*y.shape, *(1,) * (x.ndim - 2)))
+            beside = ops.broadcast_to(planes, (*y.shape, *x.shape[2:]))
+            x = block(ops.concatenate([x, beside], axis=1))
+        return x
+
+
+class Joined(Module):
+    """A layer for x, one for y, and layers that see both results (N, ...) side by side."""
+
+    def __init__(self, of_x: Module, of_y: Module, *joint: Module) -> None:
+        self.of_x, self.of_y, self.joint = of_x, of_y, Sequential(*joint)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.joint(ops.concatenate([self.of_x(x), self.of_y(y)], axis=1))

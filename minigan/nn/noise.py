@@ -1,0 +1,27 @@
+"""Gaussian noise."""
+
+from __future__ import annotations
+
+from ..random import Generator
+from ..tensor import Tensor
+from .module import Module
+
+
+class GaussianNoise(Module):
+    """In training add N(0, std^2) to each value; in inference nothing.
+
+    Between the layers of a discriminator it serves as dropout does (Salimans et al. 2016,
+    arXiv:1606.03498, section 4). The noise comes from `rng`, which the caller shares with the rest
+    of the run.
+    """
+
+    def __init__(self, std: float, *, rng: Generator) -> None:
+        if not std >= 0:
+            raise ValueError(f"the noise's standard deviation must be 0 or more, not {std}")
+        self.std = std
+        self.rng = rng
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.std == 0:
+            return x
+        return x + self.rng.normal(x.shape, self.std).astype(x.dtype, copy=False)

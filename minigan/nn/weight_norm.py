@@ -1,0 +1,59 @@
+"""Weight normalisation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from minigan_kernels.derived import writable
+
+from .. import ops
+from ..random import Generator
+from ..tensor import Tensor
+from .activation import Activation
+from .init import Initializer, normal
+from .linear import biased
+from .module import Module
+
+
+class WeightNormLinear(Module):
+    """y = x W^T + b with the rows w = g v / |v|, and an activation if one is given.
+
+    x is (N, in_features), v (out_features, in_features), g and b (out_features,): how long a row is
+    and where it points are learned apart (Salimans & Kingma 2016, arXiv:1602.07868, equation 2).
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        rng: Generator,
+        activation: Activation | None = None,
+        init: Initializer | None = None,
+    ) -> None:
+        fans = in_features, out_features
+        v = (init or normal(0.05))(rng, (out_features, in_features), *fans)
+        self.v = Tensor(np.asfortranarray(v))  # as in Linear
+        self.g = Tensor(np.ones(out_features, np.float32))
+        self.bias = Tensor(np.zeros(out_features, np.float32))
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        return biased(self._normalised(x), self.bias, self.activation)
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        # Scaling the products, not the weights: there are fewer of them in a small batch.
+        return ops.matmul(x, self.v.T) * (self.g / ops.sqrt(ops.sum(self.v * self.v, axis=1)))
+
+    def standardise(self, x: Tensor) -> None:
+        """Set g and b so that over the samples x (N, in_features) every value before the activation
+        has mean 0 and variance 1 (equation 4).
+        """
+        t = self._normalised(x).numpy() / self.g.data
+        mean, std = t.mean(axis=0), np.maximum(t.std(axis=0), 1e-6)
+        with writable(self.g.data, self.bias.data):
+            self.g.data[...], self.bias.data[...] = 1 / std, -mean / std
+
+    def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        return math.prod(x_shape[:-1]) * self.v.size

@@ -1,0 +1,65 @@
+"""Terms that a loss is given besides, so that training stays stable.
+
+Those on a gradient differentiate it again: `grad` records its work, and what it records is
+differentiated like everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from .ops import flatten, log, mean, sqrt, square, sum, var
+from .random import Generator
+from .tensor import Tensor, grad
+
+Critic = Callable[[Tensor], Tensor]
+
+
+def gradient_penalty(
+    D: Critic, real: Tensor, fake: Tensor, rng: Generator, *, eps: float = 1e-12
+) -> Tensor:
+    """E[(|grad D(x^)| - 1)^2], x^ = a x + (1 - a) G(z) with one a ~ U[0, 1] for each pair
+    (Gulrajani et al. 2017, arXiv:1704.00028, equation 3).
+
+    real and fake are (N, ...); D gives one value a sample, and the norm is over all values of one.
+    `eps` is added under the root, whose slope at zero would make the second derivative NaN. A
+    critic that mixes the samples of a batch, as batch norm does, has no gradient for each of them.
+    """
+    a = rng.uniform((len(real), *(1,) * (real.ndim - 1)))
+    between = Tensor(a * real.data + (1 - a) * fake.data)
+    norm = sqrt(_square_of_slope(D, between) + eps)
+    return mean(square(norm - 1))
+
+
+def r1_penalty(D: Critic, real: Tensor) -> Tensor:
+    """E[|grad D(x)|^2] on real samples x (N, ...) (Mescheder et al. 2018, arXiv:1801.04406,
+    equation 9, without its factor gamma / 2).
+    """
+    return mean(_square_of_slope(D, Tensor(real.data)))
+
+
+def l2_penalty(parameters: Mapping[str, Tensor]) -> Tensor:
+    """The sum of squares of all parameters: with a factor, weight decay as part of the loss."""
+    first, *others = (sum(square(p)) for p in parameters.values())
+    for other in others:
+        first = first + other
+    return first
+
+
+def gaussian_kl(real: Tensor, fake: Tensor, *, eps: float = 1e-3) -> Tensor:
+    """KL(N(m_g, s_g) || N(m, s)) = (log(s / s_g) + (s_g + (m_g - m)^2) / s - 1) / 2, meant over
+    all values of a sample, where m and s are mean and variance of that value over the batch, those
+    with g over the generated one.
+
+    real and fake are (N, ...); `eps` is added to both variances, because a pixel at the border of
+    an image may have none.
+    """
+    m, s = mean(real, 0), var(real, 0) + eps
+    m_g, s_g = mean(fake, 0), var(fake, 0) + eps
+    return 0.5 * mean(log(s) - log(s_g) + (s_g + square(m_g - m)) / s - 1)
+
+
+def _square_of_slope(D: Critic, x: Tensor) -> Tensor:
+    """|grad D(x)|^2 of each sample, (N,), recorded."""
+    slope = grad(sum(D(x)), x, create_graph=True)
+    return sum(square(flatten(slope)), 1)

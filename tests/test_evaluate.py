@@ -1,0 +1,352 @@
+"""`minigan evaluate`, on recipes whose scores are known because they cheat in known ways."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+from tiny import Shell
+
+from minigan import gans, nn
+from minigan.data import Dataset, load
+from minigan.data.glyphs import glyphs
+from minigan.errors import RunError, UserError
+from minigan.metrics import classifier as judges
+from minigan.metrics import evaluation
+from minigan.metrics.evaluation import Score, evaluate
+from minigan.optim import Optimizer
+from minigan.random import Generator
+from minigan.recipe import Feed, Players, Recipe, Shape, Update
+from minigan.tensor import Array, Tensor
+from minigan.train import State
+
+TRAIN, TEST = glyphs(size=16, count=1400), glyphs(size=16, count=400, split="test")
+HERE = sys.modules[__name__]
+PLACE = {image.tobytes(): (d, i) for d in (TRAIN, TEST) for i, image in enumerate(d.x)}
+BANK = glyphs(size=16, count=400, seed=9)  # what the cheats draw: real, and seen by nobody
+
+
+@dataclass(frozen=True)
+class Cheat(Recipe):
+    """Draws and reads from a memory: z is a place in it, and the asked class."""
+
+    dark: bool = False  # in [0, 1], not in [-1, 1]
+
+    def output_range(self, shape: Shape) -> tuple[float, float]:
+        return (0.0, 1.0) if self.dark else (-1.0, 1.0)
+
+    def players(self, rng: Generator, shape: Shape) -> Players:
+        return {"G": nn.Flatten()}
+
+    def optimizers(self, players: Players) -> dict[str, Optimizer]:
+        return {}
+
+    def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
+        yield from ()
+
+    def latent(self, rng: Generator, n: int) -> np.ndarray:
+        places = (rng.integers(1, len(BANK)) + np.arange(n)) % len(BANK)
+        return places[:, None].astype(np.float32)
+
+    def generate(self, players: Players, z: Array) -> Tensor:
+        return Tensor(self.scaled(BANK.x[z[:, 0].astype(int)]))
+
+    def scaled(self, x: np.ndarray) -> np.ndarray:
+        low, high = self.output_range(x.shape[1:])
+        return (low + x * np.float64((high - low) / 255)).astype(np.float32)
+
+
+class Conditional(Cheat):
+    """Gives what is asked for, but a 7 for every 1."""
+
+    def with_labels(self, z: Array, labels: Array) -> Array:
+        assert BANK.y is not None
+        first = np.array([np.flatnonzero(BANK.y == k)[0] for k in range(10)])
+        return first[np.where(labels == 1, 7, labels)][:, None].astype(np.float32)
+
+
+class Reader(Cheat):
+    """Knows the images by heart: their class but for 2 of 10, their code, their factors."""
+
+    def known(self, x: Array, what: str) -> np.ndarray:
+        found = [PLACE[image.tobytes()] for image in np.rint((x + 1) * 127.5).astype(np.uint8)]
+        return np.array([(d.y if what == "y" else d.factors[what])[i] for d, i in found])
+
+    def classify(self, players: Players, x: Array) -> Array:
+        y = self.known(x, "y")
+        return np.eye(10, dtype=np.float32)[np.where(y >= 8, 0, y)]
+
+    def codes(self, players: Players, x: Array) -> Array:
+        noise = np.sin(1e3 * x.sum(axis=(1, 2, 3)))
+        y = self.known(x, "y")
+        return np.stack(
+            [-self.known(x, "slant"), (y + 3) % 10, noise, np.exp(self.known(x, "rotation"))],
+            axis=1,
+        )
+
+
+class Collapsed(Cheat):
+    """Reads the same code everywhere, but for one that turns up in test images alone."""
+
+    def codes(self, players: Players, x: Array) -> Array:
+        place = [PLACE[image.tobytes()] for image in np.rint((x + 1) * 127.5).astype(np.uint8)]
+        return np.array([[2.0 + (d is TEST and i < 10)] for d, i in place])
+
+
+class Halves(Cheat):
+    """Encodes the upper half of an image, and reconstructs the lower half as black."""
+
+    def encode(self, players: Players, x: Array) -> Array:
+        return x[:, :, :8].reshape(len(x), -1)
+
+    def reconstruct(self, players: Players, x: Array) -> Array:
+        return np.concatenate([x[:, :, :8], np.full_like(x[:, :, 8:], -1)], axis=2)
+
+
+class Places(Cheat):
+    """Encodes an image as the place of its like in the memory."""
+
+    def encode(self, players: Players, x: Array) -> Array:
+        return np.full((len(x), 1), 5, np.float32)
+
+
+class Broken(Cheat):
+    """Makes what is no number."""
+
+    def generate(self, players: Players, z: Array) -> Tensor:
+        return Tensor(np.full((len(z), *TRAIN.shape), np.nan, np.float32))
+
+
+@pytest.fixture(scope="module")
+def classifiers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def quick(classifiers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that these tests share, and a training that is over soon."""
+    monkeypatch.setattr(judges, "user_cache", lambda: classifiers)
+    monkeypatch.setattr(judges, "STEPS", 50)
+
+
+def scored(
+    recipe: Recipe, train: Dataset = TRAIN, test: Dataset | None = TEST, **options: Any
+) -> tuple[dict[str, Score], list[str]]:
+    found = evaluate(State.fresh(recipe, train, seed=0), train, test, **{"count": 400} | options)
+    json.dumps(found.facts())
+    assert len({s.key for s in found.scores}) == len(found.scores)
+    return {score.key: score for score in found.scores}, found.left_out
+
+
+def test_real_images_score_as_real_images_do() -> None:
+    found, _ = scored(Cheat())
+    assert set(found) == {"parzen", "inception", "frechet"}
+    for score in found.values():
+        assert score.baseline is not None
+        assert score.value == pytest.approx(score.baseline, rel=0.35)
+    assert found["frechet"].name == "Fréchet distance (classifier of glyphs, 128 features)"
+    assert (found["frechet"].real, found["frechet"].fake) == (400, 400)
+    assert (found["parzen"].real, found["parzen"].fake) == (400, 400)
+    assert found["parzen"].error is not None
+
+    dark, _ = scored(Cheat(dark=True))
+    assert dark["frechet"].value == pytest.approx(found["frechet"].value, rel=1e-3)
+
+
+def test_worse_images_score_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    good, _ = scored(Cheat())
+    with monkeypatch.context() as patch:
+        patch.setattr(HERE, "BANK", replace(BANK, x=BANK.x[:, :, ::-1].copy()))
+        upside_down, _ = scored(Cheat())
+    with monkeypatch.context() as patch:
+        patch.setattr(HERE, "BANK", replace(BANK, x=np.repeat(BANK.x[:1], 400, axis=0)))
+        collapsed, _ = scored(Cheat())
+    for bad in (upside_down, collapsed):
+        assert bad["frechet"].value > 2 * good["frechet"].value
+        assert bad["parzen"].value < good["parzen"].value
+    assert collapsed["inception"].value == pytest.approx(1)
+    assert good["inception"].value > 3
+
+
+def test_the_same_seed_gives_the_same_scores_and_another_one_others() -> None:
+    first, again, other = (scored(Cheat(), seed=seed)[0] for seed in (0, 0, 1))
+    assert first == again
+    assert first["frechet"] != other["frechet"]
+
+
+def test_agreement_with_the_asked_class() -> None:
+    found, _ = scored(Conditional())
+    score = found["agreement"]
+    assert 0.4 < score.value <= 0.9  # 1 is never right; a quick classifier errs besides
+    judge = judges.classifier(TRAIN, TEST, say=lambda text: None)
+    assert score.baseline == judge.accuracy
+    asked = np.arange(400) % 10
+    z = Conditional().with_labels(asked, asked)
+    right = judge.classify(BANK.x[z[:, 0].astype(int)]) == asked
+    assert score.value == right.mean()
+
+
+def test_what_a_recipe_reads() -> None:
+    found, _ = scored(Reader())
+    assert TEST.y is not None
+    assert found["error"].value == np.mean(TEST.y >= 8)
+    assert found["error"].note == f"{(TEST.y >= 8).sum()} of 400"
+    assert found["code_error_2"].value == 0  # a shift of the classes is another name for them
+    assert "code_error_1" not in found
+    assert found["rank_slant"].value == pytest.approx(1)
+    assert found["rank_rotation"].value == pytest.approx(1)
+    assert found["rank_thickness"].value < 0.3  # only the noise was left for it
+    assert (
+        found["rank_rotation"].name == "rank correlation of code 4 and rotation, without its sign"
+    )
+
+
+def test_a_code_that_says_nothing_is_an_error_and_not_left_out() -> None:
+    found, _ = scored(Collapsed())
+    # One class of ten, less what has a code of its own.
+    assert 0.88 < found["code_error_1"].value < 0.94
+
+
+def test_reconstructions_beside_principal_components() -> None:
+    found, left_out = scored(Halves())
+    score = found["reconstruction"]
+    lower = TEST.x[:, :, 8:].astype(float) / 255
+    assert score.value == pytest.approx(0.5 * (lower**2).mean())
+    assert score.baseline_of == "PCA, 128 components"
+    assert score.baseline is not None
+    assert 0 < score.baseline < score.value
+    assert 0.5 < found["neighbours"].value <= found["neighbours"].baseline + 0.05
+    assert not [text for text in left_out if "PCA" in text]
+
+
+def test_reconstructions_come_from_the_encodings() -> None:
+    found, _ = scored(Places(), count=150)
+    squares = (TEST.x[:150] / 255 - BANK.x[5] / 255) ** 2
+    assert found["reconstruction"].value == pytest.approx(squares.mean())
+    assert found["reconstruction"].baseline_of == "PCA, 1 components"
+    found, _ = scored(Places(), encoded=20)
+    assert (found["reconstruction"].real, found["neighbours"].real) == (20, 40)
+    assert found["reconstruction"].value == pytest.approx(squares[:20].mean())
+    assert found["frechet"].fake == 400
+
+
+def test_without_labels_and_without_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judges, "STEPS", 2)
+    bare = Dataset("bare", TRAIN.x)
+    found, left_out = scored(Halves(), bare, Dataset("bare", TEST.x))
+    assert set(found) == {"parzen", "reconstruction"}
+    assert any("no labels" in text for text in left_out)
+    found, left_out = scored(Reader(), TRAIN, None, count=200)
+    assert set(found) == {"inception", "frechet"}
+    assert found["frechet"].baseline is None
+    assert any("Parzen" in text for text in left_out)
+    with pytest.raises(UserError, match="no score applies"):
+        scored(Cheat(), bare, None)
+
+
+def test_few_samples_have_no_frechet_distance() -> None:
+    found, left_out = scored(Cheat(), count=128)
+    assert "frechet" not in found
+    assert any("128 samples" in text for text in left_out)
+    assert scored(Cheat(), count=3)[0]["inception"].fake == 3
+
+
+def test_samples_that_are_no_numbers_are_no_samples() -> None:
+    with pytest.raises(RunError, match="not finite"):
+        scored(Broken())
+
+
+@pytest.mark.parametrize("name", gans.names())
+def test_every_recipe_can_be_scored(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On noise, untrained: whatever it answers has the shape and the kind that a score needs."""
+    monkeypatch.setattr(judges, "STEPS", 1)
+    train, test = tiny.images(count=24), tiny.images(count=16)
+    found = evaluate(tiny.state(name, train), train, test, count=6)
+    assert {"inception"} <= {score.key for score in found.scores}
+    assert all(np.isfinite(score.value) for score in found.scores)
+    json.dumps(found.facts(), allow_nan=False)
+
+
+# --- The command -----------------------------------------------------------------------------
+
+
+def test_a_run_on_points(shell: Shell, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = ["train", "gan", "--data", "grid", "--steps", "3", "--seed", "4", "--out", run]
+    shell.succeeds(*words)
+    before = tiny.tree(run)
+    answer = shell.succeeds("evaluate", run)
+    assert answer.out.splitlines()[-1] == str(run / "scores.json")
+    assert "modes covered, of 25" in answer.out
+    facts = json.loads((run / "scores.json").read_text())
+    assert {key: facts[key] for key in ("recipe", "data", "step", "seed", "classifier")} == {
+        "recipe": "gan", "data": "grid", "step": 3, "seed": 4, "classifier": None,
+    }  # fmt: skip
+    assert facts["command"].startswith("minigan train gan --data grid")
+    assert 0 <= facts["minutes"] < 1
+    assert set(facts["evaluation"]) == {"seed", "count", "encoded", "versions", "revision"}
+    by_key = {score["key"]: score for score in facts["scores"]}
+    assert set(by_key) == {"modes", "high_quality", "reverse_kl"}
+    assert by_key["modes"]["fake"] == by_key["modes"]["real"] == 2500
+    assert by_key["modes"]["baseline"] == 25
+    assert by_key["high_quality"]["baseline"] == pytest.approx(0.989, abs=0.01)
+    after = tiny.tree(run)
+    assert after.pop("scores.json")
+    assert after == before
+
+    shell.succeeds("evaluate", run, "--count", "50", "--seed", "1")
+    facts = json.loads((run / "scores.json").read_text())
+    assert (facts["scores"][0]["fake"], facts["evaluation"]["seed"]) == (50, 1)
+
+
+def test_what_is_infinite_is_null_in_the_file(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shell.succeeds("train", "gan", "--data", "ring", "--steps", "1", "--out", run)
+    monkeypatch.setattr(evaluation, "_samples", lambda state, z: np.full((len(z), 2), 9.0))
+    assert " inf " in shell.succeeds("evaluate", run).out
+    scores = json.loads((run / "scores.json").read_text(), parse_constant=pytest.fail)["scores"]
+    assert [score["value"] for score in scores] == [0, 0.0, None]
+
+
+def test_a_run_on_images(shell: Shell, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judges, "STEPS", 2)
+    answer = shell.succeeds("evaluate", run, "--count", "40")
+    assert "no test data" in answer.err
+    assert "left out: Fréchet" in answer.err
+    facts = json.loads((run / "scores.json").read_text())
+    assert [score["key"] for score in facts["scores"]] == ["inception"]
+    assert facts["classifier"]["tested_on"] == "every tenth training image, held out"
+    assert len(facts["classifier"]["digest"]) == 16
+    assert facts["classifier"]["data"] == "digits0"
+    assert facts["left_out"]
+
+
+def test_all_runs_on_glyphs_have_one_judge() -> None:
+    from minigan.commands.evaluate import _data
+    from minigan.run import Run
+
+    data = {"source": "glyphs", "size": 12, "name": "glyphs"}
+    train, test = _data(Run(Path("run"), {"data": data, "seed": 7}))
+    np.testing.assert_array_equal(train.x, load("glyphs", size=12, seed=0).x)
+    assert test is not None
+    assert not (train.x[:200, None] == test.x[:200]).all(axis=(2, 3, 4)).any()
+
+
+def test_what_the_command_refuses(shell: Shell, run: Path, tmp_path: Path) -> None:
+    shell.refuses("evaluate", says=("needs a run directory",))
+    shell.refuses("evaluate", tmp_path, says=("config.json",))
+    shell.refuses("evaluate", run, "--count", "0", says=("--count", "0"))
+    shell.refuses("evaluate", run, "--encoded", "-1", says=("--encoded", "-1"))
+    shell.refuses("evaluate", run, "--cuont", "3", says=("--count?",))
+    for file in (run / "checkpoints").iterdir():
+        file.write_bytes(b"")
+    shell.refuses("evaluate", run, says=("damaged",))

@@ -1,0 +1,107 @@
+"""The README's table of scores is what examples/scores.py makes of the results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import examples.scores as table
+from minigan.errors import UserError
+
+
+def result(recipe: str = "gan", data: str = "ring", seed: int = 0, **values: Any) -> dict[str, Any]:
+    scores = [
+        {"key": key, "name": f"the {key}", "value": value, "error": None, "baseline": 0.989,
+         "baseline_of": "the best", "real": 1, "fake": 1, "note": ""}
+        for key, value in values.items()
+    ]  # fmt: skip
+    judge = {"data": data, "accuracy": 0.9931, "tested": 10_000, "tested_on": "the test images"}
+    return {
+        "recipe": recipe, "command": f"minigan train {recipe} --data {data} --seed {seed}",
+        "steps": 3000, "data": data, "seed": seed, "minutes": 1.0 + seed, "evaluation": {},
+        "classifier": judge if data == "mnist" else None, "scores": scores,
+    }  # fmt: skip
+
+
+def written(folder: Path, *results: dict[str, Any]) -> str:
+    for one in results:
+        (folder / f"{table.name_of(one)}.json").write_text(json.dumps(one))
+    assert len(list(folder.iterdir())) == len(results)
+    (folder / "modes.json").write_text("[another script's]")
+    return table.section(folder)
+
+
+def test_the_readme_shows_the_results() -> None:
+    text = table.README.read_text(encoding="utf-8")
+    _, begin, rest = text.partition(f"{table.BEGIN}\n\n")
+    shown, end, _ = rest.partition(f"\n\n{table.END}")
+    assert begin
+    assert end
+    assert shown == table.section(table.RESULTS)
+
+
+def test_seeds_share_a_line(tmp_path: Path) -> None:
+    runs = [
+        result("pacgan", "grid", seed, modes=24 + seed % 2, high_quality=0.9, reverse_kl=kl)
+        for seed, kl in enumerate((0.02, 0.04, 0.03, 0.03))
+    ]
+    line = written(tmp_path, *runs).splitlines()[4]
+    assert line == (
+        "| `pacgan` | grid | 3,000 | 2.5 | 24.5 ± 0.289 | 90 ± 0 % | 0.03 ± 0.00408 "
+        "| 23.8, 91.3 %, 0.13 | 0-3 |"
+    )
+
+
+def test_other_flags_are_other_lines_and_other_papers(tmp_path: Path) -> None:
+    wide = result("pacgan", modes=8, high_quality=0.9, reverse_kl=None)
+    wide["command"] += " --packing 4 --out somewhere --ema 0.9"
+    plain = result("pacgan", modes=8, high_quality=0.9, reverse_kl=0.1)
+    text = written(tmp_path, wide, plain)
+    assert "| `pacgan` | ring |" in text
+    assert "| `pacgan --packing 4 --ema 0.9` | ring |" in text
+    assert "| 8 | 90 % | inf | 7.8, 95.9 %, 0.07 | 0 |" in text
+    assert "7.9, 95.6 %, 0.07" in text
+    assert text.endswith(f"The papers' scores: {table.PACGAN}.")
+
+
+def test_images_have_a_line_for_each_score_that_their_recipe_is_for(tmp_path: Path) -> None:
+    one = result("sgan", "mnist", 3, error=0.0123, frechet=4.0, inception=9.0)
+    one["scores"][0]["error"] = 0.0011
+    text = written(tmp_path, one, result("dcgan", "mnist", frechet=4.5))
+    assert (
+        "| `sgan` | mnist | 3,000 | 4.0 | the error | 1.23 ± 0.11 % | 98.9 % (the best) |" in text
+    )
+    assert "0.93 ± 0.065 % | 3 |" in text
+    assert "the frechet | 4.5 |" in text
+    assert text.count("the frechet") == 1
+    assert "that of mnist is right on 99.31% of 10,000 images (the test images)" in text
+
+
+def test_results_are_collected_from_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = result("gan", "ring", modes=1, high_quality=0.5, reverse_kl=2.0)
+    words = "minigan train gan --data /home/me/ring --out=/tmp/run --seed 0 --hidden 32"
+    run, readme = tmp_path / "run", tmp_path / "README.md"
+    run.mkdir()
+    with pytest.raises(UserError, match="minigan evaluate"):
+        table.collect(run)
+    (run / "scores.json").write_text(json.dumps(facts | {"step": 3000, "command": words}))
+    readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    monkeypatch.setattr(table, "README", readme)
+    monkeypatch.setattr(table, "RESULTS", tmp_path / "results")
+    table.main([str(run)])
+    (file,) = (tmp_path / "results").iterdir()
+    assert file.name == "gan-hidden-32-ring-3000-seed0.json"
+    kept = json.loads(file.read_text())
+    assert kept["command"] == "minigan train gan --data ring --seed 0 --hidden 32"
+    assert "/home" not in file.read_text()
+    text = readme.read_text()
+    assert "old" not in text
+    assert "| `gan --hidden 32` | ring | 3,000 |" in text
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    readme.write_text("nothing")
+    with pytest.raises(UserError, match="lacks the lines"):
+        table.main([str(run)])
