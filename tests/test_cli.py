@@ -56,13 +56,15 @@ def test_every_command_has_a_help(shell: Shell, verb: str, flag: str) -> None:
 
 def flags(text: str) -> dict[str, str]:
     """Every flag in a help text and what is said of it."""
-    lines = [re.sub(r"^[│╭╰ ]|[│╮╯]$", "", line).strip() for line in text.splitlines()]
+    lines = [re.sub(r"^[│╭╰ ]|[│╮╯]$", "", line) for line in text.splitlines()]
     found: dict[str, str] = {}
     name = None
-    for line in lines:
-        if match := re.match(
+    for indented in lines:
+        line = indented.strip()
+        match = re.match(
             r"(?:-h, )?(--[a-z][\w-]*)(?:, --[\w-]+)*( [A-Z]+| \{[^}]*\})?(.*)", line
-        ):
+        )
+        if match and len(indented) - len(indented.lstrip()) < 4:  # and no flag within a text
             name = match[1]
             found[name] = match[3].strip()
         elif line.startswith(("─", "-")) or not line:
