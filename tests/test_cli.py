@@ -61,9 +61,7 @@ def flags(text: str) -> dict[str, str]:
     name = None
     for indented in lines:
         line = indented.strip()
-        match = re.match(
-            r"(?:-h, )?(--[a-z][\w-]*)(?:, --[\w-]+)*( [A-Z]+| \{[^}]*\})?(.*)", line
-        )
+        match = re.match(r"(?:-h, )?(--[a-z][\w-]*)(?:, --[\w-]+)*( [A-Z]+| \{[^}]*\})?(.*)", line)
         if match and len(indented) - len(indented.lstrip()) < 4:  # and no flag within a text
             name = match[1]
             found[name] = match[3].strip()
