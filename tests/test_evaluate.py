@@ -326,7 +326,8 @@ def test_a_run_on_images(shell: Shell, run: Path, monkeypatch: pytest.MonkeyPatc
     assert [score["key"] for score in facts["scores"]] == ["inception"]
     assert facts["classifier"]["tested_on"] == "every tenth training image, held out"
     assert len(facts["classifier"]["digest"]) == 16
-    assert facts["classifier"]["data"] == "digits0"
+    config = json.loads((run / "config.json").read_text())
+    assert facts["classifier"]["data"] == facts["data"] == config["data"]["name"]
     assert facts["left_out"]
 
 
