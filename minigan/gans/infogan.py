@@ -30,11 +30,11 @@ class InfoGAN(Recipe):
     which shares all of D but its last layers, reads them in the image. L_I (equation 5) bounds the
     mutual information I(c; G(z, c)). Q is in the player D: its update and G's both raise L_I.
 
-    Q's Gaussians for continuous codes have the standard deviation 1, as in that code, so that L_I
-    of such a code stays below ln 2 - ln(2 pi) / 2 = -0.23, or a learned one with `--learn-std`. The
-    networks are the paper's for MNIST at half the width, but D has no dense batch norm, which hides
-    how real and generated batches differ on average, and G draws noise that tells the codes. With
-    the paper's lambda and lr_D, G soon draws one image a category and forgets its noise.
+    Q's Gaussians for continuous codes have the standard deviation 1, as in the authors' code, so
+    that L_I of such a code stays below ln 2 - ln(2 pi) / 2 = -0.23, or a learned one with
+    `--learn-std`. The networks are the paper's for MNIST at half the width, without batch norm in
+    D's dense layer: with it, short runs on glyphs went on drawing noise. With the paper's lambda
+    and lr_D, a run of a thousand rounds drew one image a category.
     """
 
     batch_size: int = 128  # images in a batch
