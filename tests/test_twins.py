@@ -649,6 +649,23 @@ def test_an_interrupted_caller_waits_for_its_helpers(monkeypatch: pytest.MonkeyP
     assert convolve().tobytes() == expected.tobytes()
 
 
+def test_a_helper_that_is_done_first_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    helped = threading.Event()
+
+    def work(start: int, stop: int) -> None:
+        if threading.current_thread() is threading.main_thread():
+            assert helped.wait(60)
+            time.sleep(0.002)  # by now the helper has said that it is done
+        else:
+            helped.set()
+
+    for _ in range(20):
+        helped.clear()
+        threads.spread(work, 2, grain=1)
+    assert threads._helpers[0].news.qsize() <= 2
+
+
 def test_a_piece_may_use_kernels_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
     expected, results = convolve(), []
