@@ -11,7 +11,7 @@ import numpy as np
 from .. import nn
 from ..errors import UserError
 from ..losses import least_squares_discriminator_loss, least_squares_generator_loss
-from ..nn.init import normal, uniform
+from ..nn.init import normal, spread_kinks, uniform
 from ..optim import Adam, Optimizer, linear
 from ..random import Generator
 from ..recipe import Feed, Players, Recipe, Shape, Update
@@ -104,8 +104,8 @@ class LSGAN(Recipe):
     def prepare(self, players: Players, x: Array) -> None:
         """Let D's first rectifiers bend all over the data, where those are points."""
         if x.ndim == 2:
-            weight, bias = list(players["D"].state().values())[:2]
-            bias *= np.abs(x).max() * np.linalg.norm(weight, axis=1)
+            first = players["D"].state()
+            spread_kinks(first["layers.0.weight"], first["layers.0.bias"], np.abs(x).max())
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
         betas, rates = (self.beta1, self.beta2), {"G": self.lr_g, "D": self.lr_d}

@@ -11,7 +11,7 @@ import numpy as np
 from .. import nn
 from ..errors import UserError
 from ..losses import discriminator_loss, non_saturating_loss
-from ..nn.init import normal, uniform
+from ..nn.init import normal, spread_kinks, uniform
 from ..ops import reshape, sigmoid
 from ..optim import Adam, Optimizer, average, linear
 from ..random import Generator
@@ -112,10 +112,11 @@ class PacGAN(Recipe):
         with one sample of the pack: D has to see single points before it can see many.
         """
         if x.ndim == 2:
-            weight, bias = list(players["D"].state().values())[:2]
+            first = players["D"].state()
+            weight, bias = first["layers.0.weight"], first["layers.0.bias"]
             mine = np.arange(len(weight))[:, None] % self.packing
             weight *= np.arange(weight.shape[1]) // x.shape[1] == mine
-            bias *= np.abs(x).max() * np.linalg.norm(weight, axis=1)
+            spread_kinks(weight, bias, np.abs(x).max())
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
         betas = self.beta1, self.beta2

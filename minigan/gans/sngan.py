@@ -11,7 +11,7 @@ import numpy as np
 from .. import nn
 from ..errors import UserError
 from ..losses import hinge_discriminator_loss, wasserstein_generator_loss
-from ..nn.init import uniform
+from ..nn.init import spread_kinks, uniform
 from ..optim import Adam, Optimizer, average, linear
 from ..random import Generator
 from ..recipe import Feed, Players, Recipe, Shape, Update
@@ -109,8 +109,8 @@ class SNGAN(Recipe):
         if x.ndim == 2:
             first = players["D"].modules()["layers.0"]
             assert isinstance(first, nn.SpectralNorm)
-            reach = np.abs(x).max() * np.linalg.norm(first.normalised().data, axis=1)
-            first.layer.state()["bias"][...] *= reach
+            bias = first.layer.state()["bias"]
+            spread_kinks(first.normalised().data, bias, np.abs(x).max())
 
     def normalised(self, layer: nn.Linear | nn.Conv2d, rng: Generator) -> nn.Module:
         return nn.SpectralNorm(layer, rng=rng, iterations=self.iterations)

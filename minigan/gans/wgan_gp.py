@@ -11,7 +11,7 @@ import numpy as np
 from .. import nn
 from ..errors import UserError
 from ..losses import wasserstein_critic_loss, wasserstein_generator_loss
-from ..nn.init import uniform
+from ..nn.init import spread_kinks, uniform
 from ..optim import Adam, Optimizer, average, linear
 from ..penalties import gradient_penalty
 from ..random import Generator
@@ -103,8 +103,8 @@ class WGANGP(Recipe):
     def prepare(self, players: Players, x: Array) -> None:
         """Let the critic's first rectifiers bend all over the data, where those are points."""
         if x.ndim == 2:
-            weight, bias = list(players["D"].state().values())[:2]
-            bias *= np.abs(x).max() * np.linalg.norm(weight, axis=1)
+            first = players["D"].state()
+            spread_kinks(first["layers.0.weight"], first["layers.0.bias"], np.abs(x).max())
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
         betas = self.beta1, self.beta2
