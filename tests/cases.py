@@ -746,7 +746,9 @@ def _noise(s: Source, name: str) -> Any:
 @case_of(LAYER_CASES, "WeightNormLinear")
 def _weight_norm(s: Source, name: str) -> Any:
     size, units = s.int(1, 3), s.int(1, 3)
-    layer = nn.WeightNormLinear(size, units, rng=rng(), activation=_activation(s))
+    layer = nn.WeightNormLinear(
+        size, units, rng=rng(), activation=_activation(s), learn_scale=s.flag()
+    )
     f, (x, _, *rest) = layer_case(s, layer, s.normal((s.int(1, 3), size)))
     return f, [x, s.away((units, size), 0.5), *rest]  # a row of zeros has no direction
 

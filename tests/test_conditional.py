@@ -519,6 +519,7 @@ def test_a_variant_of_sgan_is_another_computation() -> None:
 
 def test_weight_norm_parts_length_and_direction() -> None:
     layer = nn.WeightNormLinear(5, 3, rng=rng())
+    assert isinstance(layer.g, Tensor)
     layer.g.data[...] = [1, 2, 0.5]
     x = normal(4, 5).astype(np.float32)
     v = layer.v.data
@@ -537,7 +538,8 @@ def test_sgan_starts_with_standardised_layers() -> None:
     def watch(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:
         if isinstance(module, nn.WeightNormLinear):
             w = module.v.data / np.linalg.norm(module.v.data, axis=1, keepdims=True)
-            found.append(given[0].data @ w.T * module.g.data + module.bias.data)
+            g = module.g.data if isinstance(module.g, Tensor) else module.g
+            found.append(given[0].data @ w.T * g + module.bias.data)
 
     with nn.watching(watch), no_grad():
         state.players["D"](Tensor(x))

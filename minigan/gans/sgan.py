@@ -133,7 +133,7 @@ class Classifier(nn.Module):
         layers: list[nn.Module] = [nn.Flatten(), nn.GaussianNoise(recipe.noise_input, rng=rng)]
         for n, width in pairwise(widths):
             layers += [
-                nn.WeightNormLinear(n, width, activation=nn.ReLU(), **options),
+                nn.WeightNormLinear(n, width, activation=nn.ReLU(), learn_scale=False, **options),
                 nn.GaussianNoise(recipe.noise_hidden, rng=rng),
             ]
         self.features = nn.Sequential(*layers)  # f(x), (N, 250)

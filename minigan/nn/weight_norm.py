@@ -9,7 +9,7 @@ from minigan_kernels.derived import writable
 
 from .. import ops
 from ..random import Generator
-from ..tensor import Tensor
+from ..tensor import Array, Tensor
 from .activation import Activation
 from .init import Initializer, normal
 from .linear import biased
@@ -21,6 +21,8 @@ class WeightNormLinear(Module):
 
     x is (N, in_features), v (out_features, in_features), g and b (out_features,): how long a row is
     and where it points are learned apart (Salimans & Kingma 2016, arXiv:1602.07868, equation 2).
+    Without `learn_scale` g stays what `standardise` made it: noise of a given size between layers
+    keeps its meaning, which a growing g would drown.
     """
 
     def __init__(
@@ -31,11 +33,13 @@ class WeightNormLinear(Module):
         rng: Generator,
         activation: Activation | None = None,
         init: Initializer | None = None,
+        learn_scale: bool = True,
     ) -> None:
         fans = in_features, out_features
         v = (init or normal(0.05))(rng, (out_features, in_features), *fans)
         self.v = Tensor(np.asfortranarray(v))  # as in Linear
-        self.g = Tensor(np.ones(out_features, np.float32))
+        g = np.ones(out_features, np.float32)
+        self.g: Tensor | Array = Tensor(g) if learn_scale else g
         self.bias = Tensor(np.zeros(out_features, np.float32))
         self.activation = activation
 
@@ -50,10 +54,11 @@ class WeightNormLinear(Module):
         """Set g and b so that over the samples x (N, in_features) every value before the activation
         has mean 0 and variance 1 (equation 4).
         """
-        t = self._normalised(x).numpy() / self.g.data
+        g = self.g.data if isinstance(self.g, Tensor) else self.g
+        t = self._normalised(x).numpy() / g
         mean, std = t.mean(axis=0), np.maximum(t.std(axis=0), 1e-6)
-        with writable(self.g.data, self.bias.data):
-            self.g.data[...], self.bias.data[...] = 1 / std, -mean / std
+        with writable(g, self.bias.data):
+            g[...], self.bias.data[...] = 1 / std, -mean / std
 
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
         return math.prod(x_shape[:-1]) * self.v.size
