@@ -24,8 +24,8 @@ class WGAN(Recipe):
 
     The critic f (the player D) is trained nearly to its optimum before each step of G, so its loss
     says how far the generated samples are from the real ones: "estimate" is E[f(x)] - E[f(G(z))]
-    (equation 2), the Wasserstein distance times an unknown constant. RMSProp, because momentum
-    makes the critic unstable (section 4.3). Images are made by convolutions, points by dense
+    (equation 3), the Wasserstein distance times an unknown constant. RMSProp, because momentum
+    makes the critic unstable (section 4.2). Images are made by convolutions, points by dense
     networks.
     """
 

@@ -38,7 +38,7 @@ class WGANGP(Recipe):
     lr_g: float = 1e-4  # learning rate of G's Adam
     beta1: float = 0.5  # decay of Adam's first moment; 0 in Algorithm 1, 0.5 in the authors' code
     beta2: float = 0.9  # decay of Adam's second moment
-    lr_steps: int = 100_000  # rounds over which the learning rates fall to zero (appendix F)
+    lr_steps: int = 100_000  # rounds over which the learning rates fall to zero, as in their code
     ema: float = 0.0  # samples come from an average of G's weights with this decay, if above 0
 
     steps: ClassVar[int] = 3000
