@@ -81,9 +81,10 @@ def main(words: list[str]) -> int:
 def _data(run: Run) -> tuple[Dataset, Dataset | None]:
     """What the run learned from, and what of the same kind it has not seen, if there is any."""
     data = run.config["data"]
-    train = load(data["source"], size=data["size"], seed=SEED, report=say)
+    known: Any = {"size": data["size"], "stack": data.get("stack", 1), "seed": SEED, "report": say}
+    train = load(data["source"], **known)
     try:
-        test = load(data["source"], size=data["size"], seed=SEED, split="test", report=say)
+        test = load(data["source"], split="test", **known)
     except UserError as error:
         say(f"there are no test data, so some scores are left out: {error}")
         return train, None

@@ -58,7 +58,7 @@ class DCGAN(Recipe):
     steps: ClassVar[int] = 2000
 
     @classmethod
-    def defaults(cls, shape: Shape, *, classes: int, samples: int) -> dict[str, Any]:
+    def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
         return {"width": 32} if max(shape) < 64 else {}
 
     def __post_init__(self) -> None:

@@ -50,7 +50,7 @@ class GLO(Recipe):
     steps: ClassVar[int] = 6000
 
     @classmethod
-    def defaults(cls, shape: Shape, *, classes: int, samples: int) -> dict[str, Any]:
+    def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
         return {"samples": samples}
 
     def output_range(self, shape: Shape) -> tuple[float, float]:

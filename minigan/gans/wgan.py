@@ -40,7 +40,7 @@ class WGAN(Recipe):
     steps: ClassVar[int] = 3000
 
     @classmethod
-    def defaults(cls, shape: Shape, *, classes: int, samples: int) -> dict[str, Any]:
+    def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
         if len(shape) == 3:
             return {}
         return {"batch_size": 512, "latent_size": 2, "clip": 0.1, "lr": 5e-4}
