@@ -31,8 +31,9 @@ class BiGAN(Recipe):
     """Donahue, Krahenbuhl & Darrell 2016, "Adversarial feature learning", arXiv:1605.09782; found
     at the same time by Dumoulin et al. 2016, "Adversarially learned inference", arXiv:1606.00704.
 
-    The first paper's equation 3, with the dense networks of its permutation-invariant MNIST
-    (section 4.2): two hidden layers each, the second with batch norm. E is deterministic, as there.
+    The first paper's equation 3, with the dense networks of its experiment on MNIST without the
+    order of pixels (section 4.2): two hidden layers each, the second with batch norm. E is
+    deterministic, as there.
     """
 
     batch_size: int = 128  # samples in a batch

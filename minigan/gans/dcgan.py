@@ -33,9 +33,9 @@ class DCGAN(Recipe):
     output and D's input; ReLU in G and tanh at its output; LeakyReLU in D. Images of 28, 32 or 64
     pixels.
 
-    One setting is not the paper's: G learns five times as fast as D, as for MNIST in InfoGAN's code
-    (Chen et al. 2016, arXiv:1606.03657). With the paper's 2e-4 for both, D stays far ahead on MNIST
-    for the first epochs; --lr-g 2e-4 restores it.
+    One setting is not the paper's: G learns five times as fast as D, as for MNIST in the code of
+    InfoGAN (Chen et al. 2016, arXiv:1606.03657). With the paper's 2e-4 for both, D stays far ahead
+    on MNIST for the first epochs; --lr-g 2e-4 restores it.
     """
 
     batch_size: int = 64  # images in a batch
