@@ -24,7 +24,7 @@ from minigan.optim import Optimizer
 from minigan.random import Generator
 from minigan.recipe import Players, Recipe, Shape
 from minigan.tensor import Array, Tensor
-from minigan.train import State
+from minigan.train import State, _fixed_latents
 
 BASE, TEST = glyphs(size=12, count=300), glyphs(size=12, count=200, split="test")
 CLASS = {image.tobytes(): int(y) for d in (BASE, TEST) for image, y in zip(d.x, d.y, strict=True)}
@@ -161,6 +161,13 @@ def test_each_label_has_an_agreement_of_its_own(monkeypatch: pytest.MonkeyPatch)
     assert found["agreement_1"].value == 1
     assert found["agreement_2"].value == found["agreement"].value == pytest.approx(0.9)
     assert found["agreement"].baseline == 1
+
+
+def test_the_pictures_of_a_run_show_classes_from_the_first_to_the_last() -> None:
+    z, columns = _fixed_latents(Cheat(batch_size=8), stack(BASE, 2), 0)
+    assert (len(z), columns) == (8 * 16, 16)
+    assert set(z[:, 0]) == set(range(10))
+    np.testing.assert_array_equal(z[::16], z[:1].repeat(8, axis=0))  # a column is one class
 
 
 # --- The commands ----------------------------------------------------------------------------
