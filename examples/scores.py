@@ -44,6 +44,8 @@ PAPERS = {
         ("pacgan --packing 4", "grid", "24.8", "93.6 %", "0.04"),
     )
 } | {
+    ("dcgan", "mnist-stack3"): (PACGAN, {"modes": "99", "reverse_kl": "3.40"}),
+    ("pacgan --packing 2", "mnist-stack3"): (PACGAN, {"modes": "1000", "reverse_kl": "0.06"}),
     ("gan", "mnist"): ("Goodfellow et al. 2014, arXiv:1406.2661", {"parzen": "225 ± 2"}),
     ("cgan", "mnist"): ("Mirza & Osindero 2014, arXiv:1411.1784", {"parzen": "132 ± 1.8"}),
     ("infogan", "mnist"): ("Chen et al. 2016, arXiv:1606.03657", {"code_error_1": "5 %"}),
@@ -61,9 +63,12 @@ SHOWN = {
     "gan": ("parzen", "frechet"),
 }
 OTHERS = ("frechet", "inception")
+STACKED = ("modes", "reverse_kl")  # of any recipe, where images are stacked
 SHARES = ("high_quality", "agreement", "code_error", "error", "neighbours")  # shown in percent
 
-NOT_OF_THE_RECIPE = ("--data", "--seed", "--out", "--steps", "--sample-every", "--checkpoint-every")
+NOT_OF_THE_RECIPE = (
+    "--data", "--stack", "--seed", "--out", "--steps", "--sample-every", "--checkpoint-every",
+)  # fmt: skip
 
 
 def main(folders: list[str]) -> None:
@@ -168,7 +173,7 @@ def _points_line(group: list[Result]) -> list[str]:
 
 
 def _image_lines(group: list[Result]) -> list[list[str]]:
-    wanted = SHOWN.get(group[0]["recipe"], OTHERS)
+    wanted = (*SHOWN.get(group[0]["recipe"], OTHERS), *STACKED)
     lines = []
     for key, score in _by_key(group[0]).items():
         if key.startswith(wanted):
@@ -203,7 +208,7 @@ def _value(group: list[Result], key: str) -> str:
 def _number(key: str, value: float) -> str:
     if key.startswith(SHARES):
         return f"{100 * value:.3g} %"
-    return f"{value:.3g}"
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _paper(result: Result, key: str) -> str:
@@ -250,8 +255,8 @@ def _command(command: str, data: str) -> str:
         if flag in ("--data", "--out"):
             if not equals:
                 next(words, None)
-            if flag == "--data":
-                kept += ["--data", data]
+            if flag == "--data":  # what is stacked has the name of what it was, and --stack
+                kept += ["--data", re.sub(r"-stack\d$", "", data)]
         else:
             kept.append(Path(word).stem if word.endswith(".py") else word)
     return shlex.join(kept)

@@ -81,7 +81,7 @@ def least_squares_generator_loss(fake: Tensor, *, c: float = 1.0) -> Tensor:
 
 
 def wasserstein_critic_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """E[f(G(z))] - E[f(x)] (Arjovsky et al. 2017, arXiv:1701.07875, equation 2).
+    """E[f(G(z))] - E[f(x)] (Arjovsky et al. 2017, arXiv:1701.07875, equation 3, to be minimised).
 
     Its negative estimates the Wasserstein distance times the critic's Lipschitz constant.
     """
@@ -89,7 +89,7 @@ def wasserstein_critic_loss(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def wasserstein_generator_loss(fake: Tensor) -> Tensor:
-    """-E[f(G(z))] (Arjovsky et al. 2017, equation 3); also the generator's side of the hinge loss
+    """-E[f(G(z))] (Arjovsky et al. 2017, Theorem 3); also the generator's side of the hinge loss
     (Miyato et al. 2018, arXiv:1802.05957, equation 17).
     """
     return -mean(fake)

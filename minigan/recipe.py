@@ -73,9 +73,9 @@ class Recipe:
             raise UserError(f"{flag} must be {what}, not {getattr(self, name)}")
 
     @classmethod
-    def defaults(cls, shape: Shape, *, classes: int, samples: int) -> dict[str, Any]:
+    def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
         """Fields whose default is another one for data of so many samples of `shape`, in so many
-        classes (0 if they have no labels).
+        classes (0 if they have no labels), which are tuples of `tags` classes if that is not 1.
 
         Raises:
             UserError: if the recipe needs labels, and there are none.

@@ -276,14 +276,16 @@ def check_range(state: State, seed: int) -> None:
 def _fixed_latents(recipe: Recipe, dataset: Dataset, seed: int) -> tuple[Array, int | None]:
     """The latent vectors whose samples are drawn all along, and in how many columns.
 
-    Of a recipe that knows classes each column shows another one, and each row one z.
+    Of a recipe that knows classes each column shows another one, from the first to the last of
+    them, and each row one z.
     """
     rng = Generator(seed, "samples")
     if not dataset.is_image:
         return recipe.latent(rng, 2500), None
-    z, shown = recipe.latent(rng, 64), min(len(dataset.classes), 16)
-    rows = z[:8].repeat(max(shown, 1), axis=0)
-    by_class = recipe.with_labels(rows, np.arange(len(rows)) % max(shown, 1))
+    z, classes = recipe.latent(rng, 64), max(len(dataset.classes), 1)
+    shown = min(classes, 16)
+    labels = np.rint(np.linspace(0, classes - 1, shown)).astype(np.int64)
+    by_class = recipe.with_labels(z[:8].repeat(shown, axis=0), np.tile(labels, 8))
     return (z, None) if by_class is None else (by_class, shown)
 
 

@@ -17,6 +17,7 @@ from tiny import Shell
 
 from minigan import Tensor, codes, gans, grad, losses, nn, no_grad
 from minigan.data import Batches, Dataset
+from minigan.data.stacked import stack
 from minigan.errors import UserError
 from minigan.random import Generator
 from minigan.testing import check_gradients
@@ -300,34 +301,21 @@ def test_samples_depend_on_z_and_on_y(dense: bool) -> None:
     assert np.abs(a[0] - a[1]).max() > 0
 
 
-class Pairs:
-    """A feed of images of which each has two labels at once."""
-
-    def __init__(self, batches: Batches) -> None:
-        self.batches = batches
-
-    def labelled(self) -> tuple[Tensor, np.ndarray]:
-        x, y = self.batches.labelled()
-        vectors = np.zeros((len(x), 3))
-        vectors[:, 0] = y
-        vectors[:, 1:] = np.eye(2)[np.arange(len(x)) % 2]
-        return Tensor(x), vectors
-
-
 @pytest.mark.parametrize("dense", [False, True])
 def test_several_labels_may_hold_at_once(dense: bool) -> None:
-    state = tiny.state("cgan", classes=3, dense=dense)
+    state = tiny.state("cgan", stack(tiny.images(), 2), classes=2, tags=2, dense=dense)
     before = {name: player.copy().state() for name, player in state.players.items()}
-    feed: Any = Pairs(state.batches)
-    for name, loss, _ in state.recipe.round(state.players, feed, state.rng, 0):
-        gradients = grad(loss, state.players[name].parameters())
-        state.optimizers[name].step(gradients)
+    state.round()
     for name, player in state.players.items():
         assert any((before[name][n] != p.data).any() for n, p in player.parameters().items())
-    z = state.recipe.latent(rng(), 4)
-    both = state.samples(state.recipe.with_labels(z, np.array([[1, 0, 1]] * 4)))
-    one = state.samples(state.recipe.with_labels(z, np.array([[1, 0, 0]] * 4)))
-    assert np.abs(both - one).max() > 0
+    z = state.recipe.latent(rng(), 50)
+    np.testing.assert_array_equal(z[:, 5:].reshape(50, 2, 2).sum(axis=2), 1)
+    assert len(np.unique(z[:, 5:], axis=0)) == 4
+    z = state.recipe.with_labels(z[:4], np.array([0, 1, 2, 3]))
+    y = [[1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 1]]
+    np.testing.assert_array_equal(z[:, 5:], y)
+    z[:, :5] = z[0, :5]
+    assert np.abs(np.diff(state.samples(z), axis=0)).max(axis=(1, 2, 3)).min() > 0
 
 
 def test_gradients_through_both_networks_with_two_labels() -> None:
@@ -351,6 +339,11 @@ def test_cgan_says_what_it_needs() -> None:
         tiny.state("cgan", tiny.images((1, 30, 30)))
     with pytest.raises(UserError, match="--classes must be more than the label 1"):
         tiny.state("cgan", classes=1).round()
+    with pytest.raises(UserError, match="--classes must be more than the label 3"):
+        tiny.state("cgan", stack(tiny.images(), 2), classes=1, tags=2, batch_size=24).round()
+    asked = {"classes": 1000, "samples": 100}
+    assert gans.load("cgan").defaults((3, 28, 28), **asked, tags=3) == {"classes": 10, "tags": 3}
+    assert gans.load("cgan").defaults((3, 28, 28), **asked) == {"classes": 1000, "tags": 1}
 
 
 @pytest.fixture(scope="module")

@@ -80,6 +80,17 @@ def test_images_have_a_line_for_each_score_that_their_recipe_is_for(tmp_path: Pa
     assert "that of mnist is right on 99.31% of 10,000 images (the test images)" in text
 
 
+def test_stacks_have_a_line_for_the_modes(tmp_path: Path) -> None:
+    one = result("pacgan", "mnist-stack3", modes=1000.0, modes_well=990, reverse_kl=0.07)
+    one["command"] = "minigan train pacgan --data mnist --stack 3"
+    text = written(tmp_path, one)
+    assert "| `pacgan` | mnist-stack3 | 3,000 | 1.0 | the modes | 1000 | 0.989 (the best) |" in text
+    assert "| 1000 | 0 |" in text
+    assert "the reverse_kl | 0.07 |" in text
+    command = table._command("minigan train pacgan --data /a/mnist --stack 3", "mnist-stack3")
+    assert command == "minigan train pacgan --data mnist --stack 3"
+
+
 def test_results_are_collected_from_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = result("gan", "ring", modes=1, high_quality=0.5, reverse_kl=2.0)
     words = "minigan train gan --data /home/me/ring --out=/tmp/run --seed 0 --hidden 32"

@@ -125,7 +125,7 @@ def _with(value: float) -> np.ndarray:
     ("images", "options", "message"),
     [
         (np.zeros((2, 8, 8)), {}, r"shape \(N, C, H, W\)"),
-        (np.zeros((2, 2, 8, 8)), {}, "1 or 3 channels"),
+        (np.zeros((2, 4, 8, 8)), {}, "1 to 3 channels"),
         (np.zeros((0, 1, 8, 8)), {}, "shape"),
         (np.zeros((1, 1, 2, 2)), {"value_range": (1, 1)}, "low < high"),
         (np.zeros((1, 1, 2, 2)), {"value_range": (0, np.nan)}, "finite"),

@@ -19,6 +19,12 @@ from .resume import open_run
 from .table import show
 
 FORMAT = 1  # of scores.json
+DESCRIPTION = (
+    "Score a run by all that applies to it, and keep the scores in its directory: of points and of "
+    "stacked images the modes that it covers; of other images the log-likelihood under Parzen "
+    "windows, and the inception score and Frechet distance of a classifier that is trained here "
+    "once; of recipes that know classes, read codes, classify or encode, how well they do."
+)
 SEED = 0  # of drawn data to be judged by: all runs on them then have the same judge
 
 
@@ -40,7 +46,7 @@ def main(words: list[str]) -> int:
         Evaluate,
         words[1:],
         verb="evaluate RUN",
-        description="Score a run by all that applies to it, and keep the scores in its directory.",
+        description=DESCRIPTION,
     )
     for flag, value in (("--count", given.count), ("--encoded", given.encoded)):
         if value is not None and value < 1:
@@ -81,9 +87,10 @@ def main(words: list[str]) -> int:
 def _data(run: Run) -> tuple[Dataset, Dataset | None]:
     """What the run learned from, and what of the same kind it has not seen, if there is any."""
     data = run.config["data"]
-    train = load(data["source"], size=data["size"], seed=SEED, report=say)
+    known: Any = {"size": data["size"], "stack": data.get("stack", 1), "seed": SEED, "report": say}
+    train = load(data["source"], **known)
     try:
-        test = load(data["source"], size=data["size"], seed=SEED, split="test", report=say)
+        test = load(data["source"], split="test", **known)
     except UserError as error:
         say(f"there are no test data, so some scores are left out: {error}")
         return train, None

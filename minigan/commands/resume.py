@@ -81,7 +81,8 @@ def open_run(path: Path) -> tuple[State, Dataset, Run]:
 def _initial(run: Run) -> tuple[State, Dataset]:
     config, data = run.config, run.config["data"]
     recipe = gans.load(config["recipe"])(**config["hyper_parameters"])
-    dataset = load(data["source"], size=data["size"], seed=config["seed"], report=say)
+    stack = data.get("stack", 1)  # runs from before there was a choice have none
+    dataset = load(data["source"], size=data["size"], stack=stack, seed=config["seed"], report=say)
     if [len(dataset), *dataset.shape] != [data["samples"], *data["shape"]]:
         raise UserError(
             f"the data in {data['source']} have changed since the run in {run.path}: there were "
@@ -101,6 +102,6 @@ def _parse(flags: list[str]) -> Continue:
         name = error.flag.removeprefix("--").removeprefix("no-").replace("-", "_")
         if error.value.out is not None:
             config = Run.open(error.value.out).config
-            if name in {"data", "size", "seed", "device", *config["hyper_parameters"]}:
+            if name in {"data", "size", "stack", "seed", "device", *config["hyper_parameters"]}:
                 raise UserError(f"a resumed run keeps its {error.flag}; leave it out") from None
         raise

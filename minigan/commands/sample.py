@@ -9,6 +9,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 
+from ..data import Dataset
 from ..errors import UserError
 from ..random import Generator
 from ..recipe import Recipe
@@ -28,7 +29,7 @@ class Sample:
     seed: int = 0  # other seeds give other samples
     single: bool = False  # one PNG a sample, at its own size, instead of a grid
     walk: Count = None  # rows of this many steps, each between two latent vectors
-    label: Class = None  # only samples of this class: its name or number
+    label: Class = None  # only samples of this class: its name or number; of a stack, such as 3,7
     sweep: Count = None  # a row a sample, along which the code of this number, from 1, changes
 
 
@@ -49,7 +50,7 @@ def main(words: list[str]) -> int:
         raise UserError(f"{dataset.name} has no images; its pictures lie in {run.samples}")
     z, columns = _latents(given, state.recipe, Generator(given.seed, "sample"), run)
     if given.label is not None:
-        z = _of_class(given.label, z, dataset.classes, state.recipe, run)
+        z = _of_class(given.label, z, dataset, state.recipe, run)
     _write(given, run.path, state.samples(z), state.recipe.output_range(dataset.shape), columns)
     return 0
 
@@ -72,18 +73,22 @@ def _latents(
     return swept[: -(-given.count // columns) * columns], columns
 
 
-def _of_class(
-    label: str, z: np.ndarray, classes: tuple[str, ...], recipe: Recipe, run: Run
-) -> np.ndarray:
+def _of_class(label: str, z: np.ndarray, dataset: Dataset, recipe: Recipe, run: Run) -> np.ndarray:
     """Latent vectors like z of the class that `label` is the name of, or the number."""
-    by_name = {str(number): number for number in range(len(classes))}
+    classes = dataset.classes
+    numbers = range(0 if dataset.parts else len(classes))  # 3 is not half of 3,7
+    by_name = {str(number): number for number in numbers}
     by_name |= {name: number for number, name in enumerate(classes)}
     labels = np.full(len(z), by_name.get(label, 0))
     found = recipe.with_labels(z, labels)
     if found is None:
         raise UserError(f"{run.config['recipe']} does not know classes; leave out --class")
     if label not in by_name:
-        raise UserError(f"there is no class {label}; the classes are {', '.join(classes)}")
+        known = f"the classes are {', '.join(classes)}"
+        if dataset.parts:
+            each = f"one of {', '.join(dataset.parts)} for each channel"
+            known = f"a class is {each}, such as {classes[1]}"
+        raise UserError(f"there is no class {label}; {known}")
     return found
 
 

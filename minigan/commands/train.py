@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .. import gans
-from ..data import catalogue, load
+from ..data import Dataset, catalogue, load
 from ..errors import UserError
 from ..recipe import Recipe
 from ..run import Run, fresh_directory, provenance
@@ -35,6 +35,7 @@ class Start(Length):
 
     data: str = "glyphs"  # a name from `minigan data list`, or a folder
     size: Count = None  # make images this many pixels high and wide
+    stack: int = 1  # put this many images into the channels of each, 1 to 3
     seed: int = 0  # the same seed gives the same bytes
     device: Literal["cpu", "cuda"] = "cpu"  # where to compute
     out: Folder = None  # the run directory; runs/RECIPE-DATA-1 or the next free number
@@ -55,16 +56,15 @@ def main(words: list[str]) -> int:
         start, _ = _parse(name, kind, flags, kind())
         if start.device == "cuda":
             raise UserError("this version has kernels for the CPU only; leave out --device cuda")
-        dataset = load(start.data, size=start.size, seed=start.seed, report=say)
+        dataset = load(start.data, size=start.size, stack=start.stack, seed=start.seed, report=say)
         # Once more, now that the data are known: the recipe may have other defaults for them.
-        facts = {"classes": len(dataset.classes), "samples": len(dataset)}
-        default = kind(**kind.defaults(dataset.shape, **facts))
+        default = kind(**defaults(kind, dataset))
         start, recipe = _parse(name, kind, flags, default)
         state = State.fresh(recipe, dataset, start.seed)
         check_range(state, start.seed)
     except ValueError as error:
         raise UserError(f"minigan train {name}: {error}") from error
-    path = start.out or fresh_directory(Path(name).stem, start.data)
+    path = start.out or fresh_directory(Path(name).stem, dataset.name)
     steps = start.steps or kind.steps
     config: dict[str, Any] = {
         "recipe": gans.canonical(name),
@@ -73,6 +73,7 @@ def main(words: list[str]) -> int:
             "name": dataset.name,
             "source": _absolute(start.data),
             "size": start.size,
+            "stack": start.stack,
             "samples": len(dataset),
             "shape": list(dataset.shape),
             "classes": list(dataset.classes),
@@ -87,6 +88,12 @@ def main(words: list[str]) -> int:
         **provenance(),
     }
     return run_to_end(state, dataset, Run.create(path, config))
+
+
+def defaults(kind: type[Recipe], dataset: Dataset) -> dict[str, Any]:
+    """The fields of a recipe whose default is another one for these data."""
+    tags, classes = dataset.shape[0] if dataset.parts else 1, len(dataset.classes)
+    return kind.defaults(dataset.shape, classes=classes, samples=len(dataset), tags=tags)
 
 
 def _split(words: list[str]) -> tuple[str, list[str]]:

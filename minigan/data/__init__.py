@@ -21,6 +21,7 @@ def load(
     size: int | None = None,
     seed: int = 0,
     split: str = "train",
+    stack: int = 1,
     background: str | tuple[int, int, int] = "white",
     report: Callable[[str], None] | None = None,
 ) -> Dataset:
@@ -33,14 +34,22 @@ def load(
         name_or_path: the name or the folder.
         size: images become size x size pixels; None for 28 (glyphs), 64 (image folders), or the
             size in the files (MNIST, CIFAR-10).
-        seed: of what is drawn here (glyphs and points).
+        seed: of what is drawn here (glyphs, points, and which images are stacked together).
         split: "train" or "test"; no sample is in both.
+        stack: so many images, 1 to 3, become the channels of one.
         background: what lies behind transparent images of a folder.
         report: called with a line now and then while files are fetched or read.
 
     Raises:
         UserError: if there is no such data set or folder, or its files cannot be used.
     """
+    from . import stacked
+
+    if stack != 1:
+        single = load(
+            name_or_path, size=size, seed=seed, split=split, background=background, report=report
+        )
+        return stacked.stack(single, stack, seed=seed, split=split)
     from minigan.data import cifar, download, folder, glyphs, idx, points
 
     from .images import check_size

@@ -122,7 +122,7 @@ class Batches:
                 raise UserError(
                     f"{count} labelled samples, as many of each class, cannot be had from the "
                     f"{len(y)} of {self.dataset.name} in {len(classes)} classes; "
-                    "ask for fewer, but at least one of each class."
+                    f"ask for {len(classes)} or more, but not for more than there are."
                 )
         index = self._few[count]
         return self._samples(index), self._labels()[index]

@@ -15,7 +15,8 @@ class Dataset:
     """Samples with their labels and true factors, as far as these are known.
 
     Shapes: x (N, C, H, W) uint8 in 0 .. 255 for images or (N, D) float32 for points; y (N,) int64
-    in 0 .. len(classes) - 1; every factor (N,) float32.
+    in 0 .. len(classes) - 1; every factor (N,) float32. Where each channel is an image with a
+    class of its own, `parts` are those classes, and `classes` are their tuples.
 
     Raises:
         UserError: if a shape or a type is another one, or there is no sample at all.
@@ -27,6 +28,7 @@ class Dataset:
     classes: tuple[str, ...] = ()
     factors: dict[str, np.ndarray] = field(default_factory=dict)
     mixture: Mixture | None = None
+    parts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         kind = (self.x.ndim, self.x.dtype)

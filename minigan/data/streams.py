@@ -16,6 +16,7 @@ class Purpose(IntEnum):
     POINTS = 1
     GLYPHS = 2
     FEW = 3
+    STACK = 4
 
 
 def stream(seed: int, index: int, purpose: Purpose) -> np.random.Generator:

@@ -36,8 +36,8 @@ class BEGAN(Recipe):
     """Berthelot, Schumm & Metz 2017, "BEGAN: boundary equilibrium generative adversarial networks",
     arXiv:1703.10717.
 
-    The networks of section 3.5 with fewer filters: 3x3 convolutions with ELU, two of them between
-    two halvings or doublings of the side; G is built like D's decoder. No batch norm, no dropout.
+    The paper's networks with fewer filters: 3x3 convolutions with ELU, two of them between two
+    halvings or doublings of the side; G is built like D's decoder. No batch norm, no dropout.
     """
 
     batch_size: int = 16  # images in a batch
@@ -118,7 +118,7 @@ class BEGAN(Recipe):
         on_fake = error(D, G(Tensor(self.latent(rng, len(real)))))
         balance = self.gamma * on_real.item() - on_fake.item()
         D.k[...] = np.clip(k + self.lambda_k * balance, 0, 1)
-        yield "G", on_fake, {"M": on_real.item() + abs(balance)}  # section 3.4.1
+        yield "G", on_fake, {"M": on_real.item() + abs(balance)}  # M_global
 
     def latent(self, rng: Generator, n: int) -> np.ndarray:
         return rng.uniform((n, self.latent_size), -1.0, 1.0)
@@ -137,5 +137,5 @@ def conv(inputs: int, outputs: int, rng: Generator, *, stride: int = 1) -> nn.Mo
 
 
 def error(D: nn.Module, x: Tensor) -> Tensor:
-    """L(x) = |x - D(x)| (equation 1), the mean over all pixels."""
+    """L(x) = |x - D(x)| (section 3.1), the mean over all pixels."""
     return mean(abs(x - D(x)))

@@ -12,21 +12,18 @@ from .. import nn
 from ..errors import UserError
 from ..losses import discriminator_loss, non_saturating_loss
 from ..nn.init import normal
-from ..ops import concatenate, flatten, sigmoid
+from ..ops import flatten, sigmoid
 from ..optim import Adam, Optimizer
 from ..random import Generator
 from ..recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor
 
 
-class Pairs(nn.Module):
-    """D: the logit that (x, z) is a real sample with its encoding, (N,)."""
-
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
+class Pairs(nn.Conditional):
+    """D: the logit that (x, z) is a real sample with its encoding, (N,); z goes to every layer."""
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
-        return self.network(concatenate([flatten(x), z], 1))
+        return super().forward(flatten(x), z)
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,9 @@ class BiGAN(Recipe):
     """Donahue, Krahenbuhl & Darrell 2016, "Adversarial feature learning", arXiv:1605.09782; found
     at the same time by Dumoulin et al. 2016, "Adversarially learned inference", arXiv:1606.00704.
 
-    The dense networks of the first paper's permutation-invariant MNIST: two hidden layers each, the
-    second with batch norm. E is deterministic, as there.
+    The first paper's equation 3, with the dense networks of its experiment on MNIST without the
+    order of pixels (section 4.2): two hidden layers each, the second with batch norm. E is
+    deterministic, as there.
     """
 
     batch_size: int = 128  # samples in a batch
@@ -66,8 +64,9 @@ class BiGAN(Recipe):
         pixels = self.dense(rng, z, values, nn.ReLU(), nn.Sigmoid())
         G = nn.Sequential(*pixels, nn.Reshape(*shape))
         E = nn.Sequential(nn.Flatten(), *self.dense(rng, values, z, leaky, nn.Tanh()))
-        D = nn.Sequential(*self.dense(rng, values + z, 1, leaky, None), nn.Reshape())
-        return {"G": G, "E": E, "D": Pairs(D)}
+        first, *rest, last = self.dense(rng, values, 1, leaky, None, beside=z)
+        D = Pairs(first, nn.Sequential(*rest), nn.Sequential(last, nn.Reshape()))
+        return {"G": G, "E": E, "D": D}
 
     def dense(
         self,
@@ -76,14 +75,16 @@ class BiGAN(Recipe):
         outputs: int,
         activation: nn.Activation,
         last: nn.Activation | None,
+        *,
+        beside: int = 0,
     ) -> list[nn.Module]:
-        """Two hidden layers and a third."""
+        """Two hidden layers and a third, each for `beside` more inputs."""
         units, init = self.hidden, normal(self.init_std)
         return [
-            nn.Linear(inputs, units, rng=rng, init=init, activation=activation),
-            nn.Linear(units, units, rng=rng, init=init, bias=False),
+            nn.Linear(inputs + beside, units, rng=rng, init=init, activation=activation),
+            nn.Linear(units + beside, units, rng=rng, init=init, bias=False),
             nn.BatchNorm1d(units, activation=activation),
-            nn.Linear(units, outputs, rng=rng, init=init, activation=last),
+            nn.Linear(units + beside, outputs, rng=rng, init=init, activation=last),
         ]
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,17 +24,18 @@ from ..tensor import Array, Tensor
 class CGAN(Recipe):
     """Mirza & Osindero 2014, "Conditional generative adversarial nets", arXiv:1411.1784.
 
-    G and D both see y: min_G max_D E[log D(x|y)] + E[log(1 - D(G(z|y)))] (equation 2). y is in
-    {0, 1}^classes, with a single 1 for a class; where a feed gives label vectors (N, classes),
-    several labels may hold at once.
+    G and D both see y: min_G max_D E[log D(x|y)] + E[log(1 - D(G(z|y)))] (equation 2). A class is
+    a 1 among zeros in y. Several labels hold at once where the data have several (--stack): y then
+    has places for the class of each channel.
 
-    `--dense` has the networks and settings of the paper's MNIST experiment. The default ones are a
-    small DCGAN's, with y joined at every layer, but without batch norm in D's dense layer: with it
+    With --dense, networks and settings are those of the paper's MNIST experiment; if not, those of
+    a small DCGAN with y joined at every layer, but without batch norm in D's dense layer: with it
     D saw no difference, D(x) = 1/2 from the start. Samples come from an average of G.
     """
 
     batch_size: int = 64  # images in a batch
-    classes: int = 10  # what y has places for; from the data unless given
+    classes: int = 10  # classes that a label can be; from the data unless given
+    tags: int = 1  # labels of an image, each with places in y; from the data unless given
     latent_size: int = 100  # components of z, uniform in [-1, 1]
     dense: bool = False  # the paper's networks: dense, maxout, dropout, SGD
     width: int = 32  # channels next to the image, twice as many below
@@ -46,10 +48,10 @@ class CGAN(Recipe):
     steps: ClassVar[int] = 3000
 
     @classmethod
-    def defaults(cls, shape: Shape, *, classes: int, samples: int) -> dict[str, Any]:
+    def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
         if classes == 0:
             raise UserError("cgan needs labels; give --data with labels, such as glyphs")
-        return {"classes": classes}
+        return {"classes": round(classes ** (1 / tags)), "tags": tags}
 
     def output_range(self, shape: Shape) -> tuple[float, float]:
         return (0.0, 1.0) if self.dense else (-1.0, 1.0)
@@ -63,8 +65,9 @@ class CGAN(Recipe):
 
     def conv_players(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """G(z, y) and D(x, y), each of whose layers sees y."""
-        (channels, height, width), k, c, h = shape, self.classes, self.width, self.hidden
-        plane, relu, leaky = (2 * c, height // 4, width // 4), nn.ReLU(), nn.LeakyReLU(0.2)
+        (channels, height, width), c, h = shape, self.width, self.hidden
+        plane, k = (2 * c, height // 4, width // 4), self.tags * self.classes
+        relu, leaky = nn.ReLU(), nn.LeakyReLU(0.2)
         dense: Any = {"rng": rng, "init": normal(0.02)}
         flat, half = int(np.prod(plane)), dense | {"stride": 2, "padding": 1}
         G = nn.Conditional(
@@ -83,7 +86,7 @@ class CGAN(Recipe):
 
     def dense_players(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """The networks of the paper's section 4.1."""
-        values, k = int(np.prod(shape)), self.classes
+        values, k = int(np.prod(shape)), self.tags * self.classes
         relu, drop = nn.ReLU(), nn.Dropout(0.5, rng=rng)
         g: Any = {"rng": rng, "init": uniform(0.05)}
         d: Any = {"rng": rng, "init": uniform(0.005)}
@@ -113,29 +116,27 @@ class CGAN(Recipe):
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         G, D = players["G"], players["D"]
         x, labels = batches.labelled()
-        y = Tensor(self.vectors(labels))  # (N, classes)
+        y = Tensor(self.vectors(labels))  # (N, tags * classes)
         fake = G(Tensor(self.noise(rng, len(x))), y)
         on_real, on_fake = D(x, y), D(fake.detach(), y)
         extras = {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}
         yield "D", discriminator_loss(on_real, on_fake), extras
         yield "G", non_saturating_loss(D(fake, y)), {}
-
         average(players["average"], G, min(self.ema, (1 + step) / (10 + step)))
 
     def vectors(self, labels: Array) -> Array:
-        """y, (N, classes), of class numbers (N,); of vectors (N, classes) they themselves."""
-        if labels.ndim == 2:
-            return labels.astype(np.float32)
-        self.require(labels.max() < self.classes, "classes", f"more than the label {labels.max()}")
-        return np.eye(self.classes, dtype=np.float32)[labels]
+        """y, (N, tags * classes), of class numbers (N,), or with several tags of tuples."""
+        each, top = (self.classes,) * self.tags, labels.max()
+        self.require(top < math.prod(each), "classes", f"more than the label {top}")
+        ones = np.eye(self.classes, dtype=np.float32)[np.stack(np.unravel_index(labels, each), 1)]
+        return ones.reshape(len(labels), -1)
 
     def noise(self, rng: Generator, n: int) -> np.ndarray:
         return rng.uniform((n, self.latent_size), -1.0, 1.0)
 
     def latent(self, rng: Generator, n: int) -> np.ndarray:
         """z and the y of a random class side by side."""
-        y = self.vectors(rng.integers(n, self.classes))
-        return np.concatenate([self.noise(rng, n), y], axis=1)
+        return self.with_labels(self.noise(rng, n), rng.integers(n, self.classes**self.tags))
 
     def with_labels(self, z: Array, labels: Array) -> Array:
         return np.concatenate([z[:, : self.latent_size], self.vectors(labels)], axis=1)

@@ -33,9 +33,9 @@ class DCGAN(Recipe):
     output and D's input; ReLU in G and tanh at its output; LeakyReLU in D. Images of 28, 32 or 64
     pixels.
 
-    One setting is not the paper's: G learns five times as fast as D, as for MNIST in InfoGAN's code
-    (Chen et al. 2016, arXiv:1606.03657). With the paper's 2e-4 for both, D stays far ahead on MNIST
-    for the first epochs; --lr-g 2e-4 restores it.
+    One setting is not the paper's: G learns five times as fast as D, as for MNIST in the code of
+    InfoGAN (Chen et al. 2016, arXiv:1606.03657). With the paper's 2e-4 for both, D stays far ahead
+    on MNIST for the first epochs; --lr-g 2e-4 restores it.
     """
 
     batch_size: int = 64  # images in a batch
@@ -58,7 +58,7 @@ class DCGAN(Recipe):
     steps: ClassVar[int] = 2000
 
     @classmethod
-    def defaults(cls, shape: Shape, *, classes: int, samples: int) -> dict[str, Any]:
+    def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
         return {"width": 32} if max(shape) < 64 else {}
 
     def __post_init__(self) -> None:

@@ -50,7 +50,7 @@ class GAN(Recipe):
     steps: ClassVar[int] = 6000
 
     @classmethod
-    def defaults(cls, shape: Shape, *, classes: int, samples: int) -> dict[str, Any]:
+    def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
         if len(shape) == 3:
             return {}
         small = {"latent_size": shape[0], "hidden": 64, "units": 32, "init_g": 0.3, "init_d": 0.3}

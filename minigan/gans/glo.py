@@ -29,7 +29,10 @@ class GLO(Recipe):
 
     G is DCGAN's. The table Z of latent vectors, on the unit sphere, learns by SGD, as in the paper,
     which moves only the rows of the batch; G learns by Adam, which takes fewer epochs than the
-    paper's SGD. Samples come from a Gaussian with Z's mean and covariance: `latent` is standard
+    paper's SGD. The public implementations project onto the unit ball instead, z / max(|z|, 1),
+    where short vectors stay as they are.
+
+    Samples come from a Gaussian with Z's mean and covariance (section 4.3): `latent` is standard
     normal, `generate` gives it these and puts it on the sphere, and `encode` takes them away again.
     """
 
@@ -47,7 +50,7 @@ class GLO(Recipe):
     steps: ClassVar[int] = 6000
 
     @classmethod
-    def defaults(cls, shape: Shape, *, classes: int, samples: int) -> dict[str, Any]:
+    def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
         return {"samples": samples}
 
     def output_range(self, shape: Shape) -> tuple[float, float]:
@@ -96,7 +99,7 @@ class GLO(Recipe):
         }
 
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
-        """min_theta 1/N sum_i min_{z_i} l(g_theta(z_i), x_i) (equation 2), both by one loss."""
+        """min_theta 1/N sum_i min_{z_i} l(g_theta(z_i), x_i), both by one loss."""
         G, Z = players["G"], players["Z"]
         x, index = batches.indexed()
         self.require(index.max() < self.samples, "samples", "the number of images in the data")

@@ -47,9 +47,11 @@ class GON(Recipe):
     running mean and covariance: a standard normal vector is given these and goes through F (here
     G), and `encode` takes them away again.
 
-    One thing is not the paper's: at the origin, batch norm divides by its running moments. Every
-    sample looks alike there, so that the variance over the batch is 0 in the first layer, and
-    through the batch's mean each latent vector would depend on the other images of the batch.
+    Two things are not as in the authors' code. The loss at the origin is a sum over the pixels of
+    an image, not a mean over those of the batch, so that no latent vector depends on the batch
+    size. And batch norm divides by its running moments there: every sample looks alike at the
+    origin, so that the variance over the batch is 0 in the first layer, and through the batch's
+    mean each latent vector would depend on the other images of the batch.
     """
 
     batch_size: int = 64  # images in a batch
@@ -104,7 +106,7 @@ class GON(Recipe):
         yield "G", loss, {"|z|": np.sqrt(np.square(z.data).sum(axis=1)).mean()}
 
     def from_origin(self, players: Players, x: Tensor) -> Tensor:
-        """z = -grad_z0 L(x, F(z0)) at z0 = 0 (equation 3), (N, latent_size)."""
+        """z = -grad_z0 L(x, F(z0)) at z0 = 0, (N, latent_size)."""
         with enable_grad(), players["G"].evaluating() as G:
             z0 = Tensor(np.zeros((len(x), self.latent_size), prior(players).mean.dtype))
             loss = square(x - G(z0)).sum()

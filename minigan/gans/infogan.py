@@ -31,10 +31,10 @@ class InfoGAN(Recipe):
     mutual information I(c; G(z, c)). Q is in the player D: its update and G's both raise L_I.
 
     Q's Gaussians for continuous codes have the standard deviation 1, as in the authors' code, so
-    that L_I of such a code stays below ln 2 - ln(2 pi) / 2 = -0.23, or a learned one with
-    `--learn-std`. The networks are the paper's for MNIST at half the width, without batch norm in
-    D's dense layer: with it, short runs on glyphs went on drawing noise. With the paper's lambda
-    and lr_D, a run of a thousand rounds drew one image a category.
+    that L_I of such a code stays below ln 2 - ln(2 pi) / 2 = -0.23, or with --learn-std a learned
+    one. The networks are the paper's for MNIST at half the width, without batch norm in D's dense
+    layer: with it, short runs on glyphs went on drawing noise. With the paper's lambda and lr_D, a
+    run of a thousand rounds drew one image a category.
     """
 
     batch_size: int = 128  # images in a batch

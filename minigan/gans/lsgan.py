@@ -44,7 +44,7 @@ class LSGAN(Recipe):
     steps: ClassVar[int] = 2000
 
     @classmethod
-    def defaults(cls, shape: Shape, *, classes: int, samples: int) -> dict[str, Any]:
+    def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
         if len(shape) == 3:
             return {}
         return {"batch_size": 512, "latent_size": 2, "lr_d": 2e-3, "beta2": 0.99}

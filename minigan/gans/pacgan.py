@@ -25,9 +25,9 @@ class PacGAN(Recipe):
     arXiv:1712.04086.
 
     D(x_1, ..., x_m) judges m independent samples at once, all real or all generated: joined along
-    the channels of images (section 2), or along the features of points. Nothing else changes, and
-    --packing 1 is the plain GAN. Images are made by convolutions, points by dense networks; G's
-    for points is that of the paper's ring and grid (section 4.1) with fewer, narrower layers.
+    the channels of images (section 2), or along the features of points. Nothing else changes: with
+    m = 1 it is the plain GAN. Images are made by convolutions, points by dense networks; G's for
+    points is that of the paper's ring and grid (section 4.1) with fewer, narrower layers.
     """
 
     batch_size: int = 64  # samples in a batch
@@ -45,7 +45,7 @@ class PacGAN(Recipe):
     steps: ClassVar[int] = 2000
 
     @classmethod
-    def defaults(cls, shape: Shape, *, classes: int, samples: int) -> dict[str, Any]:
+    def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
         if len(shape) == 3:
             return {}
         return {"batch_size": 512, "latent_size": 2, "lr_d": 2e-3, "beta2": 0.99, "ema": 0.99}

@@ -48,7 +48,7 @@ class SGAN(Recipe):
     steps: ClassVar[int] = 6000
 
     @classmethod
-    def defaults(cls, shape: Shape, *, classes: int, samples: int) -> dict[str, Any]:
+    def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
         if classes == 0:
             raise UserError("sgan needs some labels; give --data with labels, such as glyphs")
         return {"classes": classes}

@@ -45,7 +45,7 @@ class SNGAN(Recipe):
     steps: ClassVar[int] = 2000
 
     @classmethod
-    def defaults(cls, shape: Shape, *, classes: int, samples: int) -> dict[str, Any]:
+    def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
         if len(shape) == 3:
             return {}
         rates = {"lr_d": 2e-3, "lr_g": 1e-3, "beta2": 0.99, "ema": 0.99}

@@ -23,10 +23,10 @@ class WGAN(Recipe):
     """Arjovsky, Chintala & Bottou 2017, "Wasserstein GAN", arXiv:1701.07875, Algorithm 1.
 
     The critic f (the player D) is trained nearly to its optimum before each step of G, so its loss
-    says how far the generated samples are from the real ones: "estimate" is E[f(x)] - E[f(G(z))]
-    (equation 2), the Wasserstein distance times an unknown constant. RMSProp, because momentum
-    makes the critic unstable (section 4.3). Images are made by convolutions, points by dense
-    networks.
+    says how far the generated samples are from the real ones: "estimate" is
+    E[f(x)] - E[f(G(z))] (equation 3), the Wasserstein distance times an unknown constant. RMSProp,
+    because momentum makes the critic unstable (section 4.2). Images are made by convolutions,
+    points by dense networks.
     """
 
     batch_size: int = 64  # m, samples in a batch
@@ -40,7 +40,7 @@ class WGAN(Recipe):
     steps: ClassVar[int] = 3000
 
     @classmethod
-    def defaults(cls, shape: Shape, *, classes: int, samples: int) -> dict[str, Any]:
+    def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
         if len(shape) == 3:
             return {}
         return {"batch_size": 512, "latent_size": 2, "clip": 0.1, "lr": 5e-4}

@@ -38,13 +38,13 @@ class WGANGP(Recipe):
     lr_g: float = 1e-4  # learning rate of G's Adam
     beta1: float = 0.5  # decay of Adam's first moment; 0 in Algorithm 1, 0.5 in the authors' code
     beta2: float = 0.9  # decay of Adam's second moment
-    lr_steps: int = 100_000  # rounds over which the learning rates fall to zero (appendix F)
+    lr_steps: int = 100_000  # rounds over which the learning rates fall to zero, as in their code
     ema: float = 0.0  # samples come from an average of G's weights with this decay, if above 0
 
     steps: ClassVar[int] = 3000
 
     @classmethod
-    def defaults(cls, shape: Shape, *, classes: int, samples: int) -> dict[str, Any]:
+    def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
         if len(shape) == 3:
             return {}
         rates = {"lr_d": 2e-3, "lr_g": 1e-3, "beta2": 0.99, "ema": 0.99}

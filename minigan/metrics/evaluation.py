@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..data import Dataset
+from ..data.stacked import first_channel, labels_of_parts
 from ..errors import RunError, UserError
 from ..progress import Progress
 from ..random import Generator
@@ -95,8 +96,13 @@ def evaluate(
             found.left_out.append("all that a classifier says: the data have no labels")
         else:
             say(f"{train.name}: looking for its classifier")
-            found.judge = classifier(train, test, say=say)
-            run.judged(found, found.judge)
+            if train.parts:
+                single = first_channel(train), None if test is None else first_channel(test)
+                found.judge = classifier(*single, say=say)
+                run.stacked(found, found.judge)
+            else:
+                found.judge = classifier(train, test, say=say)
+                run.judged(found, found.judge)
             run.read(found)
         run.encodings(found, encoded or count or COUNT)
     if not found.scores:
@@ -195,6 +201,48 @@ class _Images:
             of = {"baseline_of": "the classifier on test images", "fake": self.count}
             name = f"agreement with the asked class ({judge.name})"
             found.scores.append(Score("agreement", name, *agreed, judge.accuracy, **of))
+
+    def stacked(self, found: Evaluation, judge: Classifier) -> None:
+        """What the classifier says of images whose channels are images themselves."""
+        found.left_out.append(
+            f"inception score and Fréchet distance: the {judge.name} sees single channels"
+        )
+        self.say("classifying each channel")
+        real = self.test or self.train
+        assert real.y is not None
+        channels = real.shape[0]
+        # Real images, judged as the others: any of them may be in any channel.
+        places = np.random.default_rng(self.seed).integers(len(real), size=(self.count, channels))
+        seen = judge.classify(real.x[:, :1])[places]
+        true = labels_of_parts(real, real.y)[:, 0][places]
+        a = modes.stacked_modes(_by_channel(judge, self.fake), judge.classes)
+        b = modes.stacked_modes(seen, judge.classes)
+        kind = "training" if self.test is None else "test"
+        of: dict[str, Any] = {"baseline_of": f"stacked {kind} images"}
+        of |= {"real": self.count, "fake": self.count}
+        well = f"modes with {modes.WELL} samples or more"
+        found.scores += [
+            Score("modes", f"modes covered, of {a.total}", a.covered, None, b.covered, **of),
+            Score("modes_well", well, a.well_covered, None, b.well_covered, **of),
+            Score("reverse_kl", "reverse KL, nats", a.reverse_kl, None, b.reverse_kl, **of),
+        ]
+
+        asked = np.arange(self.count) % len(self.train.classes)
+        z = self.state.recipe.with_labels(_latent(self.state, self.count, self.seed), asked)
+        if z is None:
+            return
+        agree = _by_channel(judge, self.generated(z)) == labels_of_parts(self.train, asked)
+        right, name = seen == true, "agreement with the asked class"
+        found.scores += [
+            Score(
+                f"agreement_{i + 1}", f"{name} of channel {i + 1} ({judge.name})",
+                *scores.share(agree[:, i]), float(right[:, i].mean()), **of,
+            )
+            for i in range(channels)
+        ]  # fmt: skip
+        every = float(right.all(axis=1).mean())
+        share = scores.share(agree.all(axis=1))
+        found.scores.append(Score("agreement", f"{name} of all channels", *share, every, **of))
 
     def read(self, found: Evaluation) -> None:
         """What the recipe's own networks read in labelled images."""
@@ -299,6 +347,11 @@ class _Images:
     def bytes(self, samples: np.ndarray) -> np.ndarray:
         low, high = self.bounds
         return np.rint(np.clip((samples - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+
+
+def _by_channel(judge: Classifier, images: np.ndarray) -> np.ndarray:
+    """The class that the judge sees in each channel, (N, channels)."""
+    return np.stack([judge.classify(images[:, c : c + 1]) for c in range(images.shape[1])], axis=1)
 
 
 def _latent(state: State, count: int, seed: int) -> np.ndarray:

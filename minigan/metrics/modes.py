@@ -72,8 +72,7 @@ def stacked_modes(predicted: np.ndarray, classes: int) -> StackedModes:
     hundred makes a fivefold of a hundred true modes, so those with at least 5 samples are
     counted beside: report both, with the classifier's accuracy.
 
-    Source: Metz et al. 2017 (Unrolled GAN), arXiv:1611.02163, section 3.3.1; the thousand modes of
-    stacked MNIST are those of three channels.
+    Source: Metz et al. 2017 (Unrolled GAN), arXiv:1611.02163, section 3.3.1.
     """
     total = classes ** predicted.shape[1]
     index = predicted @ classes ** np.arange(predicted.shape[1])

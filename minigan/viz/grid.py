@@ -27,7 +27,8 @@ def image_grid(
     """Lay N images out in rows, left to right and top to bottom, as one RGB picture.
 
     Args:
-        images: (N, C, H, W) with C of 1 or 3; floats in `value_range`, or uint8.
+        images: (N, C, H, W) with C from 1 to 3, of which two are red and green; floats in
+            `value_range`, or uint8.
         value_range: (lo, hi), shown as black and full intensity; values beyond it are clipped.
             uint8 images need (0, 255).
         columns: cells in a row; by default the grid is about square.
@@ -108,7 +109,7 @@ def save_images(
 ) -> list[Path]:
     """Write each of (N, C, H, W) images as its own PNG, 0000.png and on, at its native size.
 
-    One channel gives a greyscale file, three an RGB one. The folder is made if it is not there.
+    One channel gives a greyscale file, more an RGB one. The folder is made if it is not there.
     Returns the paths in order.
 
     Raises:
@@ -130,11 +131,14 @@ def save_images(
 
 def _to_pixels(images: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
     """Map (N, C, H, W) values in `value_range` to (N, H, W, C) bytes."""
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
+    if images.ndim != 4 or images.shape[1] > 3 or 0 in images.shape:
         raise ValueError(
-            f"images must have the shape (N, C, H, W) with 1 or 3 channels, not {images.shape}"
+            f"images must have the shape (N, C, H, W) with 1 to 3 channels, not {images.shape}"
         )
     lo, hi = value_range
+    if images.shape[1] == 2:
+        blue = np.full_like(images[:, :1], lo)
+        images = np.concatenate([images, blue], axis=1)
     if not (np.isfinite(lo) and np.isfinite(hi) and lo < hi):
         raise ValueError(f"value_range must be two finite numbers, low < high, not {value_range}")
     if images.dtype == np.uint8:

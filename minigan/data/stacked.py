@@ -1,0 +1,63 @@
+"""Images whose channels are images themselves: few classes become many modes."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+
+from ..errors import UserError
+from .dataset import Dataset
+from .streams import Purpose, split_index, stream
+
+LARGEST = 3  # channels that a picture can show
+
+
+def stack(dataset: Dataset, count: int, *, seed: int = 0, split: str = "train") -> Dataset:
+    """Images with `count` images of `dataset` in their channels, independent of each other.
+
+    Shapes: x (N, count, H, W) uint8, y (N,) int64: the K^count classes are the tuples of the K
+    classes of `dataset`, the class of the last channel changing fastest. The first channel is
+    `dataset` as it is, and each other one holds the same images in an order of its own.
+
+    Source: Metz et al. 2017 (Unrolled GAN), arXiv:1611.02163, section 3.3.1: the thousand modes of
+    stacked MNIST are those of three channels.
+
+    Raises:
+        UserError: unless these are images of one channel, and `count` is from 1 to 3.
+    """
+    if not 1 <= count <= LARGEST:
+        raise UserError(f"--stack must be from 1 to {LARGEST}, the channels of a picture")
+    if count == 1:
+        return dataset
+    if not dataset.is_image or dataset.shape[0] != 1:
+        raise UserError(
+            f"--stack wants images of one channel, but those of {dataset.name} are of shape "
+            f"{dataset.shape}; leave it out, or choose others with --data"
+        )
+    rng = stream(seed, split_index(split), Purpose.STACK)
+    n = len(dataset)
+    places = np.stack([np.arange(n), *(rng.permutation(n) for _ in range(count - 1))])
+    y, classes = None, dataset.classes
+    if dataset.y is not None:
+        y = np.ravel_multi_index(tuple(dataset.y[places]), (len(classes),) * count)
+    return Dataset(
+        f"{dataset.name}-stack{count}",
+        np.concatenate([dataset.x[p] for p in places], axis=1),
+        y,
+        tuple(",".join(names) for names in product(classes, repeat=count)),
+        parts=classes,
+    )
+
+
+def first_channel(stacked: Dataset) -> Dataset:
+    """What `stack` made a stack of, less its factors."""
+    y = None if stacked.y is None else labels_of_parts(stacked, stacked.y)[:, 0]
+    name = stacked.name.rpartition("-stack")[0]
+    return Dataset(name, stacked.x[:, :1], y, stacked.parts)
+
+
+def labels_of_parts(stacked: Dataset, y: np.ndarray) -> np.ndarray:
+    """The class of each channel, (N, channels), of classes y (N,) of a stacked data set."""
+    each = (len(stacked.parts),) * stacked.shape[0]
+    return np.stack(np.unravel_index(y, each), axis=1)
