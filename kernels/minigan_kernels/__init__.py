@@ -70,18 +70,19 @@ def _public(reference: _F) -> _F:
 
     @functools.wraps(reference)
     def kernel(array: Any, *args: Any, **kwargs: Any) -> Any:
-        return _twin(file, name, _forced.get() or _room(array))(array, *args, **kwargs)
+        first = array[0] if isinstance(array, list) and array else array
+        room = _forced.get() or _room(first.__class__)
+        return _twin(file, name, room)(array, *args, **kwargs)
 
     return kernel  # type: ignore[return-value]
 
 
-def _room(array: Any) -> str:
-    if isinstance(array, list) and array:
-        array = array[0]
-    for kind in type(array).__mro__:
-        if kind in _ROOMS:
-            return _ROOMS[kind]
-    raise TypeError(f"there are no kernels for arrays of type {type(array).__name__}")
+@functools.cache
+def _room(kind: type) -> str:
+    for base in kind.__mro__:
+        if base in _ROOMS:
+            return _ROOMS[base]
+    raise TypeError(f"there are no kernels for arrays of type {kind.__name__}")
 
 
 @functools.cache

@@ -7,6 +7,7 @@ code; Numba would call the C library's functions of one number.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -16,41 +17,40 @@ from .memory import empty_like
 from .planes import (
     PARTIAL,
     add_sums,
+    channel_sums,
     flat,
     grain_of,
     image_like,
     lane_sums,
     matched,
-    per_channel,
-    per_lane,
+    of_channels,
     planes,
     read_only,
+    widened,
 )
 from .threads import scratch, spread
 
-Loop = Callable[..., None]  # (inputs ..., out), all of one shape
+Loop = Callable[..., None]  # (inputs ..., out, numbers ..., first, last), arrays of one shape
 
 
 def leaky_relu(x: np.ndarray, *, slope: float) -> np.ndarray:
     """x where x > 0, else slope * x."""
-    factor = x.dtype.type(slope)
-    return _elementwise(lambda x, y: _leaky(x, x, factor, y), x)
+    return _elementwise(_leaky, (x, x), slope)
 
 
 def leaky_relu_dx(g: np.ndarray, x: np.ndarray, *, slope: float) -> np.ndarray:
     """g where x > 0, else slope * g."""
-    factor = np.result_type(g, x).type(slope)
-    return _elementwise(lambda g, x, dx: _leaky(g, x, factor, dx), g, x)
+    return _elementwise(_leaky, (g, x), slope)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-x))."""
-    return _elementwise(_sigmoid, x, cached=True)
+    return _elementwise(_sigmoid, (x,), cached=True)
 
 
 def softplus(x: np.ndarray) -> np.ndarray:
     """log(1 + exp(x))."""
-    return _elementwise(_softplus, x, cached=True)
+    return _elementwise(_softplus, (x,), cached=True)
 
 
 def bias_leaky_relu(x: np.ndarray, bias: np.ndarray, *, slope: float) -> np.ndarray:
@@ -62,13 +62,12 @@ def bias_leaky_relu_backward(
     g: np.ndarray, y: np.ndarray, *, slope: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of `bias_leaky_relu` by x and bias."""
-    factor = np.result_type(g, y).type(slope)
-    return _backward(lambda g, y, dx, sums: _leaky_backward(g, y, factor, dx, sums), g, y)
+    return _backward(_leaky_backward, g, y, slope)
 
 
 def bias_tanh(x: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """tanh(x + bias)."""
-    return _with_bias(x, bias, 1.0, lambda x, y: np.tanh(x, out=y))
+    return _with_bias(x, bias, 1.0, _tanh)
 
 
 def bias_tanh_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -86,13 +85,15 @@ def bias_sigmoid_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.
     return _backward(_sigmoid_backward, g, y)
 
 
-def _elementwise(loop: Loop, *inputs: np.ndarray, cached: bool = False) -> np.ndarray:
+def _elementwise(
+    loop: Loop, inputs: tuple[np.ndarray, ...], *numbers: float, cached: bool = False
+) -> np.ndarray:
     """`loop` over pieces of vectors; `cached` if it is several loops."""
     arrays = matched(*inputs)
     out = empty_like(arrays[0])
     vectors = flat(*arrays, out=out)
     grain = grain_of(vectors[0], cached=cached)
-    spread(lambda i, j: loop(*(v[i:j] for v in vectors)), out.size, grain=grain)
+    spread(partial(loop, *vectors, *numbers), out.size, grain=grain)
     return out
 
 
@@ -102,112 +103,149 @@ def _with_bias(
     """leaky_relu(x + bias), and `then` in place; a slope of 1 adds the bias and no more."""
     out = image_like(x)
     images, outs = planes(x, out=out)
-    (shift,), factor = per_lane(images, x, bias), x.dtype.type(slope)
+    plain = partial(_bias_leaky, images, of_channels(x, bias), outs, slope)
+    if then is None:
+        spread(plain, len(images), grain=grain_of(images))
+        return out
 
-    def work(i: int, j: int) -> None:
-        _bias_leaky(images[i:j], shift, factor, outs[i:j])
-        if then is not None:
-            y = outs[i:j].reshape(-1)
-            then(read_only(y[:]), y)
+    def work(first: int, last: int) -> None:
+        plain(first, last)
+        y = outs[first:last].reshape(-1)
+        then(read_only(y[:]), y, 0, y.size)
 
-    spread(work, len(images), grain=grain_of(images, cached=then is not None))
+    spread(work, len(images), grain=grain_of(images, cached=True))
     return out
 
 
-def _backward(loop: Loop, g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What loop(g, y, dx, sums) writes to dx, and the sums of that over each channel."""
+def _backward(
+    loop: Loop, g: np.ndarray, y: np.ndarray, *numbers: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """What loop(g, y, dx, numbers..., first, last, sums) writes to dx, and the sums of that over
+    each channel.
+    """
     g, y = matched(g, y)
     out = image_like(g)
     gs, ys, outs = planes(g, y, out=out)
-    sums = lane_sums(lambda i, sums: loop(gs[i], ys[i], outs[i], sums[0]), outs, 1)
-    return out, per_channel(sums, out)[0].astype(out.dtype)
+    parts = lane_sums(partial(loop, gs, ys, outs, *numbers), outs, 1)
+    sums = np.empty((1, out.shape[1]), out.dtype)
+    channel_sums(parts, sums)
+    return out, sums[0]
 
 
-def _sigmoid(x: np.ndarray, y: np.ndarray) -> None:
+def _tanh(x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
+    np.tanh(x[first:last], out=y[first:last])
+
+
+def _sigmoid(x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
     """y may be x."""
-    small = scratch("sigmoid", x.shape, x.dtype)
-    _minus_absolute(x, small)
+    small = scratch("sigmoid", (last - first,), x.dtype)
+    _minus_absolute(x, small, first, last)
     np.exp(small, out=small)
-    _logistic(x, small, y)
+    _logistic(x, small, y, first, last)
 
 
-def _softplus(x: np.ndarray, y: np.ndarray) -> None:
-    y[...] = reference.softplus(x)
+def _softplus(x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
+    y[first:last] = reference.softplus(x[first:last])
 
 
 @jit()
-def _leaky(g: np.ndarray, x: np.ndarray, slope: float, out: np.ndarray) -> None:
-    for i in range(x.size):
-        out[i] = g[i] if x[i] > 0 else slope * g[i]
+def _leaky(
+    g: np.ndarray, x: np.ndarray, out: np.ndarray, slope: float, first: int, last: int
+) -> None:
+    g, x, out, factor = g[first:last], x[first:last], out[first:last], out.dtype.type(slope)
+    for i in range(out.size):
+        out[i] = g[i] if x[i] > 0 else factor * g[i]
 
 
 @jit()
 def _leaky_backward(
-    g: np.ndarray, y: np.ndarray, slope: float, out: np.ndarray, sums: np.ndarray
+    g: np.ndarray,
+    y: np.ndarray,
+    out: np.ndarray,
+    slope: float,
+    first: int,
+    last: int,
+    sums: np.ndarray,
 ) -> None:
-    for i in range(0, len(g), PARTIAL):
-        j = i + PARTIAL
-        _leaky(g[i:j].reshape(-1), y[i:j].reshape(-1), slope, out[i:j].reshape(-1))
-        add_sums(out[i:j], sums)
+    row = out.shape[1] * out.shape[2]
+    g_values, values, results = g.reshape(-1), y.reshape(-1), out.reshape(-1)
+    for i in range(first, last, PARTIAL):
+        j = min(i + PARTIAL, last)
+        _leaky(g_values, values, results, slope, i * row, j * row)
+        add_sums(out[i:j], sums[0])
 
 
 @jit()
-def _minus_absolute(x: np.ndarray, out: np.ndarray) -> None:
+def _minus_absolute(x: np.ndarray, out: np.ndarray, first: int, last: int) -> None:
+    x = x[first:last]
     for i in range(x.size):
         out[i] = -abs(x[i])
 
 
 @jit()
-def _logistic(x: np.ndarray, small: np.ndarray, out: np.ndarray) -> None:
+def _logistic(x: np.ndarray, small: np.ndarray, out: np.ndarray, first: int, last: int) -> None:
     """1 / (1 + exp(-x)) from small = exp(-|x|)."""
+    x, out = x[first:last], out[first:last]
     one = x.dtype.type(1)  # a plain 1 would make float32 arithmetic float64
     for i in range(x.size):
         out[i] = (one if x[i] >= 0 else small[i]) / (one + small[i])
 
 
 @jit()
-def _tanh_dx(g: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-    one = y.dtype.type(1)
-    for i in range(y.size):
+def _tanh_dx(g: np.ndarray, y: np.ndarray, out: np.ndarray, first: int, last: int) -> None:
+    g, y, out, one = g[first:last], y[first:last], out[first:last], y.dtype.type(1)
+    for i in range(out.size):
         out[i] = g[i] * (one - y[i] * y[i])
 
 
 @jit()
-def _tanh_backward(g: np.ndarray, y: np.ndarray, out: np.ndarray, sums: np.ndarray) -> None:
-    for i in range(0, len(g), PARTIAL):
-        j = i + PARTIAL
-        _tanh_dx(g[i:j].reshape(-1), y[i:j].reshape(-1), out[i:j].reshape(-1))
-        add_sums(out[i:j], sums)
+def _tanh_backward(
+    g: np.ndarray, y: np.ndarray, out: np.ndarray, first: int, last: int, sums: np.ndarray
+) -> None:
+    row = out.shape[1] * out.shape[2]
+    g_values, values, results = g.reshape(-1), y.reshape(-1), out.reshape(-1)
+    for i in range(first, last, PARTIAL):
+        j = min(i + PARTIAL, last)
+        _tanh_dx(g_values, values, results, i * row, j * row)
+        add_sums(out[i:j], sums[0])
 
 
 @jit()
-def _sigmoid_dx(g: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-    one = y.dtype.type(1)
-    for i in range(y.size):
+def _sigmoid_dx(g: np.ndarray, y: np.ndarray, out: np.ndarray, first: int, last: int) -> None:
+    g, y, out, one = g[first:last], y[first:last], out[first:last], y.dtype.type(1)
+    for i in range(out.size):
         out[i] = g[i] * (y[i] * (one - y[i]))
 
 
 @jit()
-def _sigmoid_backward(g: np.ndarray, y: np.ndarray, out: np.ndarray, sums: np.ndarray) -> None:
-    for i in range(0, len(g), PARTIAL):
-        j = i + PARTIAL
-        _sigmoid_dx(g[i:j].reshape(-1), y[i:j].reshape(-1), out[i:j].reshape(-1))
-        add_sums(out[i:j], sums)
+def _sigmoid_backward(
+    g: np.ndarray, y: np.ndarray, out: np.ndarray, first: int, last: int, sums: np.ndarray
+) -> None:
+    row = out.shape[1] * out.shape[2]
+    g_values, values, results = g.reshape(-1), y.reshape(-1), out.reshape(-1)
+    for i in range(first, last, PARTIAL):
+        j = min(i + PARTIAL, last)
+        _sigmoid_dx(g_values, values, results, i * row, j * row)
+        add_sums(out[i:j], sums[0])
 
 
 @jit()
-def _bias_leaky(x: np.ndarray, bias: np.ndarray, slope: float, out: np.ndarray) -> None:
+def _bias_leaky(
+    x: np.ndarray, bias: np.ndarray, out: np.ndarray, slope: float, first: int, last: int
+) -> None:
+    """`bias` is (1, C)."""
     outer, lanes, inner = x.shape
+    factor, shifts = out.dtype.type(slope), widened(bias, lanes)[0]
     if inner == 1:
         rows, out_rows = x.reshape(outer, lanes), out.reshape(outer, lanes)
-        for r in range(outer):
+        for r in range(first, last):
             for c in range(lanes):
-                value = rows[r, c] + bias[c]
-                out_rows[r, c] = value if value > 0 else slope * value
+                value = rows[r, c] + shifts[c]
+                out_rows[r, c] = value if value > 0 else factor * value
         return
-    for n in range(outer):
+    for n in range(first, last):
         for c in range(lanes):
-            plane, out_plane, shift = x[n, c], out[n, c], bias[c]
+            plane, out_plane, shift = x[n, c], out[n, c], shifts[c]
             for i in range(inner):
                 value = plane[i] + shift
-                out_plane[i] = value if value > 0 else slope * value
+                out_plane[i] = value if value > 0 else factor * value

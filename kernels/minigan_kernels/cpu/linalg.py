@@ -1,14 +1,19 @@
-"""Matrix products by BLAS, one thread of it to a block of the result."""
+"""Matrix products by BLAS, one thread of it to a block of the result.
+
+The blocks are as many as a power of two, so that two or four threads have the same to do, and few:
+BLAS packs the other operand once for each.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
+from .memory import empty
 from .threads import one_blas_thread, rows_of, spread
 
 _TINY = 1 << 13  # multiplications that no BLAS spreads over its threads
-_PIECE = 1 << 22  # multiplications worth a piece of work
-_BLOCK = 256  # rows in one piece at least: BLAS packs the other operand once for each
+_PIECE = 1 << 25  # multiplications worth a piece of work
+_EVEN = 32  # rows that a block has a multiple of
 
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -17,35 +22,50 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[1])
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
         return np.matmul(a, b)
-    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    out = np.empty((*lead, a.shape[-2], b.shape[-1]), np.result_type(a, b))
-    if out.size * a.shape[-1] <= _TINY:
-        return np.matmul(a, b, out=out)
-    if a.shape[-1] == 1:  # an outer product, for which NumPy does not call BLAS
-        spread(
-            lambda i, j: np.multiply(a[..., i:j, :], b, out=out[..., i:j, :]),
-            out.shape[-2],
-            grain=rows_of(out.size // out.shape[-2]),
-        )
-        return out
-    with one_blas_thread():
-        if lead:
-            each = out[0].size * a.shape[-1]
-            a = np.broadcast_to(a, (*lead, *a.shape[-2:]))
-            b = np.broadcast_to(b, (*lead, *b.shape[-2:]))
-            spread(
-                lambda i, j: np.matmul(a[i:j], b[i:j], out=out[i:j]),
-                len(out),
-                grain=max(1, _PIECE // each),
-            )
-        elif out.shape[0] >= out.shape[1]:
-            _blocks(a, b, out)
+    if max(a.size * b.shape[-1], a.shape[-2] * b.size) <= _TINY:
+        return np.matmul(a, b)
+    if a.shape[-1] == 1:
+        return _outer(a, b)
+    with one_blas_thread:
+        if a.ndim == b.ndim == 2:
+            out = empty((len(a), b.shape[1]), np.result_type(a, b))
+            if out.shape[0] >= out.shape[1]:
+                _blocks(a, b, out)
+            else:
+                _blocks(b.T, a.T, out.T)
         else:
-            _blocks(b.T, a.T, out.T)
+            out = _stacked(a, b)
+    return out
+
+
+def _outer(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a @ b where the sum has one term, for which NumPy does not call BLAS."""
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    out = empty((*lead, a.shape[-2], b.shape[-1]), np.result_type(a, b))
+    spread(
+        lambda i, j: np.multiply(a[..., i:j, :], b, out=out[..., i:j, :]),
+        out.shape[-2],
+        grain=rows_of(out.size // out.shape[-2]),
+    )
+    return out
+
+
+def _stacked(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a @ b for stacks of matrices."""
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    out = empty((*lead, a.shape[-2], b.shape[-1]), np.result_type(a, b))
+    a = np.broadcast_to(a, (*lead, *a.shape[-2:]))
+    b = np.broadcast_to(b, (*lead, *b.shape[-2:]))
+    spread(
+        lambda i, j: np.matmul(a[i:j], b[i:j], out=out[i:j]),
+        len(out),
+        grain=max(1, _PIECE // max(1, out[0].size * a.shape[-1])),
+    )
     return out
 
 
 def _blocks(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """out = a @ b by blocks of rows."""
-    grain = max(_BLOCK, _PIECE // b.size)
+    pieces = 1 << max(0, (a.size * b.shape[1] // _PIECE).bit_length() - 1)
+    grain = -(-len(out) // (_EVEN * pieces)) * _EVEN
     spread(lambda i, j: np.matmul(a[i:j], b, out=out[i:j]), len(out), grain=grain)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ..reference.maxout import check_pieces
 from .jit import jit
 from .memory import empty
-from .planes import grain_of, lane_sums, read_only
+from .planes import add_sums, channel_sums, grain_of, lane_sums, read_only
 from .threads import spread
 
 
@@ -16,7 +18,7 @@ def bias_maxout(x: np.ndarray, bias: np.ndarray, *, pieces: int) -> np.ndarray:
     check_pieces(x.shape, bias.shape, pieces)
     x, bias = _rows(x, bias)
     y = empty((len(x), x.shape[1] // pieces), x.dtype)
-    spread(lambda i, j: _largest(x[i:j], bias, pieces, y[i:j]), len(x), grain=grain_of(x))
+    spread(partial(_largest, x, bias, pieces, y), len(x), grain=grain_of(x))
     return y
 
 
@@ -27,10 +29,10 @@ def bias_maxout_backward(
     check_pieces(x.shape, bias.shape, pieces, y.shape, g.shape)
     g, y, x, bias = _rows(g, y, x, bias)
     dx = empty(x.shape, x.dtype)
-    sums = lane_sums(
-        lambda i, sums: _largest_backward(g[i], y[i], x[i], bias, pieces, dx[i], sums[0]), dx, 1
-    )
-    return dx, sums[0].astype(x.dtype)
+    parts = lane_sums(partial(_largest_backward, g, y, x, bias, pieces, dx), dx, 1)
+    sums = np.empty((1, x.shape[1]), x.dtype)
+    channel_sums(parts, sums)
+    return dx, sums[0]
 
 
 def _rows(*inputs: np.ndarray) -> list[np.ndarray]:
@@ -39,17 +41,23 @@ def _rows(*inputs: np.ndarray) -> list[np.ndarray]:
     return [read_only(np.ascontiguousarray(a, dtype)[...]) for a in inputs]
 
 
+# A unit has few pieces. So the inner loops run along the units, or along a whole row: short ones
+# would take longer to begin than to run.
+
+
 @jit()
-def _largest(x: np.ndarray, bias: np.ndarray, pieces: int, y: np.ndarray) -> None:
-    for n in range(y.shape[0]):
-        for u in range(y.shape[1]):
-            first = u * pieces
-            top = x[n, first] + bias[first]
-            for i in range(first + 1, first + pieces):
-                value = x[n, i] + bias[i]
-                if value > top or value != value:  # a NaN stays, as in NumPy
-                    top = value
-            y[n, u] = top
+def _largest(
+    x: np.ndarray, bias: np.ndarray, pieces: int, y: np.ndarray, first: int, last: int
+) -> None:
+    rows, units = y.shape
+    parts, shifts = x.reshape(rows, units, pieces), bias.reshape(units, pieces)
+    for n in range(first, last):
+        for u in range(units):
+            y[n, u] = parts[n, u, 0] + shifts[u, 0]
+        for i in range(1, pieces):
+            for u in range(units):
+                value, top = parts[n, u, i] + shifts[u, i], y[n, u]
+                y[n, u] = value if value > top or value != value else top  # a NaN stays, as NumPy's
 
 
 @jit()
@@ -60,15 +68,35 @@ def _largest_backward(
     bias: np.ndarray,
     pieces: int,
     dx: np.ndarray,
+    first: int,
+    last: int,
     sums: np.ndarray,
 ) -> None:
-    for n in range(y.shape[0]):
-        for u in range(y.shape[1]):
-            first, last = u * pieces, (u + 1) * pieces
-            count = 0
-            for i in range(first, last):
-                count += x[n, i] + bias[i] == y[n, u]
-            share = g[n, u] * x.dtype.type(1 / max(count, 1))
-            for i in range(first, last):
-                dx[n, i] = share if x[n, i] + bias[i] == y[n, u] else 0
-                sums[i] += dx[n, i]
+    units, width = y.shape[1], x.shape[1]
+    none, one = x.dtype.type(0), x.dtype.type(1)
+    wide, hits = np.empty(width, x.dtype), np.empty(width, x.dtype)
+    shares = np.empty(units, x.dtype)
+    for n in range(first, last):
+        _repeat(y[n], wide, pieces)
+        for k in range(width):
+            hits[k] = one if x[n, k] + bias[k] == wide[k] else none
+        parts = hits.reshape(units, pieces)
+        shares[:] = none
+        for i in range(pieces):
+            for u in range(units):
+                shares[u] += parts[u, i]
+        for u in range(units):
+            shares[u] = g[n, u] / (shares[u] if shares[u] > one else one)
+        _repeat(shares, wide, pieces)
+        for k in range(width):
+            dx[n, k] = wide[k] if hits[k] > none else none
+    add_sums(dx[first:last].reshape(last - first, width, 1), sums[0])
+
+
+@jit()
+def _repeat(values: np.ndarray, out: np.ndarray, times: int) -> None:
+    """Each value so many times, one beside the other."""
+    parts = out.reshape(len(values), times)
+    for i in range(times):
+        for u in range(len(values)):
+            parts[u, i] = values[u]

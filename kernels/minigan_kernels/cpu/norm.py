@@ -11,19 +11,23 @@ recommendations"). Sums are in x's precision over a few numbers and in float64 o
 
 from __future__ import annotations
 
+import math
+from functools import partial
+
 import numpy as np
 
 from .jit import jit
 from .planes import (
     PARTIAL,
     PLANE,
+    channel_sums,
     grain_of,
     image_like,
     lane_sums,
     matched,
-    per_channel,
-    per_lane,
+    of_channels,
     planes,
+    widened,
 )
 from .threads import spread
 
@@ -33,12 +37,12 @@ _SUMS = {"reassoc", "nsz", "contract"}  # sums in vector lanes, by fused multipl
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and biased variance (C,) of each channel."""
     (images,) = planes(x)
-    shift = np.empty(images.shape[1], x.dtype)
-    _some_mean(images, x.shape[1], shift)
-    sums = lane_sums(lambda i, total: _shifted_sums(images[i], shift, total), images, 2)
-    first, second = per_channel(sums, x) / (x.size // x.shape[1])
-    mean, var = shift[: x.shape[1]] + first, np.maximum(second - first * first, 0)
-    return mean.astype(x.dtype), var.astype(x.dtype)
+    shift = np.empty((1, x.shape[1]), x.dtype)
+    _some_mean(images, shift)
+    parts = lane_sums(partial(_shifted_sums, images, shift), images, 2)
+    found = np.empty((2, x.shape[1]), x.dtype)
+    _moments(parts, shift, x.size, found)
+    return found[0], found[1]
 
 
 def batch_norm(
@@ -54,13 +58,8 @@ def batch_norm(
     """leaky_relu(gamma (x - mean) / sqrt(var + eps) + beta)."""
     out = image_like(x)
     images, outs = planes(x, out=out)
-    gamma, beta, mean, var = per_lane(images, x, gamma, beta, mean, var)
-    _, scale = _scales(gamma, var, eps)
-    factor = x.dtype.type(slope)
-
-    def work(i: int, j: int) -> None:
-        _normalise(images[i:j], mean, scale, beta, factor, outs[i:j])
-
+    table = of_channels(x, gamma, beta, mean, var)
+    work = partial(_normalise, images, table, eps, slope, outs)
     spread(work, len(images), grain=grain_of(images))
     return out
 
@@ -110,37 +109,20 @@ def _backward(
     g, x = matched(g, x)
     out = image_like(g)
     gs, images, outs = planes(g, x, out=out)
-    gamma, beta, mean, var = per_lane(images, x, gamma, beta, mean, var)
-    root, scale = _scales(gamma, var, eps)
-    factor = x.dtype.type(slope)
-
-    def sums_of(i: slice, sums: np.ndarray) -> None:
-        _backward_sums(gs[i], images[i], mean, scale, beta, factor, sums)
-
-    sums = per_channel(lane_sums(sums_of, images, 2), x)
-    dbeta, dgamma = sums[0], sums[1] * root[: x.shape[1]]
-    # With h the gradient at the normalised value, g through the activation:
-    # dx = scale (h - mean(h) - xhat mean(h xhat)) = scale h - tilt (x - mean) - level
-    share = scale[: x.shape[1]] / (x.size // x.shape[1]) * (not constant)
-    tilt, level = per_lane(images, x, share * root[: x.shape[1]] * dgamma, share * dbeta)
-
-    def work(i: int, j: int) -> None:
-        _backward_images(gs[i:j], images[i:j], mean, scale, beta, factor, tilt, level, outs[i:j])
-
+    table = of_channels(x, gamma, beta, mean, var)
+    parts = lane_sums(partial(_backward_sums, gs, images, table, eps, slope), images, 2)
+    rates = np.empty((4, x.shape[1]), x.dtype)
+    _rates(parts, table, eps, x.size, constant, rates)
+    work = partial(_backward_images, gs, images, table, eps, slope, rates, outs)
     spread(work, len(images), grain=grain_of(images))
-    return out, dgamma.astype(x.dtype), dbeta.astype(x.dtype)
-
-
-def _scales(gamma: np.ndarray, var: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
-    """1 / sqrt(var + eps), and gamma times that: to the last bit the same forward and back."""
-    root = 1 / np.sqrt(var + eps)
-    return root, gamma * root
+    return out, rates[0], rates[1]
 
 
 @jit()
-def _some_mean(x: np.ndarray, channels: int, shift: np.ndarray) -> None:
-    """Fill shift (lanes,) with each channel's mean over a few pixels, spread over x."""
-    outer, lanes, inner = x.shape
+def _some_mean(x: np.ndarray, shift: np.ndarray) -> None:
+    """Fill shift (1, C) with each channel's mean over a few pixels, spread over x."""
+    outer, _, inner = x.shape
+    channels = shift.shape[1]
     down, along = max(1, outer // 8), max(1, inner // 8)
     total, count = np.zeros(channels), 0
     for n in range(0, outer, down):
@@ -148,20 +130,68 @@ def _some_mean(x: np.ndarray, channels: int, shift: np.ndarray) -> None:
             count += 1
             for c in range(channels):
                 total[c] += x[n, c, i]
-    for c in range(lanes):
-        shift[c] = total[c % channels] / count
+    for c in range(channels):
+        shift[0, c] = total[c] / count
+
+
+@jit()
+def _moments(parts: np.ndarray, shift: np.ndarray, size: int, found: np.ndarray) -> None:
+    """Mean and variance, found (2, C), from the sums about `shift` over an x of `size` numbers."""
+    sums = np.empty(found.shape)
+    channel_sums(parts, sums)
+    channels = found.shape[1]
+    for c in range(channels):
+        first, second = sums[0, c] / (size // channels), sums[1, c] / (size // channels)
+        found[0, c] = shift[0, c] + first
+        variance = second - first * first
+        found[1, c] = 0.0 if variance < 0 else variance  # a NaN stays
+
+
+@jit()
+def _scales(table: np.ndarray, eps: float, lanes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """mean, gamma / sqrt(var + eps) and beta of each lane, from rows gamma, beta, mean and var.
+
+    To the last bit the same forward and back: they decide on which side of its kink a value is.
+    """
+    rows = np.empty((3, table.shape[1]), table.dtype)
+    for c in range(table.shape[1]):
+        rows[0, c], rows[2, c] = table[2, c], table[1, c]
+        rows[1, c] = table[0, c] / math.sqrt(table[3, c] + eps)
+    wide = widened(rows, lanes)
+    return wide[0], wide[1], wide[2]
+
+
+@jit()
+def _rates(
+    parts: np.ndarray, table: np.ndarray, eps: float, size: int, constant: bool, rates: np.ndarray
+) -> None:
+    """Fill rates (4, C) with dgamma, dbeta, tilt and level.
+
+    With h the gradient at the normalised value, g through the activation, and n values a channel:
+    dx = scale (h - sum(h) / n - xhat sum(h xhat) / n) = scale h - tilt (x - mean) - level
+    """
+    sums = np.empty((2, rates.shape[1]))
+    channel_sums(parts, sums)
+    for c in range(rates.shape[1]):
+        root = 1 / math.sqrt(table[3, c] + eps)
+        share = 0.0 if constant else table[0, c] * root / (size // rates.shape[1])
+        rates[0, c], rates[1, c] = sums[1, c] * root, sums[0, c]
+        rates[2, c], rates[3, c] = share * root * sums[1, c] * root, share * sums[0, c]
 
 
 @jit(fastmath=_SUMS)
-def _shifted_sums(x: np.ndarray, shift: np.ndarray, sums: np.ndarray) -> None:
-    """Add to sums (2, lanes) those of x - shift and of its square."""
+def _shifted_sums(
+    x: np.ndarray, middles: np.ndarray, begin: int, end: int, sums: np.ndarray
+) -> None:
+    """Add to sums (2, lanes) those of x - middle and of its square."""
     outer, lanes, inner = x.shape
+    shift = widened(middles, lanes)[0]
     if inner == 1:
         rows, part = x.reshape(outer, lanes), np.zeros((2, lanes), x.dtype)
         first, second = part[0], part[1]
-        for top in range(0, outer, PARTIAL):
+        for top in range(begin, end, PARTIAL):
             part[:] = 0
-            for r in range(top, min(top + PARTIAL, outer)):
+            for r in range(top, min(top + PARTIAL, end)):
                 for c in range(lanes):
                     centred = rows[r, c] - shift[c]
                     first[c] += centred
@@ -170,7 +200,7 @@ def _shifted_sums(x: np.ndarray, shift: np.ndarray, sums: np.ndarray) -> None:
                 sums[0, c] += first[c]
                 sums[1, c] += second[c]
         return
-    for n in range(outer):
+    for n in range(begin, end):
         for c in range(lanes):
             plane, middle = x[n, c], shift[c]
             for start in range(0, inner, PLANE):
@@ -191,21 +221,24 @@ def _normalised(x: float, mean: float, scale: float, beta: float) -> float:
 @jit()
 def _normalise(
     x: np.ndarray,
-    mean: np.ndarray,
-    scale: np.ndarray,
-    beta: np.ndarray,
-    slope: float,
+    table: np.ndarray,
+    eps: float,
+    negative: float,
     out: np.ndarray,
+    begin: int,
+    end: int,
 ) -> None:
     outer, lanes, inner = x.shape
+    slope = x.dtype.type(negative)
+    mean, scale, beta = _scales(table, eps, lanes)
     if inner == 1:
         rows, out_rows = x.reshape(outer, lanes), out.reshape(outer, lanes)
-        for r in range(outer):
+        for r in range(begin, end):
             for c in range(lanes):
                 y = _normalised(rows[r, c], mean[c], scale[c], beta[c])
                 out_rows[r, c] = y if y > 0 else slope * y
         return
-    for n in range(outer):
+    for n in range(begin, end):
         for c in range(lanes):
             plane, out_plane = x[n, c], out[n, c]
             middle, factor, shift = mean[c], scale[c], beta[c]
@@ -218,21 +251,24 @@ def _normalise(
 def _backward_sums(
     g: np.ndarray,
     x: np.ndarray,
-    mean: np.ndarray,
-    scale: np.ndarray,
-    beta: np.ndarray,
-    slope: float,
+    table: np.ndarray,
+    eps: float,
+    negative: float,
+    begin: int,
+    end: int,
     sums: np.ndarray,
 ) -> None:
     """Add to sums (2, lanes) those of h and of h (x - mean), h being g through the activation."""
     outer, lanes, inner = x.shape
+    slope = x.dtype.type(negative)
+    mean, scale, beta = _scales(table, eps, lanes)
     if inner == 1:
         rows, g_rows = x.reshape(outer, lanes), g.reshape(outer, lanes)
         part = np.zeros((2, lanes), x.dtype)
         plain, centred = part[0], part[1]
-        for top in range(0, outer, PARTIAL):
+        for top in range(begin, end, PARTIAL):
             part[:] = 0
-            for r in range(top, min(top + PARTIAL, outer)):
+            for r in range(top, min(top + PARTIAL, end)):
                 for c in range(lanes):
                     y = _normalised(rows[r, c], mean[c], scale[c], beta[c])
                     h = g_rows[r, c] if y > 0 else slope * g_rows[r, c]
@@ -242,7 +278,7 @@ def _backward_sums(
                 sums[0, c] += plain[c]
                 sums[1, c] += centred[c]
         return
-    for n in range(outer):
+    for n in range(begin, end):
         for c in range(lanes):
             plane, g_plane = x[n, c], g[n, c]
             middle, factor, shift = mean[c], scale[c], beta[c]
@@ -261,26 +297,30 @@ def _backward_sums(
 def _backward_images(
     g: np.ndarray,
     x: np.ndarray,
-    mean: np.ndarray,
-    scale: np.ndarray,
-    beta: np.ndarray,
-    slope: float,
-    tilt: np.ndarray,
-    level: np.ndarray,
+    table: np.ndarray,
+    eps: float,
+    negative: float,
+    rates: np.ndarray,
     out: np.ndarray,
+    begin: int,
+    end: int,
 ) -> None:
     """scale h - tilt (x - mean) - level, h being g through the activation."""
     outer, lanes, inner = x.shape
+    slope = x.dtype.type(negative)
+    mean, scale, beta = _scales(table, eps, lanes)
+    slopes = widened(rates[2:], lanes)
+    tilt, level = slopes[0], slopes[1]
     if inner == 1:
         rows, g_rows = x.reshape(outer, lanes), g.reshape(outer, lanes)
         out_rows = out.reshape(outer, lanes)
-        for r in range(outer):
+        for r in range(begin, end):
             for c in range(lanes):
                 y = _normalised(rows[r, c], mean[c], scale[c], beta[c])
                 h = g_rows[r, c] if y > 0 else slope * g_rows[r, c]
                 out_rows[r, c] = scale[c] * h - tilt[c] * (rows[r, c] - mean[c]) - level[c]
         return
-    for n in range(outer):
+    for n in range(begin, end):
         for c in range(lanes):
             plane, g_plane, out_plane = x[n, c], g[n, c], out[n, c]
             middle, factor, shift = mean[c], scale[c], beta[c]

@@ -6,9 +6,9 @@ Denormal numbers count as zero: moments decay to them and stay there (see `denor
 from __future__ import annotations
 
 import bisect
-import itertools
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -68,15 +68,17 @@ def adam(
 
 
 def _in_place(loop: Callable[..., None], numbers: tuple[float, ...], *arguments: Arrays) -> None:
-    """Run loop(p, g, states..., numbers...) on all parameters, cut into pieces together.
+    """Run loop(p, g, states..., numbers, first, last) on all parameters, cut into pieces together.
 
     The numbers come in p's dtype, so that the arithmetic is in it too.
 
     Raises:
         ValueError: if a parameter or a state is read-only, before anything is written.
     """
-    calls: list[tuple[list[np.ndarray], list[np.ndarray]]] = []
+    calls: list[Callable[[int, int], None]] = []
+    ends = [0]
     copies: list[tuple[np.ndarray, np.ndarray]] = []  # of written arrays that lie otherwise than p
+    typed: dict[np.dtype, np.ndarray] = {}
     for p, g, *states in each(*arguments):
         written = [p, *states]
         if not all(array.flags.writeable for array in written):
@@ -89,32 +91,29 @@ def _in_place(loop: Callable[..., None], numbers: tuple[float, ...], *arguments:
             if not (array.flags.c_contiguous and array.dtype == p.dtype):
                 copies.append((array, vector))
         vectors.insert(1, read_only(g.astype(p.dtype, copy=False).reshape(-1)))
-        calls.append((vectors, [p.dtype.type(number) for number in numbers]))
-    ends = list(itertools.accumulate(vectors[0].size for vectors, _ in calls))
+        if p.dtype not in typed:
+            typed[p.dtype] = np.array(numbers, p.dtype)
+        calls.append(partial(loop, *vectors, typed[p.dtype]))
+        ends.append(ends[-1] + p.size)
 
     def work(start: int, stop: int) -> None:
-        i = bisect.bisect_right(ends, start)  # the parameter that the piece begins in
+        i = bisect.bisect_right(ends, start)  # the first parameter that ends behind
         while start < stop:
-            vectors, numbers = calls[i]
-            offset = ends[i] - vectors[0].size
-            part = slice(start - offset, min(stop, ends[i]) - offset)
-            loop(*(vector[part] for vector in vectors), *numbers)
+            offset = ends[i - 1]
+            calls[i - 1](start - offset, min(stop, ends[i]) - offset)
             start, i = ends[i], i + 1
 
-    spread(work, ends[-1] if ends else 0, grain=ELEMENTS)
+    spread(work, ends[-1], grain=ELEMENTS)
     for array, vector in copies:
         array[...] = vector.reshape(array.shape)
 
 
 @jit()
 def _sgd(
-    p: np.ndarray,
-    g: np.ndarray,
-    velocity: np.ndarray,
-    lr: float,
-    momentum: float,
-    weight_decay: float,
+    p: np.ndarray, g: np.ndarray, velocity: np.ndarray, numbers: np.ndarray, first: int, last: int
 ) -> None:
+    lr, momentum, weight_decay = numbers[0], numbers[1], numbers[2]
+    p, g, velocity = p[first:last], g[first:last], velocity[first:last]
     mode = flush_denormals()
     for i in range(p.size):
         velocity[i] = momentum * velocity[i] + (g[i] + weight_decay * p[i])
@@ -124,13 +123,10 @@ def _sgd(
 
 @jit()
 def _sgd_nesterov(
-    p: np.ndarray,
-    g: np.ndarray,
-    velocity: np.ndarray,
-    lr: float,
-    momentum: float,
-    weight_decay: float,
+    p: np.ndarray, g: np.ndarray, velocity: np.ndarray, numbers: np.ndarray, first: int, last: int
 ) -> None:
+    lr, momentum, weight_decay = numbers[0], numbers[1], numbers[2]
+    p, g, velocity = p[first:last], g[first:last], velocity[first:last]
     mode = flush_denormals()
     for i in range(p.size):
         slope = g[i] + weight_decay * p[i]
@@ -141,15 +137,10 @@ def _sgd_nesterov(
 
 @jit()
 def _rmsprop(
-    p: np.ndarray,
-    g: np.ndarray,
-    square: np.ndarray,
-    lr: float,
-    alpha: float,
-    rest: float,
-    eps: float,
-    weight_decay: float,
+    p: np.ndarray, g: np.ndarray, square: np.ndarray, numbers: np.ndarray, first: int, last: int
 ) -> None:
+    lr, alpha, rest, eps, weight_decay = numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]
+    p, g, square = p[first:last], g[first:last], square[first:last]
     mode = flush_denormals()
     for i in range(p.size):
         slope = g[i] + weight_decay * p[i]
@@ -164,15 +155,15 @@ def _adam(
     g: np.ndarray,
     mean: np.ndarray,
     square: np.ndarray,
-    shrink: float,
-    beta1: float,
-    rest1: float,
-    beta2: float,
-    rest2: float,
-    rate: float,
-    root: float,
-    eps: float,
+    numbers: np.ndarray,
+    first: int,
+    last: int,
 ) -> None:
+    shrink, beta1, rest1, beta2, rest2 = (
+        numbers[0], numbers[1], numbers[2], numbers[3], numbers[4],
+    )  # fmt: skip
+    rate, root, eps = numbers[5], numbers[6], numbers[7]
+    p, g, mean, square = p[first:last], g[first:last], mean[first:last], square[first:last]
     mode = flush_denormals()
     for i in range(p.size):
         mean[i] = beta1 * mean[i] + rest1 * g[i]

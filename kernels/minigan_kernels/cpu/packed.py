@@ -43,7 +43,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, window: Window, shape: Shape, groups: i
             np.matmul(rows, filters, out=out)
             unpack(out, y, block)
 
-    with one_blas_thread():
+    with one_blas_thread:
         spread(work, len(blocks), grain=1)
     return y
 
@@ -77,7 +77,7 @@ def conv2d_dx(
                 scatter(rows, plane, block, window, g.shape[3])
             channels_first(plane, dx[n0:n1], window.padding)
 
-    with one_blas_thread():
+    with one_blas_thread:
         spread(work, len(pieces), grain=1)
     return dx
 
@@ -104,7 +104,7 @@ def conv2d_dw(
                 np.matmul(rows.transpose(0, 2, 1), pack(g, block, groups), out=product)
                 sums[share] += product
 
-    with one_blas_thread():
+    with one_blas_thread:
         spread(work, shares, grain=1)
     total = sums.sum(axis=0).reshape(groups, *shape[2:], shape[1], filters)
     return np.ascontiguousarray(total.transpose(0, 4, 3, 1, 2)).reshape(shape)

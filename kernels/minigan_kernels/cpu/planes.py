@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 
@@ -50,10 +50,11 @@ def flat(*inputs: np.ndarray, out: np.ndarray) -> list[np.ndarray]:
     An input that lies otherwise is copied. All but the result are read-only, so that a loop is
     compiled once, and not again for inputs that happen to be.
     """
-    order = list(range(out.ndim))
+    arrays = [*inputs, out]
     if not out.flags.c_contiguous:
-        order.sort(key=lambda i: -out.strides[i])
-    *views, result = (a.transpose(order).ravel() for a in (*inputs, out))
+        order = sorted(range(out.ndim), key=lambda i: -out.strides[i])
+        arrays = [a.transpose(order) for a in arrays]
+    *views, result = [a.ravel() for a in arrays]
     return [*map(read_only, views), result]
 
 
@@ -71,15 +72,8 @@ def planes(*inputs: np.ndarray, out: np.ndarray | None = None) -> list[np.ndarra
     Raises:
         ValueError: if they are not (N, C, ...).
     """
-    first = inputs[0]
-    if first.ndim < 2:
-        raise ValueError(f"an array of channels must be (N, C, ...), but has shape {first.shape}")
-    n, c = first.shape[:2]
-    size = math.prod(first.shape[2:])
-    shape, last = (n, c, size), is_channels_last(first)
-    if last or size == 1:
-        wide = _pixels_of_row(n * size, c)
-        shape = n * size // wide, wide * c, 1
+    last = is_channels_last(inputs[0])
+    shape = _as_planes(inputs[0].shape, last)
 
     def view(array: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(array.transpose(0, 2, 3, 1) if last else array).reshape(shape)
@@ -90,18 +84,26 @@ def planes(*inputs: np.ndarray, out: np.ndarray | None = None) -> list[np.ndarra
 
 def read_only(view: np.ndarray) -> np.ndarray:
     """`view`, a fresh one, with its flag set."""
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
 
 
-@cache
-def _pixels_of_row(pixels: int, channels: int) -> int:
-    most = max(1, _ROW // max(1, channels))
-    return next(k for k in range(most, 0, -1) if pixels % k == 0)
+@lru_cache(4096)
+def _as_planes(shape: tuple[int, ...], last: bool) -> tuple[int, int, int]:
+    """(outer, lanes, inner) of images of `shape`; `last` if they lie channels last."""
+    if len(shape) < 2:
+        raise ValueError(f"an array of channels must be (N, C, ...), but has shape {shape}")
+    n, c = shape[:2]
+    size = math.prod(shape[2:])
+    if not last and size != 1:
+        return n, c, size
+    most = max(1, _ROW // max(1, c))
+    wide = next(k for k in range(most, 0, -1) if n * size % k == 0)
+    return n * size // wide, wide * c, 1
 
 
-def per_lane(images: np.ndarray, x: np.ndarray, *vectors: np.ndarray) -> list[np.ndarray]:
-    """`vectors` (C,) in x's dtype as (lanes,) for `images`, a view of x by `planes`.
+def of_channels(x: np.ndarray, *vectors: np.ndarray) -> np.ndarray:
+    """`vectors` (C,) as the rows of a table in x's dtype.
 
     Raises:
         ValueError: if one is not (C,) for x (N, C, ...).
@@ -109,11 +111,7 @@ def per_lane(images: np.ndarray, x: np.ndarray, *vectors: np.ndarray) -> list[np
     for vector in vectors:
         if vector.shape != x.shape[1:2]:
             raise ValueError(f"{x.shape[1:2]} values a channel expected, not {vector.shape}")
-    channels = max(1, x.shape[1])
-    rows = np.empty((len(vectors), images.shape[1] // channels, channels), x.dtype)
-    for row, vector in zip(rows, vectors, strict=True):
-        row[:] = vector
-    return list(rows.reshape(len(vectors), images.shape[1]))
+    return np.concatenate(vectors, dtype=x.dtype).reshape(len(vectors), x.shape[1])
 
 
 def grain_of(array: np.ndarray, *, cached: bool = False) -> int:
@@ -121,28 +119,51 @@ def grain_of(array: np.ndarray, *, cached: bool = False) -> int:
 
     A piece that several loops go through should be `cached`: fit the second-level cache.
     """
-    part = max(1, array.size // max(1, len(array)))
-    least = ELEMENTS if cached else max(2 * ELEMENTS, array.size // _PIECES)
-    return max(1, least // part)
+    size, count = array.size, len(array)
+    if size <= ELEMENTS:
+        return max(1, count)
+    least = ELEMENTS if cached else max(2 * ELEMENTS, size // _PIECES)
+    return max(1, least * count // size)
 
 
 def lane_sums(
-    work: Callable[[slice, np.ndarray], None], images: np.ndarray, count: int
+    work: Callable[[int, int, np.ndarray], None], images: np.ndarray, count: int
 ) -> np.ndarray:
-    """Sums (count, lanes) in float64 over the pieces of `images`, on several cores.
+    """Sums in float64 over the pieces of `images`, on several cores: (pieces, count, lanes).
 
-    work(piece, sums) sees to a piece of the outer axis and adds to its `sums`. These are added in
-    order, so the total does not depend on who was first.
+    work(first, last, sums) sees to images[first:last] and adds to its `sums`. Whoever adds these up
+    in order, as `channel_sums` does, gets a total that does not depend on who was first.
     """
     grain = grain_of(images)
     parts = np.zeros((-(-len(images) // grain), count, images.shape[1]))
-    spread(lambda i, j: work(slice(i, j), parts[i // grain]), len(images), grain=grain)
-    return parts.sum(axis=0)
+    spread(lambda i, j: work(i, j, parts[i // grain]), len(images), grain=grain)
+    return parts
 
 
-def per_channel(sums: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Sums (count, lanes) as (count, C): over the pixels of a row."""
-    return sums.reshape(len(sums), -1, x.shape[1]).sum(axis=1)
+@jit()
+def channel_sums(parts: np.ndarray, out: np.ndarray) -> None:
+    """Write to out (count, C) the totals of parts (pieces, count, lanes)."""
+    pieces, count, lanes = parts.shape
+    channels = out.shape[1]
+    for k in range(count):
+        for c in range(channels):
+            total = 0.0
+            for lane in range(c, lanes, channels):
+                for piece in range(pieces):
+                    total += parts[piece, k, lane]
+            out[k, c] = total
+
+
+@jit()
+def widened(table: np.ndarray, lanes: int) -> np.ndarray:
+    """A table (count, C) as (count, lanes): again for each pixel of a row."""
+    count, channels = table.shape
+    out = np.empty((count, lanes), table.dtype)
+    for k in range(count):
+        for first in range(0, lanes, max(1, channels)):
+            for c in range(channels):
+                out[k, first + c] = table[k, c]
+    return out
 
 
 @jit(fastmath={"reassoc", "nsz"})  # sums in vector lanes

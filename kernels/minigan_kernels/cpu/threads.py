@@ -17,8 +17,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from queue import SimpleQueue
 
@@ -37,8 +36,13 @@ def spread(work: Callable[[int, int], object], count: int, *, grain: int) -> Non
     """Call work(start, stop) for pieces of `grain` that together make up range(count).
 
     The pieces run in any order and on several threads, so they must not write to the same place.
-    The first exception is raised once all threads are done.
+    The first exception is raised once all threads are done. One piece is done here and now: small
+    arrays pay for no more than the call.
     """
+    if count <= grain:
+        if count > 0:
+            work(0, count)
+        return
     pieces = iter(range(0, count, grain))
 
     def share() -> None:
@@ -113,24 +117,32 @@ def rows_of(row: int, *, least: int = ELEMENTS) -> int:
     return max(1, least // max(1, row))
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
+class _OneBlasThread:
     """Within the block BLAS runs in the thread that calls it; afterwards as the user had set it."""
-    global _depth, _before
-    with _lock:
-        if _depth == 0:
-            _before = [library.get_num_threads() for library in _blas()]
-            for library in _blas():
-                library.set_num_threads(1)
-        _depth += 1
-    try:
-        yield
-    finally:
+
+    def __enter__(self) -> None:
+        global _depth, _before
+        with _lock:
+            if _depth == 0:
+                _before = [library.get_num_threads() for library in _blas()]
+                _set_blas_threads([1] * len(_before))
+            _depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        global _depth
         with _lock:
             _depth -= 1
             if _depth == 0:
-                for library, threads in zip(_blas(), _before, strict=True):
-                    library.set_num_threads(threads)
+                _set_blas_threads(_before)
+
+
+one_blas_thread = _OneBlasThread()
+
+
+def _set_blas_threads(counts: list[int]) -> None:
+    for library, before, count in zip(_blas(), _before, counts, strict=True):
+        if before > 1:
+            library.set_num_threads(count)
 
 
 def scratch(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -158,8 +170,7 @@ def _after_fork() -> None:
     global _hiring, _lock, _depth
     _helpers.clear()  # threads do not survive a fork
     if _depth:
-        for library, threads in zip(_blas(), _before, strict=True):
-            library.set_num_threads(threads)
+        _set_blas_threads(_before)
     _hiring, _lock, _depth = threading.Lock(), threading.Lock(), 0
 
 
