@@ -67,8 +67,8 @@ def freeze_result(result: Any, inputs: Iterable[Any]) -> None:
     already, and one of a user's array is the user's.
     """
     if isinstance(result, np.ndarray):
-        owner, _ = _memory(result)
-        if not any(isinstance(x, np.ndarray) and _memory(x)[0] is owner for x in inputs):
+        owner = _owner(result)
+        if not any(_owner(x) is owner for x in inputs):
             freeze(result)
 
 
@@ -103,16 +103,21 @@ def _chain(array: np.ndarray) -> list[np.ndarray]:
     return chain
 
 
+def _owner(array: Any) -> Any:
+    """What owns the memory of `array`: an array, a block of the pool, or somebody's buffer."""
+    while isinstance(array, np.ndarray) and array.base is not None:
+        array = array.base
+        if type(array) is Block:
+            break
+    return array
+
+
 def _memory(array: np.ndarray) -> tuple[Any, bool]:
     """What owns the memory of `array`, and whether no array writes there: see the law above."""
-    frozen = not array.flags.writeable
-    base = array.base
-    while base is not None and type(base) is not Block:
-        if not isinstance(base, np.ndarray):
-            return base, False  # a buffer, which others may write
-        frozen = frozen and not base.flags.writeable
-        array, base = base, base.base
-    return array if base is None else base, frozen
+    owner = _owner(array)
+    if not isinstance(owner, np.ndarray):
+        return owner, False  # a buffer, which others may write
+    return owner, not any(one.flags.writeable for one in _chain(array))
 
 
 def _keep(owner: Any, array: np.ndarray) -> dict[Hashable, Any]:

@@ -44,6 +44,8 @@ def pair(value: int | Pair, name: str, *, least: int) -> Pair:
     Raises:
         ValueError: if it is neither a whole number nor a pair of them, or is below `least`.
     """
+    if isinstance(value, int) and value >= least:
+        return value, value
     both = (value, value) if isinstance(value, int) else tuple(value)
     if len(both) != 2 or not all(isinstance(v, int) and v >= least for v in both):
         raise ValueError(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
 from .memory import ALIGNMENT, empty
-from .threads import scratch
 
 _HUGE = 1 << 22  # bytes
+
+_local = threading.local()
 
 
 def buffer(size: int) -> np.ndarray:
@@ -17,7 +20,12 @@ def buffer(size: int) -> np.ndarray:
 
 def own(name: str, size: int) -> int:
     """Where `size` bytes lie that this thread may write until it next asks for `name`."""
-    return address(scratch(name, (_room(size),), np.dtype(np.uint8)))
+    rooms = _local.__dict__
+    if name not in rooms or rooms[name][0] < size:
+        room = np.empty(_room(size), np.uint8)
+        rooms[name] = size, address(room), room
+    place: int = rooms[name][1]
+    return place
 
 
 def address(array: np.ndarray) -> int:

@@ -47,7 +47,7 @@ def choose(
     wish = forced.get()
     possible = winograd.fits(window, groups)
     tile = min((4, 2), key=lambda m: _products(output, window, m)) if possible else 0
-    if wish is None:
+    if wish is None and _remembered():
         wish = _remembered().get(_key(direction, image, output, window, groups))
     if wish in ("winograd", "winograd2"):
         return ("winograd", tile if wish == "winograd" else 2) if possible else ("direct", 0)
