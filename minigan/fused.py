@@ -38,9 +38,9 @@ class Fused(Primitive):
         return True
 
     def _forward(
-        self, inputs: tuple[Tensor, ...], options: dict[str, Any]
+        self, arrays: list[Array], options: dict[str, Any]
     ) -> tuple[Array, tuple[Any, ...]]:
-        data, residuals = self.kernel(*(t.data for t in inputs), **options)
+        data, residuals = self.kernel(*arrays, **options)
         return data, residuals
 
     def backward(self, node: Node, g: Tensor, needed: list[int]) -> Iterable[Tensor]:

@@ -46,12 +46,9 @@ class Tensor(TensorMethods):
     __slots__ = ("__weakref__", "data", "node")
 
     def __init__(self, data: Any, dtype: Any = None) -> None:
-        if isinstance(data, Tensor):
-            raise TypeError("Tensor(tensor) would cut the graph; for that say tensor.detach()")
-        if dtype is None and not hasattr(data, "dtype"):
-            data = np.asarray(data)
-            dtype = np.float32 if data.dtype == np.float64 else None
-        self.data: Array = np.asarray(data, dtype) if _is_host(data) else data
+        if dtype is not None or type(data) is not np.ndarray:
+            data = _array(data, dtype)
+        self.data: Array = data
         self.node: Node | None = None
 
     @property
@@ -198,24 +195,24 @@ class Primitive:
         return self.rule_of_each is not None or self.rules[position] is not None
 
     def __call__(self, *args: Any, **options: Any) -> Tensor:
-        like = next((a for a in args if isinstance(a, Tensor)), None)
-        inputs = tuple(a if isinstance(a, Tensor) else _constant(a, like) for a in args)
+        inputs = _tensors(args)
+        arrays = [t.data for t in inputs]
         try:
-            data, residuals = self._forward(inputs, options)
+            data, residuals = self._forward(arrays, options)
         except (ValueError, TypeError, IndexError) as error:
             raise GraphError(f"{_signature(self.name, inputs)}: {error}") from error
-        y = Tensor(np.asarray(data) if isinstance(data, np.generic) else data)
+        y = Tensor(data)
         if y.data.nbytes >= LARGE:
-            freeze_result(y.data, [t.data for t in inputs])
+            freeze_result(y.data, arrays)
         if _state.recording:
             y.node = Node(self, inputs, options, y.data)
             y.node.residuals = residuals
         return y
 
     def _forward(
-        self, inputs: tuple[Tensor, ...], options: dict[str, Any]
+        self, arrays: list[Array], options: dict[str, Any]
     ) -> tuple[Array, tuple[Any, ...]]:
-        return self.kernel(*(t.data for t in inputs), **options), ()
+        return self.kernel(*arrays, **options), ()
 
     def backward(self, node: Node, g: Tensor, needed: list[int]) -> Iterable[Tensor]:
         """Gradients by the inputs at the positions `needed`."""
@@ -343,15 +340,30 @@ def _key(tensor: Tensor) -> int:
     return id(tensor.node or tensor)
 
 
-def _constant(value: Any, like: Tensor | None) -> Tensor:
-    """A bare argument as a tensor; a Python number takes its neighbour's dtype, as in NumPy."""
-    if like is not None and isinstance(value, (bool, int, float)):
-        return Tensor(np.asarray(value, np.result_type(like.dtype, value)))
+def _tensors(args: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    """Arguments as tensors; a Python number takes its neighbour's dtype, as in NumPy."""
+    dtypes = [a.dtype for a in args if isinstance(a, Tensor)]
+    return args if len(dtypes) == len(args) else tuple([_tensor(a, dtypes) for a in args])
+
+
+def _tensor(value: Any, dtypes: list[np.dtype]) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    if dtypes and isinstance(value, (bool, int, float)):
+        value = np.asarray(value, np.result_type(dtypes[0], value))
     return Tensor(value)
 
 
-def _is_host(data: Any) -> bool:
-    return not hasattr(data, "__cuda_array_interface__")
+def _array(data: Any, dtype: Any) -> Array:
+    """What a tensor keeps of something that is no plain array yet."""
+    if isinstance(data, Tensor):
+        raise TypeError("Tensor(tensor) would cut the graph; for that say tensor.detach()")
+    if hasattr(data, "__cuda_array_interface__"):
+        return data
+    if dtype is None and not hasattr(data, "dtype"):
+        data = np.asarray(data)
+        dtype = np.float32 if data.dtype == np.float64 else None
+    return np.asarray(data, dtype)
 
 
 def _signature(name: str, inputs: tuple[Tensor, ...]) -> str:

@@ -101,11 +101,11 @@ class State:
                     f"the loss of {name} is {value} in round {self.step + 1}; "
                     f"{first_nonfinite(loss)}"
                 )
-            gradients = grad(loss, self.players[name].parameters())
-            self.optimizers[name].step(gradients)
+            optimizer = self.optimizers[name]
+            optimizer.step(grad(loss, optimizer.parameters))
             row[f"loss_{name}"] = value
             row |= {key: float(extra) for key, extra in extras.items()}
-            del loss, extras, gradients  # or they would live until the next loss is computed
+            del loss, extras  # or they would live until the next loss is computed
         self.step += 1
         return row
 
