@@ -13,7 +13,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from .ops import exp, log_softmax, mean, square, stack, sum
+from .ops import exp, mean, softmax_cross_entropy, square, stack
 from .random import Generator
 from .tensor import Array, Tensor
 
@@ -56,7 +56,7 @@ class Categorical(Code):
         return np.eye(self.width, dtype=np.float32)[rng.integers(n, self.width)]
 
     def log_likelihood(self, q: Tensor, c: Array) -> Tensor:
-        return sum(log_softmax(q, axis=1) * c, axis=1)
+        return -softmax_cross_entropy(q, labels=c.argmax(axis=1))
 
     def read(self, q: Array) -> Array:
         return q.argmax(axis=1)

@@ -531,6 +531,13 @@ def _bias_maxout(s: Source, name: str) -> Any:
     return lambda x, bias: op(name)(x, bias, pieces=pieces), [s.laid(x - bias), bias]
 
 
+@case_of(PRIMITIVE_CASES, "softmax_cross_entropy")
+def _softmax_cross_entropy(s: Source, name: str) -> Any:
+    n, classes = s.int(1, 3), s.int(1, 4)
+    labels = s.rng.integers(0, classes, n)
+    return lambda x: op(name)(x, labels=labels), [2 * s.normal((n, classes))]
+
+
 def _batch(s: Source) -> Shape:
     """(N, C) or (N, C, H, W) with at least two values a channel, one that varies."""
     shape = s.vectors_or_images()

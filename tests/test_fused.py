@@ -84,6 +84,9 @@ def at_float32(name: str) -> tuple[Callable[..., Tensor], list[np.ndarray]]:
         return PRIMITIVES[name], [x, *channel]
     if name == "bias_maxout":
         return lambda *xs: PRIMITIVES[name](*xs, pieces=3), [normal(301, 243), normal(243)]
+    if name == "softmax_cross_entropy":
+        labels = np.random.default_rng(3).integers(0, 243, 301)
+        return lambda x: PRIMITIVES[name](x, labels=labels), [normal(301, 243) * 3]
     options = {"slope": 0.2} if name == "bias_leaky_relu" else {}
     return lambda *xs: PRIMITIVES[name](*xs, **options), [x, channel[0]]
 
@@ -105,6 +108,8 @@ def named_case(name: str) -> tuple[Callable[..., Tensor], list[np.ndarray]]:
     f, _ = at_float32(name)
     if name == "bias_maxout":
         return f, [normal(4, 6), normal(6, seed=1)]
+    if name == "softmax_cross_entropy":
+        return lambda x: PRIMITIVES[name](x, labels=np.array([2, 0, 0, 1])), [normal(4, 3)]
     arrays = [normal(4, 3, 2, 2), normal(3, seed=1), normal(3, seed=2)]
     if name == "batch_norm_inference":
         constants = {"mean": normal(3), "var": normal(3) ** 2 + 1}

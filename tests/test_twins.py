@@ -258,6 +258,17 @@ def _maxout(s: Source, name: str) -> Call:
     return s.call(s.normal(n, units), y, x, bias, pieces=pieces)
 
 
+@calls("softmax_cross_entropy", "softmax_cross_entropy_backward")
+def _softmax_cross_entropy(s: Source, name: str) -> Call:
+    n, classes = (3001, 67) if s.large else (s.int(0, 5), s.int(1, 20))
+    labels = s.rng.integers(0, classes, n)
+    x = s.normal(n, classes) * 3
+    if name == "softmax_cross_entropy":
+        return s.call(x, labels=labels)
+    powers = np.exp(x)
+    return s.call(s.normal(n), powers / powers.sum(axis=1, keepdims=True), labels=labels)
+
+
 def _pooling(s: Source, *, filled: bool) -> tuple[dict[str, Any], Window, tuple[int, ...]]:
     """Options, window and image; with `filled` no window lies in the padding altogether."""
     _, window = s.window(dilated=False)
@@ -448,6 +459,16 @@ BAD = [
         (image(4, 2), image(4, 3), image(4, 6), image(6)),
         {"pieces": 2},
     ),
+    ("softmax_cross_entropy", (image(4, 3, 1),), {"labels": np.zeros(4, np.int64)}),
+    ("softmax_cross_entropy", (image(4, 3),), {"labels": np.zeros(3, np.int64)}),
+    ("softmax_cross_entropy", (image(4, 3),), {"labels": np.zeros(4)}),
+    ("softmax_cross_entropy", (image(4, 3),), {"labels": np.array([0, 1, 2, 3])}),
+    ("softmax_cross_entropy", (image(4, 3),), {"labels": np.array([0, 1, 2, -1])}),
+    (
+        "softmax_cross_entropy_backward",
+        (image(3), image(4, 3)),
+        {"labels": np.zeros(4, np.int64)},
+    ),
     ("upsample_nearest", (image(1, 2, 3),), {"factor": 2}),
     ("upsample_nearest", (image(1, 1, 2, 3),), {"factor": 0}),
     ("upsample_nearest_dx", (image(1, 1, 4, 6),), {"factor": 3}),
@@ -526,6 +547,15 @@ def test_nan_passes_maxout() -> None:
     np.testing.assert_array_equal(ours, plain)
     np.testing.assert_array_equal(plain, [[np.nan, 3], [np.nan, np.inf]])
     np.testing.assert_array_equal(dx, plain_dx)
+
+
+def test_softmax_cross_entropy_of_what_is_not_finite() -> None:
+    inf = np.inf
+    x = np.array([[-inf, 1, 2], [-inf, -inf, -inf], [inf, 0, 0], [np.nan, 0, 1]], np.float32)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        loss, plain = both("softmax_cross_entropy", x, labels=np.array([0, 1, 0, 2]))
+    np.testing.assert_array_equal(loss, plain)
+    np.testing.assert_array_equal(loss, [inf, np.nan, np.nan, np.nan])
 
 
 @pytest.mark.parametrize("name", ["bias_leaky_relu", "bias_tanh", "bias_sigmoid"])

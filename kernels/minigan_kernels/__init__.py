@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .algorithms import ALGORITHMS, forced
-from .reference import activation, conv, linalg, maxout, norm, optim, pool, random
+from .reference import activation, conv, linalg, maxout, norm, optim, pool, random, softmax
 
 __all__ = [
     "KERNELS",
@@ -113,6 +113,9 @@ bias_tanh = _public(activation.bias_tanh)
 bias_tanh_backward = _public(activation.bias_tanh_backward)
 bias_sigmoid = _public(activation.bias_sigmoid)
 bias_sigmoid_backward = _public(activation.bias_sigmoid_backward)
+
+softmax_cross_entropy = _public(softmax.softmax_cross_entropy)
+softmax_cross_entropy_backward = _public(softmax.softmax_cross_entropy_backward)
 
 bias_maxout = _public(maxout.bias_maxout)
 bias_maxout_backward = _public(maxout.bias_maxout_backward)

@@ -35,7 +35,17 @@ from .elementwise import (
 )
 from .linalg import einsum, matmul
 from .norm import batch_norm, batch_norm_inference, instance_norm, layer_norm
-from .reduction import log_softmax, logsumexp, max, mean, min, softmax, sum, var
+from .reduction import (
+    log_softmax,
+    logsumexp,
+    max,
+    mean,
+    min,
+    softmax,
+    softmax_cross_entropy,
+    sum,
+    var,
+)
 from .shape import (
     broadcast_to,
     concatenate,
@@ -56,7 +66,7 @@ __all__ = [
     "conv_transpose2d", "cos", "divide", "einsum", "elu", "exp", "expand_dims", "flatten",
     "instance_norm", "layer_norm", "leaky_relu", "log", "log_softmax", "logsumexp", "matmul",
     "max", "max_pool2d", "maximum", "mean", "min", "minimum", "multiply", "negative", "pad",
-    "power", "relu", "reshape", "sigmoid", "sin", "softmax", "softplus", "sqrt", "square",
-    "squeeze", "stack", "subtract", "sum", "sum_to", "swapaxes", "tanh", "transpose",
-    "upsample_nearest", "var", "where",
+    "power", "relu", "reshape", "sigmoid", "sin", "softmax", "softmax_cross_entropy",
+    "softplus", "sqrt", "square", "squeeze", "stack", "subtract", "sum", "sum_to", "swapaxes",
+    "tanh", "transpose", "upsample_nearest", "var", "where",
 ]  # fmt: skip

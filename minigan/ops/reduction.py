@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import minigan_kernels as kernels
 import numpy as np
 
-from ..tensor import Tensor, primitive
+from ..fused import fused
+from ..tensor import Array, Tensor, primitive
 from .elementwise import exp, log
-from .shape import broadcast_to, reshape
+from .shape import broadcast_to, getitem, reshape
 
 Axes = int | tuple[int, ...] | None
 
@@ -69,6 +71,23 @@ def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """exp(x) / sum(exp(x)) over `axis`."""
     return exp(log_softmax(x, axis))
+
+
+def _entropy(x: Array, *, labels: Array) -> tuple[Array, tuple[Array]]:
+    loss, p = kernels.softmax_cross_entropy(x, labels=labels)
+    return loss, (p,)
+
+
+def _entropy_backward(
+    g: Array, y: Array, residuals: tuple[Array], x: Array, *, labels: Array
+) -> tuple[Array]:
+    return (kernels.softmax_cross_entropy_backward(g, *residuals, labels=labels),)
+
+
+@fused(_entropy, _entropy_backward)
+def softmax_cross_entropy(x: Tensor, *, labels: Array) -> Tensor:
+    """-log softmax(x)[label] of each sample, (N,): x (N, classes), labels (N,) whole numbers."""
+    return logsumexp(x, axis=1) - getitem(x, index=(np.arange(len(labels)), labels))
 
 
 def _kept(reduced: Tensor, x: Tensor, axis: Axes) -> Tensor:

@@ -1,0 +1,88 @@
+"""Cross-entropy of a softmax over classes, row by row in the cache; the exponentials are NumPy's.
+
+The probabilities are kept for the way back, which then needs no exponential.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+
+from ..reference.softmax import check_labels
+from .jit import jit
+from .memory import empty
+from .planes import grain_of, read_only
+from .threads import spread
+
+
+def softmax_cross_entropy(x: np.ndarray, *, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """-log p of each label (N,), and the probabilities p (N, classes) = exp(x) / sum(exp(x))."""
+    check_labels(x.shape, labels)
+    x, labels = _fixed(x, x.dtype), _fixed(labels, np.int64)
+    loss, p = np.empty(len(x), x.dtype), empty(x.shape, x.dtype)
+
+    def work(first: int, last: int) -> None:
+        _centre(x, labels, loss, p, first, last)
+        np.exp(p[first:last], out=p[first:last])
+        _divide(loss, p, first, last)
+
+    spread(work, len(x), grain=grain_of(p, cached=True))
+    return loss, p
+
+
+def softmax_cross_entropy_backward(
+    g: np.ndarray, p: np.ndarray, *, labels: np.ndarray
+) -> np.ndarray:
+    """Gradient by x: g (p - 1) at the label, g p elsewhere."""
+    check_labels(p.shape, labels, g.shape)
+    dtype = np.result_type(g, p)
+    g, p, labels = _fixed(g, dtype), _fixed(p, dtype), _fixed(labels, np.int64)
+    dx = empty(p.shape, dtype)
+    spread(partial(_backward, g, p, labels, dx), len(p), grain=grain_of(p))
+    return dx
+
+
+def _fixed(array: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
+    """A contiguous read-only view or copy."""
+    return read_only(np.ascontiguousarray(array, dtype)[...])
+
+
+@jit()
+def _centre(
+    x: np.ndarray, labels: np.ndarray, loss: np.ndarray, p: np.ndarray, first: int, last: int
+) -> None:
+    """p = x - max(x), and loss = -p at the label."""
+    for n in range(first, last):
+        top = x[n, 0]
+        for k in range(x.shape[1]):
+            top = max(top, x[n, k])
+        if not np.isfinite(top):
+            top = x.dtype.type(0)  # a row of -inf stays -inf
+        for k in range(x.shape[1]):
+            p[n, k] = x[n, k] - top
+        loss[n] = -p[n, labels[n]]
+
+
+@jit()
+def _divide(loss: np.ndarray, p: np.ndarray, first: int, last: int) -> None:
+    """Divide powers p by their sum, whose logarithm is what the loss still lacks."""
+    for n in range(first, last):
+        total = p.dtype.type(0)
+        for k in range(p.shape[1]):
+            total += p[n, k]
+        loss[n] += math.log(total)
+        for k in range(p.shape[1]):
+            p[n, k] /= total
+
+
+@jit()
+def _backward(
+    g: np.ndarray, p: np.ndarray, labels: np.ndarray, dx: np.ndarray, first: int, last: int
+) -> None:
+    one = p.dtype.type(1)
+    for n in range(first, last):
+        for k in range(p.shape[1]):
+            dx[n, k] = g[n] * p[n, k]
+        dx[n, labels[n]] = g[n] * (p[n, labels[n]] - one)
