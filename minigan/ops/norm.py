@@ -117,6 +117,8 @@ def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5) 
     arXiv:1607.08022).
     """
     n, c, h, w = x.shape
+    if n == 1:  # as CycleGAN has it: the image stays as it lies in memory
+        return batch_norm(x, gamma, beta, eps=eps)
     scale, shift = (reshape(broadcast_to(v, (n, c)), (n * c,)) for v in (gamma, beta))
     return reshape(batch_norm(reshape(x, (1, n * c, h, w)), scale, shift, eps=eps), x.shape)
 
