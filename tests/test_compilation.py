@@ -73,8 +73,8 @@ def test_an_edit_reaches_kernels_of_other_files(tmp_path: Path) -> None:
     assert run(TOTAL, tmp_path, tmp_path / "copy")[0] == "1.0 18.0\n"
     helper = tmp_path / "copy" / PACKAGE.name / "cpu" / "planes.py"
     text = helper.read_text()
-    assert text.count("part[c] += rows[r, c]") == 1
-    helper.write_text(text.replace("part[c] += rows[r, c]", "part[c] += 2 * rows[r, c]"))
+    assert text.count("totals[c] += rows[r, c]") == 1
+    helper.write_text(text.replace("totals[c] += rows[r, c]", "totals[c] += 2 * rows[r, c]"))
     out, err = run(TOTAL, tmp_path, tmp_path / "copy")
     assert out == "1.0 36.0\n"
     assert "activation._leaky_backward" in err

@@ -187,10 +187,10 @@ def _shifted_sums(
     outer, lanes, inner = x.shape
     shift = widened(middles, lanes)[0]
     if inner == 1:
-        rows, part = x.reshape(outer, lanes), np.zeros((2, lanes), x.dtype)
-        first, second = part[0], part[1]
+        rows, totals = x.reshape(outer, lanes), np.zeros((2, lanes), x.dtype)
+        first, second = totals[0], totals[1]
         for top in range(begin, end, PARTIAL):
-            part[:] = 0
+            totals[:] = 0
             for r in range(top, min(top + PARTIAL, end)):
                 for c in range(lanes):
                     centred = rows[r, c] - shift[c]
@@ -205,8 +205,9 @@ def _shifted_sums(
             plane, middle = x[n, c], shift[c]
             for start in range(0, inner, PLANE):
                 plain = squares = x.dtype.type(0)
-                for i in range(start, min(start + PLANE, inner)):
-                    centred = plane[i] - middle
+                part = plane[start : start + PLANE]
+                for i in range(len(part)):  # from 0 on, or each index might count from the end
+                    centred = part[i] - middle
                     plain += centred
                     squares += centred * centred
                 sums[0, c] += plain
@@ -264,10 +265,10 @@ def _backward_sums(
     mean, scale, beta = _scales(table, eps, lanes)
     if inner == 1:
         rows, g_rows = x.reshape(outer, lanes), g.reshape(outer, lanes)
-        part = np.zeros((2, lanes), x.dtype)
-        plain, centred = part[0], part[1]
+        totals = np.zeros((2, lanes), x.dtype)
+        plain, centred = totals[0], totals[1]
         for top in range(begin, end, PARTIAL):
-            part[:] = 0
+            totals[:] = 0
             for r in range(top, min(top + PARTIAL, end)):
                 for c in range(lanes):
                     y = _normalised(rows[r, c], mean[c], scale[c], beta[c])
@@ -284,11 +285,12 @@ def _backward_sums(
             middle, factor, shift = mean[c], scale[c], beta[c]
             for start in range(0, inner, PLANE):
                 first = second = x.dtype.type(0)
-                for i in range(start, min(start + PLANE, inner)):
-                    y = _normalised(plane[i], middle, factor, shift)
-                    h = g_plane[i] if y > 0 else slope * g_plane[i]
+                part, g_part = plane[start : start + PLANE], g_plane[start : start + PLANE]
+                for i in range(len(part)):
+                    y = _normalised(part[i], middle, factor, shift)
+                    h = g_part[i] if y > 0 else slope * g_part[i]
                     first += h
-                    second += h * (plane[i] - middle)
+                    second += h * (part[i] - middle)
                 sums[0, c] += first
                 sums[1, c] += second
 

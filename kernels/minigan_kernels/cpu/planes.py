@@ -171,20 +171,21 @@ def add_sums(x: np.ndarray, sums: np.ndarray) -> None:
     """Add x (outer, lanes, inner) over its first and last axis to sums (lanes,)."""
     outer, lanes, inner = x.shape
     if inner == 1:
-        rows, part = x.reshape(outer, lanes), np.zeros(lanes, x.dtype)
+        rows, totals = x.reshape(outer, lanes), np.zeros(lanes, x.dtype)
         for top in range(0, outer, PARTIAL):
-            part[:] = 0
+            totals[:] = 0
             for r in range(top, min(top + PARTIAL, outer)):
                 for c in range(lanes):
-                    part[c] += rows[r, c]
+                    totals[c] += rows[r, c]
             for c in range(lanes):
-                sums[c] += part[c]
+                sums[c] += totals[c]
         return
     for n in range(outer):
         for c in range(lanes):
             plane = x[n, c]
             for start in range(0, inner, PLANE):
                 total = x.dtype.type(0)
-                for i in range(start, min(start + PLANE, inner)):
-                    total += plane[i]
+                part = plane[start : start + PLANE]
+                for i in range(len(part)):  # from 0 on, or each index might count from the end
+                    total += part[i]
                 sums[c] += total
