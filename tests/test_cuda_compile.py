@@ -1,0 +1,114 @@
+"""Every CUDA kernel compiles for every architecture, within the limits that are written here."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cuda_tools import kernel_of, needs_gxx, needs_nvrtc
+from minigan_kernels.cuda import activation, nvrtc
+from minigan_kernels.cuda.errors import KernelError, UnavailableError
+from minigan_kernels.cuda.launch import Kernel
+
+ARCHITECTURES = ("sm_80", "sm_90", "sm_120")
+HEAD = 'extern "C" __global__ void __launch_bounds__(THREADS)\n'
+
+# Registers a thread may take, of what is compiled: above 64 a multiprocessor holds half the warps.
+LIMITS: list[tuple[Kernel, int]] = [(kernel, 16) for kernel in activation._LEAKY.values()]
+
+
+@pytest.fixture
+def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "minigan" / "cuda"
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize(("kernel", "registers"), LIMITS, ids=lambda v: getattr(v, "name", None))
+def test_a_kernel_stays_within_its_registers(kernel: Kernel, registers: int, arch: str) -> None:
+    found = kernel.compiled(arch).resources[kernel.name]
+    assert found.registers <= registers
+    assert found.spills == found.stack == 0
+
+
+@needs_nvrtc
+def test_a_spoilt_cubin_is_built_again(fresh_cache: Path) -> None:
+    kernel = Kernel("activation", "leaky_relu", threads=64, T="float")
+    cubin = kernel.compiled("sm_80")
+    assert cubin.path.parent == fresh_cache
+    whole, note = cubin.path.read_bytes(), cubin.path.with_name(cubin.path.name + ".json")
+    for spoil in (
+        lambda: cubin.path.write_bytes(whole[:-5]),
+        lambda: cubin.path.unlink(),
+        lambda: note.write_text("{"),
+        lambda: note.write_text(json.dumps([1])),
+    ):
+        spoil()
+        again = kernel.compiled("sm_80")
+        assert again.path.read_bytes() == whole
+        assert again.resources == cubin.resources
+    assert sorted(p.name for p in fresh_cache.iterdir()) == sorted([cubin.path.name, note.name])
+
+
+@needs_nvrtc
+def test_what_is_compiled_is_named_by_all_that_it_depends_on(
+    fresh_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = kernel_of(tmp_path, HEAD + "kernel(float* y) { *y = 1; }", threads=32)
+    first = kernel.compiled("sm_80").path
+    assert kernel.compiled("sm_90").path != first
+    other = kernel_of(tmp_path, HEAD + "kernel(float* y) { *y = 2; }", threads=32)
+    assert other.compiled("sm_80").path != first
+    monkeypatch.setattr(nvrtc, "version", lambda: "99.0")
+    kernel = kernel_of(tmp_path, HEAD + "kernel(float* y) { *y = 1; }", threads=32)
+    assert kernel.compiled("sm_80").path != first
+
+
+@needs_nvrtc
+def test_source_that_does_not_compile_for_the_card(fresh_cache: Path, tmp_path: Path) -> None:
+    kernel = kernel_of(tmp_path, HEAD + "kernel() { nonsense(); }", threads=32)
+    with pytest.raises(KernelError, match=r"kernel.cu\(3\).*nonsense"):
+        kernel.compiled("sm_80")
+    assert not list(fresh_cache.iterdir())
+
+
+@needs_nvrtc
+def test_a_card_that_the_compiler_does_not_know(fresh_cache: Path) -> None:
+    with pytest.raises(UnavailableError, match=r"sm_10\b.*install"):
+        activation._LEAKY[np.float32].compiled("sm_10")
+
+
+def test_without_the_compiler_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise OSError(name)
+
+    nvrtc.load.cache_clear()
+    monkeypatch.setattr(nvrtc.ctypes, "CDLL", missing)
+    try:
+        with pytest.raises(UnavailableError, match=r"NVRTC.*pip install"):
+            nvrtc.load()
+    finally:
+        nvrtc.load.cache_clear()
+
+
+def _fill(barrier: object) -> None:
+    barrier.wait(60)  # type: ignore[attr-defined]
+    x = np.ones(5, np.float32)
+    np.testing.assert_array_equal(activation.leaky_relu(-x, slope=0.5), -x / 2)
+
+
+@needs_gxx
+def test_two_processes_may_fill_the_cache_at_once(fresh_cache: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    barrier = spawn.Barrier(2)
+    both = [spawn.Process(target=_fill, args=(barrier,)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(120)
+    assert [process.exitcode for process in both] == [0, 0]
+    assert not [p for p in fresh_cache.iterdir() if p.name.startswith("build-")]
