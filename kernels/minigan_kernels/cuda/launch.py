@@ -86,6 +86,9 @@ class Kernel:
         return function
 
 
+kernel = cache(Kernel)  # the same object for the same words
+
+
 @cache
 def _module(path: Path) -> Any:
     from cupy.cuda.function import Module
