@@ -8,14 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cuda_tools import kernel_of, needs_gxx, needs_nvrtc
+from cuda_tools import HEAD, kernel_of, needs_gxx, needs_nvrtc
 from minigan_kernels.cuda import activation, nvrtc
 from minigan_kernels.cuda.errors import KernelError, UnavailableError
 from minigan_kernels.cuda.launch import Kernel
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_120")
-HEAD = 'extern "C" __global__ void __launch_bounds__(THREADS)\n'
-
 # Registers a thread may take, of what is compiled: above 64 a multiprocessor holds half the warps.
 LIMITS: list[tuple[Kernel, int]] = [(kernel, 16) for kernel in activation._LEAKY.values()]
 

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cuda_tools import SCHEDULES, kernel_of, needs_gxx
+from cuda_tools import HEAD, SCHEDULES, as_tf32, from_bf16, kernel_of, needs_gxx, to_bf16
 from minigan_kernels.cuda import activation
 from minigan_kernels.cuda.emu import emulation
 from minigan_kernels.cuda.errors import KernelError, UnavailableError
 from minigan_kernels.cuda.launch import Kernel, blocks_for, dense, empty
 
 pytestmark = needs_gxx
-
-HEAD = 'extern "C" __global__ void __launch_bounds__(THREADS)\n'
 
 
 def run(kernel: Kernel, out: np.ndarray, *arguments: object, grid: int = 1) -> np.ndarray:
@@ -136,14 +134,6 @@ def test_a_copy_that_was_not_waited_for_is_not_there(tmp_path: Path) -> None:
     np.testing.assert_array_equal(y[128:208], x[128:208])
 
 
-def to_bf16(x: np.ndarray) -> np.ndarray:
-    return ((x.view(np.uint32) + 0x7FFF + (x.view(np.uint32) >> 16 & 1)) >> 16).astype(np.uint16)
-
-
-def from_bf16(bits: np.ndarray) -> np.ndarray:
-    return (bits.astype(np.uint32) << 16).view(np.float32)
-
-
 MMA = (
     HEAD
     + """kernel(const bf16* a, const bf16* b, float* d) {
@@ -197,10 +187,8 @@ def test_tf32_tensor_cores(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((16, 8), np.float32), rng.standard_normal((8, 8), np.float32)
     d = run(kernel_of(tmp_path, source, threads=32), a, a, b)
-    rounded = [
-        ((x.view(np.uint32) + 0x1000) & 0xFFFFE000).view(np.float32).astype(float) for x in (a, b)
-    ]
-    np.testing.assert_allclose(d.reshape(16, 8), rounded[0] @ rounded[1], atol=1e-5)
+    exact = as_tf32(a).astype(float) @ as_tf32(b)
+    np.testing.assert_allclose(d.reshape(16, 8), exact, atol=1e-5)
 
 
 def test_bfloat16_rounds_to_the_nearest(tmp_path: Path) -> None:

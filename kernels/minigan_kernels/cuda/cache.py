@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,14 +33,19 @@ def unit(file: Path, defines: Mapping[str, object]) -> str:
     return f'{macros}#line 1 "{file.name}"\n{file.read_text()}'
 
 
-def key(source: str, *compiler: str) -> str:
-    """Name of what `compiler` (version and options) makes of `source`.
-
-    All headers count, whichever of them `source` includes.
+def key(source: str, folder: Path, *compiler: str) -> str:
+    """Name of what `compiler` (version and options) makes of `source`, which lies in `folder`, and
+    of all that it includes.
     """
     digest = hashlib.sha256(json.dumps([source, compiler]).encode())
-    for header in sorted(h for place in HEADERS for h in place.glob("*.*h")):
-        digest.update(header.read_bytes())
+    texts, seen = [source], set()
+    while texts:
+        for name in re.findall(r'"(\w+\.\w+)"', texts.pop()):
+            found = next((p / name for p in (folder, *HEADERS) if (p / name).is_file()), None)
+            if found and name not in seen:
+                seen.add(name)
+                texts.append(found.read_text())
+                digest.update(texts[-1].encode())
     return digest.hexdigest()[:32]
 
 

@@ -112,6 +112,18 @@ def architecture() -> str:
     return f"sm_{cupy.cuda.Device().compute_capability}"
 
 
+def multiprocessors(array: Any) -> int:
+    """How many blocks it takes to give each of the card's multiprocessors one.
+
+    Without a card it is an H200's number, so that emulation plans as a large card does.
+    """
+    if not _on_card(array):
+        return 132
+    import cupy
+
+    return cupy.cuda.Device().attributes["MultiProcessorCount"]
+
+
 def empty(shape: tuple[int, ...], dtype: Any, *, like: Any) -> Any:
     """An array for results beside `like`, on its card; for NumPy filled with NaN (or ones as bits).
 

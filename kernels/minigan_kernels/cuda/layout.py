@@ -10,7 +10,7 @@ import numpy as np
 from .launch import blocks_for, empty, kernel
 
 THREADS = 256
-WORDS = {np.float32: "float", np.float64: "double", np.uint16: "bf16"}  # NumPy has no bfloat16
+WORDS: dict[type, str] = {np.float32: "float", np.float64: "double", np.uint16: "bf16"}  # in C++
 
 _IMAGE = np.dtype(
     [(name, np.int32) for name in ("h", "w", "channels", "padded")]

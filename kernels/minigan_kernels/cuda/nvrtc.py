@@ -61,7 +61,7 @@ def compile_cubin(file: Path, defines: Mapping[str, object], arch: str) -> Cubin
         out.write_bytes(code)
         return {"resources": _resources(log)}
 
-    name = f"{file.stem}-{arch}-{key(source, version(), *options)}.cubin"
+    name = f"{file.stem}-{arch}-{key(source, file.parent, version(), *options)}.cubin"
     entry = kept(name, build)
     return Cubin(entry.path, {k: Resources(*v) for k, v in entry.facts["resources"].items()})
 

@@ -8,7 +8,6 @@ from a card's in its last bits: the order of a sum inside a tensor core is not p
 from __future__ import annotations
 
 import ctypes
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +23,6 @@ import numpy as np
 from ..cache import HEADERS, kept, key, unit
 from ..errors import KernelError, UnavailableError
 
-_ENTRY = re.compile(r'extern "C" __global__ void(?: __launch_bounds__\([^)]*\))?\s+(\w+)\(')
 _HERE = Path(__file__).parent
 _OPTIONS = ["-std=c++17", "-fPIC", "-Wall", "-Wextra", "-Werror"]
 _OPTIONS += [f"-Wno-{what}" for what in ("unknown-pragmas", "unused-function", "unused-parameter")]
@@ -89,8 +87,10 @@ def _version(path: str) -> str:
 
 
 @cache
-def library(file: Path, defines: tuple[tuple[str, object], ...], sanitize: bool) -> ctypes.CDLL:
-    """The kernels of a .cu file as a shared object, compiled at first use.
+def library(
+    file: Path, name: str, defines: tuple[tuple[str, object], ...], sanitize: bool
+) -> ctypes.CDLL:
+    """Kernel `name` of a .cu file as a shared object, compiled at first use.
 
     Raises:
         UnavailableError: if there is no g++.
@@ -99,15 +99,14 @@ def library(file: Path, defines: tuple[tuple[str, object], ...], sanitize: bool)
     path, version = compiler()
     options = (*_OPTIONS, *(_SANITISED if sanitize else _OPTIMISED))
     machinery = [str(_machinery(part, options)) for part in ("block", "warp")]
-    source = '#include "cuda.h"\n' + unit(file, dict(defines))
-    source += "".join(f"\nEMU_ENTRY({name})" for name in _ENTRY.findall(source)) + "\n"
+    source = f'#include "cuda.h"\n{unit(file, dict(defines))}\nEMU_ENTRY({name})\n'
 
     def build(out: Path) -> dict[str, Any]:
         _run([path, *options, "-shared", "-x", "c++", "-", "-x", "none", *machinery], source, out)
         return {}
 
-    name = f"{file.stem}-{key(source, version, *options)}.so"
-    return ctypes.CDLL(str(kept(name, build).path))
+    out = f"{file.stem}-{key(source, file.parent, version, *options)}.so"
+    return ctypes.CDLL(str(kept(out, build).path))
 
 
 @cache
@@ -120,7 +119,7 @@ def _machinery(part: str, options: tuple[str, ...]) -> Path:
         _run([path, *options, "-c", "-x", "c++", "-"], source, out)
         return {}
 
-    return kept(f"emu-{part}-{key(source, version, *options)}.o", build).path
+    return kept(f"emu-{part}-{key(source, _HERE, version, *options)}.o", build).path
 
 
 def _run(command: list[str], source: str, out: Path) -> None:
@@ -149,7 +148,7 @@ def launch(
         KernelError: if the kernel broke a rule: a deadlock, an address not aligned, ...
     """
     how = _current.get() or Emulation()
-    entry = library(file, tuple(sorted(defines.items())), how.sanitize)[f"emu_{name}"]
+    entry = library(file, name, tuple(sorted(defines.items())), how.sanitize)[f"emu_{name}"]
     entry.restype = ctypes.c_char_p
     pointers = [ctypes.c_void_p(a.ctypes.data) for a in arguments]
     values = (ctypes.c_void_p * len(arguments))(

@@ -63,6 +63,19 @@ void load_matrices(void** lanes, int) {
     }
 }
 
+void load_words(void** lanes, int count) {
+    std::vector<uintptr_t> banks[32];  // the different words that each bank is asked for
+    size_t most = 0;
+    for (int lane = 0; lane < count; lane++) {
+        const auto word = reinterpret_cast<uintptr_t>(static_cast<Word*>(lanes[lane])->address) / 4;
+        auto& asked = banks[word % 32];
+        if (std::find(asked.begin(), asked.end(), word) == asked.end()) asked.push_back(word);
+        most = std::max(most, asked.size());
+    }
+    bank_cycles += most;
+    bank_ideal += 1;
+}
+
 namespace {
 
 float as_float(uint32_t bits) {

@@ -38,7 +38,12 @@ struct Rows {  // a lane's part in ldmatrix: lane 8 m + r gives the address of r
 };
 void load_matrices(void** lanes, int);
 
-extern long long bank_cycles, bank_ideal;  // of every ldmatrix: what it takes, what it could take
+struct Word {
+    const void* address;
+};
+void load_words(void** lanes, int count);
+
+extern long long bank_cycles, bank_ideal;  // of counted reads: what they take, what they could take
 
 struct Fragments {  // a lane's part in mma: D (16, 8) += A (16, K) B (K, 8)
     float* d;

@@ -92,6 +92,19 @@ DEVICE void wait_copies() {
 #endif
 }
 
+// --- Shared memory ----------------------------------------------------------------------------
+
+// One value for each lane of a warp; on the CPU the conflicts between banks are counted.
+DEVICE float load_word(const float* from LINE) {
+#ifdef __CUDACC__
+    return *from;
+#else
+    emu::Word word{from};
+    emu::together(emu::load_words, &word, line);
+    return *from;
+#endif
+}
+
 // --- Tensor cores ------------------------------------------------------------------------------
 
 // Four 8x8 matrices of 16-bit values from shared memory; lane 8 m + r names row r of matrix m.
