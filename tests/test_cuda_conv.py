@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cuda_tools import ROUNDED, SCHEDULES, needs_gxx
 from hypothesis import given, settings
-from minigan_kernels.cuda import plan
+from minigan_kernels.cuda import ladder, plan
 from minigan_kernels.cuda.emu import emulation
 from test_twins import SETTINGS, a_call, check_twins
 
@@ -140,3 +140,22 @@ def test_the_planner_fills_the_card_and_cuts_only_long_sums() -> None:
     few = plan.choose(np.float32, 10, 3, 64, few=True, multiprocessors=132)
     assert few.tile is None
     assert few.multiple == 4
+
+
+@pytest.mark.parametrize("step", ladder.STEPS)
+def test_every_step_of_the_ladder_is_right(step: str) -> None:
+    rng = np.random.default_rng(0)
+    for x_shape, w_shape, options in (
+        ((2, 16, 10, 10), (72, 16, 4, 4), {"stride": 2, "padding": 1}),
+        ((1, 18, 13, 12), (130, 18, 3, 2), {"stride": 1, "padding": 1}),
+    ):
+        x, w = (
+            ROUNDED["bfloat16"](rng.standard_normal(s).astype(np.float32))
+            for s in (x_shape, w_shape)
+        )
+        results = []
+        for schedule in SCHEDULES:
+            with emulation(schedule):
+                results.append(ladder.STEPS[step](x, w, **options))
+            check(results[-1], exact("conv2d", [x, w], options))
+        assert len({r.tobytes() for r in results}) == 1

@@ -88,3 +88,15 @@ DEVICE long long filter(const Conv& p, int group, int f, int u, int v) {
     return ((static_cast<long long>(group * p.filters + f) * p.h.kernel + u) * p.w.kernel + v) *
            p.channels;
 }
+
+// What a tap (`down`, `along`: counted within the walk) of an output reads; -1 in the padding.
+DEVICE long long source(const Conv& p, const Place& at, const Pixel& to, int down, int along) {
+    const int h = at.h.base + at.h.scale * to.h + at.h.hop * down;
+    const int w = at.w.base + at.w.scale * to.w + at.w.hop * along;
+    return inside(h, p.h.in) && inside(w, p.w.in) ? input(p, at.group, to.image, h, w) : -1;
+}
+
+// The filter's channels that it meets there.
+DEVICE long long weights(const Conv& p, const Place& at, int f, int down, int along) {
+    return filter(p, at.group, f, at.h.tap + at.h.tap_step * down, at.w.tap + at.w.tap_step * along);
+}

@@ -16,13 +16,10 @@ convolve(const T* __restrict__ x, const T* __restrict__ w, T* __restrict__ y, Co
     T sum = 0;
     for (int s = 0; s < at.h.taps; s++)
         for (int t = 0; t < at.w.taps; t++) {
-            const int h = at.h.base + at.h.scale * to.h + at.h.hop * s;
-            const int v = at.w.base + at.w.scale * to.w + at.w.hop * t;
-            if (!inside(h, p.h.in) || !inside(v, p.w.in)) continue;
-            const T* from = x + input(p, at.group, to.image, h, v);
-            const T* by = w + filter(p, at.group, f, at.h.tap + at.h.tap_step * s,
-                                     at.w.tap + at.w.tap_step * t);
-            for (int c = 0; c < p.channels; c++) sum += from[c] * by[c];
+            const long long from = source(p, at, to, s, t);
+            if (from < 0) continue;
+            const T* by = w + weights(p, at, f, s, t);
+            for (int c = 0; c < p.channels; c++) sum += x[from + c] * by[c];
         }
     y[output(p, at, to) + f] = sum;
 }

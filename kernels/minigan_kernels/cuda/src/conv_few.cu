@@ -5,8 +5,6 @@
 // each, all filters use what was read, and the 32 partial sums meet in a tree of shuffles.
 #include "conv.cuh"
 
-DEVICE float4 load4(const float* from) { return *reinterpret_cast<const float4*>(from); }
-
 extern "C" __global__ void __launch_bounds__(THREADS)
 convolve(const float* __restrict__ x, const float* __restrict__ w, float* __restrict__ y, Conv p) {
     const Place at = place(p, blockIdx.z);
@@ -18,15 +16,13 @@ convolve(const float* __restrict__ x, const float* __restrict__ w, float* __rest
     for (int i = lane; i < depth; i += 32) {
         const int c = i % chunks * 4, tap = i / chunks;
         const int down = tap / at.w.taps, along = tap % at.w.taps;
-        const int h = at.h.base + at.h.scale * to.h + at.h.hop * down;
-        const int v = at.w.base + at.w.scale * to.w + at.w.hop * along;
-        if (!inside(h, p.h.in) || !inside(v, p.w.in)) continue;
-        const float4 a = load4(x + input(p, at.group, to.image, h, v) + c);
+        const long long from = source(p, at, to, down, along);
+        if (from < 0) continue;
+        const float4 a = load4(x + from + c);
 #pragma unroll
         for (int f = 0; f < 4; f++) {
             if (f >= p.filters) break;
-            const float4 b = load4(w + filter(p, at.group, f, at.h.tap + at.h.tap_step * down,
-                                              at.w.tap + at.w.tap_step * along) + c);
+            const float4 b = load4(w + weights(p, at, f, down, along) + c);
             sum[f] += a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w;
         }
     }

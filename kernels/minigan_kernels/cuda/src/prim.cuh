@@ -19,6 +19,11 @@ DEVICE unsigned shared_address(const void* p) {
     type& name = *static_cast<type*>(emu::shared_memory(sizeof(type), __LINE__))
 #endif
 
+// --- Sixteen bytes at once ----------------------------------------------------------------------
+
+DEVICE float4 load4(const float* from) { return *reinterpret_cast<const float4*>(from); }
+DEVICE void store4(float* to, float4 value) { *reinterpret_cast<float4*>(to) = value; }
+
 // --- bfloat16: the upper half of a float -------------------------------------------------------
 
 struct bf16 {

@@ -6,8 +6,6 @@
 
 #define MEMBER __device__ __forceinline__
 
-DEVICE float4 load4(const float* from) { return *reinterpret_cast<const float4*>(from); }
-
 template <class E, int ROWS, int COLUMNS, bool ACROSS>
 struct Tile {
     static constexpr int VECTOR = 16 / sizeof(E);        // values in a chunk
