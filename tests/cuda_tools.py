@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +54,19 @@ ROUNDED = {
     "tf32": as_tf32,
     "bfloat16": lambda x: from_bf16(to_bf16(x)),
 }
+
+
+def instructions(cubin: Path) -> set[str]:
+    """The machine instructions that a compiled kernel uses, by NVIDIA's disassembler.
+
+    Skips the test where the disassembler is not installed.
+    """
+    nvidia = importlib.util.find_spec("nvidia")
+    places = (nvidia.submodule_search_locations if nvidia else None) or []
+    found = [path for place in places for path in Path(place).glob("*/bin/nvdisasm")]
+    if not found:
+        pytest.skip("the disassembler nvdisasm is not installed: pip install 'minigan[nvrtc]'")
+    found[0].chmod(0o755)
+    text = subprocess.run([found[0], "-c", cubin], capture_output=True, text=True, check=True)
+    words = (line.split("*/", 1)[1].split() for line in text.stdout.splitlines() if "*/" in line)
+    return {word for line in words for word in line[:2] if word[0].isalpha() and word.isupper()}

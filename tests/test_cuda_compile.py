@@ -8,14 +8,43 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cuda_tools import HEAD, kernel_of, needs_gxx, needs_nvrtc
-from minigan_kernels.cuda import activation, nvrtc
+from cuda_tools import HEAD, instructions, kernel_of, needs_gxx, needs_nvrtc
+from minigan_kernels.cuda import activation, ladder, nvrtc, plan
 from minigan_kernels.cuda.errors import KernelError, UnavailableError
-from minigan_kernels.cuda.launch import Kernel
+from minigan_kernels.cuda.launch import Kernel, kernel
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_120")
-# Registers a thread may take, of what is compiled: above 64 a multiprocessor holds half the warps.
-LIMITS: list[tuple[Kernel, int]] = [(kernel, 16) for kernel in activation._LEAKY.values()]
+# The quick tests compile for one architecture only.
+EACH = [pytest.param(a, marks=[] if a == "sm_90" else pytest.mark.slow) for a in ARCHITECTURES]
+
+# Registers that a thread may take. A multiprocessor has 65536: it holds two blocks of 256 threads
+# with at most 128 each. A block may have 99 KB of shared memory on every architecture.
+PLAIN: dict[Kernel, int] = {
+    **dict.fromkeys(activation._LEAKY.values(), 16),
+    kernel("conv_1_naive", "convolve", threads=256, T="float"): 80,
+    kernel("conv_1_naive", "convolve_dw", threads=256, T="float"): 64,
+    kernel("conv_few", "convolve", threads=256): 64,
+    kernel("im2col", "im2col", threads=256, T="float"): 40,
+    kernel("im2col", "col2im", threads=256, T="float"): 64,
+    kernel("pack", "pack", threads=256, T="float", E="bf16"): 40,
+    kernel("reduce", "reduce", threads=256): 40,
+    ladder._SHARED: 64,
+    ladder._REGISTERS: 128,
+    ladder._VECTORISED: 216,
+}
+PRODUCTS = {  # precision, index of the tile -> registers of the correlation, of the weight gradient
+    ("float32", 0): (128, 96),
+    ("float32", 1): (104, 64),
+    ("tf32", 0): (160, 192),
+    ("tf32", 1): (120, 128),
+    ("bfloat16", 0): (128, 128),
+    ("bfloat16", 1): (120, 112),
+}
+MULTIPLY = {  # what must, and what must not, be among the instructions
+    "float32": ({"FFMA", "LDGSTS"}, {"HMMA"}),
+    "tf32": ({"HMMA.1688.F32.TF32", "LDGSTS"}, {"FFMA"}),
+    "bfloat16": ({"HMMA.16816.F32.BF16", "LDGSTS", "LDSM"}, {"FFMA"}),
+}
 
 
 @pytest.fixture
@@ -25,12 +54,43 @@ def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @needs_nvrtc
-@pytest.mark.parametrize("arch", ARCHITECTURES)
-@pytest.mark.parametrize(("kernel", "registers"), LIMITS, ids=lambda v: getattr(v, "name", None))
-def test_a_kernel_stays_within_its_registers(kernel: Kernel, registers: int, arch: str) -> None:
+@pytest.mark.parametrize("arch", EACH)
+@pytest.mark.parametrize("kernel", PLAIN, ids=lambda k: f"{k.file.stem} {k.name}")
+def test_a_kernel_stays_within_its_registers(kernel: Kernel, arch: str) -> None:
     found = kernel.compiled(arch).resources[kernel.name]
-    assert found.registers <= registers
+    assert found.registers <= PLAIN[kernel]
     assert found.spills == found.stack == 0
+    assert kernel.shared <= 99 << 10
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("arch", EACH)
+@pytest.mark.parametrize("name", ["convolve", "convolve_dw"])
+@pytest.mark.parametrize(("precision", "tile"), PRODUCTS)
+def test_a_product_compiles_to_what_it_should(
+    precision: str, tile: int, name: str, arch: str
+) -> None:
+    kernel = product(precision, tile, name)
+    cubin = kernel.compiled(arch)
+    found = cubin.resources[name]
+    assert found.registers <= PRODUCTS[precision, tile][name == "convolve_dw"]
+    assert found.spills == found.stack == 0
+    assert kernel.shared <= 99 << 10
+    used = {part for word in instructions(cubin.path) for part in (word, word.split(".")[0])}
+    wanted, unwanted = MULTIPLY[precision]
+    assert wanted <= used
+    assert not used & (unwanted | {"LDL", "STL"})
+
+
+def test_every_tile_has_its_limits() -> None:
+    assert set(PRODUCTS) == {(name, i) for name, t in plan.TILES.items() for i in range(len(t))}
+
+
+def product(precision: str, tile: int, name: str) -> Kernel:
+    kind = np.uint16 if precision == "bfloat16" else np.float32
+    chosen = plan.Plan(kind, 8, plan.TILES[precision][tile])
+    files = {"convolve": "conv_6_tensor" if chosen.tensor else "conv_5_pipelined"}
+    return chosen.product(files.get(name, "conv_7_split"), name)
 
 
 @needs_nvrtc

@@ -98,14 +98,20 @@ def library(
     """
     path, version = compiler()
     options = (*_OPTIONS, *(_SANITISED if sanitize else _OPTIMISED))
-    machinery = [str(_machinery(part, options)) for part in ("block", "warp")]
+    machinery = [_machinery(part, options) for part in ("block", "warp")]
     source = f'#include "cuda.h"\n{unit(file, dict(defines))}\nEMU_ENTRY({name})\n'
 
     def build(out: Path) -> dict[str, Any]:
-        _run([path, *options, "-shared", "-x", "c++", "-", "-x", "none", *machinery], source, out)
+        _run(
+            [path, *options, "-shared", "-x", "c++", "-", "-x", "none", *map(str, machinery)],
+            source,
+            out,
+            file.parent,
+        )
         return {}
 
-    out = f"{file.stem}-{key(source, file.parent, version, *options)}.so"
+    parts = (part.name for part in machinery)
+    out = f"{file.stem}-{key(source, file.parent, version, *options, *parts)}.so"
     return ctypes.CDLL(str(kept(out, build).path))
 
 
@@ -116,14 +122,14 @@ def _machinery(part: str, options: tuple[str, ...]) -> Path:
     source = (_HERE / f"{part}.cc").read_text()
 
     def build(out: Path) -> dict[str, Any]:
-        _run([path, *options, "-c", "-x", "c++", "-"], source, out)
+        _run([path, *options, "-c", "-x", "c++", "-"], source, out, _HERE)
         return {}
 
     return kept(f"emu-{part}-{key(source, _HERE, version, *options)}.o", build).path
 
 
-def _run(command: list[str], source: str, out: Path) -> None:
-    includes = [f"-I{folder}" for folder in HEADERS]
+def _run(command: list[str], source: str, out: Path, folder: Path) -> None:
+    includes = [f"-I{place}" for place in (folder, *HEADERS)]
     done = subprocess.run(
         [*command, *includes, "-o", str(out)],
         input=source, capture_output=True, text=True, check=False,

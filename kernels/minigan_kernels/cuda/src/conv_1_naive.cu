@@ -5,7 +5,7 @@
 // value for many that it could multiply. It is right for all shapes, so small and odd ones stay.
 #include "conv.cuh"
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 convolve(const T* __restrict__ x, const T* __restrict__ w, T* __restrict__ y, Conv p) {
     const Place at = place(p, blockIdx.z);
     const int pixels = p.images * at.h.count * at.w.count;

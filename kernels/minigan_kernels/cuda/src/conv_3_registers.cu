@@ -15,6 +15,9 @@ convolve(const float* __restrict__ x, const float* __restrict__ w, float* __rest
     const int pixels = p.images * at.h.count * at.w.count;
     const int first_m = blockIdx.x * 64, first_f = blockIdx.y * 64;
     const int k = threadIdx.x % 16, row = threadIdx.x / 16;  // fetches k of rows row + 16 i
+    Pixel to[4];
+#pragma unroll
+    for (int i = 0; i < 4; i++) to[i] = pixel(at, first_m + row + 16 * i);
     float sum[4][4] = {};
     for (int down = 0; down < at.h.taps; down++)
         for (int along = 0; along < at.w.taps; along++)
@@ -23,7 +26,7 @@ convolve(const float* __restrict__ x, const float* __restrict__ w, float* __rest
                 for (int i = 0; i < 4; i++) {
                     const int m = first_m + row + 16 * i, f = first_f + row + 16 * i;
                     const long long from =
-                        m < pixels ? source(p, at, pixel(at, m), down, along) : -1;
+                        m < pixels ? source(p, at, to[i], down, along) : -1;
                     const long long by = f < p.filters ? weights(p, at, f, down, along) : -1;
                     s.a[k][row + 16 * i] = from >= 0 && c < p.channels ? x[from + c] : 0;
                     s.b[k][row + 16 * i] = by >= 0 && c < p.channels ? w[by + c] : 0;
@@ -32,9 +35,13 @@ convolve(const float* __restrict__ x, const float* __restrict__ w, float* __rest
 #pragma unroll
                 for (int l = 0; l < 16; l++) {
                     float a[4], b[4];
+#pragma unroll
                     for (int i = 0; i < 4; i++) a[i] = s.a[l][row + 16 * i];
+#pragma unroll
                     for (int j = 0; j < 4; j++) b[j] = s.b[l][k + 16 * j];
+#pragma unroll
                     for (int i = 0; i < 4; i++)
+#pragma unroll
                         for (int j = 0; j < 4; j++) sum[i][j] += a[i] * b[j];
                 }
                 __syncthreads();
@@ -43,10 +50,11 @@ convolve(const float* __restrict__ x, const float* __restrict__ w, float* __rest
     for (int i = 0; i < 4; i++) {
         const int m = first_m + row + 16 * i;
         if (m >= pixels) continue;
-        float* to = y + output(p, at, pixel(at, m));
+        float* out = y + output(p, at, to[i]);
+#pragma unroll
         for (int j = 0; j < 4; j++) {
             const int f = first_f + k + 16 * j;
-            if (f < p.filters) to[f] = sum[i][j];
+            if (f < p.filters) out[f] = sum[i][j];
         }
     }
 }

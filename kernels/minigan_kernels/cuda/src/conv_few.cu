@@ -5,7 +5,7 @@
 // each, all filters use what was read, and the 32 partial sums meet in a tree of shuffles.
 #include "conv.cuh"
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
 convolve(const float* __restrict__ x, const float* __restrict__ w, float* __restrict__ y, Conv p) {
     const Place at = place(p, blockIdx.z);
     const int lane = threadIdx.x % 32, m = blockIdx.x * (THREADS / 32) + threadIdx.x / 32;
