@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .errors import UnavailableError
+
 SOURCES = Path(__file__).parent / "src"
 HEADERS = (SOURCES, Path(__file__).parent / "emu")
 
@@ -54,6 +56,9 @@ def kept(name: str, build: Callable[[Path], dict[str, Any]]) -> Entry:
 
     `build` writes to a temporary file and gives its facts. Two processes may build at once: each
     moves whole files into place, and where the two that stay do not fit they are built again.
+
+    Raises:
+        UnavailableError: if the folder cannot be made.
     """
     path = folder() / name
     note = path.with_name(name + ".json")
@@ -61,9 +66,15 @@ def kept(name: str, build: Callable[[Path], dict[str, Any]]) -> Entry:
         facts = json.loads(note.read_text())
         if facts["sha256"] == _sha256(path):
             return Entry(path, facts)
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         pass  # not built yet, or spoilt
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnavailableError(
+            f"compiled kernels cannot be kept in {path.parent} ({error.strerror}); "
+            "set XDG_CACHE_HOME to a folder that can be written"
+        ) from error
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="build-") as place:
         fresh = Path(place) / name
         facts = build(fresh)

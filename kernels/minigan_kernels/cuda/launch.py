@@ -14,7 +14,7 @@ the first launch.
 from __future__ import annotations
 
 import math
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,8 @@ class Kernel:
             return
         if any(_on_card(a) for a in arguments):
             values = tuple(a if _on_card(a) else _value(a) for a in arguments)
-            self._on_card((x, y, z), (self.threads,), values, self.shared)
+            function = _function(self, current_device())
+            function((x, y, z), (self.threads,), values, self.shared)
         else:
             emu.launch(
                 self.file,
@@ -76,21 +77,23 @@ class Kernel:
         """The kernel's machine code for "sm_80" and the like."""
         return nvrtc.compile_cubin(self.file, self.defines, arch)
 
-    @cached_property
-    def _on_card(self) -> Any:
-        from cupy.cuda import driver
-
-        function = _module(self.compiled(architecture()).path).get_function(self.name)
-        if self.shared > _WITHOUT_ASKING:
-            driver.funcSetAttribute(function.ptr, _DYNAMIC_SHARED, self.shared)
-        return function
-
 
 kernel = cache(Kernel)  # the same object for the same words
 
 
 @cache
-def _module(path: Path) -> Any:
+def _function(kernel: Kernel, device: int) -> Any:
+    """The kernel on the card of that number, which is the current one."""
+    from cupy.cuda import driver
+
+    function = _module(kernel.compiled(architecture(device)).path, device).get_function(kernel.name)
+    if kernel.shared > _WITHOUT_ASKING:
+        driver.funcSetAttribute(function.ptr, _DYNAMIC_SHARED, kernel.shared)
+    return function
+
+
+@cache
+def _module(path: Path, device: int) -> Any:
     from cupy.cuda.function import Module
 
     module = Module()
@@ -98,9 +101,15 @@ def _module(path: Path) -> Any:
     return module
 
 
-@cache
-def architecture() -> str:
-    """What kernels are compiled for on the current card: "sm_90" for an H200.
+def architecture(device: int) -> str:
+    """What kernels are compiled for on the card of that number: "sm_90" for an H200."""
+    import cupy
+
+    return f"sm_{cupy.cuda.Device(device).compute_capability}"
+
+
+def current_device() -> int:
+    """Number of the card that kernels are launched on.
 
     Raises:
         UnavailableError: if there is no card that CuPy can use.
@@ -108,8 +117,8 @@ def architecture() -> str:
     import cupy
 
     if not cupy.is_available():
-        raise UnavailableError("CuPy finds no CUDA card and driver; use the CPU")
-    return f"sm_{cupy.cuda.Device().compute_capability}"
+        raise UnavailableError("CuPy finds no CUDA card and driver here; use the CPU")
+    return cupy.cuda.runtime.getDevice()
 
 
 def multiprocessors(array: Any) -> int:
@@ -121,7 +130,7 @@ def multiprocessors(array: Any) -> int:
         return 132
     import cupy
 
-    return cupy.cuda.Device().attributes["MultiProcessorCount"]
+    return cupy.cuda.Device(current_device()).attributes["MultiProcessorCount"]
 
 
 def empty(shape: tuple[int, ...], dtype: Any, *, like: Any) -> Any:
