@@ -12,10 +12,12 @@ from cuda_tools import ROUNDED, SCHEDULES, needs_gxx
 from hypothesis import given, settings
 from minigan_kernels.cuda import ladder, plan
 from minigan_kernels.cuda.emu import emulation
-from test_twins import SETTINGS, a_call, check_twins
+from minigan_kernels.cuda.launch import Kernel
+from test_twins import BAD, SETTINGS, a_call, check_twins
 
 pytestmark = needs_gxx
 
+OURS = ("conv2d", "conv2d_dx", "conv2d_dw", "im2col", "col2im", "matmul")
 Case = tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]  # x, w, options
 CASES: dict[str, Case] = {  # no size is a multiple of a tile
     "DCGAN's": ((2, 16, 10, 10), (72, 16, 4, 4), {"stride": 2, "padding": 1}),
@@ -60,7 +62,7 @@ def check(ours: np.ndarray, truth: np.ndarray) -> None:
     assert error <= 16 * np.finfo(np.float32).eps * max(1.0, math.sqrt(np.mean(truth**2)))
 
 
-@pytest.mark.parametrize("name", ["conv2d", "conv2d_dx", "conv2d_dw", "im2col", "col2im", "matmul"])
+@pytest.mark.parametrize("name", OURS)
 def test_any_call_is_right(name: str) -> None:
     @settings(SETTINGS, max_examples=40)
     @given(a_call(name))
@@ -119,6 +121,23 @@ def test_matrix_products_of_any_kind(precision: str) -> None:
                 check(kernels.matmul(a, b), a.astype(float) @ b.astype(float))
             with kernels.use("cuda"):  # the transposed operand is not copied
                 check(kernels.matmul(a, b.T.copy().T), a.astype(float) @ b.astype(float))
+
+
+def test_more_products_than_one_launch_takes() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((300, 2, 3)), rng.standard_normal((300, 3, 2))
+    with kernels.use("cuda"):
+        np.testing.assert_allclose(kernels.matmul(a, b), a @ b, rtol=1e-12, atol=1e-12)
+    with pytest.raises(ValueError, match="65535"):
+        Kernel("reduce", "reduce", threads=32)((1, 70000), a)
+
+
+@pytest.mark.parametrize(("name", "arrays", "options"), [b for b in BAD if b[0] in OURS])
+def test_what_does_not_fit_is_a_value_error(
+    name: str, arrays: tuple[np.ndarray, ...], options: dict[str, Any]
+) -> None:
+    with kernels.use("cuda"), pytest.raises(ValueError, match=r"\d"):
+        getattr(kernels, name)(*arrays, **options)
 
 
 def test_an_unknown_precision_is_named() -> None:

@@ -85,6 +85,15 @@ def test_a_broken_rule_is_named(tmp_path: Path, body: str, why: str) -> None:
         kernel((1,), np.zeros(64, np.float32))
 
 
+def test_fibers_of_the_c_library(tmp_path: Path) -> None:
+    x = np.arange(200, dtype=np.float32)
+    source = REVERSE.replace("BARRIER", "__syncthreads();")
+    kernel, y = kernel_of(tmp_path, source, threads=100, shared=400), np.empty_like(x)
+    with emulation(portable=True):
+        kernel((2,), x, y)
+    np.testing.assert_array_equal(y, [*x[99::-1], *x[:99:-1]])
+
+
 def test_shuffles(tmp_path: Path) -> None:
     source = (
         HEAD

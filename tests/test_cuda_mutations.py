@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import minigan_kernels as kernels
 import numpy as np
@@ -23,38 +24,55 @@ pytestmark = needs_gxx
 TAIL = 1 << 14  # values behind the result that nobody may write
 
 
+def setting(file: str, precision: str) -> tuple[Kernel, list[np.ndarray], np.ndarray, Any, Any]:
+    """A kernel, its two operands, the exact result, the grid and the struct Conv."""
+    gradient = file == "conv_7_split"
+    tile = plan.TILES[precision][1]
+    kind = np.uint16 if precision == "bfloat16" else np.float32
+    kernel = plan.Plan(kind, 8, tile).product(file, "convolve_dw" if gradient else "convolve")
+    if file == "conv_2_shared":
+        kernel = Kernel(file, "convolve", threads=256, shared=4 * 16 * (16 + 17))
+        tile = tile._replace(m=16, n=16)
+    rng = np.random.default_rng(0)
+    images = 12 if gradient else 2  # more tiles of the sum than stages
+    x_shape, w_shape, y_shape = (images, 24, 10, 10), (72, 24, 4, 4), (images, 72, 5, 5)
+    left, right = (
+        ROUNDED[precision](rng.standard_normal(shape).astype(np.float32))
+        for shape in (x_shape, y_shape if gradient else w_shape)
+    )
+    step = {"stride": 2, "padding": 1}
+    with kernels.use("reference"):
+        if gradient:
+            exact = kernels.conv2d_dw(
+                left.astype(float), right.astype(float), shape=w_shape, **step
+            )
+            exact = exact.transpose(2, 3, 1, 0)
+        else:
+            exact = kernels.conv2d(left.astype(float), right.astype(float), **step)
+            exact = exact.transpose(0, 2, 3, 1)
+    arrays = [channels_last(each, kind, 8) for each in (left, right)]
+    target = arrays[1].shape if gradient else exact.shape
+    window = Window((4, 4), (2, 2), (1, 1))
+    problem = problem_of(arrays[0].shape, target, window, 1, transposed=False)
+    grid = -(-exact[..., 0].size // tile.m), -(-exact.shape[3] // tile.n)
+    return kernel, arrays, exact, grid, problem
+
+
 def faults(
     folder: Path, file: str, precision: str, *, tail: int = TAIL, sanitize: bool = False
 ) -> set[str]:
     """What is seen of a convolution by the kernel in `folder`, whose tiles have ragged edges."""
-    rng = np.random.default_rng(0)
-    x, w = (
-        ROUNDED[precision](rng.standard_normal(s).astype(np.float32))
-        for s in ((2, 24, 10, 10), (72, 24, 4, 4))
-    )
-    with kernels.use("reference"):
-        exact = kernels.conv2d(x.astype(float), w.astype(float), stride=2, padding=1)
-    exact = exact.transpose(0, 2, 3, 1)
-    tile = plan.TILES[precision][1]
-    kind = np.uint16 if precision == "bfloat16" else np.float32
-    known = plan.Plan(kind, 8, tile).product(file, "convolve")
-    defines = {k: v for k, v in known.defines.items() if k != "THREADS"}
-    if file == "conv_2_shared":
-        known = Kernel(file, "convolve", threads=256, shared=4 * 16 * (16 + 17))
-        tile, defines = tile._replace(m=16, n=16), {}
+    plain, arrays, exact, grid, problem = setting(file, precision)
+    defines = {k: v for k, v in plain.defines.items() if k != "THREADS"}
     kernel = Kernel(
-        file, "convolve", threads=known.threads, shared=known.shared, folder=folder, **defines
+        file, plain.name, threads=plain.threads, shared=plain.shared, folder=folder, **defines
     )
-    source, filters = channels_last(x, kind, 8), channels_last(w, kind, 8)
-    window = Window((4, 4), (2, 2), (1, 1))
-    problem = problem_of(source.shape, exact.shape, window, 1, transposed=False)
-    grid = -(-exact[..., 0].size // tile.m), -(-exact.shape[3] // tile.n)
     seen = set()
     for schedule in SCHEDULES:
-        y = empty((exact.size + tail,), np.float32, like=x)
+        y = empty((exact.size + tail,), np.float32, like=exact)
         try:
             with emulation(schedule, sanitize=sanitize) as watched:
-                kernel(grid, source, filters, y, problem)
+                kernel(grid, *arrays, y, problem)
         except KernelError as error:
             seen.add("broken rule: " + str(error).split(" (")[0].split(" at line")[0])
             continue
@@ -99,6 +117,14 @@ MUTATIONS = {  # file that is run, its precision, file that is spoilt, what is r
         "        return value + (row * CHUNKS + (c ^ swizzle(row)))",
         "    MEMBER const E* chunk(int row, int c) const {\n"
         "        return value + (row * CHUNKS + (c ^ row % 4))", "wrong result"),
+    "a gradient without a barrier": ("conv_7_split", "tf32", "conv_7_split.cu",
+        "        __syncthreads();\n", "", "wrong result"),
+    "a gradient that waits for too few": ("conv_7_split", "float32", "conv_7_split.cu",
+        "wait_copies<STAGES - 2>", "wait_copies<STAGES - 1>", "wrong result"),
+    "a gradient without a guard": ("conv_7_split", "bfloat16", "conv_7_split.cu",
+        "if (column < p.filters) to", "to", "written behind the end"),
+    "a gradient's tile read across without its swizzle": ("conv_7_split", "tf32", "tile.cuh",
+        "return row % 4 * 2;", "return row % 8;", "bank conflicts"),
     "the second barrier of step 2": ("conv_2_shared", "float32", "conv_2_shared.cu",
         "__syncthreads();  // before the tile is overwritten", "", "wrong result"),
     "threads leave before a barrier": ("conv_2_shared", "float32", "conv_2_shared.cu",
@@ -108,9 +134,11 @@ MUTATIONS = {  # file that is run, its precision, file that is spoilt, what is r
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("file", ["conv_2_shared", "conv_5_pipelined", "conv_6_tensor"])
+@pytest.mark.parametrize(
+    "file", ["conv_2_shared", "conv_5_pipelined", "conv_6_tensor", "conv_7_split"]
+)
 def test_the_kernels_themselves_have_no_fault(file: str) -> None:
-    precision = "bfloat16" if file == "conv_6_tensor" else "float32"
+    precision = "bfloat16" if file in ("conv_6_tensor", "conv_7_split") else "float32"
     assert not faults(SOURCES, file, precision)
 
 

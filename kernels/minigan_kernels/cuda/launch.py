@@ -24,6 +24,7 @@ from . import emu, nvrtc
 from .cache import SOURCES
 from .errors import UnavailableError
 
+MOST_BLOCKS = 65535  # along y, and along z
 _DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 _WITHOUT_ASKING = 48 << 10  # bytes of shared memory that every kernel may have
 
@@ -55,8 +56,11 @@ class Kernel:
             UnavailableError: if what compiles or runs the kernel is not installed.
             KernelError: if an emulated kernel broke a rule of CUDA.
             TypeError: if a value's type in C++ cannot be told.
+            ValueError: if there are more blocks along y or z than a card takes.
         """
         x, y, z = (*grid, 1, 1)[:3]
+        if max(y, z) > MOST_BLOCKS:
+            raise ValueError(f"{self.name} was to run {y} x {z} rows of blocks, over {MOST_BLOCKS}")
         if not x * y * z:
             return
         if any(_on_card(a) for a in arguments):

@@ -12,8 +12,10 @@ import numpy as np
 
 from ..shapes import Window
 from .contract import correlate
+from .launch import MOST_BLOCKS
 
 _POINT = Window((1, 1))
+_MOST = MOST_BLOCKS // 512  # products in one launch: each may be cut in some hundred parts
 
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -45,6 +47,9 @@ def _product(a: Any, b: Any) -> Any:
     count = math.prod(lead)  # a group for each product
     a = np.broadcast_to(a, (*lead, m, k)).reshape(count, m, k)
     b = np.broadcast_to(b, (*lead, k, n)).reshape(count, k, n)
+    if count > _MOST:
+        parts = [_product(a[i : i + _MOST], b[i : i + _MOST]) for i in range(0, count, _MOST)]
+        return np.concatenate(parts).reshape(*lead, m, n)
     image = a.transpose(1, 0, 2).reshape(m, count * k, 1, 1)
     filters = b.transpose(0, 2, 1).reshape(count * n, k, 1, 1)
     y = correlate(image, filters, (m, count * n, 1, 1), _POINT, count, transposed=False)

@@ -26,8 +26,8 @@ from ..errors import KernelError, UnavailableError
 _HERE = Path(__file__).parent
 _OPTIONS = ["-std=c++17", "-fPIC", "-Wall", "-Wextra", "-Werror"]
 _OPTIONS += [f"-Wno-{what}" for what in ("unknown-pragmas", "unused-function", "unused-parameter")]
-_OPTIMISED = ["-O2"]
-_SANITISED = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+_OPTIMISED = ("-O2",)
+_SANITISED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Emulation:
     """How launches run within `emulation`, and what was seen of them."""
 
     schedule: int = 0
-    sanitize: bool = False
+    options: tuple[str, ...] = ()
     bank_cycles: int = 0
     bank_ideal: int = 0
 
@@ -49,14 +49,18 @@ _current: ContextVar[Emulation | None] = ContextVar("emulation", default=None)
 
 
 @contextmanager
-def emulation(schedule: int = 0, *, sanitize: bool = False) -> Iterator[Emulation]:
+def emulation(
+    schedule: int = 0, *, sanitize: bool = False, portable: bool = False
+) -> Iterator[Emulation]:
     """Within the block warps run in the order that `schedule` says.
 
     0 is forwards, 1 backwards, anything above the seed of random orders. With `sanitize` kernels
     are compiled with AddressSanitizer and UndefinedBehaviorSanitizer; the first must be preloaded
-    into the process (LD_PRELOAD), and a finding ends it.
+    into the process (LD_PRELOAD), and a finding ends it. With `portable` fibers are switched as on
+    machines that are not Linux on x86-64: by the C library, which is slower.
     """
-    current = Emulation(schedule, sanitize)
+    options = (*(_SANITISED if sanitize else _OPTIMISED), *(["-DPORTABLE"] if portable else []))
+    current = Emulation(schedule, options)
     token = _current.set(current)
     try:
         yield current
@@ -88,7 +92,7 @@ def _version(path: str) -> str:
 
 @cache
 def library(
-    file: Path, name: str, defines: tuple[tuple[str, object], ...], sanitize: bool
+    file: Path, name: str, defines: tuple[tuple[str, object], ...], options: tuple[str, ...]
 ) -> ctypes.CDLL:
     """Kernel `name` of a .cu file as a shared object, compiled at first use.
 
@@ -97,7 +101,7 @@ def library(
         KernelError: with the compiler's words, if the source does not compile.
     """
     path, version = compiler()
-    options = (*_OPTIONS, *(_SANITISED if sanitize else _OPTIMISED))
+    options = (*_OPTIONS, *options)
     machinery = [_machinery(part, options) for part in ("block", "warp")]
     source = f'#include "cuda.h"\n{unit(file, dict(defines))}\nEMU_ENTRY({name})\n'
 
@@ -153,8 +157,8 @@ def launch(
     Raises:
         KernelError: if the kernel broke a rule: a deadlock, an address not aligned, ...
     """
-    how = _current.get() or Emulation()
-    entry = library(file, name, tuple(sorted(defines.items())), how.sanitize)[f"emu_{name}"]
+    how = _current.get() or Emulation(options=_OPTIMISED)
+    entry = library(file, name, tuple(sorted(defines.items())), how.options)[f"emu_{name}"]
     entry.restype = ctypes.c_char_p
     pointers = [ctypes.c_void_p(a.ctypes.data) for a in arguments]
     values = (ctypes.c_void_p * len(arguments))(
