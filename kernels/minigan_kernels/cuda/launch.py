@@ -49,8 +49,10 @@ class Kernel:
         self.threads, self.shared = threads, shared
         self.defines = {"THREADS": threads, **defines}
 
-    def __call__(self, grid: tuple[int, ...], *arguments: Any) -> None:
+    def __call__(self, grid: tuple[int, ...], *arguments: Any, like: Any = None) -> None:
         """Launch `grid` (x[, y[, z]]) blocks, on the current stream of the current card.
+
+        Where no argument is an array, because their addresses are in a struct, `like` is one.
 
         Raises:
             UnavailableError: if what compiles or runs the kernel is not installed.
@@ -63,7 +65,7 @@ class Kernel:
             raise ValueError(f"{self.name} was to run {y} x {z} rows of blocks, over {MOST_BLOCKS}")
         if not x * y * z:
             return
-        if any(_on_card(a) for a in arguments):
+        if any(_on_card(a) for a in (*arguments, like)):
             values = tuple(a if _on_card(a) else _value(a) for a in arguments)
             function = _function(self, current_device())
             function((x, y, z), (self.threads,), values, self.shared)
@@ -151,7 +153,18 @@ def empty(shape: tuple[int, ...], dtype: Any, *, like: Any) -> Any:
 
 def dense(array: Any) -> Any:
     """`array`, or a copy if its values do not lie in order (C-contiguous)."""
-    return np.ascontiguousarray(array)
+    return array if array.flags.c_contiguous else array.copy(order="C")
+
+
+def scalar(value: Any, kind: type[np.number]) -> tuple[str, Any]:
+    """The C++ type of an argument that may be a number or, for a graph, an array (1,) on the card.
+
+    And the argument for it.
+    """
+    word = {"uint64": "unsigned long long", "int64": "long long", "float64": "double"}[
+        kind.__name__
+    ]
+    return (f"const {word}*", value) if getattr(value, "ndim", 0) else (word, kind(value))
 
 
 def blocks_for(size: int, threads: int) -> tuple[int]:

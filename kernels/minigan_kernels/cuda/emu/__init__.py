@@ -24,7 +24,7 @@ from ..cache import HEADERS, kept, key, unit
 from ..errors import KernelError, UnavailableError
 
 _HERE = Path(__file__).parent
-_OPTIONS = ["-std=c++17", "-fPIC", "-Wall", "-Wextra", "-Werror"]
+_OPTIONS = ["-std=c++17", "-fPIC", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
 _OPTIONS += [f"-Wno-{what}" for what in ("unknown-pragmas", "unused-function", "unused-parameter")]
 _OPTIMISED = ("-O2",)
 _SANITISED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")

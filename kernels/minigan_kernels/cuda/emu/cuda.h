@@ -8,6 +8,7 @@
 #define __device__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __align__(n) alignas(n)
 #define threadIdx (emu::fiber->thread)
 #define blockIdx (emu::block.index)
@@ -46,10 +47,28 @@ inline float __uint_as_float(unsigned bits) {
     std::memcpy(&value, &bits, 4);
     return value;
 }
+inline long long __double_as_longlong(double value) {
+    long long bits;
+    std::memcpy(&bits, &value, 8);
+    return bits;
+}
+inline double __longlong_as_double(long long bits) {
+    double value;
+    std::memcpy(&value, &bits, 8);
+    return value;
+}
+inline double __dadd_rn(double a, double b) { return a + b; }  // -ffp-contract=off: never fused
+inline double __dmul_rn(double a, double b) { return a * b; }
 inline unsigned __umulhi(unsigned a, unsigned b) { return (uint64_t(a) * b) >> 32; }
 inline int min(int a, int b) { return a < b ? a : b; }
+inline long long min(long long a, long long b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a > b ? a : b; }
+using std::exp;
+using std::fabs;
 using std::isnan;
+using std::log1p;
+using std::sqrt;
+using std::tanh;
 
 // A kernel's entry for the Python side; see emu/__init__.py.
 #define EMU_ENTRY(name)                                                                          \
