@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cuda_limits import LIMITS
 from cuda_tools import HEAD, instructions, kernel_of, needs_gxx, needs_nvrtc
 from minigan_kernels.cuda import activation, ladder, nvrtc, plan
 from minigan_kernels.cuda.errors import KernelError, UnavailableError
@@ -20,7 +21,7 @@ EACH = [pytest.param(a, marks=[] if a == "sm_90" else pytest.mark.slow) for a in
 # Registers that a thread may take. A multiprocessor has 65536: it holds two blocks of 256 threads
 # with at most 128 each. A block may have 99 KB of shared memory on every architecture.
 PLAIN: dict[Kernel, int] = {
-    **dict.fromkeys(activation._LEAKY.values(), 16),
+    **LIMITS,
     kernel("conv_1_naive", "convolve", threads=256, T="float"): 80,
     kernel("conv_1_naive", "convolve_dw", threads=256, T="float"): 64,
     kernel("conv_few", "convolve", threads=256): 64,
@@ -95,7 +96,7 @@ def product(precision: str, tile: int, name: str) -> Kernel:
 
 @needs_nvrtc
 def test_a_spoilt_cubin_is_built_again(fresh_cache: Path) -> None:
-    kernel = Kernel("activation", "leaky_relu", threads=64, T="float")
+    kernel = Kernel("activation", "leaky_relu", threads=64, T="float", V=1)
     cubin = kernel.compiled("sm_80")
     assert cubin.path.parent == fresh_cache
     whole, note = cubin.path.read_bytes(), cubin.path.with_name(cubin.path.name + ".json")
@@ -137,7 +138,7 @@ def test_source_that_does_not_compile_for_the_card(fresh_cache: Path, tmp_path: 
 @needs_nvrtc
 def test_a_card_that_the_compiler_does_not_know(fresh_cache: Path) -> None:
     with pytest.raises(UnavailableError, match=r"sm_10\b.*install"):
-        activation._LEAKY[np.float32].compiled("sm_10")
+        Kernel("activation", "leaky_relu", threads=64, T="float", V=1).compiled("sm_10")
 
 
 def test_without_the_compiler_library(monkeypatch: pytest.MonkeyPatch) -> None:

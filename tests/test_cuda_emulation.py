@@ -216,13 +216,13 @@ def test_source_that_does_not_compile_is_an_error_with_its_line(tmp_path: Path) 
 
 def test_a_missing_compiler_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    kernel = Kernel("activation", "leaky_relu", threads=32, T="short")
+    kernel = Kernel("activation", "leaky_relu", threads=32, T="short", V=1)
     with pytest.raises(UnavailableError, match=r"needs the compiler g\+\+.*install"):
         kernel((1,), np.zeros(3))
 
 
 def test_a_value_must_have_its_type_in_c() -> None:
-    kernel = Kernel("activation", "leaky_relu", threads=32, T="float")
+    kernel = Kernel("activation", "leaky_relu", threads=32, T="float", V=1)
     with pytest.raises(TypeError, match=r"np\.float32"):
         kernel((1,), np.zeros(3, np.float32), 0.5)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from itertools import chain
 from typing import Any
 
 import minigan_kernels as kernels
@@ -216,7 +217,7 @@ def test_all_parameters_are_stepped_at_once(
     options = {**OPTIONS[name], "lr": 0.1, "weight_decay": 0.01}
     emulated(name, *ours, **options)
     getattr(kernels, name)(*plain, **options)
-    for a, b in zip(sum(ours, []), sum(plain, []), strict=True):
+    for a, b in zip(chain(*ours), chain(*plain), strict=True):
         np.testing.assert_allclose(a, b, rtol=8 * np.finfo(dtype).eps)
     assert len(launches) == 1
 
@@ -227,7 +228,7 @@ def test_more_parameters_than_a_table_holds() -> None:
     options = {**OPTIONS["sgd"], "lr": 0.1, "weight_decay": 0.0}
     emulated("sgd", *ours, **options)
     kernels.sgd(*plain, **options)
-    for a, b in zip(sum(ours, []), sum(plain, []), strict=True):
+    for a, b in zip(chain(*ours), chain(*plain), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-14)
 
 
@@ -252,7 +253,7 @@ def test_rate_and_step_may_lie_on_the_card(name: str) -> None:
     if "step" in options:
         options["step"] = np.array([7])
     emulated(name, *on_card, **options)
-    for a, b in zip(sum(on_card, []), sum(plain, []), strict=True):
+    for a, b in zip(chain(*on_card), chain(*plain), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

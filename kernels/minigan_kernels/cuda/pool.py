@@ -22,7 +22,7 @@ from .lanes import THREADS, WORDS, is_channels_last
 from .launch import Kernel, blocks_for, dense, empty
 
 Shape = tuple[int, int, int, int]
-_SIZES = "lanes h w oh ow kh kw sy sx py px".split()
+_SIZES = ["lanes", "h", "w", "oh", "ow", "kh", "kw", "sy", "sx", "py", "px"]
 _WINDOW = np.dtype([(name, np.int32) for name in _SIZES])  # struct Window
 _INT_REACH = 2**31 - THREADS  # values of an image whose places are computed in 32 bits
 

@@ -8,6 +8,7 @@ from a card's in its last bits: the order of a sum inside a tensor core is not p
 from __future__ import annotations
 
 import ctypes
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ import numpy as np
 from ..cache import HEADERS, kept, key, unit
 from ..errors import KernelError, UnavailableError
 
+_ENTRY = re.compile(r'extern "C" __global__ void(?: __launch_bounds__\([^)]*\))?\s+(\w+)\(')
 _HERE = Path(__file__).parent
 _OPTIONS = ["-std=c++17", "-fPIC", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
 _OPTIONS += [f"-Wno-{what}" for what in ("unknown-pragmas", "unused-function", "unused-parameter")]
@@ -96,6 +98,8 @@ def library(
 ) -> ctypes.CDLL:
     """Kernel `name` of a .cu file as a shared object, compiled at first use.
 
+    With it come all kernels whose heads are spelled out in the file: one compilation serves them.
+
     Raises:
         UnavailableError: if there is no g++.
         KernelError: with the compiler's words, if the source does not compile.
@@ -103,7 +107,9 @@ def library(
     path, version = compiler()
     options = (*_OPTIONS, *options)
     machinery = [_machinery(part, options) for part in ("block", "warp")]
-    source = f'#include "cuda.h"\n{unit(file, dict(defines))}\nEMU_ENTRY({name})\n'
+    source = unit(file, dict(defines))
+    entries = "".join(f"EMU_ENTRY({e})\n" for e in dict.fromkeys([*_ENTRY.findall(source), name]))
+    source = f'#include "cuda.h"\n{source}\n{entries}'
 
     def build(out: Path) -> dict[str, Any]:
         _run(
