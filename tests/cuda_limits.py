@@ -37,7 +37,7 @@ VALUES = {
     "norm": {"moments_total": (48, 48)},
     "maxout": {"bias_maxout": (40, 40), "bias_maxout_backward": (48, 64)},
 }
-OPTIMISERS = {"sgd": (32, 32), "rmsprop": (40, 48), "adam": (40, 64)}
+OPTIMISERS = {"sgd": (32, 32), "rmsprop": (48, 64), "adam": (64, 64)}
 POOLS = {
     "max_index": 32,
     "window_mean": 32,
@@ -73,3 +73,9 @@ def _limits() -> Iterator[tuple[Kernel, int]]:
 
 
 LIMITS = dict(_limits())
+# Those that go over vectors of 16 bytes.
+WIDE = [
+    k
+    for k in LIMITS
+    if k.defines.get("V", 1) != 1 or (k.file.stem == "random" and k.defines["ALIGNED"])
+]

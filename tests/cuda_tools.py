@@ -56,8 +56,9 @@ ROUNDED = {
 }
 
 
-def instructions(cubin: Path) -> set[str]:
-    """The machine instructions that a compiled kernel uses, by NVIDIA's disassembler.
+def instructions(cubin: Path, name: str = "") -> set[str]:
+    """The machine instructions that compiled code uses, or its kernel `name`, by NVIDIA's
+    disassembler.
 
     Skips the test where the disassembler is not installed.
     """
@@ -68,5 +69,8 @@ def instructions(cubin: Path) -> set[str]:
         pytest.skip("the disassembler nvdisasm is not installed: pip install 'minigan[nvrtc]'")
     found[0].chmod(0o755)
     text = subprocess.run([found[0], "-c", cubin], capture_output=True, text=True, check=True)
-    words = (line.split("*/", 1)[1].split() for line in text.stdout.splitlines() if "*/" in line)
+    code = text.stdout
+    if name:
+        code = code.split(f"\n.text.{name}:\n")[1].split("\n.text.")[0]
+    words = (line.split("*/", 1)[1].split() for line in code.splitlines() if "*/" in line)
     return {word for line in words for word in line[:2] if word[0].isalpha() and word.isupper()}

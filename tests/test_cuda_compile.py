@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cuda_limits import LIMITS
+from cuda_limits import LIMITS, WIDE
 from cuda_tools import HEAD, instructions, kernel_of, needs_gxx, needs_nvrtc
 from minigan_kernels.cuda import activation, ladder, nvrtc, plan
 from minigan_kernels.cuda.errors import KernelError, UnavailableError
@@ -62,6 +62,17 @@ def test_a_kernel_stays_within_its_registers(kernel: Kernel, arch: str) -> None:
     assert found.registers <= PLAIN[kernel]
     assert found.spills == found.stack == 0
     assert kernel.shared <= 99 << 10
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("kernel", WIDE, ids=lambda k: f"{k.file.stem} {k.name}")
+def test_vectors_are_read_and_written_as_16_bytes(kernel: Kernel) -> None:
+    used = instructions(kernel.compiled("sm_90").path, kernel.name)
+    read, written = (
+        {w for w in used if w.startswith(start)} for start in ("LDG.E.128", "STG.E.128")
+    )
+    assert read or kernel.file.stem == "random"
+    assert written or kernel.name in ("moments", "batch_norm_sums")
 
 
 @needs_nvrtc

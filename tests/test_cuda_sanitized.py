@@ -80,3 +80,24 @@ def test_a_planted_bug_is_found(right: str, wrong: str, finding: str, tmp_path: 
     done = sanitized(SPOILT, str(folder))
     assert done.returncode != 0
     assert finding in done.stderr
+
+
+TWINS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from hypothesis import given, settings
+from minigan_kernels.cuda.emu import emulation
+from test_cuda_twins import NAMES
+from test_twins import SETTINGS, a_call, check_twins
+with emulation(1, sanitize=True):
+    for name in NAMES:
+        settings(SETTINGS, max_examples=5)(
+            given(a_call(name))(lambda call: check_twins(name, call, "cuda"))
+        )()
+print("clean")
+"""
+
+
+def test_every_other_kernel_is_clean() -> None:
+    done = sanitized(TWINS)
+    assert done.stdout.endswith("clean\n"), done.stderr

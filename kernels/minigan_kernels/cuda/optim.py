@@ -19,7 +19,7 @@ from .launch import Kernel, dense, scalar
 ENTRIES = 64  # of a table: 3 of the 4 KB that any kernel's arguments may have
 _VECTORS = 2  # of a thread
 _FIELDS = ("p", "g", "first", "second", "size", "block")
-_ENTRY = np.dtype([(name, np.int64) for name in _FIELDS])
+_ENTRY = np.dtype([(name, np.int64) for name in _FIELDS], align=True)
 _TABLE = np.dtype([("entry", _ENTRY, ENTRIES), ("count", np.int32)], align=True)  # struct Table
 
 

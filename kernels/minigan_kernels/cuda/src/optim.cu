@@ -28,27 +28,11 @@ DEVICE double number(const double* value) { return *value; }
 DEVICE long long number(long long value) { return value; }
 DEVICE long long number(const long long* value) { return *value; }
 
-// Vector i of p, or what is left of it.
-DEVICE Vector load(const T* p, long long i, long long size) {
-    if (i + V <= size) return *reinterpret_cast<const Vector*>(p + i);
-    Vector v = {};
-#pragma unroll
-    for (int k = 0; k < V; k++)
-        if (i + k < size) v.of[k] = p[i + k];
-    return v;
-}
+DEVICE Vector& vector(T* p, long long i) { return *reinterpret_cast<Vector*>(p + i); }
+DEVICE Vector vector(const T* p, long long i) { return *reinterpret_cast<const Vector*>(p + i); }
 
-DEVICE void store(T* p, long long i, long long size, const Vector& v) {
-    if (i + V <= size) {
-        *reinterpret_cast<Vector*>(p + i) = v;
-        return;
-    }
-#pragma unroll
-    for (int k = 0; k < V; k++)
-        if (i + k < size) p[i + k] = v.of[k];
-}
-
-// f(p, g, first, second) for every value of the block's part of its parameter.
+// f(p, g, first, second) for every value of the block's part of its parameter. Four blocks a
+// multiprocessor have enough loads under way; left alone, the compiler spills registers for more.
 template <int STATES, class F>
 DEVICE void each(const Table& table, F f) {
     int low = 0, high = table.count;  // the last entry whose first block is not behind this one
@@ -64,19 +48,25 @@ DEVICE void each(const Table& table, F f) {
 #pragma unroll
     for (int j = 0; j < VECTORS; j++) {
         const long long i = start + (j * THREADS + threadIdx.x) * V;
-        if (i >= e.size) return;
-        Vector p = load(e.p, i, e.size), first = load(e.first, i, e.size), second = {};
-        const Vector g = load(e.g, i, e.size);
-        if (STATES > 1) second = load(e.second, i, e.size);
+        if (i + V <= e.size) {
+            Vector p = vector(e.p, i), first = vector(e.first, i), second = {};
+            const Vector g = vector(e.g, i);
+            if (STATES > 1) second = vector(e.second, i);
 #pragma unroll
-        for (int k = 0; k < V; k++) f(p.of[k], g.of[k], first.of[k], second.of[k]);
-        store(e.p, i, e.size, p);
-        store(e.first, i, e.size, first);
-        if (STATES > 1) store(e.second, i, e.size, second);
+            for (int k = 0; k < V; k++) f(p.of[k], g.of[k], first.of[k], second.of[k]);
+            vector(e.p, i) = p;
+            vector(e.first, i) = first;
+            if (STATES > 1) vector(e.second, i) = second;
+        } else {
+            T none = 0;
+#pragma unroll 1
+            for (long long k = i; k < e.size; k++)
+                f(e.p[k], e.g[k], e.first[k], STATES > 1 ? e.second[k] : none);
+        }
     }
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 4)
 sgd(const __grid_constant__ Table table, LR lr, double momentum, double weight_decay, int nesterov) {
     const T rate = number(lr), mu = momentum, decay = weight_decay;
     each<1>(table, [=](T& p, T g, T& velocity, T&) {
@@ -86,7 +76,7 @@ sgd(const __grid_constant__ Table table, LR lr, double momentum, double weight_d
     });
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 4)
 rmsprop(const __grid_constant__ Table table, LR lr, double alpha, double eps, double weight_decay) {
     const T rate = number(lr), keep = alpha, rest = 1 - alpha, least = eps, decay = weight_decay;
     each<1>(table, [=](T& p, T g, T& square, T&) {
@@ -108,7 +98,7 @@ struct Rates {
 };
 
 // The rates are computed in float64 by one thread for its block.
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 4)
 adam(const __grid_constant__ Table table, LR lr, STEP step, double beta1, double beta2, double eps,
      double weight_decay) {
     SHARED(Rates, rates);
