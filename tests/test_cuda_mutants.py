@@ -91,7 +91,7 @@ MUTANTS = [
     ("norm.cu", "            if (at.inside()) {", "            {", rows),
     ("norm.cu", "about + apart * apart * count * weight", "about", moments),
     ("optim.cu", "    __syncthreads();\n", "", adam),
-    ("optim.cu", "k < e.size; k++", "k < i + V; k++", adam),
+    ("optim.cu", "k < e.size; k++", "k <= e.size; k++", adam),
     ("optim.cu", "<= blockIdx.x", "< blockIdx.x", adam),
     ("pool.cu", "leader = leader && other >= lane;", "", scatter),
     ("random.cu", "if (4 * i + k < size) ", "", numbers),
