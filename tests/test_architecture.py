@@ -84,6 +84,7 @@ OUTSIDE: dict[str, set[str]] = {
     "urllib3": {"data"},
     "torch": {"bench"},
     "jax": {"bench"},
+    "cupy": {"kernels"},
 }
 
 # Imported when minigan is: these must not wait for anything heavy.
@@ -251,6 +252,12 @@ def test_the_benchmarks_run_without_those_that_they_compare_with() -> None:
             assert found.file.name.startswith(found.module.split(".")[0]), found.where
         if found.module.startswith(("bench.peers.torch_", "bench.peers.jax_")):
             assert found.file.name.startswith(("torch_", "jax_")), found.where
+
+
+def test_cupy_is_imported_only_where_a_card_is_used() -> None:
+    for found in ALL:
+        if found.module.split(".")[0] == "cupy":
+            assert found.within_function, found.where
 
 
 def test_outside_packages_are_declared_and_stay_in_their_rooms() -> None:

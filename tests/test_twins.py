@@ -364,8 +364,8 @@ def check_layout(name: str, result: np.ndarray, first: np.ndarray) -> None:
         assert result.size == 0 or np.ravel(result, "K").base is not None
 
 
-def check_twins(name: str, call: Call) -> None:
-    fast, plain = outcome(name, "cpu", call), outcome(name, "reference", call)
+def check_twins(name: str, call: Call, room: str = "cpu") -> None:
+    fast, plain = outcome(name, room, call), outcome(name, "reference", call)
     check_layout(name, fast[0], call.fresh()[0])
     assert [a.dtype for a in fast] == [a.dtype for a in plain]
     assert [a.shape for a in fast] == [a.shape for a in plain]

@@ -1,8 +1,9 @@
 """Array kernels of minigan: arrays in, arrays out, no autograd; usable on their own.
 
-Every kernel has a plain NumPy twin in `reference`, written to be obviously right, and a fast one
-for the CPU in `cpu`. This module picks the twin by the type of the first array, and it is the only
-place that does. Twins are imported when first called: Numba takes longer to import than NumPy.
+Every kernel has a plain NumPy twin in `reference`, written to be obviously right, a fast one for
+the CPU in `cpu`, and one for CUDA cards in `cuda`. This module picks the twin by the type of the
+first array, and it is the only place that does. Twins are imported when first called: Numba takes
+longer to import than NumPy.
 
     >>> import numpy as np
     >>> x, w = np.ones((1, 1, 3, 3), np.float32), np.ones((1, 1, 2, 2), np.float32)
@@ -25,8 +26,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-import numpy as np
-
 from .algorithms import ALGORITHMS, forced
 from .reference import activation, conv, linalg, maxout, norm, optim, pool, random, softmax
 
@@ -38,14 +37,15 @@ __all__ = [
 KERNELS: dict[str, Callable[..., Any]] = {}  # name -> reference twin of every public kernel
 
 _forced: ContextVar[str | None] = ContextVar("twin", default=None)
-_ROOMS = {np.ndarray: "cpu"}
+_ROOMS = {"numpy.ndarray": "cpu", "cupy.ndarray": "cuda"}  # by name: CuPy need not be there
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @contextmanager
 def use(kernels: str) -> Iterator[None]:
-    """Within the block take every kernel from "reference" or "cpu", or name an algorithm.
+    """Within the block take every kernel from "reference", "cpu" or "cuda", or name an algorithm.
 
+    The kernels of "cuda" run emulated for NumPy arrays: exact to study, slow to use.
     "im2col", "direct", "winograd" and "winograd2" (tiles of 2x2 outputs instead of 4x4) are the
     CPU's kernels with all float32 convolutions done by that algorithm; layers that Winograd does
     not apply to are done directly. float64 is packed for BLAS always.
@@ -80,8 +80,9 @@ def _public(reference: _F) -> _F:
 @functools.cache
 def _room(kind: type) -> str:
     for base in kind.__mro__:
-        if base in _ROOMS:
-            return _ROOMS[base]
+        name = f"{base.__module__.partition('.')[0]}.{base.__name__}"
+        if name in _ROOMS:
+            return _ROOMS[name]
     raise TypeError(f"there are no kernels for arrays of type {kind.__name__}")
 
 

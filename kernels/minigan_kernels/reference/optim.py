@@ -88,7 +88,7 @@ def each(*arguments: Arrays) -> list[tuple[np.ndarray, ...]]:
     Raises:
         ValueError: if the lists differ in length, or a parameter's arrays in shape.
     """
-    lists = [[a] if isinstance(a, np.ndarray) else list(a) for a in arguments]
+    lists = [list(a) if isinstance(a, list | tuple) else [a] for a in arguments]
     if any(len(arrays) != len(lists[0]) for arrays in lists):
         counts = ", ".join(str(len(arrays)) for arrays in lists)
         raise ValueError(f"parameters, gradients and states must be as many, but are {counts}")

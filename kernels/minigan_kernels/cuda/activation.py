@@ -1,0 +1,79 @@
+"""Activations on a card, alone and fused with a bias: one pass over memory each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .lanes import flat, images
+
+
+def leaky_relu(x: np.ndarray, *, slope: float) -> np.ndarray:
+    """x where x > 0, else slope * x."""
+    return flat(x).launch("activation", "leaky_relu", x.dtype.type(slope))
+
+
+def leaky_relu_dx(g: np.ndarray, x: np.ndarray, *, slope: float) -> np.ndarray:
+    """g where x > 0, else slope * g."""
+    both = flat(g, x)
+    return both.launch("activation", "leaky_relu_dx", both.arrays[0].dtype.type(slope))
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x))."""
+    return flat(x).launch("activation", "sigmoid")
+
+
+def softplus(x: np.ndarray) -> np.ndarray:
+    """log(1 + exp(x))."""
+    return flat(x).launch("activation", "softplus")
+
+
+def bias_leaky_relu(x: np.ndarray, bias: np.ndarray, *, slope: float) -> np.ndarray:
+    """leaky_relu(x + bias)."""
+    return _with_bias("bias_leaky_relu", x, bias, x.dtype.type(slope))
+
+
+def bias_leaky_relu_backward(
+    g: np.ndarray, y: np.ndarray, *, slope: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients of `bias_leaky_relu` by x and bias."""
+    factor = np.result_type(g.dtype, y.dtype).type(slope)
+    return _backward("bias_leaky_relu_backward", g, y, factor)
+
+
+def bias_tanh(x: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """tanh(x + bias)."""
+    return _with_bias("bias_tanh", x, bias)
+
+
+def bias_tanh_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients of `bias_tanh` by x and bias."""
+    return _backward("bias_tanh_backward", g, y)
+
+
+def bias_sigmoid(x: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """sigmoid(x + bias)."""
+    return _with_bias("bias_sigmoid", x, bias)
+
+
+def bias_sigmoid_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gradients of `bias_sigmoid` by x and bias."""
+    return _backward("bias_sigmoid_backward", g, y)
+
+
+def _with_bias(name: str, x: np.ndarray, bias: np.ndarray, *options: Any) -> np.ndarray:
+    seen = images(x)
+    (bias,), y = seen.per_channel(bias), seen.empty()
+    seen.launch("activation", name, *seen.arrays, bias, y, seen.lanes, *options)
+    return y
+
+
+def _backward(
+    name: str, g: np.ndarray, y: np.ndarray, *options: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    seen = images(g, y)
+    dx, partial = seen.empty(), seen.partial(1)
+    seen.launch("activation", name, *seen.arrays, dx, partial, seen.lanes, *options, merged=1)
+    return dx, seen.total(partial)[0]

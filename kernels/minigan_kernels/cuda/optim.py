@@ -1,0 +1,124 @@
+"""One optimiser step of all parameters on a card, in place, in one launch; see src/optim.cu.
+
+`lr` and `step` may be arrays (1,) on the card instead of numbers, of float64 and int64: a captured
+graph reads them anew each time it runs. More than ENTRIES parameters take a launch each ENTRIES.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..reference.optim import Arrays, each
+from .lanes import THREADS, WORDS, address, memory_order
+from .launch import Kernel, dense, scalar
+
+ENTRIES = 64  # of a table: 3 of the 4 KB that any kernel's arguments may have
+_VECTORS = 2  # of a thread
+_FIELDS = ("p", "g", "first", "second", "size", "block")
+_ENTRY = np.dtype([(name, np.int64) for name in _FIELDS], align=True)
+_TABLE = np.dtype([("entry", _ENTRY, ENTRIES), ("count", np.int32)], align=True)  # struct Table
+
+
+def sgd(
+    ps: Arrays,
+    gs: Arrays,
+    velocities: Arrays,
+    *,
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+    weight_decay: float,
+) -> None:
+    """Gradient descent with momentum: v = mu v + g, p -= lr v."""
+    options = np.float64(momentum), np.float64(weight_decay), np.int32(nesterov)
+    _step("sgd", lr, options, ps, gs, velocities)
+
+
+def rmsprop(
+    ps: Arrays,
+    gs: Arrays,
+    squares: Arrays,
+    *,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+) -> None:
+    """RMSProp: s = alpha s + (1-alpha) g^2, p -= lr g / (sqrt(s) + eps)."""
+    options = np.float64(alpha), np.float64(eps), np.float64(weight_decay)
+    _step("rmsprop", lr, options, ps, gs, squares)
+
+
+def adam(
+    ps: Arrays,
+    gs: Arrays,
+    means: Arrays,
+    squares: Arrays,
+    *,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    step: int,
+) -> None:
+    """Adam, the decay decoupled as in AdamW; `step` counts from 1."""
+    word, count = scalar(step, np.int64)
+    options = count, *(np.float64(number) for number in (beta1, beta2, eps, weight_decay))
+    _step("adam", lr, options, ps, gs, means, squares, step=word)
+
+
+@cache
+def kernel(name: str, word: str, width: int, lr: str, step: str) -> Kernel:
+    """A kernel whose `lr` and `step` have these types in C++."""
+    rates = 3 * (4 if word == "float" else 8) if name == "adam" else 0
+    words: dict[str, Any] = {"T": word, "V": width, "LR": lr, "STEP": step}
+    words |= {"ENTRIES": ENTRIES, "VECTORS": _VECTORS}
+    return Kernel("optim", name, threads=THREADS, shared=rates, **words)
+
+
+def _step(
+    name: str, lr: Any, options: tuple[Any, ...], *arguments: Arrays, step: str = "long long"
+) -> None:
+    """Launch a kernel (table, lr, options ...) for all parameters.
+
+    Raises:
+        ValueError: if a parameter or a state is read-only, before anything is written.
+    """
+    entries: dict[np.dtype, list[list[Any]]] = {}  # by dtype; each [p, g, states ...]
+    copies: list[tuple[Any, Any]] = []  # of written arrays that lie otherwise than p
+    for p, g, *states in each(*arguments):
+        arrays = [p, g, *states]
+        if not all(getattr(a.flags, "writeable", True) for a in (p, *states)):
+            raise ValueError(f"a parameter of shape {p.shape}, or its state, is read-only")
+        arrays = [a.transpose(memory_order(p)) for a in arrays]
+        vectors = [dense(a.astype(p.dtype, copy=False)) for a in arrays]
+        copies += [(a, v) for i, (a, v) in enumerate(zip(arrays, vectors, strict=True))
+                   if i != 1 and v is not a]  # fmt: skip
+        if p.size:
+            entries.setdefault(p.dtype, []).append(vectors)
+    for dtype, rows in entries.items():
+        for start in range(0, len(rows), ENTRIES):
+            _launch(name, dtype, rows[start : start + ENTRIES], lr, options, step)
+    for array, vector in copies:
+        array[...] = vector
+
+
+def _launch(
+    name: str, dtype: np.dtype, rows: list[list[Any]], lr: Any, options: tuple[Any, ...], step: str
+) -> None:
+    aligned = all(address(array) % 16 == 0 for row in rows for array in row)
+    width = 16 // dtype.itemsize if aligned else 1
+    table, blocks = np.zeros((), _TABLE), 0
+    table["count"] = len(rows)
+    for i, row in enumerate(rows):
+        places = [address(array) for array in row] + [0] * (4 - len(row))
+        table["entry"][i] = (*places, row[0].size, blocks)
+        blocks += math.ceil(row[0].size / (_VECTORS * THREADS * width))
+    lr_word, lr = scalar(lr, np.float64)
+    run = kernel(name, WORDS[dtype], width, lr_word, step)
+    run((blocks,), table, lr, *options, like=rows[0][0])

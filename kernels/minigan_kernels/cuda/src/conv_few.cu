@@ -1,0 +1,34 @@
+// Few filters (at most 4): images of 1 or 3 channels on their way out, a discriminator's last layer.
+//
+// A matrix product would waste most of its tile, and there is little to compute for each value that
+// is read. So a warp takes one output pixel: its lanes read the channels side by side, 16 bytes
+// each, all filters use what was read, and the 32 partial sums meet in a tree of shuffles.
+#include "conv.cuh"
+
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
+convolve(const float* __restrict__ x, const float* __restrict__ w, float* __restrict__ y, Conv p) {
+    const Place at = place(p, blockIdx.z);
+    const int lane = threadIdx.x % 32, m = blockIdx.x * (THREADS / 32) + threadIdx.x / 32;
+    if (m >= p.images * at.h.count * at.w.count) return;  // the whole warp
+    const Pixel to = pixel(at, m);
+    const int chunks = p.channels / 4, depth = at.h.taps * at.w.taps * chunks;
+    float sum[4] = {};
+    for (int i = lane; i < depth; i += 32) {
+        const int c = i % chunks * 4, tap = i / chunks;
+        const int down = tap / at.w.taps, along = tap % at.w.taps;
+        const long long from = source(p, at, to, down, along);
+        if (from < 0) continue;
+        const float4 a = load4(x + from + c);
+#pragma unroll
+        for (int f = 0; f < 4; f++) {
+            if (f >= p.filters) break;
+            const float4 b = load4(w + weights(p, at, f, down, along) + c);
+            sum[f] += a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w;
+        }
+    }
+#pragma unroll
+    for (int f = 0; f < 4; f++) {
+        for (int bit = 16; bit; bit /= 2) sum[f] += __shfl_xor_sync(~0u, sum[f], bit);
+        if (lane == 0 && f < p.filters) y[output(p, at, to) + f] = sum[f];
+    }
+}

@@ -1,0 +1,183 @@
+// Batch normalisation (Ioffe & Szegedy 2015, arXiv:1502.03167) fused with a LeakyReLU:
+//     y = leaky_relu(gamma (x - mean) / sqrt(var + eps) + beta)
+//
+// All are bound by memory, in bytes a value of float32: the moments 4 (x), forward 8 (x, y), the
+// way back 8 for the sums (g, x) and 12 for dx (g, x, dx). On which side of its kink the activation
+// was is told from x anew, so y need not be kept: reading it would cost more than four operations.
+#include "lanes.cuh"
+
+// --- Moments: never a difference of large sums -------------------------------------------------
+// Chan, Golub & LeVeque 1983: of two sets, count, mean and the sum of squares about the mean give
+// those of both. A thread does so with tiles of a few values, whose own two moments it takes in two
+// passes in registers, all about its first tile's mean; blocks and warps go on in float64.
+
+struct Moments {
+    double count, mean, squares;
+    __device__ __forceinline__ void merge(const Moments& other) {
+        const double both = count + other.count, apart = other.mean - mean;
+        if (!(both > 0)) return;
+        const double weight = other.count / both;
+        squares += other.squares + apart * apart * count * weight;
+        mean += apart * weight;
+        count = both;
+    }
+};
+
+constexpr int TILE = 4;  // vectors of a thread, read at once
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+moments(const Vector* __restrict__ x, Moments* __restrict__ partial, const Lanes s) {
+    SHARED(Shared<Moments>, shared);
+    T shift[V] = {}, mean[V] = {}, squares[V] = {}, count = 0;
+    for (Walk at(s); at.inside();) {
+        Vector tile[TILE];
+        int size = 0;
+#pragma unroll
+        for (int i = 0; i < TILE; i++)
+            if (at.inside()) {
+                tile[i] = x[at.offset];
+                at.next();
+                size++;
+            }
+        const T share = T(1) / size, weight = size / (count + size);
+#pragma unroll
+        for (int k = 0; k < V; k++) {
+            T sum = 0, about = 0;
+            if (count == 0) {
+#pragma unroll
+                for (int i = 0; i < TILE; i++)
+                    if (i < size) sum += tile[i].of[k];
+                shift[k] = sum * share;
+                sum = 0;
+            }
+#pragma unroll
+            for (int i = 0; i < TILE; i++)
+                if (i < size) sum += tile[i].of[k] -= shift[k];
+            const T middle = sum * share, apart = middle - mean[k];
+#pragma unroll
+            for (int i = 0; i < TILE; i++)
+                if (i < size) about += (tile[i].of[k] - middle) * (tile[i].of[k] - middle);
+            squares[k] += about + apart * apart * count * weight;
+            mean[k] += apart * weight;
+        }
+        count += size;
+    }
+    Moments mine[V];
+#pragma unroll
+    for (int k = 0; k < V; k++)
+        mine[k] = {count, count > 0 ? double(shift[k]) + mean[k] : 0.0, squares[k]};
+    merge_block(s, mine, shared.value, partial);
+}
+
+// mean and var (channels,) of partial (channels, chunks): a warp a channel.
+extern "C" __global__ void __launch_bounds__(THREADS)
+moments_total(const Moments* __restrict__ partial, T* __restrict__ mean, T* __restrict__ var,
+              int channels, int chunks) {
+    const int lane = threadIdx.x % 32;
+    const long long channel = (blockIdx.x * (long long)THREADS + threadIdx.x) / 32;
+    Moments sum = {};
+    if (channel < channels)
+        for (int i = lane; i < chunks; i += 32) sum.merge(partial[channel * chunks + i]);
+    for (int bit = 16; bit; bit /= 2) {
+        const Moments other = {__shfl_xor_sync(~0u, sum.count, bit),
+                               __shfl_xor_sync(~0u, sum.mean, bit),
+                               __shfl_xor_sync(~0u, sum.squares, bit)};
+        sum.merge(other);
+    }
+    if (lane == 0 && channel < channels) {
+        mean[channel] = T(sum.mean);
+        var[channel] = T(sum.squares / sum.count);
+    }
+}
+
+// --- Forward and back --------------------------------------------------------------------------
+
+struct Channel {
+    T mean, root, scale, beta;
+    __device__ __forceinline__ T centred(T x) const { return x - mean; }
+    __device__ __forceinline__ T normalised(T x) const { return centred(x) * scale + beta; }
+    // g through the activation: to the last bit on the side where forward was
+    __device__ __forceinline__ T h(T g, T x, T slope) const {
+        return normalised(x) > 0 ? g : slope * g;
+    }
+};
+
+DEVICE void read(const Lanes& s, const T* gamma, const T* beta, const T* mean, const T* var, T eps,
+                 Channel (&channel)[V]) {
+#pragma unroll
+    for (int k = 0; k < V; k++) {
+        const T root = T(1) / sqrt(of_channel(s, var, k) + eps);
+        channel[k] = {of_channel(s, mean, k), root, of_channel(s, gamma, k) * root,
+                      of_channel(s, beta, k)};
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+batch_norm(const Vector* __restrict__ x, const T* __restrict__ gamma, const T* __restrict__ beta,
+           const T* __restrict__ mean, const T* __restrict__ var, Vector* __restrict__ y,
+           const Lanes s, T eps, T slope) {
+    Channel channel[V];
+    read(s, gamma, beta, mean, var, eps, channel);
+    for (Walk at(s); at.inside(); at.next()) {
+        Vector v = x[at.offset];
+#pragma unroll
+        for (int k = 0; k < V; k++) {
+            const T z = channel[k].normalised(v.of[k]);
+            v.of[k] = z > 0 ? z : slope * z;
+        }
+        y[at.offset] = v;
+    }
+}
+
+// Sums of h and of h xhat, the gradients by beta and gamma; xhat = (x - mean) root.
+extern "C" __global__ void __launch_bounds__(THREADS)
+batch_norm_sums(const Vector* __restrict__ g, const Vector* __restrict__ x,
+                const T* __restrict__ gamma, const T* __restrict__ beta,
+                const T* __restrict__ mean, const T* __restrict__ var,
+                Sums<2>* __restrict__ partial, const Lanes s, T eps, T slope) {
+    SHARED(Shared<Sums<2>>, shared);
+    Channel channel[V];
+    read(s, gamma, beta, mean, var, eps, channel);
+    T plain[V] = {}, centred[V] = {};
+    for (Walk at(s); at.inside(); at.next()) {
+        const Vector u = g[at.offset], v = x[at.offset];
+#pragma unroll
+        for (int k = 0; k < V; k++) {
+            const T h = channel[k].h(u.of[k], v.of[k], slope);
+            plain[k] += h;
+            centred[k] += h * channel[k].centred(v.of[k]);
+        }
+    }
+    Sums<2> mine[V];
+#pragma unroll
+    for (int k = 0; k < V; k++) mine[k] = {{plain[k], double(centred[k]) * channel[k].root}};
+    merge_block(s, mine, shared.value, partial);
+}
+
+// dx = scale (h - share (dbeta + xhat dgamma)); share is 1 / count, or 0 where mean and var are
+// constants.
+extern "C" __global__ void __launch_bounds__(THREADS)
+batch_norm_dx(const Vector* __restrict__ g, const Vector* __restrict__ x,
+              const T* __restrict__ gamma, const T* __restrict__ beta,
+              const T* __restrict__ mean, const T* __restrict__ var,
+              const T* __restrict__ dbeta, const T* __restrict__ dgamma, Vector* __restrict__ dx,
+              const Lanes s, T eps, T slope, T share) {
+    Channel channel[V];
+    read(s, gamma, beta, mean, var, eps, channel);
+    T level[V], tilt[V];
+#pragma unroll
+    for (int k = 0; k < V; k++) {
+        level[k] = share * of_channel(s, dbeta, k);
+        tilt[k] = share * of_channel(s, dgamma, k) * channel[k].root;
+    }
+    for (Walk at(s); at.inside(); at.next()) {
+        Vector u = g[at.offset];
+        const Vector v = x[at.offset];
+#pragma unroll
+        for (int k = 0; k < V; k++) {
+            const T h = channel[k].h(u.of[k], v.of[k], slope);
+            u.of[k] = channel[k].scale * (h - level[k] - tilt[k] * channel[k].centred(v.of[k]));
+        }
+        dx[at.offset] = u;
+    }
+}

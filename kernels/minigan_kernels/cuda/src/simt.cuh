@@ -1,0 +1,63 @@
+// float32 products without tensor cores: each thread keeps ROWS x COLUMNS sums in registers, so a
+// value that is read from shared memory is used eight times.
+#pragma once
+#include "tile.cuh"
+
+using Value = float;
+
+template <class Tiles>
+struct Sums {
+    static constexpr int ROWS = TILE_M / 16, COLUMNS = TILE_N / (THREADS / 16);
+    static_assert(ROWS % 4 == 0 && COLUMNS % 4 == 0, "rows are read four values at a time");
+
+    float sum[ROWS][COLUMNS] = {};
+
+    static MEMBER int x() { return threadIdx.x % (THREADS / 16); }
+    static MEMBER int y() { return threadIdx.x / (THREADS / 16); }
+
+    // Where the sums belong. Along, neighbouring threads read neighbouring rows of a tile: different
+    // banks. Across, a thread reads four neighbours of one row.
+    static MEMBER int row(int i) { return Tiles::ALONG ? i * 16 + y() : i / 4 * 64 + y() * 4 + i % 4; }
+    static MEMBER int column(int j) {
+        constexpr int WIDE = THREADS / 16;
+        return Tiles::ALONG ? j * WIDE + x() : j / 4 * WIDE * 4 + x() * 4 + j % 4;
+    }
+    MEMBER float value(int i, int j) const { return sum[i][j]; }
+
+    MEMBER void multiply(const Along<float>& tile) {
+#pragma unroll 1
+        for (int k = 0; k < TILE_K / 4; k++) {
+            float4 a[ROWS], b;
+#pragma unroll
+            for (int i = 0; i < ROWS; i++) a[i] = load4(tile.a.chunk(row(i), k));
+#pragma unroll
+            for (int j = 0; j < COLUMNS; j++) {
+                b = load4(tile.b.chunk(column(j), k));
+#pragma unroll
+                for (int i = 0; i < ROWS; i++) {
+                    sum[i][j] += a[i].x * b.x;
+                    sum[i][j] += a[i].y * b.y;
+                    sum[i][j] += a[i].z * b.z;
+                    sum[i][j] += a[i].w * b.w;
+                }
+            }
+        }
+    }
+
+    static MEMBER void put4(float* to, float4 v) { to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w; }
+
+    MEMBER void multiply(const Across<float>& tile) {
+#pragma unroll 2
+        for (int k = 0; k < TILE_K; k++) {
+            float a[ROWS], b[COLUMNS];
+#pragma unroll
+            for (int i = 0; i < ROWS; i += 4) put4(a + i, load4(tile.a.at(k, row(i))));
+#pragma unroll
+            for (int j = 0; j < COLUMNS; j += 4) put4(b + j, load4(tile.b.at(k, column(j))));
+#pragma unroll
+            for (int i = 0; i < ROWS; i++)
+#pragma unroll
+                for (int j = 0; j < COLUMNS; j++) sum[i][j] += a[i] * b[j];
+        }
+    }
+};

@@ -1,0 +1,180 @@
+"""The convolutions for CUDA cards, emulated, against the plain ones in float64."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import minigan_kernels as kernels
+import numpy as np
+import pytest
+from cuda_tools import ROUNDED, SCHEDULES, needs_gxx
+from hypothesis import given, settings
+from minigan_kernels.cuda import ladder, plan
+from minigan_kernels.cuda.emu import emulation
+from minigan_kernels.cuda.launch import Kernel
+from test_twins import BAD, SETTINGS, a_call, check_twins
+
+pytestmark = needs_gxx
+
+OURS = ("conv2d", "conv2d_dx", "conv2d_dw", "im2col", "col2im", "matmul")
+Case = tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]  # x, w, options
+CASES: dict[str, Case] = {  # no size is a multiple of a tile
+    "DCGAN's": ((2, 16, 10, 10), (72, 16, 4, 4), {"stride": 2, "padding": 1}),
+    "odd": ((3, 5, 9, 7), (66, 5, 3, 2), {"padding": (1, 0)}),
+    "uneven": ((1, 8, 11, 10), (24, 8, 3, 5), {"stride": (3, 2), "dilation": (1, 2)}),
+    "in groups": ((2, 16, 6, 6), (16, 8, 3, 3), {"groups": 2, "padding": 1}),
+    "wider than the kernel": ((2, 8, 9, 9), (8, 8, 2, 2), {"stride": 3}),
+}
+TILES = [(name, i) for name, tiles in plan.TILES.items() for i in range(len(tiles))]
+
+
+def calls(case: Case, precision: str) -> list[tuple[str, list[np.ndarray], dict[str, Any]]]:
+    """The convolution and its gradients, on values that the precision can hold."""
+    x_shape, w_shape, options = case
+    rng = np.random.default_rng(0)
+    x, w = (
+        ROUNDED[precision](rng.standard_normal(s).astype(np.float32)) for s in (x_shape, w_shape)
+    )
+    g = ROUNDED[precision](rng.standard_normal(exact("conv2d", [x, w], options).shape))
+    g = g.astype(np.float32)
+    return [
+        ("conv2d", [x, w], options),
+        ("conv2d_dx", [g, w], {**options, "shape": x_shape}),
+        ("conv2d_dw", [x, g], {**options, "shape": w_shape}),
+    ]
+
+
+def exact(name: str, arrays: list[np.ndarray], options: dict[str, Any]) -> np.ndarray:
+    with kernels.use("reference"):
+        return getattr(kernels, name)(*(a.astype(np.float64) for a in arrays), **options)
+
+
+def on_card(name: str, arrays: list[np.ndarray], options: dict[str, Any]) -> np.ndarray:
+    with kernels.use("cuda"):
+        return getattr(kernels, name)(*arrays, **options)
+
+
+def check(ours: np.ndarray, truth: np.ndarray) -> None:
+    assert ours.shape == truth.shape
+    assert ours.dtype == np.float32
+    error = math.sqrt(np.mean((ours - truth) ** 2))
+    assert error <= 16 * np.finfo(np.float32).eps * max(1.0, math.sqrt(np.mean(truth**2)))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_any_call_is_right(name: str) -> None:
+    @settings(SETTINGS, max_examples=40)
+    @given(a_call(name))
+    def each(call: Any) -> None:
+        check_twins(name, call, "cuda")
+
+    each()
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("precision", "tile"), TILES)
+def test_every_tile_is_right(precision: str, tile: int, case: str) -> None:
+    with plan.precision(precision):
+        for name, arrays, options in calls(CASES[case], precision):
+            truth = exact(name, arrays, options)
+            for splits in (1, 3):
+                with plan.force(tile, splits), emulation() as seen:
+                    check(on_card(name, arrays, options), truth)
+                assert seen.bank_conflicts == (0 if precision == "float32" else 1)
+
+
+@pytest.mark.parametrize(("precision", "tile"), TILES)
+def test_the_order_of_warps_does_not_show(precision: str, tile: int) -> None:
+    with plan.precision(precision), plan.force(tile, 2):
+        for call in calls(CASES["DCGAN's"], precision):
+            results = []
+            for schedule in SCHEDULES:
+                with emulation(schedule):
+                    results.append(on_card(*call).tobytes())
+            assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("precision", plan.PRECISIONS)
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_images_of_few_channels(channels: int, precision: str) -> None:
+    """They are the input of one player and the output of the other."""
+    case = ((2, channels, 12, 11), (24, channels, 4, 4), {"stride": 2, "padding": 1})
+    with plan.precision(precision):
+        for name, arrays, options in calls(case, precision):
+            check(on_card(name, arrays, options), exact(name, arrays, options))
+        last = ((3, 24, 4, 4), (channels, 24, 4, 4), {})
+        for name, arrays, options in calls(last, precision):
+            check(on_card(name, arrays, options), exact(name, arrays, options))
+
+
+@pytest.mark.parametrize("precision", plan.PRECISIONS)
+def test_matrix_products_of_any_kind(precision: str) -> None:
+    rng = np.random.default_rng(0)
+    shapes = [((70, 40), (40, 24)), ((5,), (5, 9)), ((3, 5), (5,)), ((2, 1, 7, 16), (3, 16, 8))]
+    with plan.precision(precision):
+        for left, right in shapes:
+            a, b = (
+                ROUNDED[precision](rng.standard_normal(s).astype(np.float32)) for s in (left, right)
+            )
+            with kernels.use("cuda"):
+                check(kernels.matmul(a, b), a.astype(float) @ b.astype(float))
+            with kernels.use("cuda"):  # the transposed operand is not copied
+                check(kernels.matmul(a, b.T.copy().T), a.astype(float) @ b.astype(float))
+
+
+def test_more_products_than_one_launch_takes() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((300, 2, 3)), rng.standard_normal((300, 3, 2))
+    with kernels.use("cuda"):
+        np.testing.assert_allclose(kernels.matmul(a, b), a @ b, rtol=1e-12, atol=1e-12)
+    with pytest.raises(ValueError, match="65535"):
+        Kernel("reduce", "reduce", threads=32)((1, 70000), a)
+
+
+@pytest.mark.parametrize(("name", "arrays", "options"), [b for b in BAD if b[0] in OURS])
+def test_what_does_not_fit_is_a_value_error(
+    name: str, arrays: tuple[np.ndarray, ...], options: dict[str, Any]
+) -> None:
+    with kernels.use("cuda"), pytest.raises(ValueError, match=r"\d"):
+        getattr(kernels, name)(*arrays, **options)
+
+
+def test_an_unknown_precision_is_named() -> None:
+    with pytest.raises(ValueError, match="'fp8'"), plan.precision("fp8"):
+        pass
+
+
+def test_the_planner_fills_the_card_and_cuts_only_long_sums() -> None:
+    def tile_of(rows: int, columns: int, depth: int) -> tuple[int, int, int]:
+        chosen = plan.choose(np.float32, rows, columns, depth, multiprocessors=132)
+        assert chosen.tile
+        return chosen.tile.m, chosen.tile.n, chosen.splits
+
+    with plan.precision("bfloat16"):
+        assert tile_of(32768, 128, 1024) == (128, 128, 1)
+        assert tile_of(2048, 512, 4096) == (64, 64, 1)
+        assert tile_of(1024, 128, 32768) == (64, 64, 9)
+        assert tile_of(64, 64, 64) == (64, 64, 1)
+    few = plan.choose(np.float32, 10, 3, 64, few=True, multiprocessors=132)
+    assert few.tile is None
+    assert few.multiple == 4
+
+
+@pytest.mark.parametrize("step", ladder.STEPS)
+def test_every_step_of_the_ladder_is_right(step: str) -> None:
+    rng = np.random.default_rng(0)
+    for x_shape, w_shape, options in (
+        ((2, 16, 10, 10), (72, 16, 4, 4), {"stride": 2, "padding": 1}),
+        ((1, 18, 13, 12), (130, 18, 3, 2), {"stride": 1, "padding": 1}),
+    ):
+        x, w = (
+            ROUNDED["bfloat16"](rng.standard_normal(s).astype(np.float32))
+            for s in (x_shape, w_shape)
+        )
+        results = []
+        for schedule in SCHEDULES:
+            with emulation(schedule):
+                results.append(ladder.STEPS[step](x, w, **options))
+            check(results[-1], exact("conv2d", [x, w], options))
+        assert len({r.tobytes() for r in results}) == 1
