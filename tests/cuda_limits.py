@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from minigan_kernels.cuda import lanes, optim, pool, random
-from minigan_kernels.cuda.launch import Kernel
+from minigan_kernels.cuda.launch import Kernel, kernel
 
 WIDTHS = {"float": 4, "double": 2}
 # With floats, with doubles; vectors of one value or of 16 bytes.
@@ -38,6 +38,7 @@ VALUES = {
     "maxout": {"bias_maxout": (40, 40), "bias_maxout_backward": (48, 64)},
 }
 OPTIMISERS = {"sgd": (32, 32), "rmsprop": (48, 64), "adam": (64, 64)}
+SOFTMAX = {"softmax_cross_entropy": 48, "softmax_cross_entropy_backward": 32}
 POOLS = {
     "max_index": 32,
     "window_mean": 32,
@@ -58,6 +59,8 @@ def _limits() -> Iterator[tuple[Kernel, int]]:
         for file, names in VALUES.items():
             for name, registers in names.items():
                 yield lanes.kernel(file, name, word, 1), registers[i]
+        for name, most in SOFTMAX.items():
+            yield kernel("softmax", name, threads=256, T=word), most
         for sums in (1, 2):
             yield lanes.kernel("lanes", "total", word, 1, SUMS=sums), 40
         for name, registers in OPTIMISERS.items():
