@@ -38,7 +38,7 @@ VALUES = {
     "maxout": {"bias_maxout": (40, 40), "bias_maxout_backward": (48, 64)},
 }
 OPTIMISERS = {"sgd": (32, 32), "rmsprop": (48, 64), "adam": (64, 64)}
-SOFTMAX = {"softmax_cross_entropy": 48, "softmax_cross_entropy_backward": 32}
+SOFTMAX = {"softmax_cross_entropy": 64, "softmax_cross_entropy_backward": 32}
 POOLS = {
     "max_index": 32,
     "window_mean": 32,
