@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,16 @@ from minigan_kernels.cuda.errors import UnavailableError
 from minigan_kernels.cuda.launch import Kernel
 
 
-def _missing(tool: Any) -> str | None:
+def _needs(tool: Callable[[], object]) -> pytest.MarkDecorator:
+    """A mark that skips a test where a tool is missing, and says why."""
     try:
         tool()
     except UnavailableError as error:
-        return str(error)
-    return None
+        return pytest.mark.skip(reason=str(error))
+    return pytest.mark.skipif(False, reason="")
 
 
-needs_gxx = pytest.mark.skipif(why := _missing(emu.compiler), reason=str(why))
-needs_nvrtc = pytest.mark.skipif(why := _missing(nvrtc.load), reason=str(why))
+needs_gxx, needs_nvrtc = _needs(emu.compiler), _needs(nvrtc.load)
 HEAD = 'extern "C" __global__ void __launch_bounds__(THREADS)\n'
 SCHEDULES = (0, 1, 2, 3)  # forwards, backwards, two random orders
 

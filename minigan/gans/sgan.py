@@ -43,6 +43,7 @@ class SGAN(Recipe):
     feature_matching: bool = True  # G matches D's mean features; without, it fools D
     lr: float = 3e-3  # learning rate of both Adams
     beta1: float = 0.5  # decay of Adam's first moment
+    eps: float = 1e-4  # of Adam: the authors' 1e-8 stands under the root; less, and G collapses
     ema: float = 0.999  # decay of the average of D
 
     steps: ClassVar[int] = 6000
@@ -84,7 +85,8 @@ class SGAN(Recipe):
         players["average"].load_state(D.state())
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
-        return {n: Adam(players[n].parameters(), self.lr, (self.beta1, 0.999)) for n in ("G", "D")}
+        options: Any = {"lr": self.lr, "betas": (self.beta1, 0.999), "eps": self.eps}
+        return {name: Adam(players[name].parameters(), **options) for name in ("G", "D")}
 
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         G, D = players["G"], players["D"]
@@ -102,8 +104,7 @@ class SGAN(Recipe):
 
         fake = G(Tensor(self.latent(rng, n)))
         if self.feature_matching:  # section 3.1: |E f(x) - E f(G(z))|^2, but the mean of squares
-            with no_grad():
-                f = mean(D.features(real), 0)
+            f = mean(D.features(real), 0).detach()
             yield "G", mean(square(mean(D.features(fake), 0) - f)), {}
         else:
             yield "G", non_saturating_loss(self.real(D(fake))), {}
@@ -128,10 +129,9 @@ class Classifier(nn.Module):
     """Dense layers with normalised weights and noise before each: x (N, ...) to logits (N, K)."""
 
     def __init__(self, recipe: SGAN, values: int, rng: Generator) -> None:
-        widths = (values, 1000, 500, 250, 250, 250)
         options: dict[str, Any] = {"rng": rng, "init": normal(0.1)}
         layers: list[nn.Module] = [nn.Flatten(), nn.GaussianNoise(recipe.noise_input, rng=rng)]
-        for n, width in pairwise(widths):
+        for n, width in pairwise((values, 1000, 500, 250, 250, 250)):
             layers += [
                 nn.WeightNormLinear(n, width, activation=nn.ReLU(), learn_scale=False, **options),
                 nn.GaussianNoise(recipe.noise_hidden, rng=rng),
