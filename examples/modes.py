@@ -101,7 +101,9 @@ def table(results: list[dict[str, Any]]) -> str:
 def _mean(values: list[float], digits: int) -> str:
     if not values:
         return "-"
-    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
+    if len(values) == 1:  # has no error to show
+        return f"{values[0]:.{digits}f}"
+    error = np.std(values, ddof=1) / np.sqrt(len(values))
     return f"{np.mean(values):.{digits}f}±{error:.{digits}f}"
 
 
