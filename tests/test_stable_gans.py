@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tiny
 
-from minigan import Tensor, gans, nn
+from minigan import Tensor, gans, grad, nn
 from minigan.data import Dataset
 from minigan.errors import UserError
 
@@ -156,6 +156,16 @@ def test_each_first_unit_begins_with_one_sample_of_a_pack_of_points() -> None:
         assert (row[:2] != 0).all() == (unit % 2 == 0)
         assert (row[2:] != 0).all() == (unit % 2 == 1)
         assert np.count_nonzero(row) == 2
+
+
+def test_r1_is_the_squared_slope_of_d_where_samples_are_real() -> None:
+    plain = tiny.state("pacgan", tiny.points(2), packing=2, r1=0.0)
+    held = tiny.state("pacgan", tiny.points(2), packing=2, r1=3.0)
+    real = Tensor(held.batches.at(0)[0])
+    slope = grad(held.players["D"](held.recipe.pack(real)).sum(), real).data  # type: ignore[attr-defined]
+    added = 1.5 * np.square(slope).sum() / (len(real) / 2)  # gamma / 2, a mean over the packs
+    assert added > 0.01
+    assert held.round()["loss_D"] - plain.round()["loss_D"] == pytest.approx(added, rel=1e-4)
 
 
 def test_a_batch_must_consist_of_whole_packs() -> None:

@@ -11,9 +11,10 @@ import numpy as np
 from .. import nn
 from ..errors import UserError
 from ..losses import discriminator_loss, non_saturating_loss
-from ..nn.init import normal, spread_kinks, uniform
+from ..nn.init import he, normal, spread_kinks, uniform
 from ..ops import reshape, sigmoid
 from ..optim import Adam, Optimizer, average, linear
+from ..penalties import r1_penalty
 from ..random import Generator
 from ..recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor
@@ -26,15 +27,16 @@ class PacGAN(Recipe):
 
     D(x_1, ..., x_m) judges m independent samples at once, all real or all generated: joined along
     the channels of images (section 2), or along the features of points. Nothing else changes: with
-    m = 1 it is the plain GAN. Images are made by convolutions, points by dense networks; G's for
-    points is that of the paper's ring and grid (section 4.1) with fewer, narrower layers.
+    m = 1 it is the plain GAN. Images are made by convolutions, points by dense networks; for these
+    D has the R1 penalty of Mescheder et al. 2018 (arXiv:1801.04406, equation 9) besides.
     """
 
     batch_size: int = 64  # samples in a batch
     packing: int = 2  # m, samples that D judges together
     latent_size: int = 100  # components of z, standard normal
     width: int = 32  # channels next to the image, doubled with each halving
-    hidden: int = 128  # rectifiers in each of three hidden layers, for points
+    hidden: int = 128  # units in each of three hidden layers, for points
+    r1: float = 0.0  # gamma, twice the weight of R1 in D's loss; a square of the data's lengths
     lr_d: float = 2e-4  # learning rate of D's Adam
     lr_g: float = 1e-3  # learning rate of G's Adam; the paper has one for both
     beta1: float = 0.5  # decay of Adam's first moment
@@ -48,7 +50,8 @@ class PacGAN(Recipe):
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
         if len(shape) == 3:
             return {}
-        return {"batch_size": 512, "latent_size": 2, "lr_d": 2e-3, "beta2": 0.99, "ema": 0.99}
+        rates = {"lr_d": 1e-3, "lr_g": 3e-3, "beta2": 0.98, "ema": 0.99}
+        return {"batch_size": 512, "latent_size": 2, "hidden": 192, "r1": 0.05} | rates
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,14 +67,12 @@ class PacGAN(Recipe):
                 f"pacgan makes images whose sides are multiples of 4, but the data are {shape}; "
                 "choose a size with --size"
             )
-        networks = self.convolutional if len(shape) == 3 else self.dense
-        G, D = networks(rng, shape)
+        G, D = (self.convolutional if len(shape) == 3 else self.dense)(rng, shape)
         return {"G": G, "D": D} | ({"average": G.copy()} if self.ema else {})
 
     def convolutional(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """z (N, latent_size) to images (N, C, H, W) in (-1, 1), and packs of those to logits."""
-        channels, height, width = shape
-        c, plane = self.width, (height // 4, width // 4)
+        c, channels, plane = self.width, shape[0], (shape[1] // 4, shape[2] // 4)
         values = 2 * c * plane[0] * plane[1]
         relu, leaky = nn.ReLU(), nn.LeakyReLU(0.2)
         own: dict[str, Any] = {"rng": rng, "init": normal(0.02)}  # as in DCGAN
@@ -96,26 +97,26 @@ class PacGAN(Recipe):
 
     def dense(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """z (N, latent_size) to points (N, D), and packs (N / m, m D) to logits (N / m,)."""
-        h, relu, inputs = self.hidden, nn.ReLU(), self.packing * shape[0]
-        G: list[nn.Module] = []
-        for size in (self.latent_size, h, h):
-            G += [nn.Linear(size, h, rng=rng, bias=False), nn.BatchNorm1d(h, activation=relu)]
-        first = nn.Linear(inputs, h, rng=rng, activation=relu, bias_init=uniform(1.0))
-        D = [nn.Linear(h, h, rng=rng, activation=relu) for _ in range(2)]
-        return (
-            nn.Sequential(*G, nn.Linear(h, shape[0], rng=rng)),
-            nn.Sequential(first, *D, nn.Linear(h, 1, rng=rng), nn.Reshape()),
-        )
+        # G's tanh, as in Metz et al. 2017 (arXiv:1611.02163, appendix A) for the ring, is flat on
+        # the modes and steep between them; the first units bend all over the range of z.
+        h, relu, bends = self.hidden, nn.ReLU(), {"init": normal(1.5), "bias_init": uniform(4.0)}
+        tanh: dict[str, Any] = {"rng": rng, "activation": nn.Tanh(), "init": he(1.1)}
+        G = [nn.Linear(self.latent_size, h, **tanh | bends)]
+        G += [nn.Linear(h, h, **tanh) for _ in range(2)]
+        D = [nn.Linear(self.packing * shape[0], h, rng=rng, activation=relu, bias_init=uniform(1))]
+        D += [nn.Linear(h, h, rng=rng, activation=relu) for _ in range(2)]
+        G.append(nn.Linear(h, shape[0], rng=rng, init=he(1.0)))
+        return nn.Sequential(*G), nn.Sequential(*D, nn.Linear(h, 1, rng=rng), nn.Reshape())
 
     def prepare(self, players: Players, x: Array) -> None:
         """Let D's first rectifiers bend all over the data, where those are points, and each begin
         with one sample of the pack: D has to see single points before it can see many.
         """
         if x.ndim == 2:
-            first = players["D"].state()
+            first, m = players["D"].state(), self.packing
             weight, bias = first["layers.0.weight"], first["layers.0.bias"]
-            mine = np.arange(len(weight))[:, None] % self.packing
-            weight *= np.arange(weight.shape[1]) // x.shape[1] == mine
+            own = np.arange(weight.shape[1]) // x.shape[1] == np.arange(len(weight))[:, None] % m
+            weight *= np.sqrt(m) * own  # he() of the inputs that are left
             spread_kinks(weight, bias, np.abs(x).max())
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
@@ -131,7 +132,8 @@ class PacGAN(Recipe):
         # One forward pass for both updates: G does not change in between.
         fake = G(Tensor(self.latent(rng, len(real))))
         on_real, on_fake = D(self.pack(real)), D(self.pack(fake.detach()))
-        loss = discriminator_loss(on_real, on_fake)
+        steepness = r1_penalty(D, self.pack(real)) if self.r1 else 0.0
+        loss = discriminator_loss(on_real, on_fake) + self.r1 / 2 * steepness
         yield "D", loss, {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}
         yield "G", non_saturating_loss(D(self.pack(fake))), {}
         if self.ema:
