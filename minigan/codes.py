@@ -53,7 +53,8 @@ class Categorical(Code):
         self.entropy = math.log(values)
 
     def sample(self, rng: Generator, n: int) -> Array:
-        return np.eye(self.width, dtype=np.float32)[rng.integers(n, self.width)]
+        which = rng.integers(n, self.width)
+        return np.eye(self.width, dtype=np.float32, like=which)[which]
 
     def log_likelihood(self, q: Tensor, c: Array) -> Tensor:
         return -softmax_cross_entropy(q, labels=c.argmax(axis=1))

@@ -19,4 +19,4 @@ def first_nonfinite(loss: Tensor) -> str:
 
 
 def _finite(tensor: Tensor) -> bool:
-    return tensor.dtype.kind != "f" or bool(np.isfinite(tensor.data).all())
+    return tensor.dtype.kind != "f" or np.isfinite(tensor.data).all().item()

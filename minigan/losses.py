@@ -104,10 +104,10 @@ def laplacian_pyramid_loss(x: Tensor, y: Tensor, *, levels: int = 3) -> Tensor:
     is compared (Burt & Adelson 1983); the blurred rest, of half the side, is the next level, and
     after `levels` of them the last. The means do what the weights 4^j of the paper's sums do.
     """
-    row = np.array([1, 4, 6, 4, 1], x.dtype) / 16
+    row = np.array([1, 4, 6, 4, 1], x.dtype, like=x.data) / 16
     blur = np.broadcast_to(np.outer(row, row), (x.shape[1], 1, 5, 5)).astype(x.dtype)
     rest = x - y  # a pyramid is linear: that of the difference is the difference of two
-    total = Tensor(np.zeros((), x.dtype))
+    total: Tensor | float = 0.0
     for _ in range(levels):
         blurred = conv2d(rest, Tensor(blur), padding=2, groups=x.shape[1])
         total = total + mean(abs(rest - blurred))

@@ -15,6 +15,7 @@ import minigan_kernels as kernels
 import numpy as np
 from minigan_kernels.derived import freeze, writable
 
+from .device import beside
 from .nn import Module
 from .tensor import Array, Tensor
 
@@ -94,7 +95,7 @@ class Optimizer:
             if array.shape != state[name].shape:
                 raise ValueError(f"{name} has shape {array.shape}, not {state[name].shape}")
         for name, array in self.slot.items():
-            array[...] = state[name]
+            array[...] = beside(state[name], array)
         self.steps = int(state["steps"])
 
 
@@ -219,10 +220,9 @@ def clip_by_norm(gradients: Gradients, limit: float) -> dict[str, Tensor]:
 
     Pascanu et al. 2013, arXiv:1211.5063, Algorithm 1.
     """
-    squares = [float(np.square(g.data, dtype=np.float64).sum()) for g in gradients.values()]
-    norm = math.sqrt(sum(squares))
-    scale = min(1.0, limit / norm) if norm > 0 else 1.0
-    return {n: Tensor(g.data * g.dtype.type(scale)) for n, g in gradients.items()}
+    norm = np.sqrt(sum(np.square(g.data, dtype=np.float64).sum() for g in gradients.values()))
+    scale = limit / np.fmax(norm, limit)  # 1 where the norm is below the limit, or NaN
+    return {n: Tensor(g.data * scale.astype(g.dtype)) for n, g in gradients.items()}
 
 
 def clip_weights(parameters: Mapping[str, Tensor], limit: float) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import minigan_kernels as kernels
 import numpy as np
 
+from .device import HOST, Array
+
 Shape = int | tuple[int, ...]
 
 
@@ -17,27 +19,29 @@ class Generator:
 
     The stream is named by `seed` and by the words in `stream`; streams of one seed are independent.
     A draw advances `offset`, the number of 128-bit blocks used so far; (key, offset) is the state.
-    All numbers are float32.
+    All numbers are float32, and lie on `device`. (They are drawn on the CPU and copied: one and the
+    same stream.)
     """
 
     def __init__(self, seed: int, *stream: str) -> None:
         name = "/".join((str(seed), *stream)).encode()
         self.key = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
         self.offset = 0
+        self.device = HOST
 
-    def normal(self, shape: Shape, scale: float = 1.0) -> np.ndarray:
+    def normal(self, shape: Shape, scale: float = 1.0) -> Array:
         """Normal numbers of mean 0 and standard deviation `scale`."""
         return self._draw(shape, kernels.normal) * np.float32(scale)
 
-    def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+    def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0) -> Array:
         """Uniform numbers in [low, high)."""
         return self._draw(shape, kernels.uniform) * np.float32(high - low) + np.float32(low)
 
-    def dropout_mask(self, shape: Shape, keep: float) -> np.ndarray:
+    def dropout_mask(self, shape: Shape, keep: float) -> Array:
         """1 / keep with probability `keep` (0 < keep <= 1), else 0."""
         return self._draw(shape, kernels.dropout_mask, keep=keep)
 
-    def integers(self, shape: Shape, high: int) -> np.ndarray:
+    def integers(self, shape: Shape, high: int) -> Array:
         """Whole numbers from 0 to `high` - 1, int64; `high` is at most 2^24."""
         return (self.uniform(shape) * np.float32(high)).astype(np.int64)
 
@@ -50,8 +54,8 @@ class Generator:
     def state(self, state: dict[str, int]) -> None:
         self.key, self.offset = state["key"], state["offset"]
 
-    def _draw(self, shape: Shape, kernel: Any, **options: Any) -> np.ndarray:
+    def _draw(self, shape: Shape, kernel: Any, **options: Any) -> Array:
         out = np.empty(shape, np.float32)
         kernel(out, key=self.key, offset=self.offset, **options)
         self.offset += math.ceil(out.size / 4)
-        return out
+        return self.device.put(out)

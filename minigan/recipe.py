@@ -154,4 +154,4 @@ class Recipe:
     def reconstruct(self, players: Players, x: Array) -> Array | None:
         """x as the recipe can express it, (N, *shape): generated from its encoding by default."""
         z = self.encode(players, x)
-        return None if z is None else self.generate(players, z).numpy()
+        return None if z is None else self.generate(players, z).data

@@ -22,9 +22,10 @@ from typing import Any, TypeVar
 import numpy as np
 from minigan_kernels.derived import LARGE, freeze_result
 
+from .device import Array as Array
+from .device import on_host, to_host
 from .methods import TensorMethods
 
-Array = Any  # a NumPy or CuPy array
 Rule = Callable[..., "Tensor"]
 Structure = TypeVar("Structure")
 
@@ -77,7 +78,7 @@ class Tensor(TensorMethods):
 
     def numpy(self) -> np.ndarray:
         """The array on the host; shared with this tensor if it lies there already."""
-        return self.data.get() if hasattr(self.data, "get") else self.data
+        return to_host(self.data)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -86,7 +87,7 @@ class Tensor(TensorMethods):
         return float(self.item())
 
     def __bool__(self) -> bool:
-        return bool(self.data)
+        return bool(self.data if on_host(self.data) else self.data.item())
 
     def __repr__(self) -> str:
         origin = f", from {self.node.primitive.name}" if self.node else ""
@@ -342,15 +343,18 @@ def _key(tensor: Tensor) -> int:
 
 def _tensors(args: tuple[Any, ...]) -> tuple[Tensor, ...]:
     """Arguments as tensors; a Python number takes its neighbour's dtype, as in NumPy."""
-    dtypes = [a.dtype for a in args if isinstance(a, Tensor)]
-    return args if len(dtypes) == len(args) else tuple([_tensor(a, dtypes) for a in args])
+    arrays = [a.data for a in args if isinstance(a, Tensor)]
+    return args if len(arrays) == len(args) else tuple([_tensor(a, arrays) for a in args])
 
 
-def _tensor(value: Any, dtypes: list[np.dtype]) -> Tensor:
+def _tensor(value: Any, arrays: list[Array]) -> Tensor:
     if isinstance(value, Tensor):
         return value
-    if dtypes and isinstance(value, (bool, int, float)):
-        value = np.asarray(value, np.result_type(dtypes[0], value))
+    if arrays and isinstance(value, (bool, int, float)):
+        dtype, other = np.result_type(arrays[0].dtype, value), arrays[0]
+        value = (
+            np.asarray(value, dtype) if on_host(other) else np.full((), value, dtype, like=other)
+        )
     return Tensor(value)
 
 
@@ -358,8 +362,8 @@ def _array(data: Any, dtype: Any) -> Array:
     """What a tensor keeps of something that is no plain array yet."""
     if isinstance(data, Tensor):
         raise TypeError("Tensor(tensor) would cut the graph; for that say tensor.detach()")
-    if hasattr(data, "__cuda_array_interface__"):
-        return data
+    if not on_host(data):
+        return data if dtype is None else data.astype(dtype, copy=False)
     if dtype is None and not hasattr(data, "dtype"):
         data = np.asarray(data)
         dtype = np.float32 if data.dtype == np.float64 else None

@@ -17,6 +17,7 @@ import numpy as np
 
 from . import checkpoint
 from .data import Batches, Dataset
+from .device import HOST, Device, on_host, to_host, to_numbers
 from .diagnosis import first_nonfinite
 from .errors import RunError, UserError
 from .nn import Module
@@ -32,30 +33,34 @@ PREPARED = 5000  # samples, at least, from which a recipe sets initial values
 
 
 class TensorFeed:
-    """Batches as a recipe sees them: tensors."""
+    """Batches as a recipe sees them: tensors, on its device."""
 
-    def __init__(self, batches: Batches) -> None:
-        self.batches = batches
+    def __init__(self, batches: Batches, device: Device = HOST) -> None:
+        self.batches, self.device = batches, device
 
     def __next__(self) -> Tensor:
-        return Tensor(next(self.batches))
+        return Tensor(self.device.put(next(self.batches)))
 
     def labelled(self) -> tuple[Tensor, Array]:
-        x, y = self.batches.labelled()
-        return Tensor(x), y
+        return self._put(*self.batches.labelled())
 
     def few(self, count: int) -> tuple[Tensor, Array]:
-        x, y = self.batches.few(count)
-        return Tensor(x), y
+        return self._put(*self.batches.few(count))
 
     def indexed(self) -> tuple[Tensor, Array]:
-        x, index = self.batches.indexed()
-        return Tensor(x), index
+        return self._put(*self.batches.indexed())
+
+    def _put(self, x: Array, beside: Array) -> tuple[Tensor, Array]:
+        return Tensor(self.device.put(x)), self.device.put(beside)
 
 
 @dataclass
 class State:
-    """Everything that a round of training changes."""
+    """Everything that a round of training changes.
+
+    Players, optimisers and batches lie on `device`; what is given to `samples` and `ask`, and what
+    they give, is NumPy's.
+    """
 
     recipe: Recipe
     players: dict[str, Module]
@@ -63,10 +68,11 @@ class State:
     batches: Batches
     rng: Generator
     step: int = 0
+    device: Device = HOST
 
     @classmethod
-    def fresh(cls, recipe: Recipe, dataset: Dataset, seed: int) -> State:
-        """The state before the first round.
+    def fresh(cls, recipe: Recipe, dataset: Dataset, seed: int, device: Device = HOST) -> State:
+        """The state before the first round; its values are computed on the CPU for any device.
 
         Raises:
             UserError: if the recipe cannot make such samples, or the data do not fit it.
@@ -79,44 +85,60 @@ class State:
         if type(recipe).prepare is not Recipe.prepare:  # samples take memory
             parts = -(-PREPARED // batches.batch_size)
             recipe.prepare(players, np.concatenate([batches.at(i)[0] for i in range(parts)]))
-        return cls(recipe, players, recipe.optimizers(players), batches, rng)
+        for player in players.values():
+            player.to(device)
+        rng.device = device
+        return cls(recipe, players, recipe.optimizers(players), batches, rng, device=device)
 
     def round(self) -> dict[str, float]:
         """One round of the recipe; its losses and whatever else it reports.
 
         Raises:
-            RunError: if a loss is not finite; the players are then as the last update left them.
+            RunError: if a loss is not finite, or the device's memory is exhausted. The players are
+                then as the last update left them; a card tells of a loss when the round is over.
         """
         with np.errstate(all="ignore"):  # a loss that is not finite says it all
-            return self._round()
+            try:
+                return self._round()
+            except MemoryError as error:
+                fixed = sum(array.nbytes for array in self._arrays().values())
+                sentence = self.device.out_of_memory(error, self.recipe.batch_size, fixed)
+                if sentence is None:
+                    raise
+                raise RunError(sentence) from error
 
     def _round(self) -> dict[str, float]:
-        row: dict[str, float] = {}
-        feed = TensorFeed(self.batches)
+        row: dict[str, Any] = {}
+        losses: list[tuple[str, Array]] = []
+        feed = TensorFeed(self.batches, self.device)
         updates = self.recipe.round(self.players, feed, self.rng, self.step)
         for name, loss, extras in updates:
-            value = loss.item()
-            if not math.isfinite(value):
-                raise RunError(
-                    f"the loss of {name} is {value} in round {self.step + 1}; "
-                    f"{first_nonfinite(loss)}"
-                )
+            if on_host(loss.data):  # else reading it would wait for the card
+                self._check(name, loss.item(), loss)
             optimizer = self.optimizers[name]
             optimizer.step(grad(loss, optimizer.parameters))
-            row[f"loss_{name}"] = value
-            row |= {key: float(extra) for key, extra in extras.items()}
+            losses.append((name, loss.data))
+            row[f"loss_{name}"] = loss.data
+            row |= {key: _value(extra) for key, extra in extras.items()}
             del loss, extras  # or they would live until the next loss is computed
+        values = to_numbers([*(value for _, value in losses), *row.values()])
+        for (name, _), value in zip(losses, values, strict=False):
+            self._check(name, value)
         self.step += 1
-        return row
+        return dict(zip(row, values[len(losses) :], strict=True))
+
+    def _check(self, name: str, value: float, loss: Tensor | None = None) -> None:
+        if not math.isfinite(value):
+            where = (
+                "to see where it arose, continue with --resume --device cpu"
+                if loss is None
+                else first_nonfinite(loss)
+            )
+            raise RunError(f"the loss of {name} is {value} in round {self.step + 1}; {where}")
 
     def save(self, folder: Path, name: str) -> Path:
         """Write a checkpoint for the recipe called `name` into `folder`."""
-        arrays = {
-            f"{kind}/{owner}/{key}": array
-            for kind, owners in (("players", self.players), ("optimizers", self.optimizers))
-            for owner, part in owners.items()
-            for key, array in part.state().items()
-        }
+        arrays = {name: to_host(array) for name, array in self._arrays().items()}
         facts = {
             "recipe": name,
             "step": self.step,
@@ -127,6 +149,14 @@ class State:
         checkpoint.save(path, arrays, facts)
         checkpoint.prune(folder)
         return path
+
+    def _arrays(self) -> dict[str, Array]:
+        return {
+            f"{kind}/{owner}/{key}": array
+            for kind, owners in (("players", self.players), ("optimizers", self.optimizers))
+            for owner, part in owners.items()
+            for key, array in part.state().items()
+        }
 
     def restore(self, path: Path, name: str) -> None:
         """Continue from a checkpoint of the recipe called `name`.
@@ -155,17 +185,17 @@ class State:
         self.batches.position = position
         self.step = step
 
-    def samples(self, z: Array, *, batch: int = 256) -> np.ndarray:
+    def samples(self, z: np.ndarray, *, batch: int = 256) -> np.ndarray:
         """Samples of the latent vectors z, in inference, (N, *shape)."""
         with no_grad(), _evaluating(self.players), np.errstate(all="ignore"):
             parts = [
-                self.recipe.generate(self.players, z[i : i + batch]).numpy()
+                self.recipe.generate(self.players, self.device.put(z[i : i + batch])).numpy()
                 for i in range(0, len(z), batch)
             ]
         return np.concatenate(parts)
 
     def ask(
-        self, question: Callable[[Players, Array], Array | None], x: Array, *, batch: int = 256
+        self, question: Callable[[Players, Array], Array | None], x: np.ndarray, *, batch: int = 256
     ) -> np.ndarray | None:
         """What the recipe answers in inference to one of its questions about samples x (N, *shape),
         such as `recipe.realness` or `recipe.encode`; None if it has no answer.
@@ -173,13 +203,13 @@ class State:
         answers = []
         with no_grad(), _evaluating(self.players), np.errstate(all="ignore"):
             for i in range(0, len(x), batch):
-                answer = question(self.players, x[i : i + batch])
+                answer = question(self.players, self.device.put(x[i : i + batch]))
                 if answer is None:
                     return None
-                answers.append(answer)
+                answers.append(to_host(answer))
         return np.concatenate(answers)
 
-    def realness(self, x: Array) -> np.ndarray | None:
+    def realness(self, x: np.ndarray) -> np.ndarray | None:
         """D(x) in inference, (N,), if the recipe has such a thing."""
         return self.ask(self.recipe.realness, x)
 
@@ -271,6 +301,12 @@ def check_range(state: State, seed: int) -> None:
             f"{bounds[0]:g} to {bounds[1]:g}; give the recipe the output_range of its last "
             "activation"
         )
+
+
+def _value(extra: Any) -> Any:
+    """What a round reports: a number now, or the value on a card that will be read with others."""
+    value = extra.data if isinstance(extra, Tensor) else extra
+    return float(value) if on_host(value) else value
 
 
 def _fixed_latents(recipe: Recipe, dataset: Dataset, seed: int) -> tuple[Array, int | None]:

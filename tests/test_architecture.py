@@ -26,12 +26,13 @@ ARROWS: dict[str, set[str]] = {
     "files": set(),
     "progress": set(),
     "methods": set(),
-    "tensor": {"methods", "kernels"},  # kernels: to freeze what a primitive gives, no more
+    "device": set(),
+    "tensor": {"device", "methods", "kernels"},  # kernels: to freeze results, no more
     "fused": {"tensor", "kernels"},
-    "random": {"kernels"},
-    "ops": {"fused", "tensor", "kernels"},
-    "nn": {"ops", "tensor", "random", "kernels"},
-    "optim": {"nn", "ops", "tensor", "kernels"},
+    "random": {"device", "kernels"},
+    "ops": {"device", "fused", "tensor", "kernels"},
+    "nn": {"device", "ops", "tensor", "random", "kernels"},
+    "optim": {"device", "nn", "ops", "tensor", "kernels"},
     "losses": {"ops", "tensor"},
     "codes": {"ops", "tensor", "random"},
     "penalties": {"nn", "ops", "tensor", "random"},
@@ -42,11 +43,12 @@ ARROWS: dict[str, set[str]] = {
     "viz": {"errors", "files"},
     "checkpoint": {"errors", "files"},
     "run": {"errors", "files"},
+    "card": {"device", "errors", "kernels"},
     "pictures": {"data", "run", "viz"},
     "recipe": {"errors", "nn", "ops", "optim", "random", "tensor"},
     "train": {
-        "checkpoint", "data", "diagnosis", "errors", "nn", "optim", "pictures", "progress",
-        "random", "recipe", "run", "tensor",
+        "checkpoint", "data", "device", "diagnosis", "errors", "nn", "optim", "pictures",
+        "progress", "random", "recipe", "run", "tensor",
     },
     "gans": {
         "codes", "recipe", "train", "nn", "losses", "penalties", "optim", "data", "ops", "tensor",
@@ -57,8 +59,8 @@ ARROWS: dict[str, set[str]] = {
         "tensor", "train",
     },
     "commands": {
-        "checkpoint", "data", "errors", "files", "gans", "kernels", "metrics", "nn", "progress",
-        "random", "recipe", "run", "tensor", "testing", "train", "viz",
+        "card", "checkpoint", "data", "device", "errors", "files", "gans", "kernels", "metrics",
+        "nn", "progress", "random", "recipe", "run", "tensor", "testing", "train", "viz",
     },
     "cli": {"commands", "errors", "minigan"},
     "__main__": {"cli"},
@@ -84,7 +86,7 @@ OUTSIDE: dict[str, set[str]] = {
     "urllib3": {"data"},
     "torch": {"bench"},
     "jax": {"bench"},
-    "cupy": {"kernels"},
+    "cupy": {"kernels", "card"},
 }
 
 # Imported when minigan is: these must not wait for anything heavy.
@@ -92,6 +94,7 @@ EAGER = {
     "minigan",
     "errors",
     "methods",
+    "device",
     "tensor",
     "fused",
     "random",

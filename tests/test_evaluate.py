@@ -291,7 +291,9 @@ def test_a_run_on_points(shell: Shell, tmp_path: Path) -> None:
     }  # fmt: skip
     assert facts["command"].startswith("minigan train gan --data grid")
     assert 0 <= facts["minutes"] < 1
-    assert set(facts["evaluation"]) == {"seed", "count", "encoded", "versions", "revision"}
+    assert set(facts["evaluation"]) == {
+        "seed", "count", "encoded", "device", "versions", "revision"
+    }  # fmt: skip
     by_key = {score["key"]: score for score in facts["scores"]}
     assert set(by_key) == {"modes", "high_quality", "reverse_kl"}
     assert by_key["modes"]["fake"] == by_key["modes"]["real"] == 2500

@@ -16,6 +16,7 @@ import pytest
 from minigan import gans
 from minigan.cli import main
 from minigan.data import Dataset
+from minigan.device import HOST, Device
 from minigan.recipe import Recipe
 from minigan.train import State
 
@@ -49,8 +50,15 @@ def recipe(name: str, **fields: Any) -> Recipe:
     return kind(**{k: v for k, v in SMALL.items() if k in known} | fields)
 
 
-def state(name: str, dataset: Dataset | None = None, *, seed: int = 0, **fields: Any) -> State:
-    return State.fresh(recipe(name, **fields), dataset or images(), seed)
+def state(
+    name: str,
+    dataset: Dataset | None = None,
+    *,
+    seed: int = 0,
+    device: Device = HOST,
+    **fields: Any,
+) -> State:
+    return State.fresh(recipe(name, **fields), dataset or images(), seed, device)
 
 
 def write_idx(folder: Path, count: int = 12, side: int = 8) -> Path:

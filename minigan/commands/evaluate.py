@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..files import atomic_write
 from ..metrics.evaluation import Score, evaluate
 from ..run import Run, provenance
-from .flags import Count, parse
+from .flags import Count, Place, parse
 from .length import say
 from .resume import open_run
 from .table import show
@@ -35,6 +35,7 @@ class Evaluate:
     count: Count = None  # how many samples to draw; 10000 images, or 2500 points
     encoded: Count = None  # how many test and training images to encode; as many as --count
     seed: int = 0  # of the latent vectors, and of the choice of real images
+    device: Place = "cpu"  # where the run computes; its judges are on the CPU always
 
 
 def main(words: list[str]) -> int:
@@ -51,10 +52,11 @@ def main(words: list[str]) -> int:
     for flag, value in (("--count", given.count), ("--encoded", given.encoded)):
         if value is not None and value < 1:
             raise UserError(f"{flag} must be at least 1, not {value}")
-    state, _, run = open_run(Path(words[0]))
+    state, _, run = open_run(Path(words[0]), given.device)
     train, test = _data(run)
     asked: dict[str, Any] = asdict(given)
-    found = evaluate(state, train, test, **asked, say=say)
+    how = {key: value for key, value in asked.items() if key != "device"}
+    found = evaluate(state, train, test, **how, say=say)
     config = run.config
     seconds = [row["seconds"] for row in run.rows() if row["step"] <= state.step]
     facts: dict[str, Any] = {

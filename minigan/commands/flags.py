@@ -7,7 +7,7 @@ import dataclasses
 import difflib
 import io
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
@@ -15,6 +15,7 @@ from ..errors import UserError
 
 T = TypeVar("T")
 Count = Annotated[int | None, tyro.conf.arg(metavar="INT")]
+Place = Literal["cpu", "cuda"]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import checkpoint, gans
+from .. import card, checkpoint, gans
 from ..data import Dataset, load
+from ..device import Device
 from ..errors import UserError
 from ..run import Run
 from ..train import State
-from .flags import Count, Folder, UnknownFlagError, parse
+from .flags import Count, Folder, Place, UnknownFlagError, parse
 from .length import Length, run_to_end, say
 
 
@@ -20,6 +21,7 @@ class Continue(Length):
 
     out: Folder = None  # the run directory to continue
     more: Count = None  # train this many rounds more, instead of up to --steps
+    device: Place | None = None  # where to compute; as before unless given
     resume: bool = True  # continue the run in --out
 
     def __post_init__(self) -> None:
@@ -38,7 +40,8 @@ def resume(words: list[str]) -> int:
     given = _parse(words[1:] if named else words)
     if given.out is None:
         raise UserError("--resume needs --out, the run directory to continue")
-    state, dataset, run = open_run(given.out)
+    device = given.device or Run.open(given.out).config.get("device", "cpu")
+    state, dataset, run = open_run(given.out, device)
     recipe = run.config["recipe"]
     if named and gans.canonical(named) != recipe:
         raise UserError(f"{given.out} holds a run of {recipe}, not of {named}")
@@ -51,6 +54,7 @@ def resume(words: list[str]) -> int:
     run.rewind(state.step)
     run.config |= {
         "steps": steps,
+        "device": device,
         "sample_every": given.sample_every or run.config["sample_every"],
         "checkpoint_every": given.checkpoint_every or run.config["checkpoint_every"],
     }
@@ -58,15 +62,17 @@ def resume(words: list[str]) -> int:
     return run_to_end(state, dataset, run)
 
 
-def open_run(path: Path) -> tuple[State, Dataset, Run]:
-    """The run in `path` as its newest checkpoint left it, or at its start if there is none yet.
+def open_run(path: Path, device: str = "cpu") -> tuple[State, Dataset, Run]:
+    """The run in `path` as its newest checkpoint left it, or at its start if there is none yet,
+    wherever it was trained.
 
     Raises:
-        UserError: if there is no run, or its recipe, data or checkpoint cannot be used any more.
+        UserError: if there is no run, its recipe, data or checkpoint cannot be used any more, or
+            there is no such device.
     """
     run = Run.open(path)
     try:
-        state, dataset = _initial(run)
+        state, dataset = _initial(run, card.device(device))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{path / 'config.json'} is damaged, or of another version of its recipe: "
@@ -78,7 +84,7 @@ def open_run(path: Path) -> tuple[State, Dataset, Run]:
     return state, dataset, run
 
 
-def _initial(run: Run) -> tuple[State, Dataset]:
+def _initial(run: Run, device: Device) -> tuple[State, Dataset]:
     config, data = run.config, run.config["data"]
     recipe = gans.load(config["recipe"])(**config["hyper_parameters"])
     stack = data.get("stack", 1)  # runs from before there was a choice have none
@@ -89,7 +95,7 @@ def _initial(run: Run) -> tuple[State, Dataset]:
             f"{data['samples']} samples of shape {tuple(data['shape'])}, and now "
             f"{len(dataset)} of {dataset.shape}"
         )
-    return State.fresh(recipe, dataset, config["seed"]), dataset
+    return State.fresh(recipe, dataset, config["seed"], device), dataset
 
 
 def _parse(flags: list[str]) -> Continue:
@@ -102,6 +108,6 @@ def _parse(flags: list[str]) -> Continue:
         name = error.flag.removeprefix("--").removeprefix("no-").replace("-", "_")
         if error.value.out is not None:
             config = Run.open(error.value.out).config
-            if name in {"data", "size", "stack", "seed", "device", *config["hyper_parameters"]}:
+            if name in {"data", "size", "stack", "seed", *config["hyper_parameters"]}:
                 raise UserError(f"a resumed run keeps its {error.flag}; leave it out") from None
         raise

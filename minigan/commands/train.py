@@ -6,15 +6,15 @@ import dataclasses
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from .. import gans
+from .. import card, gans
 from ..data import Dataset, catalogue, load
 from ..errors import UserError
 from ..recipe import Recipe
 from ..run import Run, fresh_directory, provenance
 from ..train import State, check_range
-from .flags import Count, Folder, parse
+from .flags import Count, Folder, Place, parse
 from .length import Length, run_to_end, say
 from .resume import resume
 
@@ -37,7 +37,7 @@ class Start(Length):
     size: Count = None  # make images this many pixels high and wide
     stack: int = 1  # put this many images into the channels of each, 1 to 3
     seed: int = 0  # the same seed gives the same bytes
-    device: Literal["cpu", "cuda"] = "cpu"  # where to compute
+    device: Place = "cpu"  # where to compute
     out: Folder = None  # the run directory; runs/RECIPE-DATA-1 or the next free number
     resume: bool = False  # continue the run in --out: minigan train --resume --help
 
@@ -54,13 +54,12 @@ def main(words: list[str]) -> int:
         _parse(name, kind, ["--help"], kind())
     try:
         start, _ = _parse(name, kind, flags, kind())
-        if start.device == "cuda":
-            raise UserError("this version has kernels for the CPU only; leave out --device cuda")
+        device = card.device(start.device)
         dataset = load(start.data, size=start.size, stack=start.stack, seed=start.seed, report=say)
         # Once more, now that the data are known: the recipe may have other defaults for them.
         default = kind(**defaults(kind, dataset))
         start, recipe = _parse(name, kind, flags, default)
-        state = State.fresh(recipe, dataset, start.seed)
+        state = State.fresh(recipe, dataset, start.seed, device)
         check_range(state, start.seed)
     except ValueError as error:
         raise UserError(f"minigan train {name}: {error}") from error

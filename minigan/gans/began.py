@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -111,14 +110,15 @@ class BEGAN(Recipe):
         real = next(batches)
         with no_grad():
             fake = G(Tensor(self.latent(rng, len(real))))
-        k = float(D.k)
-        on_real = error(D, real)
-        yield "D", on_real - k * error(D, fake), {"k": k, "log k": math.log(max(k, 1e-6))}
+        k, on_real = Tensor(D.k.copy()), error(D, real)
+        log_k = np.log(np.maximum(k.data, np.float32(1e-6)))
+        yield "D", on_real - k * error(D, fake), {"k": k.data, "log k": log_k}
 
         on_fake = error(D, G(Tensor(self.latent(rng, len(real)))))
-        balance = self.gamma * on_real.item() - on_fake.item()
-        D.k[...] = np.clip(k + self.lambda_k * balance, 0, 1)
-        yield "G", on_fake, {"M": on_real.item() + abs(balance)}  # M_global
+        of_real, of_fake = (loss.data.astype(np.float64) for loss in (on_real, on_fake))
+        balance = self.gamma * of_real - of_fake
+        D.k[...] = np.clip(D.k + self.lambda_k * balance, 0, 1)
+        yield "G", on_fake, {"M": of_real + abs(balance)}  # M_global
 
     def latent(self, rng: Generator, n: int) -> np.ndarray:
         return rng.uniform((n, self.latent_size), -1.0, 1.0)
@@ -129,7 +129,7 @@ class BEGAN(Recipe):
 
     def reconstruct(self, players: Players, x: Array) -> Array:
         """D(x), limited to the images' range."""
-        return clip(players["D"](Tensor(x)), *RANGE).numpy()
+        return clip(players["D"](Tensor(x)), *RANGE).data
 
 
 def conv(inputs: int, outputs: int, rng: Generator, *, stride: int = 1) -> nn.Module:

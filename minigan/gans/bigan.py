@@ -109,9 +109,9 @@ class BiGAN(Recipe):
         return rng.uniform((n, self.latent_size), -1.0, 1.0)
 
     def encode(self, players: Players, x: Array) -> Array:
-        return players["E"](Tensor(x)).numpy()
+        return players["E"](Tensor(x)).data
 
     def realness(self, players: Players, x: Array) -> Array:
         """D(x, E(x))."""
         x = Tensor(x)
-        return sigmoid(players["D"](x, players["E"](x))).numpy()
+        return sigmoid(players["D"](x, players["E"](x))).data

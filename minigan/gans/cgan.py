@@ -126,10 +126,10 @@ class CGAN(Recipe):
 
     def vectors(self, labels: Array) -> Array:
         """y, (N, tags * classes), of class numbers (N,), or with several tags of tuples."""
-        each, top = (self.classes,) * self.tags, labels.max()
+        each, top = (self.classes,) * self.tags, labels.max().item()
         self.require(top < math.prod(each), "classes", f"more than the label {top}")
-        ones = np.eye(self.classes, dtype=np.float32)[np.stack(np.unravel_index(labels, each), 1)]
-        return ones.reshape(len(labels), -1)
+        ones = np.eye(self.classes, dtype=np.float32, like=labels)
+        return ones[np.stack(np.unravel_index(labels, each), 1)].reshape(len(labels), -1)
 
     def noise(self, rng: Generator, n: int) -> np.ndarray:
         return rng.uniform((n, self.latent_size), -1.0, 1.0)

@@ -147,4 +147,4 @@ class DCGAN(Recipe):
         return rng.uniform((n, self.latent_size, 1, 1), -1.0, 1.0)
 
     def realness(self, players: Players, x: Array) -> Array:
-        return sigmoid(self.logit(players["D"](Tensor(x)))).numpy()
+        return sigmoid(self.logit(players["D"](Tensor(x)))).data

@@ -120,4 +120,4 @@ class GAN(Recipe):
         return rng.uniform((n, self.latent_size), -1.0, 1.0)
 
     def realness(self, players: Players, x: Array) -> Array:
-        return sigmoid(players["D"](Tensor(x))).numpy()
+        return sigmoid(players["D"](Tensor(x))).data

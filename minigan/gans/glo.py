@@ -102,7 +102,8 @@ class GLO(Recipe):
         """min_theta 1/N sum_i min_{z_i} l(g_theta(z_i), x_i), both by one loss."""
         G, Z = players["G"], players["Z"]
         x, index = batches.indexed()
-        self.require(index.max() < self.samples, "samples", "the number of images in the data")
+        highest = index.max().item()
+        self.require(highest < self.samples, "samples", "the number of images in the data")
         loss = self.loss(G(Z(index)), x)
         yield "Z", loss, {}  # first, because its gradient is computed with the weights of G
         yield "G", loss, {}
@@ -143,4 +144,4 @@ def gaussian(Z: nn.Module) -> tuple[np.ndarray, np.ndarray]:
     center = table.mean(axis=0, dtype=np.float64)
     centred = table - center.astype(table.dtype)
     covariance = (centred.T @ centred).astype(np.float64) / len(table)
-    return center, np.linalg.cholesky(covariance + 1e-9 * np.eye(len(center)))
+    return center, np.linalg.cholesky(covariance + 1e-9 * np.eye(len(center), like=center))

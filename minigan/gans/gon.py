@@ -35,7 +35,7 @@ class Gaussian(nn.Module):
     def root(self) -> np.ndarray:
         """The Cholesky factor of the covariance."""
         size = len(self.mean)
-        ridge = 1e-6 * np.trace(self.covariance) / size * np.eye(size)
+        ridge = 1e-6 * np.trace(self.covariance) / size * np.eye(size, like=self.mean)
         return np.linalg.cholesky(self.covariance.astype(np.float64) + ridge)
 
 
@@ -108,7 +108,8 @@ class GON(Recipe):
     def from_origin(self, players: Players, x: Tensor) -> Tensor:
         """z = -grad_z0 L(x, F(z0)) at z0 = 0, (N, latent_size)."""
         with enable_grad(), players["G"].evaluating() as G:
-            z0 = Tensor(np.zeros((len(x), self.latent_size), prior(players).mean.dtype))
+            like = prior(players).mean
+            z0 = Tensor(np.zeros_like(like, shape=(len(x), self.latent_size)))
             loss = square(x - G(z0)).sum()
             return -grad(loss, z0, create_graph=True)
 
@@ -121,7 +122,7 @@ class GON(Recipe):
 
     def encode(self, players: Players, x: Array) -> Array:
         Z = prior(players)
-        z = self.from_origin(players, Tensor(x)).numpy() - Z.mean
+        z = self.from_origin(players, Tensor(x)).data - Z.mean
         return np.linalg.solve(Z.root(), z.T).T.astype(np.float32)
 
 

@@ -109,7 +109,7 @@ class InfoGAN(Recipe):
         (on_real, _), (on_fake, q) = D(x), D(fake.detach())
         L_I = codes.information(self.specs, q, c)
         extras = {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}
-        extras |= {f"L_I(c{i})": bound for i, bound in enumerate(L_I.numpy(), 1)}
+        extras |= {f"L_I(c{i + 1})": L_I[i] for i in range(len(L_I))}
         yield "D", discriminator_loss(on_real, on_fake) - self.weight * L_I.sum(), extras
 
         on_fake, q = D(fake)
@@ -122,7 +122,7 @@ class InfoGAN(Recipe):
         return np.concatenate([noise, *(code.sample(rng, n) for code in self.specs)], axis=1)
 
     def codes(self, players: Players, x: Array) -> Array:
-        return codes.read(self.specs, players["D"](Tensor(x))[1].numpy())
+        return codes.read(self.specs, players["D"](Tensor(x))[1].data)
 
     def sweep(self, z: Array, code: int) -> Array:
         if not 1 <= code <= len(self.specs):
@@ -132,7 +132,7 @@ class InfoGAN(Recipe):
         return np.concatenate([noise, c], axis=1)
 
     def realness(self, players: Players, x: Array) -> Array:
-        return sigmoid(players["D"](Tensor(x))[0]).numpy()
+        return sigmoid(players["D"](Tensor(x))[0]).data
 
 
 class Heads(nn.Module):

@@ -92,7 +92,7 @@ class SGAN(Recipe):
         G, D = players["G"], players["D"]
         assert isinstance(D, Classifier)
         n, (x, y), real = self.batch_size, batches.few(self.labels), next(batches)
-        some = rng.integers(n, self.labels) if self.labels > n else np.arange(self.labels)
+        some = rng.integers(n, self.labels) if self.labels > n else np.arange(self.labels, like=y)
         with no_grad():
             fake = G(Tensor(self.latent(rng, n)))
         logits = D(concatenate([real, fake, x[some]]))  # in one pass: nothing in D mixes samples
@@ -119,10 +119,10 @@ class SGAN(Recipe):
         return rng.uniform((n, self.latent_size))
 
     def realness(self, players: Players, x: Array) -> Array:
-        return sigmoid(self.real(players["D"](Tensor(x)))).numpy()
+        return sigmoid(self.real(players["D"](Tensor(x)))).data
 
     def classify(self, players: Players, x: Array) -> Array:
-        return players["average"](Tensor(x)).numpy()[:, : self.classes]
+        return players["average"](Tensor(x)).data[:, : self.classes]
 
 
 class Classifier(nn.Module):

@@ -117,7 +117,7 @@ class WGAN(Recipe):
             with no_grad():
                 fake = G(Tensor(self.latent(rng, len(real))))
             loss = wasserstein_critic_loss(f(real), f(fake))
-            yield "D", loss, {"estimate": -loss.item()}
+            yield "D", loss, {"estimate": -loss}
             clip_weights(f.parameters(), self.clip)  # line 7
         fake = G(Tensor(self.latent(rng, self.batch_size)))
         yield "G", wasserstein_generator_loss(f(fake)), {}  # lines 9 to 11

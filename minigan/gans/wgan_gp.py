@@ -123,7 +123,7 @@ class WGANGP(Recipe):
                 fake = G(Tensor(self.latent(rng, len(real))))
             distance = wasserstein_critic_loss(D(real), D(fake))
             penalty = gradient_penalty(D, real, fake, rng)
-            extras = {"estimate": -distance.item(), "penalty": penalty.item()}
+            extras = {"estimate": -distance, "penalty": penalty}
             yield "D", distance + self.penalty * penalty, extras
         yield "G", wasserstein_generator_loss(D(G(Tensor(self.latent(rng, len(real)))))), {}
         if self.ema:

@@ -91,10 +91,10 @@ class Embedding(Module):
         self.weight = Tensor((init or normal(1.0))(rng, (count, features), count, features))
 
     def forward(self, labels: Array) -> Tensor:
-        if labels.size and not 0 <= labels.min() <= labels.max() < len(self.weight):
+        low, high = (labels.min().item(), labels.max().item()) if labels.size else (0, 0)
+        if not 0 <= low <= high < len(self.weight):
             raise ValueError(
-                f"labels from {labels.min()} to {labels.max()} do not fit an embedding of "
-                f"{len(self.weight)} symbols"
+                f"labels from {low} to {high} do not fit an embedding of {len(self.weight)} symbols"
             )
         return self.weight[labels]
 

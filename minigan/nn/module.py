@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
-import numpy as np
 from minigan_kernels.derived import writable
 
+from ..device import Device, beside, is_array
 from ..tensor import Array, Tensor
 
 
@@ -86,7 +86,7 @@ class Module:
                 raise ValueError(f"{name} has shape {mine[name].shape}, not {state[name].shape}")
         with writable(*mine.values()):
             for name, array in mine.items():
-                array[...] = state[name]
+                array[...] = beside(state[name], array)
 
     def astype(self, dtype: Any) -> Self:
         """Turn all parameters and floating-point buffers into `dtype`, for instance to check
@@ -100,6 +100,16 @@ class Module:
                 new = array.astype(dtype)
                 new = Tensor(new) if isinstance(value, Tensor) else new
                 _put(owner, key, converted.setdefault(id(value), new))
+        return self
+
+    def to(self, device: Device) -> Self:
+        """Move all parameters and buffers to `device`, in place."""
+        moved: dict[int, Array] = {}
+        for owner, key, value in list(_slots(self)):
+            if isinstance(value, Tensor):
+                value.data = device.put(value.data)
+            else:
+                _put(owner, key, moved.setdefault(id(value), device.put(value)))
         return self
 
     @contextmanager
@@ -150,7 +160,7 @@ def watching(watch: Callable[[Module, tuple[Any, ...], Any], None]) -> Iterator[
 
 def _walk(value: Any, name: str) -> Iterator[tuple[str, Any]]:
     """`value` and what lies in it: modules, tensors and arrays, in definition order."""
-    if isinstance(value, (Module, Tensor, np.ndarray)):
+    if isinstance(value, (Module, Tensor)) or is_array(value):
         yield name, value
     for key, part in _parts(value):
         yield from _walk(part, f"{name}.{key}" if name else str(key))
@@ -159,7 +169,7 @@ def _walk(value: Any, name: str) -> Iterator[tuple[str, Any]]:
 def _slots(value: Any) -> Iterator[tuple[Any, Any, Any]]:
     """(owner, key, leaf) of every tensor and array in `value`."""
     for key, part in list(_parts(value)):
-        if isinstance(part, (Tensor, np.ndarray)):
+        if isinstance(part, Tensor) or is_array(part):
             yield value, key, part
         else:
             yield from _slots(part)

@@ -55,7 +55,7 @@ class WeightNormLinear(Module):
         has mean 0 and variance 1 (equation 4).
         """
         g = self.g.data if isinstance(self.g, Tensor) else self.g
-        t = self._normalised(x).numpy() / g
+        t = self._normalised(x).data / g
         mean, std = t.mean(axis=0), np.maximum(t.std(axis=0), 1e-6)
         with writable(g, self.bias.data):
             g[...], self.bias.data[...] = 1 / std, -mean / std

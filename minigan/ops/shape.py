@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..device import is_array
 from ..tensor import Tensor, primitive
 
 Shape = tuple[int, ...]
@@ -20,6 +21,11 @@ def _sum_to(x: np.ndarray, *, shape: Shape) -> np.ndarray:
 
 
 def _put(g: np.ndarray, *, index: Any, shape: Shape) -> np.ndarray:
+    if isinstance(index, tuple) and _has_array(index):
+        flat = np.zeros_like(g, shape=(math.prod(shape),))
+        places = np.arange(flat.size, like=g).reshape(shape)[index]
+        np.add.at(flat, places, g)  # CuPy's takes no tuple
+        return flat.reshape(shape)
     x = np.zeros_like(g, shape=shape)
     if _has_array(index):
         np.add.at(x, index, g)  # an array may name a place twice
@@ -30,7 +36,7 @@ def _put(g: np.ndarray, *, index: Any, shape: Shape) -> np.ndarray:
 
 def _has_array(index: Any) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
-    return any(isinstance(part, (list, np.ndarray)) for part in parts)
+    return any(isinstance(part, list) or is_array(part) for part in parts)
 
 
 def _concatenate(*xs: np.ndarray, axis: int) -> np.ndarray:

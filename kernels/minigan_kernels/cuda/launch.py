@@ -14,6 +14,9 @@ the first launch.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -65,6 +68,9 @@ class Kernel:
             raise ValueError(f"{self.name} was to run {y} x {z} rows of blocks, over {MOST_BLOCKS}")
         if not x * y * z:
             return
+        if (planned := _planned.get()) is not None:
+            planned.append(self)
+            return
         if any(_on_card(a) for a in (*arguments, like)):
             values = tuple(a if _on_card(a) else _value(a) for a in arguments)
             function = _function(self, current_device())
@@ -85,6 +91,19 @@ class Kernel:
 
 
 kernel = cache(Kernel)  # the same object for the same words
+
+_planned: ContextVar[list[Kernel] | None] = ContextVar("planned", default=None)
+
+
+@contextmanager
+def planning() -> Iterator[list[Kernel]]:
+    """Within the block nothing runs: what would is listed."""
+    planned: list[Kernel] = []
+    token = _planned.set(planned)
+    try:
+        yield planned
+    finally:
+        _planned.reset(token)
 
 
 @cache

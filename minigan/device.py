@@ -1,0 +1,65 @@
+"""Where arrays live: in the computer's own memory, or on a card.
+
+An array finds its operations and kernels by its own type, so that no gradient rule asks where it
+lives. Only what makes arrays of plain numbers needs to know: parameters, batches and noise are
+`put` on a run's device, and what leaves a run (pictures, checkpoints, numbers) goes `to_host`.
+Nothing crosses that border by itself: CuPy refuses to mix its arrays with NumPy's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+Array = Any  # a NumPy or CuPy array
+
+
+class Device:
+    """The computer itself; a subclass is a card."""
+
+    name = "cpu"
+
+    def put(self, array: Array) -> Array:
+        """`array` where this device computes; the same one if it lies there already."""
+        return array
+
+    def out_of_memory(self, error: MemoryError, batch: int, fixed: int) -> str | None:
+        """One sentence for a round that failed, with the batch that would fit; None if the device
+        knows no more than `error` says.
+
+        `batch` samples were in a batch; `fixed` bytes hold what does not grow with it.
+        """
+        return None
+
+
+HOST = Device()
+
+
+def on_host(value: Any) -> bool:
+    """Whether `value` is a NumPy array or a plain number, not an array on a card."""
+    return not hasattr(type(value), "__cuda_array_interface__")
+
+
+def is_array(value: Any) -> bool:
+    """Whether `value` is an array, wherever it lives."""
+    return isinstance(value, np.ndarray) or not on_host(value)
+
+
+def to_host(array: Array) -> np.ndarray:
+    """`array` as NumPy's: itself, or a copy of one on a card."""
+    return array if on_host(array) else array.get()
+
+
+def beside(array: Array, other: Array) -> Array:
+    """`array` where `other` lives."""
+    return to_host(array) if on_host(other) else np.asarray(array, like=other)
+
+
+def to_numbers(values: Iterable[Any]) -> list[float]:
+    """Single values as numbers; those on a card come in one transfer, which waits for them all."""
+    values = list(values)
+    away = [value for value in values if not on_host(value)]
+    fetched = iter(to_host(np.stack(away)).tolist() if away else ())
+    return [float(value) if on_host(value) else next(fetched) for value in values]

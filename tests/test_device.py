@@ -1,0 +1,273 @@
+"""Arrays live on one side of a border, and cross it where the code says so."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import minigan_kernels as kernels
+import numpy as np
+import pytest
+import strict
+import tiny
+from strict import Card, Strict
+from tiny import Shell
+
+from minigan import Tensor, card, gans
+from minigan.card import Facts, out_of_memory, trouble
+from minigan.commands import doctor, layers
+from minigan.data import Dataset
+from minigan.device import HOST, Device, beside, to_host, to_numbers
+from minigan.errors import RunError
+from minigan.random import Generator
+from minigan.run import Run
+from minigan.train import State
+
+ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+RUNS: list[tuple[str, dict[str, Any], Dataset]] = [
+    *((name, {}, tiny.images()) for name in gans.names()),
+    ("cgan", {"dense": True}, tiny.images()),
+    ("dcgan", {"two_logits": True, "optimizer": "rmsprop", "clip_norm": 0.5}, tiny.images()),
+    ("dcgan", {"l2_d": 0.1, "kl_g": 0.1}, tiny.images()),
+    ("infogan", {"learn_std": True}, tiny.images()),
+    ("sgan", {"fake_class": True, "feature_matching": False, "labels": 4}, tiny.images()),
+    ("wgan_gp", {"ema": 0.9}, tiny.points(2)),
+]
+
+
+@pytest.fixture(autouse=True)
+def _card() -> Iterator[None]:
+    with strict.strict_kernels():
+        yield
+
+
+# --- The card that is not there is strict ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "mixture",
+    [
+        lambda x: x + ROWS,
+        lambda x: ROWS * x,
+        lambda x: x * np.array(2.0),
+        lambda x: np.concatenate([x, ROWS]),
+        lambda x: np.where(ROWS > 1, x, x),
+        lambda x: x[np.array([1, 0])],
+        lambda x: ROWS[x.astype(np.int64)],
+        lambda x: x.__setitem__(slice(None), ROWS),
+        np.asarray,
+        lambda x: float(x[0, 0]),
+        lambda x: bool(x[0, 0] > 0),
+        list,
+        lambda x: np.add.at(x, (0, 1), x),
+        lambda x: Tensor(x) + Tensor(ROWS),
+    ],
+)
+def test_nothing_mixes_and_nothing_leaves_unasked(mixture: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        mixture(Strict(ROWS.copy()))
+
+
+def test_the_card_that_is_not_there_asks_for_nothing_that_cupy_lacks() -> None:
+    cupy = pytest.importorskip("cupy")
+    for name in strict.FUNCTIONS | strict.UFUNCS:
+        there = cupy
+        for part in name.split("."):
+            there = getattr(there, part)
+    assert all(hasattr(cupy.ndarray, name) for name in strict.METHODS | {"get", "item"})
+
+
+# --- The border ------------------------------------------------------------------------------
+
+
+def test_arrays_go_where_others_are() -> None:
+    there = Card().put(ROWS)
+    assert HOST.put(ROWS) is ROWS
+    assert to_host(ROWS) is ROWS
+    assert beside(ROWS, ROWS) is ROWS
+    np.testing.assert_array_equal(to_host(there), ROWS)
+    assert isinstance(beside(ROWS, there), Strict)
+    np.testing.assert_array_equal(beside(there, ROWS), ROWS)
+
+
+def test_numbers_come_in_one_transfer(monkeypatch: pytest.MonkeyPatch) -> None:
+    transfers = []
+    get = Strict.get
+    monkeypatch.setattr(Strict, "get", lambda self: transfers.append(self.shape) or get(self))
+    there = Card().put(ROWS)
+    assert to_numbers([1, there[0, 1], np.float32(0.5), there[1, 2]]) == [1.0, 1.0, 0.5, 5.0]
+    assert transfers == [(2,)]
+
+
+# --- Runs ------------------------------------------------------------------------------------
+
+
+def answers(state: State, dataset: Dataset) -> dict[str, bytes]:
+    """All that can be asked of a run, in bytes."""
+    z, x = state.recipe.latent(Generator(0, "answers"), 5), next(state.batches)
+    made = {"samples": state.samples(z)}
+    for name in ("realness", "classify", "codes", "encode", "reconstruct"):
+        made[name] = state.ask(getattr(state.recipe, name), x)
+    assert all(type(value) in (np.ndarray, type(None)) for value in made.values())
+    return {name: b"" if value is None else value.tobytes() for name, value in made.items()}
+
+
+@pytest.mark.parametrize(("name", "fields", "dataset"), RUNS)
+def test_a_run_on_a_card_has_the_cpus_bytes_and_goes_on_on_either(
+    name: str, fields: dict[str, Any], dataset: Dataset, tmp_path: Path
+) -> None:
+    whole = tiny.state(name, dataset, **fields)
+    rows = [whole.round() for _ in range(3)]
+    checkpoint = whole.save(tmp_path, name).read_bytes()
+
+    there = tiny.state(name, dataset, device=Card(), **fields)
+    assert [there.round() for _ in range(2)] == rows[:2]
+    saved = there.save(tmp_path, name)
+    for device in (HOST, Card()):
+        state = tiny.state(name, dataset, device=device, **fields)
+        state.restore(saved, name)
+        assert state.round() == rows[2]
+        folder = tmp_path / device.name
+        folder.mkdir()
+        assert state.save(folder, name).read_bytes() == checkpoint
+        assert answers(state, dataset) == answers(whole, dataset)
+        whole.batches.position -= 1
+    arrays = [a for p in state.players.values() for a in p.state().values()]
+    assert all(isinstance(a, Strict) for a in arrays)
+
+
+def test_a_loss_on_a_card_that_is_not_finite_ends_the_run_with_its_round() -> None:
+    state = tiny.state("wgan", device=Card(), n_critic=2)
+    state.players["D"].parameters()["layers.0.bias"].data[...] = np.nan
+    with pytest.raises(RunError, match=r"the loss of D is nan in round 1; .*--device cpu"):
+        state.round()
+
+
+def test_commands_train_on_a_card_and_open_its_run_anywhere(
+    shell: Shell, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(card, "device", {"cpu": HOST, "cuda": Card()}.__getitem__)
+    words = ["train", "gan", *tiny.FLAGS, "--data", digits, "--init-g", "1"]
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    shell.succeeds(*words, "--steps", "4", "--out", whole)
+    shell.succeeds(*words, "--steps", "2", "--out", run, "--device", "cuda")
+    assert Run.open(run).config["device"] == "cuda"
+    for number, device in ((3, []), (4, ["--device", "cpu"])):
+        shell.succeeds("train", "--resume", "--out", run, "--steps", str(number), *device)
+    assert Run.open(run).config["device"] == "cpu"
+    assert tiny.same_but_for_time(Run.open(run).rows(), Run.open(whole).rows())
+    for name in ("checkpoints/step-000004.safetensors", "samples/step-000004.png"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+    for device in ("cpu", "cuda"):
+        shell.succeeds("sample", run, "--device", device, "--out", tmp_path / f"{device}.png")
+    assert (tmp_path / "cpu.png").read_bytes() == (tmp_path / "cuda.png").read_bytes()
+
+
+# --- What is there of a card, and what is missing --------------------------------------------
+
+GOOD = Facts(
+    cupy="14.2.0", toolkit=13020, driver=13000, card="NVIDIA H200", capability=(9, 0),
+    free=140 << 30, total=141 << 30, compiler="13.5",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        ({"cupy": None}, ["CuPy is not installed", "minigan[cuda13]", "cuda12"]),
+        ({"cupy": None, "error": "libstdc++ is too old"}, ["libstdc++ is too old"]),
+        ({"driver": 0, "card": None, "error": "insufficient"}, ["no NVIDIA driver", "580"]),
+        ({"driver": 12040, "card": None}, ["12.4", "13.2", "580", "minigan[cuda12]"]),
+        ({"driver": 11040, "toolkit": 12090, "card": None}, ["11.4", "12.9", "525"]),
+        ({"card": None, "error": "cudaErrorNoDevice"}, ["NoDevice", "CUDA_VISIBLE_DEVICES"]),
+        ({"error": "cudaErrorMemoryAllocation"}, ["H200 cannot be used", "Allocation"]),
+        ({"card": "Tesla T4", "capability": (7, 5)}, ["Tesla T4", "7.5", "8.0"]),
+        ({"compiler": None}, ["NVRTC", "minigan[cuda13]"]),
+        ({"lacking": ("adam", "sgd", "moments", "softplus")}, ["adam", "1 others"]),
+    ],
+)
+def test_what_is_missing_is_named_with_the_way_out(found: dict[str, Any], says: list[str]) -> None:
+    said = trouble(dataclasses.replace(GOOD, **found))
+    assert said is not None
+    assert "\n" not in said
+    for part in says:
+        assert part in said
+
+
+def test_nothing_is_missing_where_all_is_there() -> None:
+    assert trouble(GOOD) is None
+    assert trouble(dataclasses.replace(GOOD, driver=13040)) is None
+
+
+@pytest.mark.skipif(trouble(card.facts()) is None, reason="there is a card")
+@pytest.mark.parametrize(
+    "words", [["train", "gan"], ["sample", "RUN"], ["evaluate", "RUN"], ["train", "--resume"]]
+)
+def test_a_card_that_is_not_there_is_refused_and_nothing_else_tried(
+    shell: Shell, run: Path, words: list[str]
+) -> None:
+    before = tiny.tree(run)
+    words = [str(run) if word == "RUN" else word for word in words]
+    where = ["--out", run] if words[0] == "train" else []
+    shell.refuses(*words, *where, "--device", "cuda", says=("--device cuda", "--device cpu"))
+    assert tiny.tree(run) == before
+
+
+def test_a_batch_that_would_fit_is_named() -> None:
+    gib = 1 << 30
+    said = out_of_memory(2 * gib, 10 * gib, gib, batch=128, fixed=2 * gib)
+    assert "2.00 GiB were asked for with 10.00 GiB in use and 1.00 GiB free" in said
+    assert "--batch-size 64" in said  # 128 * 9 / 10 are 115
+    assert "--batch-size 4 " in out_of_memory(gib, gib, gib // 2, batch=7, fixed=0)
+    assert "--batch-size 64" in out_of_memory(1, gib, gib, batch=128, fixed=0)  # in pieces
+    assert "not even one" in out_of_memory(gib, gib, 0, batch=2, fixed=gib)
+    assert "not even one" in out_of_memory(gib, 0, 1, batch=1, fixed=0)
+
+
+def test_cupys_error_is_asked_for_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    cupy = pytest.importorskip("cupy")
+    monkeypatch.setattr(cupy.cuda.runtime, "memGetInfo", lambda: (1 << 30, 4 << 30))
+    error = cupy.cuda.memory.OutOfMemoryError(2 << 30, 2 << 30, 0)
+    said = card.Cuda().out_of_memory(error, 64, 0)
+    assert said == out_of_memory(2 << 30, 2 << 30, 1 << 30, batch=64, fixed=0)
+    assert card.Cuda().out_of_memory(MemoryError(), 64, 0) is None
+
+
+def test_exhausted_memory_of_a_card_ends_the_run_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Full(Card):
+        def out_of_memory(self, error: MemoryError, batch: int, fixed: int) -> str:
+            return f"{error}: {batch}, {fixed}"
+
+    def fail(*_: Any) -> None:
+        raise MemoryError("full")
+
+    for device, kind in ((Full(), RunError), (HOST, MemoryError)):
+        state = tiny.state("gan", device=device)
+        monkeypatch.setattr(state.optimizers["D"], "step", fail)
+        with pytest.raises(kind, match="full"):
+            state.round()
+
+
+def test_what_runs_for_each_layer_is_told_of_either_device() -> None:
+    class Emulated(Device):
+        name = "cuda"
+
+    on_cpu = layers.planned(HOST)
+    with kernels.use("cuda"):
+        on_card = layers.planned(Emulated())
+    assert [row[:2] for row in on_cpu] == [row[:2] for row in on_card]
+    assert on_cpu[1][2:] == ("winograd 4x4",) * 3
+    assert len(on_card) == 10
+    assert all("conv_" in part for row in on_card for part in row[2:])
+
+
+def test_doctor_compares_the_kernels_of_the_device_itself() -> None:
+    for device in (HOST, Card()):
+        found = doctor._compare(device)
+        assert found.keys() == {"conv2d", "batch norm", "leaky relu"}
+        assert all(error < 1e-6 for error, _ in found.values())
