@@ -351,10 +351,8 @@ def _tensor(value: Any, arrays: list[Array]) -> Tensor:
     if isinstance(value, Tensor):
         return value
     if arrays and isinstance(value, (bool, int, float)):
-        dtype, other = np.result_type(arrays[0].dtype, value), arrays[0]
-        value = (
-            np.asarray(value, dtype) if on_host(other) else np.full((), value, dtype, like=other)
-        )
+        beside = None if on_host(arrays[0]) else arrays[0]
+        value = np.asarray(value, np.result_type(arrays[0].dtype, value), like=beside)
     return Tensor(value)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from minigan_kernels.cuda import lanes, optim, pool, random
-from minigan_kernels.cuda.launch import Kernel, kernel
+from minigan_kernels.cuda.launch import Kernel
 
 WIDTHS = {"float": 4, "double": 2}
 # With floats, with doubles; vectors of one value or of 16 bytes.
@@ -35,10 +35,10 @@ VECTORS = {
 }
 VALUES = {
     "norm": {"moments_total": (48, 48)},
+    "softmax": {"softmax_cross_entropy": (40, 64), "softmax_cross_entropy_backward": (40, 40)},
     "maxout": {"bias_maxout": (40, 40), "bias_maxout_backward": (48, 64)},
 }
 OPTIMISERS = {"sgd": (32, 32), "rmsprop": (48, 64), "adam": (64, 64)}
-SOFTMAX = {"softmax_cross_entropy": 64, "softmax_cross_entropy_backward": 32}
 POOLS = {
     "max_index": 32,
     "window_mean": 32,
@@ -59,8 +59,6 @@ def _limits() -> Iterator[tuple[Kernel, int]]:
         for file, names in VALUES.items():
             for name, registers in names.items():
                 yield lanes.kernel(file, name, word, 1), registers[i]
-        for name, most in SOFTMAX.items():
-            yield kernel("softmax", name, threads=256, T=word), most
         for sums in (1, 2):
             yield lanes.kernel("lanes", "total", word, 1, SUMS=sums), 40
         for name, registers in OPTIMISERS.items():

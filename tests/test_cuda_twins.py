@@ -17,6 +17,8 @@ from minigan_kernels.cuda import optim, pool
 from minigan_kernels.cuda.emu import emulation
 from test_twins import BAD, SETTINGS, Call, a_call, check_twins, image, laid, outcome
 
+import minigan as mg
+
 pytestmark = needs_gxx
 
 OTHERS = {"conv", "linalg"}  # tested by themselves
@@ -65,6 +67,19 @@ def test_what_does_not_fit_is_a_value_error(
     name: str, arrays: tuple[np.ndarray, ...], options: dict[str, Any]
 ) -> None:
     with pytest.raises(ValueError, match=r"\d"):
+        emulated(name, *arrays, **options)
+
+
+@pytest.mark.parametrize("name", ["leaky_relu", "sgd", "upsample_nearest", "moments", "uniform"])
+def test_other_numbers_than_floats_are_a_type_error(name: str) -> None:
+    options: dict[str, Any] = {
+        "leaky_relu": {"slope": 0.5},
+        "sgd": {"lr": 1.0, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0},
+        "upsample_nearest": {"factor": 2},
+        "uniform": {"key": 0, "offset": 0},
+    }.get(name, {})
+    arrays = [np.ones((1, 2, 2, 2), np.float16) for _ in range(3 if name == "sgd" else 1)]
+    with pytest.raises(TypeError, match="not in float16"):
         emulated(name, *arrays, **options)
 
 
@@ -141,6 +156,24 @@ def test_nan_infinity_and_zeros_pass_as_in_the_reference(
     np.testing.assert_allclose(ours, plain, rtol=2 * eps, atol=np.finfo(dtype).tiny)
     numbers = ~np.isnan(plain)  # of a NaN the sign means nothing
     np.testing.assert_array_equal(np.signbit(ours[numbers]), np.signbit(plain[numbers]))
+
+
+def test_softmax_cross_entropy_of_what_is_not_finite() -> None:
+    inf = np.inf
+    x = np.array([[-inf, 1, 2], [-inf, -inf, -inf], [inf, 0, 0], [np.nan, 0, 1]], np.float32)
+    labels = np.array([0, 1, 0, 2])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ours = emulated("softmax_cross_entropy", x, labels=labels)
+        plain = kernels.softmax_cross_entropy(x, labels=labels)
+    for a, b in zip(ours, plain, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_more_classes_than_a_warp_has_lanes() -> None:
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((9, 77)).astype(np.float32) * 3, rng.integers(0, 77, 9)
+    call = Call([(x, "plain")], {"labels": labels})
+    check_twins("softmax_cross_entropy", call, "cuda")
 
 
 def test_nan_passes_maxout() -> None:
@@ -297,3 +330,28 @@ def test_numbers_go_to_memory_off_the_beat_of_16_bytes() -> None:
     emulated("uniform", whole, key=1, offset=0)
     emulated("uniform", memory[1:22], key=1, offset=0)
     np.testing.assert_array_equal(memory, [0, *whole, 0])
+
+
+# --- Above the kernels -------------------------------------------------------------------------
+
+
+def test_gradients_of_a_gradient_penalty_are_those_of_the_reference() -> None:
+    """Convolution, batch norm, pooling, up-sampling, maxout; second derivatives of most."""
+    rng = np.random.default_rng(0)
+    shapes = [(2, 3, 8, 8), (4, 3, 3, 3), (4,), (4,), (64, 12), (12,)]
+    arrays = [rng.standard_normal(shape) for shape in shapes]
+
+    def gradients(room: str) -> list[np.ndarray]:
+        with kernels.use(room):
+            x, w, gamma, beta, dense, bias = tensors = [mg.Tensor(a) for a in arrays]
+            y = mg.batch_norm(mg.conv2d(x, w, padding=1), gamma, beta, slope=0.2)
+            y = mg.upsample_nearest(mg.max_pool2d(y, 2), 2) + mg.avg_pool2d(
+                y, 3, stride=1, padding=1
+            )
+            y = mg.reshape(mg.avg_pool2d(mg.sigmoid(y), 2), (2, 64)) @ dense
+            score = mg.sum(mg.softplus(mg.ops.maxout.bias_maxout(y, bias, pieces=3)))
+            slope = mg.grad(score, x, create_graph=True)
+            return [g.data for g in mg.grad(score + mg.sum(slope * slope), tensors)]
+
+    for ours, plain in zip(gradients("cuda"), gradients("reference"), strict=True):
+        np.testing.assert_allclose(ours, plain, rtol=1e-9, atol=1e-11)

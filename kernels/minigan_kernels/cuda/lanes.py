@@ -48,7 +48,7 @@ class Flat(NamedTuple):
         first, width = self.arrays[0], self.width
         out = empty(self.shape, first.dtype, like=first)
         size = out.size // width
-        run = kernel(file, name, WORDS[first.dtype], width)
+        run = kernel(file, name, word_of(first.dtype), width)
         run(blocks_for(size, THREADS), *self.arrays, out.reshape(-1), np.int64(size), *options)
         return out.transpose(sorted(range(out.ndim), key=self.order.__getitem__))
 
@@ -103,7 +103,7 @@ class Images(NamedTuple):
     def launch(self, file: str, name: str, *arguments: Any, merged: int = 0) -> None:
         """A kernel over all lanes and chunks; `lanes` is among its arguments."""
         tiles = math.ceil(self.lanes["lanes"] / self.lanes["across"])
-        kernel(file, name, WORDS[self.dtype], self.width, merged)(
+        kernel(file, name, word_of(self.dtype), self.width, merged)(
             (tiles * self.chunks,), *arguments
         )
 
@@ -116,7 +116,7 @@ class Images(NamedTuple):
         """Sums (K, C) of partial (C, chunks, K)."""
         channels, chunks, count = partial.shape
         out = empty((count, channels), self.dtype, like=partial)
-        run = kernel("lanes", "total", WORDS[self.dtype], 1, SUMS=count)
+        run = kernel("lanes", "total", word_of(self.dtype), 1, SUMS=count)
         run(blocks_for(32 * channels, THREADS), partial, out, np.int32(channels), np.int32(chunks))
         return out
 
@@ -171,6 +171,17 @@ def memory_order(x: Any) -> list[int]:
     """Axes of x from the slowest to the fastest."""
     order = list(range(x.ndim))
     return order if x.flags.c_contiguous else sorted(order, key=lambda i: -abs(x.strides[i]))
+
+
+def word_of(dtype: np.dtype) -> str:
+    """What C++ calls numbers of this dtype.
+
+    Raises:
+        TypeError: if it is neither float32 nor float64.
+    """
+    if dtype not in WORDS:
+        raise TypeError(f"kernels on a card compute in float32 and float64, not in {dtype}")
+    return WORDS[dtype]
 
 
 def address(array: Any) -> int:

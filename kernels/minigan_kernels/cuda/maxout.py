@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..reference.maxout import check_pieces
-from .lanes import THREADS, WORDS, images, kernel
+from .lanes import THREADS, images, kernel, word_of
 from .launch import blocks_for, dense, empty
 
 
@@ -15,7 +15,7 @@ def bias_maxout(x: np.ndarray, bias: np.ndarray, *, pieces: int) -> np.ndarray:
     x, bias = _dense(x, bias)
     units = x.shape[1] // pieces
     y = empty((len(x), units), x.dtype, like=x)
-    run = kernel("maxout", "bias_maxout", WORDS[x.dtype], 1)
+    run = kernel("maxout", "bias_maxout", word_of(x.dtype), 1)
     sizes = np.int64(y.size), np.int32(units), np.int32(pieces)
     run(blocks_for(y.size, THREADS), x, bias, y, *sizes)
     return y

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .lanes import THREADS, WORDS, images, kernel
+from .lanes import THREADS, images, kernel, word_of
 from .launch import blocks_for, empty
 
 
@@ -14,7 +14,7 @@ def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     partial, channels = seen.partial(3), x.shape[1]
     seen.launch("norm", "moments", *seen.arrays, partial, seen.lanes, merged=3)
     mean, var = (empty((channels,), seen.dtype, like=x) for _ in range(2))
-    total = kernel("norm", "moments_total", WORDS[seen.dtype], 1)
+    total = kernel("norm", "moments_total", word_of(seen.dtype), 1)
     sizes = np.int32(channels), np.int32(seen.chunks)
     total(blocks_for(32 * channels, THREADS), partial, mean, var, *sizes)
     return mean, var

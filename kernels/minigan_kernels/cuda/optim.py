@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..reference.optim import Arrays, each
-from .lanes import THREADS, WORDS, address, memory_order
+from .lanes import THREADS, address, memory_order, word_of
 from .launch import Kernel, dense, scalar
 
 ENTRIES = 64  # of a table: 3 of the 4 KB that any kernel's arguments may have
@@ -120,5 +120,5 @@ def _launch(
         table["entry"][i] = (*places, row[0].size, blocks)
         blocks += math.ceil(row[0].size / (_VECTORS * THREADS * width))
     lr_word, lr = scalar(lr, np.float64)
-    run = kernel(name, WORDS[dtype], width, lr_word, step)
+    run = kernel(name, word_of(dtype), width, lr_word, step)
     run((blocks,), table, lr, *options, like=rows[0][0])

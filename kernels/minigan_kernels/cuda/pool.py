@@ -18,7 +18,7 @@ from ..shapes import (
     image_shape,
     pool_window,
 )
-from .lanes import THREADS, WORDS, is_channels_last
+from .lanes import THREADS, is_channels_last, word_of
 from .launch import Kernel, blocks_for, dense, empty
 
 Shape = tuple[int, int, int, int]
@@ -171,4 +171,4 @@ def _launch(
     """`size` stands for ... among the arguments; `reach` is the largest number of values."""
     word, of = ("int", np.int32) if reach <= _INT_REACH else ("long long", np.int64)
     values = [of(size) if argument is ... else argument for argument in arguments]
-    kernel(name, WORDS[dtype], word)(blocks_for(size * lanes_each, THREADS), *values)
+    kernel(name, word_of(dtype), word)(blocks_for(size * lanes_each, THREADS), *values)

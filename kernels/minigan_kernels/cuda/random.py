@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..reference import random as reference
-from .lanes import THREADS, WORDS, address
+from .lanes import THREADS, address, word_of
 from .launch import Kernel, blocks_for, empty, scalar
 
-_WORDS = WORDS | {np.dtype(np.uint32): "unsigned"}
 _NUMBERS: dict[str, Any] = {
     name: f"{getattr(reference, name)}u" for name in ("M0", "M1", "W0", "W1")
 } | {name: getattr(reference, name) for name in ("ROUNDS", "LOG2", "SQRT_HALF")}
@@ -56,7 +55,8 @@ def kernel(name: str, word: str, key: str, offset: str, aligned: bool) -> Kernel
 def _fill(name: str, out: Any, key: int, offset: int, *options: Any) -> None:
     target = out if out.flags.c_contiguous else empty(out.shape, out.dtype, like=out)
     (key_word, key), (offset_word, offset) = (scalar(v, np.uint64) for v in (key, offset))
-    run = kernel(name, _WORDS[out.dtype], key_word, offset_word, address(target) % 16 == 0)
+    word = "unsigned" if out.dtype == np.uint32 else word_of(out.dtype)
+    run = kernel(name, word, key_word, offset_word, address(target) % 16 == 0)
     grid = blocks_for(math.ceil(out.size / 4), THREADS)
     run(grid, target.reshape(-1), np.int64(out.size), key, offset, *options)
     if target is not out:

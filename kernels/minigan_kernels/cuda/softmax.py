@@ -1,22 +1,25 @@
-"""Cross-entropy of a softmax over classes on a card."""
+"""Cross-entropy of a softmax over classes on a card; see src/softmax.cu.
+
+Labels that lie on the card are not looked at before: one that names no class gives a loss of NaN.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from ..reference.softmax import check_labels
-from .launch import blocks_for, dense, empty, kernel
-from .layout import THREADS, WORDS
+from .lanes import THREADS, kernel, word_of
+from .launch import blocks_for, dense, empty
 
 
 def softmax_cross_entropy(x: np.ndarray, *, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """-log p of each label (N,), and the probabilities p (N, classes) = exp(x) / sum(exp(x))."""
     check_labels(x.shape, labels)
-    x, labels = dense(x), dense(labels.astype(np.int64, copy=False))
-    rows, classes = x.shape
-    loss, p = empty((rows,), x.dtype, like=x), empty(x.shape, x.dtype, like=x)
-    run = kernel("softmax", "softmax_cross_entropy", threads=THREADS, T=WORDS[x.dtype.type])
-    run(blocks_for(rows * 32, THREADS), x, labels, loss, p, np.int64(rows), np.int32(classes))
+    x = dense(x)
+    loss, p = (empty(shape, x.dtype, like=x) for shape in (x.shape[:1], x.shape))
+    _launch("softmax_cross_entropy", x, _labels(labels, x), loss, p)
     return loss, p
 
 
@@ -27,9 +30,17 @@ def softmax_cross_entropy_backward(
     check_labels(p.shape, labels, g.shape)
     dtype = np.result_type(g.dtype, p.dtype)
     g, p = (dense(a.astype(dtype, copy=False)) for a in (g, p))
-    labels = dense(labels.astype(np.int64, copy=False))
     dx = empty(p.shape, dtype, like=p)
-    word = WORDS[dtype.type]
-    run = kernel("softmax", "softmax_cross_entropy_backward", threads=THREADS, T=word)
-    run(blocks_for(dx.size, THREADS), g, p, labels, dx, np.int64(dx.size), np.int32(p.shape[1]))
+    _launch("softmax_cross_entropy_backward", g, p, _labels(labels, p), dx)
     return dx
+
+
+def _labels(labels: Any, like: Any) -> Any:
+    """`labels` as int64 where `like` is."""
+    return dense(np.asarray(labels, like=like).astype(np.int64, copy=False))
+
+
+def _launch(name: str, *arrays: Any) -> None:
+    rows, classes = arrays[-1].shape
+    run = kernel("softmax", name, word_of(arrays[-1].dtype), 1)
+    run(blocks_for(32 * rows, THREADS), *arrays, np.int64(rows), np.int32(classes))

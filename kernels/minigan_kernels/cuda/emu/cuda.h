@@ -66,6 +66,7 @@ inline int max(int a, int b) { return a > b ? a : b; }
 using std::exp;
 using std::fabs;
 using std::isnan;
+using std::log;
 using std::log1p;
 using std::sqrt;
 using std::tanh;

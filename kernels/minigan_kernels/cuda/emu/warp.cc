@@ -99,7 +99,9 @@ void multiply(void** lanes, const float (&a)[16][K], const float (&b)[K][8]) {
 }  // namespace
 
 void mma_bf16(void** lanes, int) {
-    const auto half = [](uint32_t pair, int i) { return as_float(i ? pair & ~0xFFFFu : pair << 16); };
+    const auto half = [](uint32_t pair, int i) {
+        return as_float(i ? pair & ~0xFFFFu : pair << 16);
+    };
     float a[16][16], b[16][8];
     for (int lane = 0; lane < WARP; lane++) {
         const Fragments* f = static_cast<Fragments*>(lanes[lane]);

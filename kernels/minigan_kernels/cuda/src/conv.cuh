@@ -56,9 +56,9 @@ struct Place {
 };
 
 DEVICE Place place(const Conv& p, int z) {
-    const int split = z % p.splits, group = z / p.splits % p.groups, phase = z / p.splits / p.groups;
-    return {walk(p.h, p.transposed, phase / p.w.stride), walk(p.w, p.transposed, phase % p.w.stride),
-            group, split};
+    const int phase = z / p.splits / p.groups;
+    return {walk(p.h, p.transposed, phase / p.w.stride),
+            walk(p.w, p.transposed, phase % p.w.stride), z / p.splits % p.groups, z % p.splits};
 }
 
 struct Pixel {
@@ -78,7 +78,8 @@ DEVICE long long input(const Conv& p, int group, int image, int h, int w) {
 }
 
 DEVICE long long output(const Conv& p, const Place& at, const Pixel& to) {
-    const long long row = static_cast<long long>(to.image) * p.h.out + at.h.first + at.h.step * to.h;
+    const long long above = static_cast<long long>(to.image) * p.h.out;
+    const long long row = above + at.h.first + at.h.step * to.h;
     const long long column = at.w.first + at.w.step * to.w;
     const long long all = static_cast<long long>(p.images) * p.h.out * p.w.out;
     return ((at.split * all + row * p.w.out + column) * p.groups + at.group) * p.filters;
@@ -98,5 +99,6 @@ DEVICE long long source(const Conv& p, const Place& at, const Pixel& to, int dow
 
 // The filter's channels that it meets there.
 DEVICE long long weights(const Conv& p, const Place& at, int f, int down, int along) {
-    return filter(p, at.group, f, at.h.tap + at.h.tap_step * down, at.w.tap + at.w.tap_step * along);
+    return filter(p, at.group, f, at.h.tap + at.h.tap_step * down,
+                  at.w.tap + at.w.tap_step * along);
 }

@@ -39,7 +39,8 @@ convolve_dw(const T* __restrict__ x, const T* __restrict__ g, T* __restrict__ dw
                 const int h = row * p.h.stride - p.h.padding + u * p.h.dilation;
                 const int k = column * p.w.stride - p.w.padding + v * p.w.dilation;
                 if (!inside(h, p.h.in) || !inside(k, p.w.in)) continue;
-                const long long to = (static_cast<long long>(image) * p.h.out + row) * p.w.out + column;
+                const long long above = static_cast<long long>(image) * p.h.out + row;
+                const long long to = above * p.w.out + column;
                 sum += x[input(p, group, image, h, k) + c] *
                        g[(to * p.groups + group) * p.filters + f];
             }

@@ -6,10 +6,10 @@
 #include "conv.cuh"
 
 struct Tiles {
-    float a[16][16], b[16][17];  // (pixel, k), (filter, k); the 17th column turns columns over banks
+    float a[16][16], b[16][17];  // (pixel, k), (filter, k); 17 spread columns over banks
 };
 
-extern "C" __global__ void __launch_bounds__(256)
+extern "C" __global__ void __launch_bounds__(256, 1)
 convolve(const float* __restrict__ x, const float* __restrict__ w, float* __restrict__ y, Conv p) {
     SHARED(Tiles, s);
     const Place at = place(p, blockIdx.z);

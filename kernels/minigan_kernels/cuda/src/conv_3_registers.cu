@@ -1,7 +1,7 @@
 // 3. A tile in registers: a thread computes 4 x 4 outputs of a tile of 64 x 64.
 //
-// For 16 products it reads 4 + 4 values from shared memory, where step 2 read 32. The tiles lie with
-// the sum's index first, so the reads of a warp are neighbours, or the same word.
+// For 16 products it reads 4 + 4 values from shared memory, where step 2 read 32. The tiles lie
+// with the sum's index first, so the reads of a warp are neighbours, or the same word.
 #include "conv.cuh"
 
 struct Tiles {

@@ -16,7 +16,8 @@ struct Stages {
 };
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
-convolve_dw(const Value* __restrict__ x, const Value* __restrict__ g, float* __restrict__ dw, Conv p) {
+convolve_dw(const Value* __restrict__ x, const Value* __restrict__ g, float* __restrict__ dw,
+            Conv p) {
     SHARED(Stages, s);
     using A = decltype(s.stage[0].a);
     using B = decltype(s.stage[0].b);
@@ -71,7 +72,8 @@ convolve_dw(const Value* __restrict__ x, const Value* __restrict__ g, float* __r
     for (int i = 0; i < sums.ROWS; i++) {
         const int row = first_row + sums.row(i);
         if (row >= rows) continue;
-        float* to = dw + (static_cast<long long>(split * p.groups + group) * rows + row) * p.filters;
+        const long long part = split * p.groups + group;
+        float* to = dw + (part * rows + row) * p.filters;
 #pragma unroll
         for (int j = 0; j < sums.COLUMNS; j++) {
             const int column = first_column + sums.column(j);

@@ -1,4 +1,5 @@
-// Few filters (at most 4): images of 1 or 3 channels on their way out, a discriminator's last layer.
+// Few filters (at most 4): images of 1 or 3 channels on their way out, the last layer of a
+// discriminator.
 //
 // A matrix product would waste most of its tile, and there is little to compute for each value that
 // is read. So a warp takes one output pixel: its lanes read the channels side by side, 16 bytes

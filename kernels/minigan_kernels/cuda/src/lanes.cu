@@ -1,4 +1,4 @@
-// The upper level of sums over channels: a warp a channel. It reads 8 bytes a sum and chunk, which is
+// The upper level of sums over channels, a warp each. It reads 8 bytes a sum and chunk, which is
 // little beside the images; what it takes is its launch.
 #include "lanes.cuh"
 

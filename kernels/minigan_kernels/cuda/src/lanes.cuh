@@ -3,11 +3,11 @@
 // An image is seen as (outer, lanes, inner) vectors of V values, V = 1 or 16 bytes' worth:
 //   planes         (N, C, H W / V): a vector lies in one channel
 //   channels last  (N H W, C / V, 1): a vector lies across V channels, `apart`
-// A thread stays in one lane and walks along its positions outer * inner, so what belongs to a
-// channel (bias, mean, ...) is read once. A block takes `across` lanes that are neighbours in memory
-// and one of the `chunks` of their positions; neither depends on the card, so the order of every sum
-// is a function of the shape alone. Sums go up in two levels without atomics: threads of a block in
-// shared memory, then a warp over a channel's chunks.
+// A thread stays in one lane and walks along its positions outer * inner, so a channel's
+// numbers (bias, mean, ...) are read once. A block takes `across` neighbouring lanes
+// and one of the `chunks` of their positions; neither depends on the card, so the order of every
+// sum is a function of the shape alone. Sums go up in two levels without atomics: threads of a
+// block in shared memory, then a warp over a channel's chunks.
 #pragma once
 #include "prim.cuh"
 

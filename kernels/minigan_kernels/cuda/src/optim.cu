@@ -1,9 +1,9 @@
 // One optimiser step of all parameters in one launch, in place.
 //
 // A table in the kernel's arguments says where each parameter, its gradient and its states lie, and
-// which blocks are its own: small parameters share the launch, and nothing is copied to the card
-// beforehand. Bound by memory, in bytes a float32 value: Adam 28 (p, m, s read and written, g read),
-// RMSProp and SGD 20.
+// which blocks are its own: small parameters share the launch, and nothing is copied
+// to the card beforehand. Bound by memory, in bytes a float32 value: Adam 28 (p, m, s read
+// and written, g read), RMSProp and SGD 20.
 #include "prim.cuh"
 
 struct Entry {
@@ -67,7 +67,8 @@ DEVICE void each(const Table& table, F f) {
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 4)
-sgd(const __grid_constant__ Table table, LR lr, double momentum, double weight_decay, int nesterov) {
+sgd(const __grid_constant__ Table table, LR lr, double momentum, double weight_decay,
+    int nesterov) {
     const T rate = number(lr), mu = momentum, decay = weight_decay;
     each<1>(table, [=](T& p, T g, T& velocity, T&) {
         g += decay * p;
@@ -77,7 +78,8 @@ sgd(const __grid_constant__ Table table, LR lr, double momentum, double weight_d
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 4)
-rmsprop(const __grid_constant__ Table table, LR lr, double alpha, double eps, double weight_decay) {
+rmsprop(const __grid_constant__ Table table, LR lr, double alpha, double eps,
+        double weight_decay) {
     const T rate = number(lr), keep = alpha, rest = 1 - alpha, least = eps, decay = weight_decay;
     each<1>(table, [=](T& p, T g, T& square, T&) {
         g += decay * p;

@@ -1,5 +1,5 @@
-// Between the layouts of the engine and those of the convolutions: any strides in, (n, h, w, c) out,
-// with as many channels of zeros as make a row of them a multiple of 16 bytes. E is what comes out.
+// From the engine's layouts to that of the convolutions: any strides in, (n, h, w, c) out, with as
+// many channels of zeros as make a row of them a multiple of 16 bytes. E is what comes out.
 #include "prim.cuh"
 
 struct Image {

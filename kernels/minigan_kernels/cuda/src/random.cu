@@ -75,7 +75,8 @@ DEVICE double log_of(double u) {  // 0 < u < 1, not subnormal
         exponent--;
     }
     const double s = (mantissa - 1.0) / (mantissa + 1.0);
-    return __dadd_rn(__dmul_rn(double(exponent), LOG2), __dmul_rn(s, horner(terms, __dmul_rn(s, s))));
+    const double series = __dmul_rn(s, horner(terms, __dmul_rn(s, s)));
+    return __dadd_rn(__dmul_rn(double(exponent), LOG2), series);
 }
 
 DEVICE void box_muller(unsigned u_word, unsigned v_word, T& first, T& second) {

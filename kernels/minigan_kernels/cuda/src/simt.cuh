@@ -1,5 +1,5 @@
 // float32 products without tensor cores: each thread keeps ROWS x COLUMNS sums in registers, so a
-// value that is read from shared memory is used eight times.
+// value that is read from shared memory serves a whole row or column of them.
 #pragma once
 #include "tile.cuh"
 
@@ -15,9 +15,11 @@ struct Sums {
     static MEMBER int x() { return threadIdx.x % (THREADS / 16); }
     static MEMBER int y() { return threadIdx.x / (THREADS / 16); }
 
-    // Where the sums belong. Along, neighbouring threads read neighbouring rows of a tile: different
-    // banks. Across, a thread reads four neighbours of one row.
-    static MEMBER int row(int i) { return Tiles::ALONG ? i * 16 + y() : i / 4 * 64 + y() * 4 + i % 4; }
+    // Where the sums belong. Along, neighbouring threads read neighbouring rows of a tile:
+    // different banks. Across, a thread reads four neighbours of one row.
+    static MEMBER int row(int i) {
+        return Tiles::ALONG ? i * 16 + y() : i / 4 * 64 + y() * 4 + i % 4;
+    }
     static MEMBER int column(int j) {
         constexpr int WIDE = THREADS / 16;
         return Tiles::ALONG ? j * WIDE + x() : j / 4 * WIDE * 4 + x() * 4 + j % 4;
@@ -44,7 +46,9 @@ struct Sums {
         }
     }
 
-    static MEMBER void put4(float* to, float4 v) { to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w; }
+    static MEMBER void put4(float* to, float4 from) {
+        to[0] = from.x, to[1] = from.y, to[2] = from.z, to[3] = from.w;
+    }
 
     MEMBER void multiply(const Across<float>& tile) {
 #pragma unroll 2

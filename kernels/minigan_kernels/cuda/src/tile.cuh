@@ -8,8 +8,8 @@
 
 template <class E, int ROWS, int COLUMNS, bool ACROSS>
 struct Tile {
-    static constexpr int VECTOR = 16 / sizeof(E);        // values in a chunk
-    static constexpr int CHUNKS = COLUMNS / VECTOR;      // in a row
+    static constexpr int VECTOR = 16 / sizeof(E);           // values in a chunk
+    static constexpr int CHUNKS = COLUMNS / VECTOR;         // in a row
     static constexpr int COPIES = ROWS * CHUNKS / THREADS;  // for each thread
     static_assert(ROWS * CHUNKS % THREADS == 0, "threads copy equally many chunks");
     static_assert(THREADS % CHUNKS == 0, "a thread's chunks lie in one column");
@@ -35,7 +35,7 @@ struct Tile {
         return chunk(row, column / VECTOR) + column % VECTOR;
     }
 
-    // The chunks that this thread copies: row `copy_row(i)`, i < COPIES, column of chunks `copy_column()`.
+    // The chunks that this thread copies lie in the rows copy_row(i), i < COPIES, and one column.
     static MEMBER int copy_row(int i) { return (threadIdx.x + i * THREADS) / CHUNKS; }
     static MEMBER int copy_column() { return threadIdx.x % CHUNKS; }
 };
