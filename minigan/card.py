@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +25,6 @@ class Facts:
     free: int = 0  # bytes of its memory
     total: int = 0
     compiler: str | None = None  # NVRTC's version
-    lacking: tuple[str, ...] = ()  # kernels that were not written yet
     error: str = ""  # CUDA's own words, if it failed
 
 
@@ -94,10 +92,6 @@ def trouble(found: Facts) -> str | None:
             "NVIDIA's compiler library NVRTC is missing; install it with pip install "
             f"'minigan[cuda{major}]'"
         )
-    if found.lacking:
-        some = ", ".join(found.lacking[:3])
-        more = f" and {len(found.lacking) - 3} others" if len(found.lacking) > 3 else ""
-        return f"this version has no CUDA kernels for {some}{more} yet; take one that has them"
     return None
 
 
@@ -115,7 +109,6 @@ def facts() -> Facts:
         "toolkit": runtime.runtimeGetVersion(),
         "driver": runtime.driverGetVersion(),
         "compiler": _compiler(),
-        "lacking": _lacking(),
     }
     try:
         if runtime.getDeviceCount():
@@ -160,20 +153,6 @@ def _compiler() -> str | None:
         return nvrtc.version()
     except errors.UnavailableError:
         return None
-
-
-def _lacking() -> tuple[str, ...]:
-    """Names of the kernels without a twin for cards, but for random numbers: those are copied."""
-    from minigan_kernels import KERNELS
-
-    def there(name: str, file: str) -> bool:
-        try:
-            return hasattr(importlib.import_module(f"minigan_kernels.cuda.{file}"), name)
-        except ModuleNotFoundError:
-            return False
-
-    files = {name: kernel.__module__.rpartition(".")[2] for name, kernel in KERNELS.items()}
-    return tuple(n for n, file in files.items() if file != "random" and not there(n, file))
 
 
 def _dotted(capability: tuple[int, int]) -> str:

@@ -186,7 +186,6 @@ GOOD = Facts(
         ({"error": "cudaErrorMemoryAllocation"}, ["H200 cannot be used", "Allocation"]),
         ({"card": "Tesla T4", "capability": (7, 5)}, ["Tesla T4", "7.5", "8.0"]),
         ({"compiler": None}, ["NVRTC", "minigan[cuda13]"]),
-        ({"lacking": ("adam", "sgd", "moments", "softplus")}, ["adam", "1 others"]),
     ],
 )
 def test_what_is_missing_is_named_with_the_way_out(found: dict[str, Any], says: list[str]) -> None:
