@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from minigan_kernels.cpu import buffers, direct
+from minigan_kernels.cpu import direct
 from minigan_kernels.reference import conv as reference
 from minigan_kernels.shapes import Window, check_conv, conv_window
+from spoilt import spoil_memory
 from test_twins import SETTINGS
 
 Shape = tuple[int, int, int, int]
@@ -133,23 +133,7 @@ def test_memory_that_held_anything_is_never_seen(
     layer = ENDS[name]
     arrays = layer.arrays(0)
     clean = layer.directly(*arrays)
-
-    def spoilt(allocate: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-        def allocated(*args: Any) -> np.ndarray:
-            array = allocate(*args)
-            array[...] = 255 if array.dtype == np.uint8 else np.nan  # bytes of NaN
-            return array
-
-        return allocated
-
-    def own(name: str, size: int) -> int:
-        place = buffers.own(name, size)
-        ctypes.memset(place, 255, size)
-        return place
-
-    for module, allocator in ((direct, "empty"), (direct, "empty_image"), (buffers, "empty")):
-        monkeypatch.setattr(module, allocator, spoilt(getattr(module, allocator)))
-    monkeypatch.setattr(direct, "own", own)
+    spoil_memory(monkeypatch, direct)
     for found, expected in zip(layer.directly(*arrays), clean, strict=True):
         assert found.tobytes() == expected.tobytes()
 

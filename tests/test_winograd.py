@@ -19,11 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from minigan_kernels import derived
 from minigan_kernels.algorithms import ALGORITHMS
-from minigan_kernels.cpu import buffers, winograd
+from minigan_kernels.cpu import winograd
 from minigan_kernels.cpu.memory import is_channels_last
 from minigan_kernels.cpu.plan import choose
 from minigan_kernels.cpu.toom_cook import scheme, transposed
 from minigan_kernels.shapes import Pair, Window
+from spoilt import spoil_memory
 from test_twins import LAYOUTS, SETTINGS, laid
 
 Shape = tuple[int, int, int, int]
@@ -278,18 +279,7 @@ def test_memory_that_held_anything_is_never_seen(
 ) -> None:
     arrays = layer.arrays()
     clean = by(algorithm, layer, arrays)
-
-    def spoilt(allocate: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
-        def allocated(*args: Any) -> np.ndarray:
-            array = allocate(*args)
-            array[...] = 255 if array.dtype == np.uint8 else np.nan  # bytes of NaN
-            return array
-
-        return allocated
-
-    for module, names in ((winograd, ("empty", "empty_image")), (buffers, ("empty", "scratch"))):
-        for name in names:
-            monkeypatch.setattr(module, name, spoilt(getattr(module, name)))
+    spoil_memory(monkeypatch, winograd)
     same_bytes(by(algorithm, layer, arrays), clean)
 
 

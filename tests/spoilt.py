@@ -1,0 +1,33 @@
+"""Memory that held anything before."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from minigan_kernels.cpu import buffers
+
+
+def spoil_memory(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
+    """Fill with NaN whatever the convolutions of `module` are given to write in."""
+
+    def spoilt(allocate: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+        def allocated(*args: Any) -> np.ndarray:
+            array = allocate(*args)
+            array[...] = 255 if array.dtype == np.uint8 else np.nan  # bytes of NaN
+            return array
+
+        return allocated
+
+    def own(name: str, size: int) -> int:
+        place = buffers.own(name, size)
+        ctypes.memset(place, 255, size)
+        return place
+
+    for owner, name in ((module, "empty"), (module, "empty_image"), (buffers, "empty")):
+        monkeypatch.setattr(owner, name, spoilt(getattr(owner, name)))
+    monkeypatch.setattr(module, "own", own)
