@@ -15,7 +15,7 @@ import tiny
 from strict import Card, Strict
 from tiny import Shell
 
-from minigan import Tensor, card, gans
+from minigan import Tensor, card, gans, grad, softmax_cross_entropy
 from minigan.card import Facts, out_of_memory, trouble
 from minigan.commands import doctor, layers
 from minigan.data import Dataset
@@ -137,6 +137,17 @@ def test_a_run_on_a_card_has_the_cpus_bytes_and_goes_on_on_either(
         whole.batches.position -= 1
     arrays = [a for p in state.players.values() for a in p.state().values()]
     assert all(isinstance(a, Strict) for a in arrays)
+
+
+def test_a_cross_entropy_is_differentiated_twice_where_it_lies() -> None:
+    """No recipe does so: then its reference is differentiated, not its kernel."""
+    slopes = []
+    for device in (HOST, Card()):
+        x, labels = Tensor(device.put(ROWS)), device.put(np.array([0, 2]))
+        g = grad(softmax_cross_entropy(x, labels=labels).sum(), x, create_graph=True)
+        slopes.append(to_host(grad((g * g).sum(), x).data))
+    assert np.abs(slopes[0]).max() > 0
+    np.testing.assert_array_equal(*slopes)
 
 
 def test_a_loss_on_a_card_that_is_not_finite_ends_the_run_with_its_round() -> None:

@@ -87,7 +87,8 @@ def _entropy_backward(
 @fused(_entropy, _entropy_backward)
 def softmax_cross_entropy(x: Tensor, *, labels: Array) -> Tensor:
     """-log softmax(x)[label] of each sample, (N,): x (N, classes), labels (N,) whole numbers."""
-    return logsumexp(x, axis=1) - getitem(x, index=(np.arange(len(labels)), labels))
+    rows = np.arange(len(labels), like=labels)
+    return logsumexp(x, axis=1) - getitem(x, index=(rows, labels))
 
 
 def _kept(reduced: Tensor, x: Tensor, axis: Axes) -> Tensor:
