@@ -1,4 +1,4 @@
-"""Bugs planted in the kernels: the tests of the emulation must notice each one."""
+"""Bugs planted in the kernels of the other twins: the tests of the emulation notice each one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The emulation catches what goes wrong on cards: each bug is planted into a kernel, and shows."""
+"""The emulation catches what goes wrong on cards: bugs planted into a convolution show."""
 
 from __future__ import annotations
 
