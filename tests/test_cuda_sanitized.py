@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cuda_tools import needs_gxx
 from minigan_kernels.cuda.cache import SOURCES
+from test_cuda_conv_mutations import faults
 
 pytestmark = [needs_gxx, pytest.mark.slow]
 
@@ -32,11 +33,11 @@ with emulation(1, sanitize=True), plan.precision(precision):
                     check(on_card(*call), truth)
 print("clean")
 """
-SPOILT = """
+SPOILT = f"""
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_cuda_mutations import faults
+from {faults.__module__} import {faults.__name__}
 print(faults(Path(sys.argv[2]), "conv_5_pipelined", "float32", tail=0, sanitize=True))
 """
 
