@@ -165,8 +165,9 @@ def compare(
     Every second round runs backwards, so that nobody always follows the same neighbour. The
     comparison goes on, up to PATIENCE times the budget, until each candidate has `least` clean
     samples; one that would need more than twice its share of the budget for them takes part in the
-    first few rounds only. A sample is as many calls as fill `shortest` seconds for the fastest
-    candidate; `prime` puts an unmeasured call before it, which wakes threads and fills caches.
+    first few rounds only, and its time is not the others'. A sample is as many calls as fill
+    `shortest` seconds for the fastest candidate; `prime` puts an unmeasured call before it, which
+    wakes threads and fills caches.
     """
     clock = clock or Clock()
     once = {name: _warm(step, clock) for name, step in candidates.items()}
@@ -177,7 +178,7 @@ def compare(
     gc.collect()
     gc.freeze()  # what the libraries have imported is no garbage; looking through it takes long
     try:
-        began, others = clock.now(), clock.others()
+        began, others, slow = clock.now(), clock.others(), 0.0
         while True:
             turn = [name for name in candidates if name in regular or len(rounds) < FEW]
             taken: dict[str, Sample] = {}
@@ -187,8 +188,10 @@ def compare(
                     candidates[name]()
                 taken[name] = _sample(candidates[name], calls, clock)
             rounds.append({name: taken[name] for name in turn})
-            spent = clock.now() - began
-            found = Comparison(rounds, _share(others, clock.others(), spent))
+            slow += sum(taken[name].seconds * calls for name in turn if name not in regular)
+            elapsed = clock.now() - began
+            spent = elapsed - slow
+            found = Comparison(rounds, _share(others, clock.others(), elapsed))
             enough = len(rounds) >= FEW and all(len(found.clean(n)) >= least for n in regular)
             if (enough and (spent >= budget or not regular)) or spent >= PATIENCE * budget:
                 return found

@@ -30,9 +30,9 @@ def workloads(quick: bool = False) -> list[Workload]:
     large, little = Size((3, 64, 64), *shrink), Size((1, 32, 32), *shrink)
     batch = 16 if quick else 100
     return [
-        Workload("dcgan-64", f"DCGAN {large}", dcgan_peers(large), 36),
+        Workload("dcgan-64", f"DCGAN {large}", dcgan_peers(large), 80),
         Workload("dcgan-32", f"DCGAN {little}", dcgan_peers(little), 15),
-        Workload("wgan-gp", f"WGAN-GP critic step {large}", wgan_gp_peers(large), 20),
+        Workload("wgan-gp", f"WGAN-GP critic step {large}", wgan_gp_peers(large), 50),
         Workload("dense", f"dense GAN 28x28x1, batch {batch}", dense_peers(batch), 10),
     ]
 
