@@ -101,8 +101,8 @@ def table(results: list[dict[str, Any]]) -> str:
 def _mean(values: list[float], digits: int) -> str:
     if not values:
         return "-"
-    if len(values) == 1:  # has no error to show
-        return f"{values[0]:.{digits}f}"
+    if len(values) == 1 or not np.isfinite(values).all():  # there is no error to show
+        return f"{np.mean(values):.{digits}f}"
     error = np.std(values, ddof=1) / np.sqrt(len(values))
     return f"{np.mean(values):.{digits}f}±{error:.{digits}f}"
 

@@ -55,9 +55,13 @@ PAPERS = {
 # The scores that show what a recipe is for, by the start of their keys; and those of all others.
 SHOWN = {
     "cgan": ("agreement", "parzen"),
-    "infogan": ("code_error", "rank"),
+    "infogan": ("code_error", "rank", "course"),
     "sgan": ("error",),
     "bigan": ("neighbours", "reconstruction"),
+    "wgan": ("course", "frechet"),
+    "wgan_gp": ("course", "frechet"),
+    "sngan": ("singular", "frechet"),
+    "began": ("course", "reconstruction", "frechet"),
     "glo": ("reconstruction",),
     "gon": ("reconstruction",),
     "gan": ("parzen", "frechet"),
@@ -181,6 +185,8 @@ def _image_lines(group: list[Result]) -> list[list[str]]:
             if score["baseline"] is not None:
                 beside = f"{_number(key, score['baseline'])} ({score['baseline_of']})"
             value = _value(group, key)
+            if key.startswith("course"):
+                value += f", {score['note']}"
             line = [score["name"], value, beside, _paper(group[0], key), _seeds(group)]
             lines.append([*_first(group), *line])
     return lines

@@ -51,6 +51,7 @@ class Recipe:
     batch_size: int = 64  # samples in a batch
 
     steps: ClassVar[int] = 1000  # rounds of a run unless --steps says otherwise
+    watched: ClassVar[tuple[str, ...]] = ()  # what a round reports whose course is a score
 
     def __post_init__(self) -> None:
         for f in fields(self):

@@ -20,7 +20,10 @@ from minigan.data.glyphs import glyphs
 from minigan.errors import RunError, UserError
 from minigan.metrics import classifier as judges
 from minigan.metrics import evaluation
-from minigan.metrics.evaluation import Score, evaluate
+from minigan.metrics.evaluation import evaluate
+from minigan.metrics.score import Score
+from minigan.metrics.training import course, spectral
+from minigan.nn import SpectralNorm
 from minigan.optim import Optimizer
 from minigan.random import Generator
 from minigan.recipe import Feed, Players, Recipe, Shape, Update
@@ -272,6 +275,33 @@ def test_every_recipe_can_be_scored(name: str, monkeypatch: pytest.MonkeyPatch) 
     assert {"inception"} <= {score.key for score in found.scores}
     assert all(np.isfinite(score.value) for score in found.scores)
     json.dumps(found.facts(), allow_nan=False)
+
+
+def test_the_course_of_what_a_recipe_reports() -> None:
+    rows = [{"step": i + 1, "M": 1.0 - i / 100, "k": 0.5} for i in range(20)]
+    m, k = course(rows, ["M", "k", "absent"])
+    assert (m.key, k.key) == ("course_M", "course_k")
+    assert m.value == pytest.approx(1 - 0.185)
+    assert m.baseline == pytest.approx(1 - 0.005)
+    assert (m.note, k.note) == ("from 0.81 to 1", "from 0.5 to 0.5")
+    assert course([], ["M"]) == []
+
+
+@pytest.mark.parametrize("name", gans.names())
+def test_a_round_reports_what_its_recipe_wants_watched(name: str) -> None:
+    state = tiny.state(name, tiny.images(count=24))
+    assert set(state.recipe.watched) <= set(state.round())
+
+
+def test_the_singular_value_that_is_farthest_from_one() -> None:
+    state = tiny.state("sngan", tiny.images(count=24))
+    (score,) = spectral(state.players)
+    assert score.note == "4 layers"
+    assert score.value == pytest.approx(1, abs=0.05)  # 15 steps of the power iteration
+    layer = state.players["D"].modules()["layers.1"]
+    assert isinstance(layer, SpectralNorm)
+    layer.v = np.roll(layer.v, 1)  # fits the weights no longer: sigma is too small
+    assert spectral(state.players)[0].value > 1.5
 
 
 # --- The command -----------------------------------------------------------------------------

@@ -19,7 +19,8 @@ from minigan.data.stacked import first_channel, labels_of_parts, stack
 from minigan.errors import UserError
 from minigan.metrics import classifier as judges
 from minigan.metrics import evaluation
-from minigan.metrics.evaluation import Score, evaluate
+from minigan.metrics.evaluation import evaluate
+from minigan.metrics.score import Score
 from minigan.optim import Optimizer
 from minigan.random import Generator
 from minigan.recipe import Players, Recipe, Shape

@@ -11,7 +11,9 @@ from typing import Any
 from ..data import Dataset, load
 from ..errors import UserError
 from ..files import atomic_write
-from ..metrics.evaluation import Score, evaluate
+from ..metrics.evaluation import evaluate
+from ..metrics.score import Score
+from ..metrics.training import course
 from ..run import Run, provenance
 from .flags import Count, Place, parse
 from .length import say
@@ -58,13 +60,14 @@ def main(words: list[str]) -> int:
     how = {key: value for key, value in asked.items() if key != "device"}
     found = evaluate(state, train, test, **how, say=say)
     config = run.config
-    seconds = [row["seconds"] for row in run.rows() if row["step"] <= state.step]
+    rows = [row for row in run.rows() if row["step"] <= state.step]
+    found.scores += course(rows, state.recipe.watched)
     facts: dict[str, Any] = {
         "format": FORMAT,
         "recipe": config["recipe"],
         "data": config["data"]["name"],
         "step": state.step,
-        "minutes": round(seconds[-1] / 60, 2) if seconds else 0.0,
+        "minutes": round(rows[-1]["seconds"] / 60, 2) if rows else 0.0,
         "seed": config["seed"],
         "command": config["command"],
         "evaluation": {**asked, **provenance()},

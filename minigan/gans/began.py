@@ -48,6 +48,7 @@ class BEGAN(Recipe):
     beta1: float = 0.5  # decay of Adam's first moment
 
     steps: ClassVar[int] = 6000
+    watched: ClassVar[tuple[str, ...]] = ("M", "k")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -33,8 +33,7 @@ class InfoGAN(Recipe):
     Q's Gaussians for continuous codes have the standard deviation 1, as in the authors' code, so
     that L_I of such a code stays below ln 2 - ln(2 pi) / 2 = -0.23, or with --learn-std a learned
     one. The networks are the paper's for MNIST at half the width, without batch norm in D's dense
-    layer: with it, short runs on glyphs went on drawing noise. With the paper's lambda and lr_D, a
-    run of a thousand rounds drew one image a category.
+    layer: with it, short runs drew noise. The paper's lambda and lr_D: one image a category.
     """
 
     batch_size: int = 128  # images in a batch
@@ -52,6 +51,7 @@ class InfoGAN(Recipe):
     beta1: float = 0.5  # decay of Adam's first moment
 
     steps: ClassVar[int] = 3000
+    watched: ClassVar[tuple[str, ...]] = ("L_I(c1)",)
 
     def __post_init__(self) -> None:
         super().__post_init__()

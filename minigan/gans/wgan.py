@@ -38,6 +38,7 @@ class WGAN(Recipe):
     hidden: int = 128  # rectifiers in each of three hidden layers, for points
 
     steps: ClassVar[int] = 3000
+    watched: ClassVar[tuple[str, ...]] = ("estimate",)
 
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:

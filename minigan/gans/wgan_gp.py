@@ -42,6 +42,7 @@ class WGANGP(Recipe):
     ema: float = 0.0  # samples come from an average of G's weights with this decay, if above 0
 
     steps: ClassVar[int] = 3000
+    watched: ClassVar[tuple[str, ...]] = ("estimate",)
 
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,49 +17,14 @@ from ..train import State
 from . import modes, pca, scores
 from .classifier import FEATURES, Classifier, classifier
 from .parzen import SAMPLES, VALIDATION, parzen
+from .score import Evaluation, Score
+from .training import spectral
 
 COUNT = 10_000  # samples of images, and real images beside them, unless another number is given
 CHUNK = 500  # images asked for between two words of progress
 SMALL = 1024  # values of an image up to which a Parzen window is tried
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Score:
-    """One score of a run.
-
-    `error` is a standard error, for the inception score the deviation between its splits.
-    `baseline` is the same score of what `baseline_of` says. It came of `real` and `fake` samples,
-    0 where there were none. `note` is what else there is to say of this one value.
-    """
-
-    key: str
-    name: str
-    value: float
-    error: float | None = None
-    baseline: float | None = None
-    baseline_of: str = ""
-    real: int = 0
-    fake: int = 0
-    note: str = ""
-
-
-@dataclass
-class Evaluation:
-    """All scores of a run that apply, what was left out and why, and who judged the images."""
-
-    scores: list[Score] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-    judge: Classifier | None = None
-
-    def facts(self) -> dict[str, Any]:
-        """All of it as plain JSON values."""
-        return {
-            "scores": [asdict(score) for score in self.scores],
-            "left_out": self.left_out,
-            "classifier": self.judge.facts() if self.judge else None,
-        }
 
 
 def evaluate(
@@ -105,6 +69,7 @@ def evaluate(
                 run.judged(found, found.judge)
             run.read(found)
         run.encodings(found, encoded or count or COUNT)
+    found.scores += spectral(state.players)
     if not found.scores:
         raise UserError(
             f"no score applies to this run: {train.name} has neither labels nor test samples; give "
