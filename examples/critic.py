@@ -3,10 +3,11 @@
     python examples/critic.py [--rounds 600] [--recipe wgan]
 
 In one dimension the Wasserstein distance is exact: sort both samples, and take the mean difference
-(Arjovsky et al. 2017, arXiv:1701.07875, equation 1). Every 5 rounds it is measured on 10,000 points
-beside the critic's estimate E[f(x)] - E[f(G(z))], averaged over those rounds. Clipped weights leave
-the estimate an unknown factor, so it is the correlation that counts. The critic has 25 steps a
-round, because an estimate is one only near the critic's optimum. Writes
+(Arjovsky et al. 2017, arXiv:1701.07875, equation 1). Before each round it is measured on 10,000
+points, and the critic's estimate E[f(x)] - E[f(G(z))] for the same G comes from the round; means
+over 5 rounds are compared. Clipped weights leave the estimate an unknown factor, so it is the
+correlation that counts. The critic has 25 steps a round, because an estimate is one only near the
+critic's optimum, and G is the one that it judges: no average of weights. Writes
 examples/results/critic-RECIPE.json and examples/pictures/critic-RECIPE.png.
 """
 
@@ -29,22 +30,22 @@ EVERY, POINTS, CRITIC_STEPS = 5, 10_000, 25
 
 
 def distances(name: str, rounds: int, seed: int = 0) -> list[tuple[int, float, float]]:
-    """(round, the critic's estimate, the true distance) every 5 rounds of training."""
+    """(round, the critic's estimate, the true distance), means over every 5 rounds of training."""
     dataset = load("mixture1d", seed=seed)
     kind = gans.load(name)
     fields = kind.defaults(dataset.shape, classes=len(dataset.classes), samples=len(dataset))
     fields |= {"n_critic": CRITIC_STEPS, "batch_size": 256}
+    if "ema" in fields:
+        fields["ema"] = 0.0
     state = State.fresh(kind(**fields), dataset, seed)
     z = state.recipe.latent(Generator(seed, "critic"), POINTS)
     real = np.sort(load("mixture1d", seed=seed, split="test").x[:POINTS, 0])
-    found, estimates = [], []
+    both = []
     while state.step < rounds:
-        estimates.append(state.round()["estimate"])
-        if state.step % EVERY == 0:
-            distance = np.abs(np.sort(state.samples(z, batch=POINTS)[:, 0]) - real).mean()
-            found.append((state.step, float(np.mean(estimates)), float(distance)))
-            estimates = []
-    return found
+        distance = np.abs(np.sort(state.samples(z, batch=POINTS)[:, 0]) - real).mean()
+        both.append((state.round()["estimate"], distance))
+    parts = [np.mean(both[i : i + EVERY], axis=0) for i in range(0, rounds, EVERY)]
+    return [((i + 1) * EVERY, float(a), float(b)) for i, (a, b) in enumerate(parts)]
 
 
 def correlations(found: list[tuple[int, float, float]]) -> dict[str, float]:
