@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from minigan.errors import UserError
-from minigan.files import atomic_write
+from minigan.files import rewrite_part
 
 from .layers import DIRECTIONS
 from .plots import DRAWN
@@ -43,20 +42,7 @@ def rewrite(path: Path = README, folder: Path = FOLDER) -> None:
     Raises:
         UserError: if the marks are not there.
     """
-    before, after = split(path.read_text(encoding="utf-8"))
-    with atomic_write(path) as temporary:
-        temporary.write_text(f"{before}\n{section(folder)}\n{after}", encoding="utf-8")
-
-
-def split(text: str) -> tuple[str, str]:
-    """What comes before the section, with its mark, and from its end mark on."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise UserError(
-            f"the README lacks the lines {BEGIN} and {END}, between which it is written"
-        )
-    return f"{before}{begin}\n", f"\n{end}{after}"
+    rewrite_part(path, BEGIN, END, section(folder))
 
 
 def _opening(steps: Result) -> str:

@@ -6,14 +6,17 @@
 The activations of all of D's convolutions are max-pooled to a grid of 4x4, flattened and joined,
 and a linear SVM with the L2 penalty is trained on them. Its C is chosen on a fifth of the training
 images. Beside it stand the same SVM on the features of a D that was never trained, and on pixels.
-Needs scikit-learn: pip install 'minigan[metrics]'.
+Writes examples/results/features.json and the table in the README. Needs scikit-learn:
+pip install 'minigan[metrics]'.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
@@ -22,10 +25,15 @@ from sklearn.svm import LinearSVC
 from minigan import nn
 from minigan.commands.resume import open_run
 from minigan.data import Dataset, load
+from minigan.files import atomic_write, rewrite_part
 from minigan.ops import max_pool2d
 from minigan.recipe import Players
 from minigan.tensor import Array, Tensor
 from minigan.train import State
+
+HERE = Path(__file__).parent
+README, RESULTS = HERE.parent / "README.md", HERE / "results" / "features.json"
+BEGIN, END = "<!-- features: written by examples/features.py -->", "<!-- end of features -->"
 
 GRID = 4  # cells on a side
 PENALTIES = (1e-4, 1e-3, 1e-2)  # of which C is chosen
@@ -42,14 +50,16 @@ def features(players: Players, x: Array) -> np.ndarray:
     return np.concatenate(found, axis=1)
 
 
-def accuracy(train: np.ndarray, y: np.ndarray, test: np.ndarray, truth: np.ndarray) -> str:
+def accuracy(
+    train: np.ndarray, y: np.ndarray, test: np.ndarray, truth: np.ndarray
+) -> dict[str, float]:
     """Of the SVM on the test set, with its C."""
     scaler = StandardScaler().fit(train)
     train, test = scaler.transform(train), scaler.transform(test)
     part = len(train) // 5
     scores = [_svm(c, train[part:], y[part:]).score(train[:part], y[:part]) for c in PENALTIES]
     best = PENALTIES[int(np.argmax(scores))]
-    return f"{_svm(best, train, y).score(test, truth):7.2%}   C = {best:g}"
+    return {"accuracy": float(_svm(best, train, y).score(test, truth)), "C": best}
 
 
 def _svm(c: float, x: np.ndarray, y: np.ndarray) -> LinearSVC:
@@ -71,7 +81,7 @@ def main(folder: str) -> None:
     held_out = load(data["source"], size=data["size"], seed=run.config["seed"], split="test")
     (x, y), (x_test, y_test) = _all(state, dataset), _all(state, held_out)
     untrained = State.fresh(state.recipe, dataset, run.config["seed"])
-    print(f"{dataset.name}: {len(x):,} images to learn from, {len(x_test):,} to test on")
+    rows = []
     for name, answers in (
         ("pixels", lambda images: images.reshape(len(images), -1)),
         ("D untrained", lambda images: untrained.ask(features, images)),
@@ -79,9 +89,29 @@ def main(folder: str) -> None:
     ):
         began = time.monotonic()
         train, test = answers(x), answers(x_test)
-        result = accuracy(train, y, test, y_test)
-        seconds = time.monotonic() - began
-        print(f"{name:24} {train.shape[1]:6,} features   {result}   {seconds:.0f} s", flush=True)
+        found = {"features": train.shape[1], **accuracy(train, y, test, y_test)}
+        rows.append({"of": name, **found, "seconds": round(time.monotonic() - began)})
+        print(rows[-1], flush=True)
+    facts = {"data": dataset.name, "train": len(x), "test": len(x_test), "seed": run.config["seed"]}
+    with atomic_write(RESULTS) as temporary:
+        temporary.write_text(json.dumps({**facts, "rows": rows}, indent=2) + "\n")
+    rewrite_part(README, BEGIN, END, section({**facts, "rows": rows}))
+
+
+def section(facts: dict[str, Any]) -> str:
+    """The table in the README."""
+    lines = [
+        f"A linear SVM on {facts['data']}, {facts['train']:,} images to learn from and "
+        f"{facts['test']:,} to test on:",
+        "",
+        "| features | number | accuracy | C |",
+        "| --- | --: | --: | --: |",
+    ]
+    lines += [
+        f"| {row['of']} | {row['features']:,} | {row['accuracy']:.1%} | {row['C']:g} |"
+        for row in facts["rows"]
+    ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

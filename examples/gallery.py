@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from minigan.files import atomic_write
+from minigan.files import rewrite_part
 from minigan.run import Run
 
 HERE = Path(__file__).parent
@@ -25,10 +25,7 @@ BEGIN, END = "<!-- gallery: written by examples/gallery.py -->", "<!-- end of ga
 
 def main(folders: list[str]) -> None:
     entries = [_entry(Run.open(Path(folder))) for folder in folders]
-    before, _, rest = README.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    with atomic_write(README) as temporary:
-        temporary.write_text(f"{before}{BEGIN}\n\n{chr(10).join(entries)}\n{END}{after}")
+    rewrite_part(README, BEGIN, END, "\n".join(entries))
 
 
 def _entry(run: Run) -> str:

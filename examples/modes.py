@@ -21,7 +21,7 @@ import numpy as np
 
 from minigan import gans
 from minigan.data import Dataset, load
-from minigan.files import atomic_write
+from minigan.files import atomic_write, rewrite_part
 from minigan.metrics.modes import POINTS, mode_scores
 from minigan.random import Generator
 from minigan.train import State
@@ -137,15 +137,6 @@ def _mixture_of(dataset: Dataset) -> Any:
     return dataset.mixture
 
 
-def write_readme(text: str) -> None:
-    before, begin, rest = README.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit(f"{README} lacks the two lines {BEGIN} and {END}")
-    with atomic_write(README) as temporary:
-        temporary.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ... of every row")
@@ -176,7 +167,7 @@ def main() -> None:
     if given.draw:
         draw(results)
     if given.readme:
-        write_readme(table(results))
+        rewrite_part(README, BEGIN, END, table(results))
 
 
 if __name__ == "__main__":

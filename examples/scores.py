@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from minigan.errors import UserError
-from minigan.files import atomic_write
+from minigan.files import atomic_write, rewrite_part
 
 HERE = Path(__file__).parent
 README, RESULTS = HERE.parent / "README.md", HERE / "results"
@@ -83,7 +83,7 @@ def main(folders: list[str]) -> None:
         RESULTS.mkdir(exist_ok=True)
         with atomic_write(RESULTS / f"{name_of(result)}.json") as temporary:
             temporary.write_text(json.dumps(result, indent=2) + "\n")
-    rewrite(README, RESULTS)
+    rewrite_part(README, BEGIN, END, section(RESULTS))
 
 
 def collect(run: Path) -> Result:
@@ -106,16 +106,6 @@ def name_of(result: Result) -> str:
     """The name of a result's file: the recipe, its own flags, the data, the rounds, the seed."""
     words = [_title(result), result["data"], str(result["steps"]), f"seed{result['seed']}"]
     return re.sub(r"[^A-Za-z0-9._]+", "-", " ".join(words)).strip("-")
-
-
-def rewrite(readme: Path, results: Path) -> None:
-    """Renew the section of the README."""
-    before, _, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    _, mark, after = rest.partition(END)
-    if not mark:
-        raise UserError(f"{readme} lacks the lines {BEGIN} and {END}")
-    with atomic_write(readme) as temporary:
-        temporary.write_text(f"{before}{BEGIN}\n\n{section(results)}\n\n{END}{after}", "utf-8")
 
 
 def section(results: Path) -> str:

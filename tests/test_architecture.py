@@ -23,7 +23,7 @@ BENCH = ROOT / "bench"
 # package minigan_kernels, and "minigan" the package's own __init__.
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
-    "files": set(),
+    "files": {"errors"},
     "progress": set(),
     "methods": set(),
     "device": set(),

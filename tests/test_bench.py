@@ -26,6 +26,7 @@ from bench.timing import Clock, Comparison, Sample, compare
 from bench.workloads import EAGER, OURS, TUNED, workloads
 from minigan.commands import bench as command
 from minigan.errors import UserError
+from minigan.files import around_part
 from minigan.gans.dcgan import DCGAN
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -336,8 +337,8 @@ def test_what_is_committed_is_whole_and_small(path: Path) -> None:
 
 def test_the_readme_shows_the_newest_results() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    before, after = readme.split(text)
-    assert text == f"{before}\n{readme.section()}\n{after}", "say python -m bench readme"
+    parts = around_part(text, readme.BEGIN, readme.END)
+    assert text == readme.section().join(parts), "say python -m bench readme"
 
 
 def test_the_section_names_the_machine_and_the_ratios(tmp_path: Path) -> None:
@@ -359,9 +360,12 @@ def test_the_section_names_the_machine_and_the_ratios(tmp_path: Path) -> None:
     assert "| a step | **100 ms** | 300 ms (3.00x) | 200 ms (2.00x) | - | - |" in text
 
 
-def test_a_readme_without_its_marks_is_refused() -> None:
+def test_a_readme_without_its_marks_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("# minigan")
     with pytest.raises(UserError, match="lacks the lines"):
-        readme.split("# minigan")
+        readme.rewrite(path)
+    assert path.read_text() == "# minigan"
 
 
 # --- The command -----------------------------------------------------------------------------
