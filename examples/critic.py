@@ -8,7 +8,7 @@ points, and the critic's estimate E[f(x)] - E[f(G(z))] for the same G comes from
 over 5 rounds are compared. Clipped weights leave the estimate an unknown factor, so it is the
 correlation that counts. The critic has 25 steps a round, because an estimate is one only near the
 critic's optimum, and G is the one that it judges: no average of weights. Writes
-examples/results/critic-RECIPE.json and examples/pictures/critic-RECIPE.png.
+examples/results/critic-RECIPE.json, examples/pictures/critic-RECIPE.png and a table in the README.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ import numpy as np
 
 from minigan import gans
 from minigan.data import load
-from minigan.files import atomic_write
+from minigan.files import atomic_write, rewrite_part
 from minigan.random import Generator
 from minigan.train import State
 
 HERE = Path(__file__).parent
+README = HERE.parent / "README.md"
+BEGIN, END = "<!-- critic: written by examples/critic.py -->", "<!-- end of critic -->"
 EVERY, POINTS, CRITIC_STEPS = 5, 10_000, 25
 
 
@@ -75,6 +77,22 @@ def draw(path: Path, found: list[tuple[int, float, float]], title: str) -> None:
     save_figure(path, figure)
 
 
+def section() -> str:
+    """The table in the README, from all results."""
+    lines = [
+        "| | rounds | distance, first and last | correlation | of ranks |",
+        "| --- | --: | --: | --: | --: |",
+    ]
+    for path in sorted((HERE / "results").glob("critic-*.json")):
+        r = json.loads(path.read_text())
+        first, last = r["found"][0][2], r["found"][-1][2]
+        lines.append(
+            f"| {r['recipe']} | {r['rounds']} | {first:.2f}, {last:.2f} | {r['pearson']:.2f} | "
+            f"{r['spearman']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=600)
@@ -87,6 +105,7 @@ def main() -> None:
     results.parent.mkdir(exist_ok=True)
     with atomic_write(results) as temporary:
         temporary.write_text(json.dumps({**summary, "found": found}) + "\n")
+    rewrite_part(README, BEGIN, END, section())
     draw(HERE / "pictures" / f"critic-{given.recipe}.png", found, f"{given.recipe}: mixture1d")
 
 
