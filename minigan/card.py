@@ -38,6 +38,11 @@ class Cuda(Device):
 
         return cupy.asarray(array)
 
+    def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
+        import cupy
+
+        return cupy.empty(shape, dtype)
+
     def out_of_memory(self, error: MemoryError, batch: int, fixed: int) -> str | None:
         import cupy
 

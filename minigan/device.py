@@ -1,8 +1,9 @@
 """Where arrays live: in the computer's own memory, or on a card.
 
 An array finds its operations and kernels by its own type, so that no gradient rule asks where it
-lives. Only what makes arrays of plain numbers needs to know: parameters, batches and noise are
-`put` on a run's device, and what leaves a run (pictures, checkpoints, numbers) goes `to_host`.
+lives. Only what makes arrays of plain numbers needs to know: parameters and batches are `put` on a
+run's device, noise is drawn there, and what leaves a run (pictures, checkpoints, numbers) goes
+`to_host`.
 Nothing crosses that border by itself: CuPy refuses to mix its arrays with NumPy's.
 """
 
@@ -24,6 +25,10 @@ class Device:
     def put(self, array: Array) -> Array:
         """`array` where this device computes; the same one if it lies there already."""
         return array
+
+    def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
+        """An array here whose values are yet to be written."""
+        return np.empty(shape, dtype)
 
     def out_of_memory(self, error: MemoryError, batch: int, fixed: int) -> str | None:
         """One sentence for a round that failed, with the batch that would fit; None if the device

@@ -119,6 +119,9 @@ class Card(Device):
     def put(self, array: Any) -> Strict:
         return array if isinstance(array, Strict) else Strict(array.copy(order="K"))
 
+    def empty(self, shape: Any, dtype: Any) -> Strict:
+        return Strict(np.full(shape, np.nan, dtype))
+
 
 @contextmanager
 def strict_kernels() -> Iterator[None]:

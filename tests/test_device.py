@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import strict
 import tiny
+from cuda_tools import needs_gxx
 from strict import Card, Strict
 from tiny import Shell
 
@@ -100,6 +101,25 @@ def test_numbers_come_in_one_transfer(monkeypatch: pytest.MonkeyPatch) -> None:
     there = Card().put(ROWS)
     assert to_numbers([1, there[0, 1], np.float32(0.5), there[1, 2]]) == [1.0, 1.0, 0.5, 5.0]
     assert transfers == [(2,)]
+
+
+def draws(rng: Generator) -> list[bytes]:
+    arrays = rng.normal((3, 7), 0.5), rng.uniform(5, -1, 1), rng.dropout_mask(9, 0.3)
+    return [to_host(a).tobytes() for a in (*arrays, rng.normal(()), rng.integers(4, 10))]
+
+
+@needs_gxx
+def test_noise_is_drawn_where_it_is_used_and_is_the_same_everywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here, there = Generator(3, "noise"), Generator(3, "noise")
+    there.device = Card()
+    monkeypatch.setattr(Card, "put", None)  # nothing crosses the border
+    drawn = draws(here)
+    assert draws(there) == drawn
+    assert there.state == here.state
+    with kernels.use("cuda"):  # by the kernels of a real one
+        assert draws(Generator(3, "noise")) == drawn
 
 
 # --- Runs ------------------------------------------------------------------------------------
