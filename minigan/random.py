@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+from functools import partial
 from typing import Any
 
 import minigan_kernels as kernels
 import numpy as np
 
 from .device import HOST, Array
+from .replay import varying
 
 Shape = int | tuple[int, ...]
 
@@ -55,7 +57,9 @@ class Generator:
 
     def _draw(self, shape: Shape, kernel: Any, **options: Any) -> Array:
         out = self.device.empty(shape, np.float32)
-        kernel(out, key=self.key, offset=self._advance(math.ceil(out.size / 4)), **options)
+        advance = partial(self._advance, math.ceil(out.size / 4))
+        offset = advance() if self.device is HOST else varying(advance, np.uint64)
+        kernel(out, key=self.key, offset=offset, **options)
         return out
 
     def _advance(self, blocks: int) -> int:

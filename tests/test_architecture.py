@@ -29,10 +29,11 @@ ARROWS: dict[str, set[str]] = {
     "device": set(),
     "tensor": {"device", "methods", "kernels"},  # kernels: to freeze results, no more
     "fused": {"tensor", "kernels"},
-    "random": {"device", "kernels"},
+    "replay": {"device"},
+    "random": {"device", "replay", "kernels"},
     "ops": {"device", "fused", "tensor", "kernels"},
     "nn": {"device", "ops", "tensor", "random", "kernels"},
-    "optim": {"device", "nn", "ops", "tensor", "kernels"},
+    "optim": {"device", "nn", "ops", "replay", "tensor", "kernels"},
     "losses": {"ops", "tensor"},
     "codes": {"ops", "tensor", "random"},
     "penalties": {"nn", "ops", "tensor", "random"},
@@ -48,7 +49,7 @@ ARROWS: dict[str, set[str]] = {
     "recipe": {"errors", "nn", "ops", "optim", "random", "tensor"},
     "train": {
         "checkpoint", "data", "device", "diagnosis", "errors", "nn", "optim", "pictures",
-        "progress", "random", "recipe", "run", "tensor",
+        "progress", "random", "recipe", "replay", "run", "tensor",
     },
     "gans": {
         "codes", "recipe", "train", "nn", "losses", "penalties", "optim", "data", "ops", "tensor",
@@ -97,6 +98,7 @@ EAGER = {
     "device",
     "tensor",
     "fused",
+    "replay",
     "random",
     "ops",
     "nn",

@@ -278,13 +278,12 @@ def test_a_parameter_off_the_beat_of_16_bytes_is_stepped_too() -> None:
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_rate_and_step_may_lie_on_the_card(name: str) -> None:
+def test_rates_and_step_may_lie_on_the_card(name: str) -> None:
     on_card, plain = state(name, SIZES, np.float32), state(name, SIZES, np.float32)
     options = {**OPTIONS[name], "lr": 0.1, "weight_decay": 0.01}
     emulated(name, *plain, **options)
-    options["lr"] = np.array([0.1])
-    if "step" in options:
-        options["step"] = np.array([7])
+    varied = {"lr", "momentum", "step"} & options.keys()
+    options |= {key: np.array([options[key]]) for key in varied}
     emulated(name, *on_card, **options)
     for a, b in zip(chain(*on_card), chain(*plain), strict=True):
         np.testing.assert_array_equal(a, b)
