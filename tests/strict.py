@@ -152,7 +152,7 @@ class Strict(NDArrayOperatorsMixin):
         return self.array.item()
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("dtype", "nbytes", "ndim", "shape", "size"):
+        if name in ("dtype", "nbytes", "ndim", "shape", "size", "strides"):
             return getattr(self.array, name)
         if name == "T":
             return Strict(self.array.T)

@@ -67,8 +67,8 @@ ARROWS: dict[str, set[str]] = {
     "__main__": {"cli"},
     # Outside the package: it may use everything, and nothing may use it.
     "bench": {
-        "data", "errors", "files", "gans", "kernels", "minigan", "nn", "ops", "recipe", "run",
-        "train", "viz",
+        "card", "data", "device", "errors", "files", "gans", "kernels", "minigan", "nn", "ops",
+        "random", "recipe", "run", "train", "viz",
     },
 }  # fmt: skip
 
@@ -87,7 +87,7 @@ OUTSIDE: dict[str, set[str]] = {
     "urllib3": {"data"},
     "torch": {"bench"},
     "jax": {"bench"},
-    "cupy": {"kernels", "card"},
+    "cupy": {"kernels", "card", "bench"},
 }
 
 # Imported when minigan is: these must not wait for anything heavy.
