@@ -8,7 +8,7 @@ import importlib
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +26,7 @@ PARTS = {
 }
 OTHERS = {
     "all": "all of these, the steps also on one thread: a quarter of an hour",
+    "gpu": "a CUDA card: whether it computes right, then how fast, beside PyTorch: ten minutes",
     "tune": "let measurement choose the algorithm of each layer of a DCGAN, from now on",
     "readme": "draw the pictures and write the README's section from the newest results",
 }
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.part == "all":
             return _all(options)
         settings = Settings(threads, options.quick, options.long)
+        if options.part == "gpu":
+            return _gpu(settings, cores, options.out)
         if options.part == "tune":
             return _tune(settings, options.forget)
         _measure(options.part, settings, cores, options.out)
@@ -92,17 +95,43 @@ def _absolute(path: str) -> Path:
     return Path(path).resolve()
 
 
+def _gpu(settings: Settings, cores: int, out: Path | None) -> int:
+    """Measure the card, print, save; 1 if it computes anything wrong."""
+    from . import gpu, results
+
+    result = _result("gpu", settings, cores, lambda: gpu.on_card(settings.quick))
+    gpu.show(result)
+    say(f"{results.save('gpu', result, out or results.FOLDER)}, after {result['seconds']:.0f} s")
+    return 0 if gpu.right(result) else 1
+
+
 def _measure(part: str, settings: Settings, cores: int, out: Path | None) -> None:
     """Measure, print, save, draw."""
     from . import plots, results
-    from .machine import machine
     from .timing import Clock
 
     if Clock().waited() is None:
         say("this system does not say when threads wait for a core: no sample is rejected")
     module: ModuleType = importlib.import_module(f".{part}", __package__)
+    result = _result(part, settings, cores, lambda: module.measure(settings))
+    module.show(result)
+    folder = out or results.FOLDER
+    name = part if settings.threads == cores else f"{part}-{settings.threads}"
+    say(f"{results.save(name, result, folder)}, after {result['seconds']:.0f} s")
+    if name == part and (picture := plots.draw(result, folder)):
+        say(str(picture))
+
+
+def _result(
+    part: str, settings: Settings, cores: int, measure: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """What was measured, when and on what."""
+    from . import results
+    from .machine import machine
+    from .timing import Clock
+
     began = time.monotonic()
-    found: dict[str, Any] = module.measure(settings)
+    found = measure()
     result = {
         "format": results.FORMAT,
         "part": part,
@@ -114,13 +143,7 @@ def _measure(part: str, settings: Settings, cores: int, out: Path | None) -> Non
         "machine": machine(cores),
         **found,
     }
-    result = results.check(results.plain(result))
-    module.show(result)
-    folder = out or results.FOLDER
-    name = part if settings.threads == cores else f"{part}-{settings.threads}"
-    say(f"{results.save(name, result, folder)}, after {result['seconds']:.0f} s")
-    if name == part and (picture := plots.draw(result, folder)):
-        say(str(picture))
+    return results.check(results.plain(result))
 
 
 def _all(options: argparse.Namespace) -> int:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from .device import HOST, Array, Device
+from .device import HOST, NO_ROOM, Array, Device, T, UnrepeatableError
 from .errors import UserError
 
 DRIVERS = {12: 525, 13: 580}  # CUDA's major version -> the oldest driver that knows it
 LEAST = (8, 0)  # compute capability that the kernels are written for
 GIB = 1 << 30
+# Signs in the words of CuPy or CUDA, and what work has then done that no graph holds.
+OBSTACLES = {
+    "D2H": "reads a value back from the card",
+    "H2D": "copies values to the card",
+    "cuBLAS": "calls cuBLAS",
+    "cuSOLVER": "calls cuSOLVER",
+    "synchronous": "waits for the card",
+    "StreamCapture": "waits for the card",
+}
 
 
 @dataclass(frozen=True)
@@ -32,11 +43,39 @@ class Cuda(Device):
     """The current CUDA card."""
 
     name = "cuda"
+    captures = True
 
     def put(self, array: Array) -> Array:
         import cupy
 
         return cupy.asarray(array)
+
+    def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
+        import cupy
+
+        return cupy.empty(shape, dtype)
+
+    def capture(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
+        import cupy
+
+        # Memory of its own, which nobody else gets while the graph lives, and first of all what
+        # earlier work has left.
+        cupy.get_default_memory_pool().free_all_blocks()
+        stream, pool = cupy.cuda.Stream(non_blocking=True), cupy.cuda.MemoryPool()
+        with plainly(), stream, cupy.cuda.using_allocator(pool.malloc):
+            stream.begin_capture()
+            try:
+                result = work()
+            except BaseException:
+                with suppress(cupy.cuda.runtime.CUDARuntimeError):  # what failed may have ended it
+                    stream.end_capture()
+                raise
+            graph = stream.end_capture()
+
+        def launch(keep: Any = pool) -> None:
+            graph.launch()
+
+        return result, launch
 
     def out_of_memory(self, error: MemoryError, batch: int, fixed: int) -> str | None:
         import cupy
@@ -45,6 +84,25 @@ class Cuda(Device):
             return None
         free, _ = cupy.cuda.runtime.memGetInfo()
         return out_of_memory(error._size, error._total, free, batch=batch, fixed=fixed)
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """Within the block what CuPy or CUDA refuse to capture is an UnrepeatableError."""
+    try:
+        yield
+    except Exception as error:
+        root: BaseException = error  # the engine names the operation around it
+        while root.__cause__ is not None:
+            root = root.__cause__
+        if isinstance(root, UnrepeatableError):
+            raise root from None
+        if isinstance(root, MemoryError):
+            raise UnrepeatableError(NO_ROOM) from error
+        for sign, what in OBSTACLES.items():
+            if isinstance(root, RuntimeError) and sign in str(root):
+                raise UnrepeatableError(what) from error
+        raise
 
 
 def device(name: str) -> Device:

@@ -1,29 +1,51 @@
 """Where arrays live: in the computer's own memory, or on a card.
 
 An array finds its operations and kernels by its own type, so that no gradient rule asks where it
-lives. Only what makes arrays of plain numbers needs to know: parameters, batches and noise are
-`put` on a run's device, and what leaves a run (pictures, checkpoints, numbers) goes `to_host`.
+lives. Only what makes arrays of plain numbers needs to know: parameters and batches are `put` on a
+run's device, noise is drawn there, and what leaves a run (pictures, checkpoints, numbers) goes
+`to_host`.
 Nothing crosses that border by itself: CuPy refuses to mix its arrays with NumPy's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import numpy as np
 
 Array = Any  # a NumPy or CuPy array
+T = TypeVar("T")
+NO_ROOM = "needs more memory than the card has left"
+
+
+class UnrepeatableError(RuntimeError):
+    """Work cannot be captured; the words say what it does that cannot be repeated."""
 
 
 class Device:
     """The computer itself; a subclass is a card."""
 
     name = "cpu"
+    captures = False  # whether it has `capture`
 
     def put(self, array: Array) -> Array:
         """`array` where this device computes; the same one if it lies there already."""
         return array
+
+    def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
+        """An array here whose values are yet to be written."""
+        return np.empty(shape, dtype)
+
+    def capture(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
+        """What `work` returns, and a function that does on the card what `work` did there.
+
+        Nothing is done before that function is called: what `work` returns holds no values yet.
+
+        Raises:
+            UnrepeatableError: if the work is more than what a card repeats by itself.
+        """
+        raise TypeError(f"{self.name} captures nothing")
 
     def out_of_memory(self, error: MemoryError, batch: int, fixed: int) -> str | None:
         """One sentence for a round that failed, with the batch that would fit; None if the device

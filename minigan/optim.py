@@ -17,6 +17,7 @@ from minigan_kernels.derived import freeze, writable
 
 from .device import beside
 from .nn import Module
+from .replay import each_time, varying
 from .tensor import Array, Tensor
 
 Schedule = Callable[[int], float]
@@ -71,7 +72,14 @@ class Optimizer:
         if ps:
             with writable(*ps):
                 self._move(ps, gs, *states)
+        each_time(self._count)
+
+    def _count(self) -> None:
         self.steps += 1
+
+    def _now(self, schedule: Schedule) -> Any:
+        """What a schedule says of this step."""
+        return varying(lambda: schedule(self.steps), np.float64)
 
     def _move(self, ps: list[Array], gs: list[Array], *states: list[Array]) -> None:
         """Write all parameters `ps` and their `states`, a list for each of `slots`."""
@@ -128,8 +136,8 @@ class SGD(Optimizer):
             ps,
             gs,
             *states,
-            lr=self.lr(self.steps),
-            momentum=self.momentum(self.steps),
+            lr=self._now(self.lr),
+            momentum=self._now(self.momentum),
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
         )
@@ -154,7 +162,7 @@ class RMSProp(Optimizer):
         self.options: dict[str, Any] = {"alpha": alpha, "eps": eps, "weight_decay": weight_decay}
 
     def _move(self, ps: list[Array], gs: list[Array], *states: list[Array]) -> None:
-        kernels.rmsprop(ps, gs, *states, lr=self.lr(self.steps), **self.options)
+        kernels.rmsprop(ps, gs, *states, lr=self._now(self.lr), **self.options)
 
 
 class Adam(Optimizer):
@@ -185,7 +193,8 @@ class Adam(Optimizer):
         }
 
     def _move(self, ps: list[Array], gs: list[Array], *states: list[Array]) -> None:
-        kernels.adam(ps, gs, *states, lr=self.lr(self.steps), step=self.steps + 1, **self.options)
+        step = varying(lambda: self.steps + 1, np.int64)
+        kernels.adam(ps, gs, *states, lr=self._now(self.lr), step=step, **self.options)
 
 
 def constant(value: float) -> Schedule:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+from functools import partial
 from typing import Any
 
 import minigan_kernels as kernels
 import numpy as np
 
 from .device import HOST, Array
+from .replay import varying
 
 Shape = int | tuple[int, ...]
 
@@ -19,8 +21,7 @@ class Generator:
 
     The stream is named by `seed` and by the words in `stream`; streams of one seed are independent.
     A draw advances `offset`, the number of 128-bit blocks used so far; (key, offset) is the state.
-    All numbers are float32, and lie on `device`. (They are drawn on the CPU and copied: one and the
-    same stream.)
+    All numbers are float32, and are drawn on `device`.
     """
 
     def __init__(self, seed: int, *stream: str) -> None:
@@ -55,7 +56,14 @@ class Generator:
         self.key, self.offset = state["key"], state["offset"]
 
     def _draw(self, shape: Shape, kernel: Any, **options: Any) -> Array:
-        out = np.empty(shape, np.float32)
-        kernel(out, key=self.key, offset=self.offset, **options)
-        self.offset += math.ceil(out.size / 4)
-        return self.device.put(out)
+        out = self.device.empty(shape, np.float32)
+        advance = partial(self._advance, math.ceil(out.size / 4))
+        offset = advance() if self.device is HOST else varying(advance, np.uint64)
+        kernel(out, key=self.key, offset=offset, **options)
+        return out
+
+    def _advance(self, blocks: int) -> int:
+        """Where the next `blocks` of the stream begin."""
+        offset = self.offset
+        self.offset += blocks
+        return offset

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol
 
@@ -18,6 +18,7 @@ from .tensor import Array, Tensor
 Players = dict[str, Module]
 Update = tuple[str, Tensor, Mapping[str, Any]]  # whose turn, its loss, what else to record
 Shape = tuple[int, ...]
+Check = Callable[[np.ndarray], None]  # raises a UserError
 
 DECAYS = {"beta1", "beta2", "ema"}  # fields of these names weight an average, in any recipe
 
@@ -28,16 +29,16 @@ class Feed(Protocol):
     def __next__(self) -> Tensor:
         """The next batch: images (N, C, H, W) in the recipe's output range, or points (N, D)."""
 
-    def labelled(self) -> tuple[Tensor, Array]:
-        """The next batch and its labels (N,)."""
+    def labelled(self, check: Check | None = None) -> tuple[Tensor, Array]:
+        """The next batch and its labels (N,); `check` sees the labels before they go to a card."""
 
     def few(self, count: int) -> tuple[Tensor, Array]:
         """The same `count` samples of the data at every call, as many of each class, and their
         labels (count,): all the labels that a semi-supervised recipe may see.
         """
 
-    def indexed(self) -> tuple[Tensor, Array]:
-        """The next batch and the place of each sample in the data (N,)."""
+    def indexed(self, check: Check | None = None) -> tuple[Tensor, Array]:
+        """The next batch and the place of each sample in the data (N,), which `check` sees."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,8 @@ from .optim import Optimizer
 from .pictures import draw_data, draw_progress, draw_samples
 from .progress import Progress
 from .random import Generator
-from .recipe import Players, Recipe
+from .recipe import Check, Players, Recipe
+from .replay import Outcome, Replay, capturing
 from .run import Run
 from .tensor import Array, Tensor, grad, no_grad
 
@@ -37,21 +38,39 @@ class TensorFeed:
 
     def __init__(self, batches: Batches, device: Device = HOST) -> None:
         self.batches, self.device = batches, device
+        self._few: dict[int, list[Array]] = {}
 
     def __next__(self) -> Tensor:
-        return Tensor(self.device.put(next(self.batches)))
+        return Tensor(self._there(lambda: [next(self.batches)])[0])
 
-    def labelled(self) -> tuple[Tensor, Array]:
-        return self._put(*self.batches.labelled())
+    def labelled(self, check: Check | None = None) -> tuple[Tensor, Array]:
+        return self._pair(self.batches.labelled, check)
+
+    def indexed(self, check: Check | None = None) -> tuple[Tensor, Array]:
+        return self._pair(self.batches.indexed, check)
 
     def few(self, count: int) -> tuple[Tensor, Array]:
-        return self._put(*self.batches.few(count))
+        if count not in self._few:
+            self._few[count] = [self.device.put(array) for array in self.batches.few(count)]
+        x, labels = self._few[count]
+        return Tensor(x), labels
 
-    def indexed(self) -> tuple[Tensor, Array]:
-        return self._put(*self.batches.indexed())
+    def _pair(
+        self, take: Callable[[], tuple[np.ndarray, np.ndarray]], check: Check | None
+    ) -> tuple[Tensor, Array]:
+        def fetch() -> tuple[np.ndarray, np.ndarray]:
+            x, beside = take()
+            if check is not None:
+                check(beside)
+            return x, beside
 
-    def _put(self, x: Array, beside: Array) -> tuple[Tensor, Array]:
-        return Tensor(self.device.put(x)), self.device.put(beside)
+        x, beside = self._there(fetch)
+        return Tensor(x), beside
+
+    def _there(self, fetch: Callable[[], Sequence[np.ndarray]]) -> list[Array]:
+        """What `fetch` gives, on the device."""
+        inputs = capturing()
+        return [self.device.put(a) for a in fetch()] if inputs is None else inputs.arrays(fetch)
 
 
 @dataclass
@@ -69,6 +88,10 @@ class State:
     rng: Generator
     step: int = 0
     device: Device = HOST
+    replay: Replay | None = None
+
+    def __post_init__(self) -> None:
+        self.feed = TensorFeed(self.batches, self.device)
 
     @classmethod
     def fresh(cls, recipe: Recipe, dataset: Dataset, seed: int, device: Device = HOST) -> State:
@@ -108,24 +131,59 @@ class State:
                 raise RunError(sentence) from error
 
     def _round(self) -> dict[str, float]:
+        take = self.compute if self.replay is None else self.replay.round
+        players, names, values = take(self.step)
+        numbers = to_numbers(values)
+        for player, value in zip(players, numbers, strict=False):
+            self._check(player, value)
+        self.step += 1
+        return dict(zip(names, numbers[len(players) :], strict=True))
+
+    def compute(self, number: Any) -> Outcome:
+        """A round, which a graph may replay; its losses and extras stay where they are.
+
+        `number` is the round's, counted from 0, or what stands for it.
+        """
         row: dict[str, Any] = {}
-        losses: list[tuple[str, Array]] = []
-        feed = TensorFeed(self.batches, self.device)
-        updates = self.recipe.round(self.players, feed, self.rng, self.step)
-        for name, loss, extras in updates:
+        players, losses = [], []
+        for name, loss, extras in self.recipe.round(self.players, self.feed, self.rng, number):
             if on_host(loss.data):  # else reading it would wait for the card
                 self._check(name, loss.item(), loss)
             optimizer = self.optimizers[name]
             optimizer.step(grad(loss, optimizer.parameters))
-            losses.append((name, loss.data))
+            players.append(name)
+            losses.append(loss.data)
             row[f"loss_{name}"] = loss.data
             row |= {key: _value(extra) for key, extra in extras.items()}
             del loss, extras  # or they would live until the next loss is computed
-        values = to_numbers([*(value for _, value in losses), *row.values()])
-        for (name, _), value in zip(losses, values, strict=False):
-            self._check(name, value)
-        self.step += 1
-        return dict(zip(row, values[len(losses) :], strict=True))
+        return Outcome(players, [*row], [*losses, *row.values()])
+
+    def use_graphs(self, say: Callable[[str], None]) -> None:
+        """From now on replay rounds from a graph, if the device has such; `say` why not, where the
+        recipe does what cannot be replayed.
+        """
+        if self.device.captures:
+            self.replay = Replay(self, say)
+
+    def places(self) -> dict[str, Array]:
+        return {name: array for name, array in self._arrays().items() if not on_host(array)}
+
+    def replace(self, places: Mapping[str, Array]) -> None:
+        for owner, player in self.players.items():
+            player.replace_arrays(_within(f"players/{owner}/", places))
+        for owner, optimizer in self.optimizers.items():
+            optimizer.slot |= _within(f"optimizers/{owner}/", places)
+
+    @property
+    def counters(self) -> Any:
+        steps = {owner: optimizer.steps for owner, optimizer in self.optimizers.items()}
+        return self.rng.state, self.batches.position, steps
+
+    @counters.setter
+    def counters(self, counters: Any) -> None:
+        self.rng.state, self.batches.position, steps = counters
+        for owner, count in steps.items():
+            self.optimizers[owner].steps = count
 
     def _check(self, name: str, value: float, loss: Tensor | None = None) -> None:
         if not math.isfinite(value):
@@ -184,6 +242,8 @@ class State:
         self.rng.state = rng
         self.batches.position = position
         self.step = step
+        if self.replay is not None:  # of another stream of noise
+            self.use_graphs(self.replay.say)
 
     def samples(self, z: np.ndarray, *, batch: int = 256) -> np.ndarray:
         """Samples of the latent vectors z, in inference, (N, *shape)."""
@@ -307,6 +367,11 @@ def _value(extra: Any) -> Any:
     """What a round reports: a number now, or the value on a card that will be read with others."""
     value = extra.data if isinstance(extra, Tensor) else extra
     return float(value) if on_host(value) else value
+
+
+def _within(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Those of these names, without it."""
+    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
 
 
 def _fixed_latents(recipe: Recipe, dataset: Dataset, seed: int) -> tuple[Array, int | None]:

@@ -39,6 +39,7 @@ VALUES = {
     "maxout": {"bias_maxout": (40, 40), "bias_maxout_backward": (48, 64)},
 }
 OPTIMISERS = {"sgd": (32, 32), "rmsprop": (48, 64), "adam": (64, 64)}
+GRAPH = {"mu": "const double*", "step": "const long long*"}  # what a graph reads on the card
 POOLS = {
     "max_index": 32,
     "window_mean": 32,
@@ -62,8 +63,8 @@ def _limits() -> Iterator[tuple[Kernel, int]]:
         for sums in (1, 2):
             yield lanes.kernel("lanes", "total", word, 1, SUMS=sums), 40
         for name, registers in OPTIMISERS.items():
-            yield optim.kernel(name, word, 1, "double", "long long"), registers[i]
-            yield optim.kernel(name, word, width, "const double*", "const long long*"), registers[i]
+            yield optim.kernel(name, word, 1), registers[i]
+            yield optim.kernel(name, word, width, "const double*", **GRAPH), registers[i]
         for name, most in POOLS.items():
             for index in ("int", "long long"):
                 yield pool.kernel(name, word, index), most

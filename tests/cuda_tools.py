@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from minigan_kernels.cuda import emu, nvrtc
 from minigan_kernels.cuda.errors import UnavailableError
 from minigan_kernels.cuda.launch import Kernel
+
+from minigan import card
+from minigan.device import HOST, on_host
 
 
 def _needs(tool: Callable[[], object]) -> pytest.MarkDecorator:
@@ -23,6 +28,8 @@ def _needs(tool: Callable[[], object]) -> pytest.MarkDecorator:
     return pytest.mark.skipif(False, reason="")
 
 
+# What twins are tested on: a card for `python -m bench gpu`, else nothing but emulation.
+DEVICE = card.Cuda() if os.environ.get("MINIGAN_TEST_CARD") else HOST
 needs_gxx, needs_nvrtc = _needs(emu.compiler), _needs(nvrtc.load)
 HEAD = 'extern "C" __global__ void __launch_bounds__(THREADS)\n'
 SCHEDULES = (0, 1, 2, 3)  # forwards, backwards, two random orders
@@ -32,6 +39,50 @@ def kernel_of(folder: Path, source: str, *, threads: int, shared: int = 0) -> Ke
     """The kernel called "kernel" in a source of its own."""
     (folder / "kernel.cu").write_text('#include "prim.cuh"\n' + source)
     return Kernel("kernel", "kernel", threads=threads, shared=shared, folder=folder)
+
+
+def there(value: Any) -> Any:
+    """`value` with all arrays on the device, in the same memory order."""
+    if isinstance(value, np.ndarray) and DEVICE is not HOST:
+        order = _order(value)
+        return DEVICE.put(value.transpose(order).copy()).transpose(_back(order))
+    return _each(there, value)
+
+
+def here(value: Any) -> Any:
+    """`value` with all arrays back from the device, in the same memory order."""
+    if not on_host(value):
+        order = _order(value)
+        return np.ascontiguousarray(value.transpose(order).get()).transpose(_back(order))
+    return _each(here, value)
+
+
+def on_device(kernel: Callable[..., Any], *arrays: Any, **options: Any) -> Any:
+    """What a kernel gives on the device; what it writes is written."""
+    given, options = there(list(arrays)), there(options)
+    result = here(kernel(*given, **options))
+    for array, written in zip(_leaves(list(arrays)), _leaves(given), strict=True):
+        if array is not written and array.flags.writeable:
+            array[...] = here(written)
+    return result
+
+
+def _order(array: Any) -> list[int]:
+    return sorted(range(array.ndim), key=lambda i: -abs(array.strides[i]))
+
+
+def _back(order: list[int]) -> list[int]:
+    return sorted(range(len(order)), key=order.__getitem__)
+
+
+def _each(change: Callable[[Any], Any], value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: change(part) for key, part in value.items()}
+    return type(value)(map(change, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _leaves(value: Any) -> list[Any]:
+    return [a for part in value for a in _leaves(part)] if isinstance(value, list) else [value]
 
 
 def to_bf16(x: np.ndarray) -> np.ndarray:

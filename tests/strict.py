@@ -3,12 +3,17 @@
 `Strict` wraps a NumPy array. It mixes with nothing but its own kind and plain numbers, and only
 `get` and `item` bring a value out. CuPy also lets `float`, `bool`, iteration and indices of NumPy's
 pass; each of them is a transfer that waits for the card, or one that nobody asked for, so these are
-refused here. Kernels for Strict arrays are the CPU's.
+refused here. Kernels for Strict arrays are the CPU's, or emulated.
+
+`Card.capture` notes each operation with its operands and the memory of its results, and does it
+again when the work is repeated. As on a card, nothing has been done before that: what was computed
+in order to know its shape is spoilt, and what was written is as it was. What CuPy refuses while it
+captures is refused in CuPy's words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,23 +22,27 @@ import numpy as np
 import pytest
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from minigan.card import plainly
 from minigan.device import Device
 
 # What minigan asks of NumPy by an array's type. CuPy has each of these under the same name.
 FUNCTIONS = {
     "arange", "array", "asarray", "broadcast_to", "clip", "concatenate", "einsum", "eye", "full",
-    "linalg.cholesky", "linalg.norm", "linalg.solve", "max", "min", "ones_like", "outer", "pad",
-    "split", "stack", "sum", "tile", "trace", "unravel_index", "where", "zeros_like",
+    "full_like", "linalg.cholesky", "linalg.norm", "linalg.solve", "max", "may_share_memory", "min",
+    "ones_like", "outer", "pad", "split", "stack", "sum", "tile", "trace", "where", "zeros_like",
 }  # fmt: skip
 UFUNCS = {
-    "absolute", "add", "add.at", "cos", "divide", "equal", "exp", "expm1", "fmax", "greater",
-    "isfinite", "less", "less_equal", "log", "matmul", "maximum", "minimum", "multiply", "negative",
-    "power", "sign", "sin", "sqrt", "square", "subtract", "tanh",
+    "absolute", "add", "add.at", "bitwise_and", "cos", "divide", "equal", "exp", "expm1",
+    "floor_divide", "fmax", "greater", "greater_equal", "isfinite", "less", "less_equal", "log",
+    "matmul", "maximum", "minimum", "multiply", "negative", "power", "remainder", "sign", "sin",
+    "sqrt", "square", "subtract", "tanh",
 }  # fmt: skip
 METHODS = {
     "argmax", "astype", "copy", "max", "mean", "min", "ravel", "repeat", "reshape", "std", "sum",
-    "transpose",
+    "transpose", "view",
 }  # fmt: skip
+CUBLAS = {"einsum", "linalg.cholesky", "linalg.solve", "matmul"}  # cuSOLVER is beside it
+MANY = 8  # arrays, of which CuPy joins more by a table that it copies to the card
 
 
 def _plain(value: Any) -> Any:
@@ -56,6 +65,74 @@ def _strict(value: Any) -> Any:
     return type(value)(map(_strict, value)) if isinstance(value, (list, tuple)) else value
 
 
+def _whole(value: Any) -> Any:
+    """A result in which single values are arrays as well."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_whole, value))
+    return np.asarray(value) if isinstance(value, np.generic) else value
+
+
+def _arrays(value: Any) -> list[np.ndarray]:
+    """All arrays in arguments or results."""
+    parts = value.values() if isinstance(value, dict) else value
+    if isinstance(value, (dict, list, tuple)):
+        return [array for part in parts for array in _arrays(part)]
+    return [value] if isinstance(value, np.ndarray) else []
+
+
+class Recording:
+    """Operations, to be done again on the same memory."""
+
+    def __init__(self) -> None:
+        self.operations: list[tuple[Callable[[], Any], list[tuple[int, np.ndarray]]]] = []
+        self.fresh: list[np.ndarray] = []  # memory that came with them
+        self.written: list[tuple[np.ndarray, np.ndarray]] = []  # and what was there before
+
+    def note(self, function: Callable[[], Any], given: Any, writes: Any) -> Any:
+        """What `function` gives, whose operands are in `given`; it writes those in `writes`."""
+        self.written += [(array, array.copy()) for array in _arrays(writes)]
+        result = _whole(function())
+        given = _arrays(given)
+        own = [  # not the views
+            (i, array)
+            for i, array in enumerate(_arrays(result))
+            if not any(np.may_share_memory(array, one) for one in given)
+        ]
+        self.fresh += [array for _, array in own]
+        if own or _arrays(writes):
+            self.operations.append((function, own))
+        return result
+
+    def forget(self) -> None:
+        """Leave memory as if nothing had been done."""
+        for array, before in reversed(self.written):
+            array[...] = before
+        for array in self.fresh:
+            array[...] = np.nan if array.dtype.kind == "f" else 1
+
+    def launch(self) -> None:
+        for run, own in self.operations:
+            made = _arrays(_whole(run()))
+            for i, array in own:
+                array[...] = made[i]
+
+
+_recording: Recording | None = None
+
+
+def _do(function: Callable[..., Any], args: Any, kwargs: Any, writes: Any = ()) -> Any:
+    """What `function` gives for Strict arrays; it writes the plain arrays in `writes`."""
+    args, kwargs = _plain(args), _plain(kwargs)
+    if _recording is None:
+        return _strict(function(*args, **kwargs))
+    return _strict(_recording.note(lambda: function(*args, **kwargs), [args, kwargs], writes))
+
+
+def _refuse_while_capturing(what: str) -> None:
+    if _recording is not None:
+        raise RuntimeError(f"the current stream is capturing, so {what} are disallowed")
+
+
 class Strict(NDArrayOperatorsMixin):
     """An array on a card that is not there."""
 
@@ -67,26 +144,28 @@ class Strict(NDArrayOperatorsMixin):
         self.array = array
 
     def get(self) -> np.ndarray:
+        _refuse_while_capturing("D2H transfers")
         return self.array.copy(order="K")
 
     def item(self) -> Any:
+        _refuse_while_capturing("D2H transfers")
         return self.array.item()
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("dtype", "nbytes", "ndim", "shape", "size"):
+        if name in ("dtype", "nbytes", "ndim", "shape", "size", "strides"):
             return getattr(self.array, name)
         if name == "T":
             return Strict(self.array.T)
         if name not in METHODS:
             raise AttributeError(f"arrays on the card were not known to need {name}")
-        method = getattr(self.array, name)
-        return lambda *args, **kwargs: _strict(method(*_plain(args), **_plain(kwargs)))
+        method = getattr(np.ndarray, name)
+        return lambda *args, **kwargs: _do(method, (self, *args), kwargs)
 
     def __getitem__(self, index: Any) -> Strict:
-        return Strict(np.asarray(self.array[_plain(index)]))
+        return _do(lambda array, index: np.asarray(array[index]), (self, index), {})
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self.array[_plain(index)] = _plain(value)
+        _do(np.ndarray.__setitem__, (self, index, value), {}, [self.array])
 
     def __len__(self) -> int:
         return len(self.array)
@@ -95,15 +174,28 @@ class Strict(NDArrayOperatorsMixin):
         name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
         if name not in UFUNCS or any(isinstance(x, tuple) for x in inputs):
             return NotImplemented
-        return _strict(getattr(ufunc, method)(*_plain(inputs), **_plain(options)))
+        self._library(name)
+        writes = [inputs[0].array] if method == "at" else _plain(list(options.get("out", ())))
+        return _do(getattr(ufunc, method), inputs, options, writes)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         module = function.__module__.removeprefix("numpy").removeprefix(".")
-        if (f"{module}." if module else "") + function.__name__ not in FUNCTIONS:
+        name = (f"{module}." if module else "") + function.__name__
+        if name not in FUNCTIONS:
             return NotImplemented
-        if function.__name__ in ("array", "asarray") and isinstance(args[0], np.ndarray):
-            return _strict(args[0].copy(order="K"))  # brings one to the card
-        return _strict(function(*_plain(args), **_plain(kwargs)))
+        self._library(name)
+        if name in ("array", "asarray") and not isinstance(args[0], Strict):
+            if np.ndim(args[0]):  # brings one to the card; a number fills one there
+                _refuse_while_capturing("H2D transfers")
+            return _do(lambda: np.array(*args, **kwargs), (), {})
+        if name in ("concatenate", "stack") and len(args[0]) > MANY:
+            _refuse_while_capturing("H2D transfers")
+        out = kwargs.get("out")
+        return _do(function, args, kwargs, [] if out is None else [out.array])
+
+    def _library(self, name: str) -> None:
+        if name in CUBLAS and _recording is not None:
+            raise NotImplementedError("calling cuBLAS API during stream capture is unsupported")
 
     def _refuse(self, *_: Any) -> Any:
         raise TypeError("a value on the card was read without item() or get()")
@@ -115,23 +207,61 @@ class Card(Device):
     """A device whose arrays are Strict."""
 
     name = "strict"
+    captures = True
 
     def put(self, array: Any) -> Strict:
-        return array if isinstance(array, Strict) else Strict(array.copy(order="K"))
+        if isinstance(array, Strict):
+            return array
+        _refuse_while_capturing("H2D transfers")
+        return Strict(array.copy(order="K"))
+
+    def empty(self, shape: Any, dtype: Any) -> Strict:
+        if _recording is None:
+            return Strict(np.full(shape, np.nan if np.dtype(dtype).kind == "f" else 1, dtype))
+        array = np.zeros(shape, dtype)  # must do, until `forget` spoils it
+        _recording.fresh.append(array)
+        return Strict(array)
+
+    def capture(self, work: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
+        global _recording
+        _recording = recording = Recording()
+        try:
+            with plainly():
+                result = work()
+        finally:
+            _recording = None
+            recording.forget()
+        return result, recording.launch
 
 
 @contextmanager
-def strict_kernels() -> Iterator[None]:
-    """Within the block there are kernels for Strict arrays: the CPU's."""
+def strict_kernels(room: str = "cpu") -> Iterator[None]:
+    """Within the block there are kernels for Strict arrays: the CPU's, or those of "cuda"."""
     twin = kernels._twin
 
     def strict_twin(file: str, name: str, where: str) -> Any:
         if where != "strict":
             return twin(file, name, where)
-        plain = twin(file, name, "cpu")
-        return lambda *args, **kwargs: _strict(plain(*_plain(args), **_plain(kwargs)))
+        plain = twin(file, name, room)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            if room == "cpu" and file in ("optim", "random"):  # numbers that lie on the card
+                kwargs = {k: _number(v) for k, v in kwargs.items()}
+            return plain(*args, **kwargs)
+
+        def kernel(*args: Any, **kwargs: Any) -> Any:
+            written = {"optim": [args[0], *args[2:]], "random": args[:1]}.get(file, [])
+            return _do(run, args, kwargs, _plain(written))
+
+        return kernel
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(kernels._ROOMS, "strict.Strict", "strict")
         patch.setattr(kernels, "_twin", strict_twin)
         yield
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, np.ndarray):
+        return value
+    return value.item() if _recording is None else 1  # no number is there yet

@@ -29,10 +29,11 @@ ARROWS: dict[str, set[str]] = {
     "device": set(),
     "tensor": {"device", "methods", "kernels"},  # kernels: to freeze results, no more
     "fused": {"tensor", "kernels"},
-    "random": {"device", "kernels"},
+    "replay": {"device"},
+    "random": {"device", "replay", "kernels"},
     "ops": {"device", "fused", "tensor", "kernels"},
     "nn": {"device", "ops", "tensor", "random", "kernels"},
-    "optim": {"device", "nn", "ops", "tensor", "kernels"},
+    "optim": {"device", "nn", "ops", "replay", "tensor", "kernels"},
     "losses": {"ops", "tensor"},
     "codes": {"ops", "tensor", "random"},
     "penalties": {"nn", "ops", "tensor", "random"},
@@ -48,7 +49,7 @@ ARROWS: dict[str, set[str]] = {
     "recipe": {"errors", "nn", "ops", "optim", "random", "tensor"},
     "train": {
         "checkpoint", "data", "device", "diagnosis", "errors", "nn", "optim", "pictures",
-        "progress", "random", "recipe", "run", "tensor",
+        "progress", "random", "recipe", "replay", "run", "tensor",
     },
     "gans": {
         "codes", "recipe", "train", "nn", "losses", "penalties", "optim", "data", "ops", "tensor",
@@ -66,8 +67,8 @@ ARROWS: dict[str, set[str]] = {
     "__main__": {"cli"},
     # Outside the package: it may use everything, and nothing may use it.
     "bench": {
-        "data", "errors", "files", "gans", "kernels", "minigan", "nn", "ops", "recipe", "run",
-        "train", "viz",
+        "card", "data", "device", "errors", "files", "gans", "kernels", "minigan", "nn", "ops",
+        "random", "recipe", "run", "train", "viz",
     },
 }  # fmt: skip
 
@@ -86,7 +87,7 @@ OUTSIDE: dict[str, set[str]] = {
     "urllib3": {"data"},
     "torch": {"bench"},
     "jax": {"bench"},
-    "cupy": {"kernels", "card"},
+    "cupy": {"kernels", "card", "bench"},
 }
 
 # Imported when minigan is: these must not wait for anything heavy.
@@ -97,6 +98,7 @@ EAGER = {
     "device",
     "tensor",
     "fused",
+    "replay",
     "random",
     "ops",
     "nn",

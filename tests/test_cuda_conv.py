@@ -8,12 +8,14 @@ from typing import Any
 import minigan_kernels as kernels
 import numpy as np
 import pytest
-from cuda_tools import ROUNDED, SCHEDULES, needs_gxx
+from cuda_tools import DEVICE, ROUNDED, SCHEDULES, needs_gxx, on_device
 from hypothesis import given, settings
 from minigan_kernels.cuda import ladder, plan
 from minigan_kernels.cuda.emu import emulation
 from minigan_kernels.cuda.launch import Kernel
 from test_twins import BAD, SETTINGS, a_call, check_twins
+
+from minigan.device import HOST
 
 pytestmark = needs_gxx
 
@@ -52,7 +54,7 @@ def exact(name: str, arrays: list[np.ndarray], options: dict[str, Any]) -> np.nd
 
 def on_card(name: str, arrays: list[np.ndarray], options: dict[str, Any]) -> np.ndarray:
     with kernels.use("cuda"):
-        return getattr(kernels, name)(*arrays, **options)
+        return on_device(getattr(kernels, name), *arrays, **options)
 
 
 def check(ours: np.ndarray, truth: np.ndarray) -> None:
@@ -81,7 +83,8 @@ def test_every_tile_is_right(precision: str, tile: int, case: str) -> None:
             for splits in (1, 3):
                 with plan.force(tile, splits), emulation() as seen:
                     check(on_card(name, arrays, options), truth)
-                assert seen.bank_conflicts == (0 if precision == "float32" else 1)
+                if DEVICE is HOST:
+                    assert seen.bank_conflicts == (0 if precision == "float32" else 1)
 
 
 @pytest.mark.parametrize(("precision", "tile"), TILES)

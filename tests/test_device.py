@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import strict
 import tiny
+from cuda_tools import needs_gxx
 from strict import Card, Strict
 from tiny import Shell
 
@@ -22,6 +23,7 @@ from minigan.data import Dataset
 from minigan.device import HOST, Device, beside, to_host, to_numbers
 from minigan.errors import RunError
 from minigan.random import Generator
+from minigan.replay import CHECKED
 from minigan.run import Run
 from minigan.train import State
 
@@ -36,6 +38,8 @@ RUNS: list[tuple[str, dict[str, Any], Dataset]] = [
     ("sgan", {"fake_class": True, "feature_matching": False, "labels": 4}, tiny.images()),
     ("wgan_gp", {"ema": 0.9}, tiny.points(2)),
 ]
+USE_THEIR_NUMBER = {"cgan", "gon", "sgan"}  # in the weight of a running average
+WITHOUT = "rounds are not replayed from a CUDA graph, because a round uses its own number"
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +106,25 @@ def test_numbers_come_in_one_transfer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert transfers == [(2,)]
 
 
+def draws(rng: Generator) -> list[bytes]:
+    arrays = rng.normal((3, 7), 0.5), rng.uniform(5, -1, 1), rng.dropout_mask(9, 0.3)
+    return [to_host(a).tobytes() for a in (*arrays, rng.normal(()), rng.integers(4, 10))]
+
+
+@needs_gxx
+def test_noise_is_drawn_where_it_is_used_and_is_the_same_everywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here, there = Generator(3, "noise"), Generator(3, "noise")
+    there.device = Card()
+    monkeypatch.setattr(Card, "put", None)  # nothing crosses the border
+    drawn = draws(here)
+    assert draws(there) == drawn
+    assert there.state == here.state
+    with kernels.use("cuda"):  # by the kernels of a real one
+        assert draws(Generator(3, "noise")) == drawn
+
+
 # --- Runs ------------------------------------------------------------------------------------
 
 
@@ -119,17 +142,21 @@ def answers(state: State, dataset: Dataset) -> dict[str, bytes]:
 def test_a_run_on_a_card_has_the_cpus_bytes_and_goes_on_on_either(
     name: str, fields: dict[str, Any], dataset: Dataset, tmp_path: Path
 ) -> None:
-    whole = tiny.state(name, dataset, **fields)
-    rows = [whole.round() for _ in range(3)]
+    """The run replays a graph where it can: its first rounds and the last one do not."""
+    whole, rounds = tiny.state(name, dataset, **fields), CHECKED + 2
+    rows = [whole.round() for _ in range(rounds + 1)]
     checkpoint = whole.save(tmp_path, name).read_bytes()
 
-    there = tiny.state(name, dataset, device=Card(), **fields)
-    assert [there.round() for _ in range(2)] == rows[:2]
+    there, said = tiny.state(name, dataset, device=Card(), **fields), []
+    there.use_graphs(said.append)
+    assert [there.round() for _ in range(rounds)] == rows[:-1]
+    assert said == ([WITHOUT] if name in USE_THEIR_NUMBER else [])
+    assert (there.replay.graph is None) == (name in USE_THEIR_NUMBER)
     saved = there.save(tmp_path, name)
     for device in (HOST, Card()):
         state = tiny.state(name, dataset, device=device, **fields)
         state.restore(saved, name)
-        assert state.round() == rows[2]
+        assert state.round() == rows[-1]
         folder = tmp_path / device.name
         folder.mkdir()
         assert state.save(folder, name).read_bytes() == checkpoint
@@ -162,13 +189,19 @@ def test_commands_train_on_a_card_and_open_its_run_anywhere(
 ) -> None:
     monkeypatch.setattr(card, "device", {"cpu": HOST, "cuda": Card()}.__getitem__)
     words = ["train", "gan", *tiny.FLAGS, "--data", digits, "--init-g", "1"]
+    graphs: list[int] = []
+    use = State.use_graphs
+    monkeypatch.setattr(State, "use_graphs", lambda *a: (graphs.append(a[0].step), use(*a)))
     whole, run = tmp_path / "whole", tmp_path / "run"
-    shell.succeeds(*words, "--steps", "4", "--out", whole)
+    shell.succeeds(*words, "--steps", "4", "--out", whole, "--no-graphs")
+    assert not graphs
     shell.succeeds(*words, "--steps", "2", "--out", run, "--device", "cuda")
     assert Run.open(run).config["device"] == "cuda"
-    for number, device in ((3, []), (4, ["--device", "cpu"])):
+    assert (graphs, Run.open(run).config["graphs"]) == ([0], True)
+    for number, device in ((3, ["--no-graphs"]), (4, ["--device", "cpu"])):
         shell.succeeds("train", "--resume", "--out", run, "--steps", str(number), *device)
     assert Run.open(run).config["device"] == "cpu"
+    assert graphs == [0, 3]
     assert tiny.same_but_for_time(Run.open(run).rows(), Run.open(whole).rows())
     for name in ("checkpoints/step-000004.safetensors", "samples/step-000004.png"):
         assert (run / name).read_bytes() == (whole / name).read_bytes()

@@ -17,6 +17,7 @@ import minigan_kernels as kernels
 import numba
 import numpy as np
 import pytest
+from cuda_tools import on_device
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from minigan_kernels import KERNELS
@@ -345,8 +346,12 @@ def a_call(draw: Callable[..., Any], name: str, large: bool = False) -> Call:
 def outcome(name: str, room: str, call: Call, dtype: type | None = None) -> list[np.ndarray]:
     """All that the kernel returns and all of its arguments after the call."""
     arrays = call.fresh(dtype)
+    kernel = getattr(kernels, name)
     with kernels.use(room):
-        result = getattr(kernels, name)(*arrays, **call.options)
+        if room == "cuda":
+            result = on_device(kernel, *arrays, **call.options)
+        else:
+            result = kernel(*arrays, **call.options)
     results = result if isinstance(result, tuple) else () if result is None else (result,)
     return [*results, *arrays]
 

@@ -19,6 +19,7 @@ class Length:
     steps: Count = None  # train up to this round; each recipe has its own default
     sample_every: Count = None  # rounds between two sample pictures; a twentieth of the run
     checkpoint_every: Count = None  # rounds between two checkpoints; a tenth of the run
+    graphs: bool = True  # on a card replay rounds from a CUDA graph, where that can be; same bits
 
     def __post_init__(self) -> None:
         for flag in ("steps", "sample_every", "checkpoint_every"):
@@ -37,6 +38,8 @@ def run_to_end(state: State, dataset: Dataset, run: Run) -> int:
         f"training {run.config['recipe']} on {dataset.name} up to round {run.config['steps']}; "
         f"pictures and checkpoints go to {run.path}"
     )
+    if run.config.get("graphs", True):
+        state.use_graphs(say)
     try:
         finished = train(
             state,

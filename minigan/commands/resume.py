@@ -55,6 +55,7 @@ def resume(words: list[str]) -> int:
     run.config |= {
         "steps": steps,
         "device": device,
+        "graphs": given.graphs,
         "sample_every": given.sample_every or run.config["sample_every"],
         "checkpoint_every": given.checkpoint_every or run.config["checkpoint_every"],
     }

@@ -81,6 +81,7 @@ def main(words: list[str]) -> int:
         "steps": steps,
         "seed": start.seed,
         "device": start.device,
+        "graphs": start.graphs,
         "sample_every": start.sample_every or max(1, steps // PICTURES),
         "checkpoint_every": start.checkpoint_every or max(1, steps // CHECKPOINTS),
         "command": shlex.join(["minigan", "train", *words]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -115,35 +114,36 @@ class CGAN(Recipe):
 
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         G, D = players["G"], players["D"]
-        x, labels = batches.labelled()
+        x, labels = batches.labelled(self.check)
         y = Tensor(self.vectors(labels))  # (N, tags * classes)
-        fake = G(Tensor(self.noise(rng, len(x))), y)
+        fake = G(Tensor(rng.uniform((len(x), self.latent_size), -1.0, 1.0)), y)
         on_real, on_fake = D(x, y), D(fake.detach(), y)
         extras = {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}
         yield "D", discriminator_loss(on_real, on_fake), extras
         yield "G", non_saturating_loss(D(fake, y)), {}
         average(players["average"], G, min(self.ema, (1 + step) / (10 + step)))
 
+    def check(self, labels: np.ndarray) -> None:
+        top = labels.max()
+        self.require(top < self.classes**self.tags, "classes", f"more than the label {top}")
+
     def vectors(self, labels: Array) -> Array:
         """y, (N, tags * classes), of class numbers (N,), or with several tags of tuples."""
-        each, top = (self.classes,) * self.tags, labels.max().item()
-        self.require(top < math.prod(each), "classes", f"more than the label {top}")
+        each = [labels // self.classes**i % self.classes for i in reversed(range(self.tags))]
         ones = np.eye(self.classes, dtype=np.float32, like=labels)
-        return ones[np.stack(np.unravel_index(labels, each), 1)].reshape(len(labels), -1)
-
-    def noise(self, rng: Generator, n: int) -> np.ndarray:
-        return rng.uniform((n, self.latent_size), -1.0, 1.0)
+        return ones[np.stack(each, 1)].reshape(len(labels), -1)
 
     def latent(self, rng: Generator, n: int) -> np.ndarray:
         """z and the y of a random class side by side."""
-        return self.with_labels(self.noise(rng, n), rng.integers(n, self.classes**self.tags))
+        z = rng.uniform((n, self.latent_size), -1.0, 1.0)
+        return self.with_labels(z, rng.integers(n, self.classes**self.tags))
 
     def with_labels(self, z: Array, labels: Array) -> Array:
+        self.check(labels)
         return np.concatenate([z[:, : self.latent_size], self.vectors(labels)], axis=1)
 
     def generate(self, players: Players, z: Array) -> Tensor:
-        noise, y = np.split(z, [self.latent_size], axis=1)
-        return players["average"](Tensor(noise), Tensor(y))
+        return players["average"](*map(Tensor, np.split(z, [self.latent_size], axis=1)))
 
 
 def normed(layer: nn.Module, c: int, activation: nn.Activation, *then: nn.Module) -> nn.Module:

@@ -101,13 +101,14 @@ class GLO(Recipe):
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         """min_theta 1/N sum_i min_{z_i} l(g_theta(z_i), x_i), both by one loss."""
         G, Z = players["G"], players["Z"]
-        x, index = batches.indexed()
-        highest = index.max().item()
-        self.require(highest < self.samples, "samples", "the number of images in the data")
+        x, index = batches.indexed(self.check)
         loss = self.loss(G(Z(index)), x)
         yield "Z", loss, {}  # first, because its gradient is computed with the weights of G
         yield "G", loss, {}
         project_to_sphere(Z.parameters()["weight"], index)
+
+    def check(self, index: np.ndarray) -> None:
+        self.require(index.max() < self.samples, "samples", "the number of images in the data")
 
     def loss(self, made: Tensor, x: Tensor) -> Tensor:
         squares = mean(square(made - x))

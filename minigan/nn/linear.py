@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from .. import ops
+from ..device import on_host
 from ..ops.maxout import bias_maxout
 from ..random import Generator
 from ..tensor import Array, Tensor
@@ -83,7 +84,10 @@ class _Largest(Activation):
 
 
 class Embedding(Module):
-    """A learned vector for each of `count` symbols, at first N(0, 1): (N,) to (N, features)."""
+    """A learned vector for each of `count` symbols, at first N(0, 1): (N,) to (N, features).
+
+    Labels that lie on a card are not looked at: one that is no symbol has a vector of NaN.
+    """
 
     def __init__(
         self, count: int, features: int, *, rng: Generator, init: Initializer | None = None
@@ -91,7 +95,11 @@ class Embedding(Module):
         self.weight = Tensor((init or normal(1.0))(rng, (count, features), count, features))
 
     def forward(self, labels: Array) -> Tensor:
-        low, high = (labels.min().item(), labels.max().item()) if labels.size else (0, 0)
+        if not on_host(labels):
+            known = (labels >= 0) & (labels < len(self.weight))
+            rows = self.weight[np.where(known, labels, 0)]
+            return ops.where(known[..., None], rows, math.nan)
+        low, high = (labels.min(), labels.max()) if labels.size else (0, 0)
         if not 0 <= low <= high < len(self.weight):
             raise ValueError(
                 f"labels from {low} to {high} do not fit an embedding of {len(self.weight)} symbols"

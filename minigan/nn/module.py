@@ -112,6 +112,18 @@ class Module:
                 _put(owner, key, moved.setdefault(id(value), device.put(value)))
         return self
 
+    def replace_arrays(self, arrays: Mapping[str, Array]) -> None:
+        """Have `arrays`, named as in `state`, in the place of one's own of these names."""
+        names = {id(leaf): name for name, leaf in (self.parameters() | self.buffers()).items()}
+        for owner, key, value in list(_slots(self)):
+            array = arrays.get(names[id(value)])
+            if array is None:
+                continue
+            if isinstance(value, Tensor):
+                value.data = array
+            else:
+                _put(owner, key, array)
+
     @contextmanager
     def replaced(self, parameters: Mapping[str, Tensor]) -> Iterator[Self]:
         """Within the block the parameters of these names are other tensors.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import minigan_kernels as kernels
 import numpy as np
 
 from .. import ops
@@ -52,8 +53,8 @@ class SpectralNorm(Module):
         """
         W = self.layer.weight.data.reshape(len(self.u), -1)
         for _ in range(iterations):  # new arrays: a graph may still need the ones before
-            self.v = _unit(W.T @ self.u)
-            self.u = _unit(W @ self.v)
+            self.v = _unit(kernels.matmul(W.T, self.u))
+            self.u = _unit(kernels.matmul(W, self.v))
 
 
 def _unit(x: Array) -> Array:

@@ -1,7 +1,8 @@
 """One optimiser step of all parameters on a card, in place, in one launch; see src/optim.cu.
 
-`lr` and `step` may be arrays (1,) on the card instead of numbers, of float64 and int64: a captured
-graph reads them anew each time it runs. More than ENTRIES parameters take a launch each ENTRIES.
+`lr`, `momentum` and `step` may be arrays (1,) on the card instead of numbers, the first two of
+float64 and `step` of int64: a captured graph reads them anew each time it runs. More than ENTRIES
+parameters take a launch each ENTRIES.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ def sgd(
     weight_decay: float,
 ) -> None:
     """Gradient descent with momentum: v = mu v + g, p -= lr v."""
-    options = np.float64(momentum), np.float64(weight_decay), np.int32(nesterov)
-    _step("sgd", lr, options, ps, gs, velocities)
+    word, mu = scalar(momentum, np.float64)
+    options = mu, np.float64(weight_decay), np.int32(nesterov)
+    _step("sgd", lr, options, ps, gs, velocities, mu=word)
 
 
 def rmsprop(
@@ -73,18 +75,24 @@ def adam(
 
 
 @cache
-def kernel(name: str, word: str, width: int, lr: str, step: str) -> Kernel:
-    """A kernel whose `lr` and `step` have these types in C++."""
+def kernel(
+    name: str,
+    word: str,
+    width: int,
+    lr: str = "double",
+    *,
+    mu: str = "double",
+    step: str = "long long",
+) -> Kernel:
+    """A kernel whose `lr`, momentum and `step` have these types in C++."""
     rates = 3 * (4 if word == "float" else 8) if name == "adam" else 0
-    words: dict[str, Any] = {"T": word, "V": width, "LR": lr, "STEP": step}
+    words: dict[str, Any] = {"T": word, "V": width, "LR": lr, "MU": mu, "STEP": step}
     words |= {"ENTRIES": ENTRIES, "VECTORS": _VECTORS}
     return Kernel("optim", name, threads=THREADS, shared=rates, **words)
 
 
-def _step(
-    name: str, lr: Any, options: tuple[Any, ...], *arguments: Arrays, step: str = "long long"
-) -> None:
-    """Launch a kernel (table, lr, options ...) for all parameters.
+def _step(name: str, lr: Any, options: tuple[Any, ...], *arguments: Arrays, **types: str) -> None:
+    """Launch a kernel (table, lr, options ...) for all parameters, with options of these `types`.
 
     Raises:
         ValueError: if a parameter or a state is read-only, before anything is written.
@@ -103,13 +111,18 @@ def _step(
             entries.setdefault(p.dtype, []).append(vectors)
     for dtype, rows in entries.items():
         for start in range(0, len(rows), ENTRIES):
-            _launch(name, dtype, rows[start : start + ENTRIES], lr, options, step)
+            _launch(name, dtype, rows[start : start + ENTRIES], lr, options, types)
     for array, vector in copies:
         array[...] = vector
 
 
 def _launch(
-    name: str, dtype: np.dtype, rows: list[list[Any]], lr: Any, options: tuple[Any, ...], step: str
+    name: str,
+    dtype: np.dtype,
+    rows: list[list[Any]],
+    lr: Any,
+    options: tuple[Any, ...],
+    types: dict[str, str],
 ) -> None:
     aligned = all(address(array) % 16 == 0 for row in rows for array in row)
     width = 16 // dtype.itemsize if aligned else 1
@@ -120,5 +133,5 @@ def _launch(
         table["entry"][i] = (*places, row[0].size, blocks)
         blocks += math.ceil(row[0].size / (_VECTORS * THREADS * width))
     lr_word, lr = scalar(lr, np.float64)
-    run = kernel(name, word_of(dtype), width, lr_word, step)
+    run = kernel(name, word_of(dtype), width, lr_word, **types)
     run((blocks,), table, lr, *options, like=rows[0][0])

@@ -22,7 +22,7 @@ struct alignas(sizeof(T) * V) Vector {
     T of[V];
 };
 
-// LR and STEP are numbers, or addresses on the card, which a captured graph reads at each run.
+// LR, MU and STEP are numbers, or addresses on the card, which a captured graph reads at each run.
 DEVICE double number(double value) { return value; }
 DEVICE double number(const double* value) { return *value; }
 DEVICE long long number(long long value) { return value; }
@@ -67,9 +67,8 @@ DEVICE void each(const Table& table, F f) {
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 4)
-sgd(const __grid_constant__ Table table, LR lr, double momentum, double weight_decay,
-    int nesterov) {
-    const T rate = number(lr), mu = momentum, decay = weight_decay;
+sgd(const __grid_constant__ Table table, LR lr, MU momentum, double weight_decay, int nesterov) {
+    const T rate = number(lr), mu = number(momentum), decay = weight_decay;
     each<1>(table, [=](T& p, T g, T& velocity, T&) {
         g += decay * p;
         velocity = mu * velocity + g;

@@ -1,0 +1,273 @@
+"""A round of training that is captured once and replayed: CUDA graphs.
+
+A graph repeats the same kernels with the same arguments on the same memory, without Python between
+them. So whatever differs from round to round lies at a place on the card that the host fills before
+each launch: batches, how far the random stream is, counts of steps, rates. The code that computes
+such a thing gives the function that does (`varying`), and the same function counts on at the
+replays. All else of a round is found to be the same by construction: its number refuses to be
+looked at, values that cross between host and card are refused, and before a graph is used one round
+is both replayed and run as usual. Nothing here knows CUDA: the device captures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+import numpy as np
+
+from .device import NO_ROOM, Array, Device, UnrepeatableError, to_host, to_numbers
+
+ROOM = 1024  # numbers of a round that may differ
+CAPTURED, CHECKED = 2, 3  # rounds: in the first one all kernels are compiled
+
+
+class Outcome(NamedTuple):
+    """What a round gave: the losses of its updates by player, then what is recorded by name."""
+
+    players: list[str]
+    names: list[str]
+    values: Any  # of both, single numbers or arrays; or one array (n,)
+
+
+class Rounds(Protocol):
+    """What has rounds that may be replayed."""
+
+    device: Device
+
+    def compute(self, number: Any) -> Outcome:
+        """A round; it waits for no value on the card."""
+
+    def places(self) -> dict[str, Array]:
+        """The arrays on the card that rounds change, by name."""
+
+    def replace(self, places: Mapping[str, Array]) -> None:
+        """Have these arrays instead."""
+
+    @property
+    def counters(self) -> Any:
+        """All else that rounds change."""
+
+    @counters.setter
+    def counters(self, counters: Any) -> None: ...
+
+
+class Replay:
+    """Takes rounds: by a graph from the fourth on, if that can be.
+
+    The graph is captured before the second round and checked in the third. If it cannot be had, or
+    gave other bits than the round itself, `say` is told why, and rounds run as usual.
+    """
+
+    def __init__(self, rounds: Rounds, say: Callable[[str], None]) -> None:
+        self.rounds, self.say = rounds, say
+        self.graph: Graph | None = None
+        self._taken = 0
+
+    def round(self, number: int) -> Outcome:
+        """The next round, whose number is `number`."""
+        self._taken += 1
+        if self._taken == CAPTURED:
+            self._capture()
+        if self.graph is None:
+            return self.rounds.compute(number)
+        if self._taken > CHECKED:
+            return self.graph.run()
+        if self._taken == CHECKED:
+            return self._check(self.graph, number)
+        return self._as_usual(number, self.graph.places)
+
+    def _as_usual(self, number: int, places: dict[str, Array]) -> Outcome:
+        """A round that leaves its arrays at their places."""
+        outcome = self.rounds.compute(number)
+        settle(self.rounds, places)
+        return outcome
+
+    def _capture(self) -> None:
+        rounds, inputs = self.rounds, Inputs(self.rounds.device)
+        counters, places = rounds.counters, rounds.places()
+
+        def work() -> Outcome:
+            with _capturing(inputs):
+                outcome = rounds.compute(RoundNumber())
+                settle(rounds, places)
+                values = rounds.device.empty(len(outcome.values), np.float64)
+                for i, value in enumerate(outcome.values):
+                    values[i] = value
+            return outcome._replace(values=values)
+
+        try:
+            self.graph = Graph(places, inputs, *rounds.device.capture(work))
+        except UnrepeatableError as error:
+            self._refuse(str(error))
+        except Exception as error:  # it did not fail in the round before, which was not captured
+            first = (str(error).splitlines() or [""])[0]
+            self._refuse(f"cannot be captured ({type(error).__name__}: {first})")
+        finally:
+            rounds.replace(places)
+            rounds.counters = counters
+
+    def _check(self, graph: Graph, number: int) -> Outcome:
+        """A round that is replayed, taken back, and run as usual."""
+        rounds, places = self.rounds, graph.places
+        counters, before = rounds.counters, _copies(places)
+
+        def take_back() -> None:
+            for name, place in places.items():
+                place[...] = rounds.device.put(before[name])
+            rounds.counters = counters
+
+        replayed, found, counted = graph.run().values, _copies(places), rounds.counters
+        take_back()
+        try:
+            outcome: Outcome | None = self._as_usual(number, places)
+        except MemoryError:
+            outcome = None
+        if outcome is None:  # the graph keeps to itself what the round needs
+            self._refuse(NO_ROOM)
+            del graph
+            take_back()
+            return rounds.compute(number)
+        outcome = outcome._replace(values=to_numbers(outcome.values))
+        pairs = [(array, found[name]) for name, array in _copies(places).items()]
+        pairs.append((np.array(outcome.values), np.array(replayed)))
+        same = all(usual.tobytes() == again.tobytes() for usual, again in pairs)
+        if not same or rounds.counters != counted:
+            self._refuse("gives other values when it is replayed")
+        return outcome
+
+    def _refuse(self, why: str) -> None:
+        self.say(f"rounds are not replayed from a CUDA graph, because a round {why}")
+        self.graph = None
+
+
+class Inputs:
+    """What the host does before each launch: it counts on, and fills places on the card."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.actions: list[Callable[[], None]] = []
+        self._numbers = np.zeros(ROOM, np.uint64)  # 8 bytes each, whatever they are
+        self._place = device.put(self._numbers)
+        self._taken = 0
+
+    def number(self, compute: Callable[[], float], kind: type[np.generic]) -> Array:
+        """The place (1,) of a number of 8 bytes that each round computes anew."""
+        if self._taken == ROOM:
+            raise UnrepeatableError(f"has over {ROOM} numbers that differ from round to round")
+        mine = slice(self._taken, self._taken + 1)
+        self._taken += 1
+        number = self._numbers[mine].view(kind)
+
+        def fill() -> None:
+            number[0] = compute()
+
+        self.each_time(fill)
+        return self._place[mine].view(kind)
+
+    def arrays(self, fetch: Callable[[], Sequence[np.ndarray]]) -> list[Array]:
+        """The places of arrays that each round fetches anew, always of the same shapes."""
+        places = [self.device.empty(array.shape, array.dtype) for array in fetch()]
+
+        def fill() -> None:
+            for place, array in zip(places, fetch(), strict=True):
+                place[...] = self.device.put(array)
+
+        self.actions.append(fill)
+        return places
+
+    def each_time(self, action: Callable[[], None]) -> None:
+        """action(), now and before each launch."""
+        action()
+        self.actions.append(action)
+
+    def fill(self) -> None:
+        """Make ready for the next launch."""
+        for action in self.actions:
+            action()
+        self._place[...] = self.device.put(self._numbers)
+
+
+@dataclass
+class Graph:
+    """A captured round."""
+
+    places: dict[str, Array]  # of what it changes
+    inputs: Inputs
+    outcome: Outcome  # whose values are an array on the card
+    launch: Callable[[], None]
+
+    def run(self) -> Outcome:
+        """The next round."""
+        self.inputs.fill()
+        self.launch()
+        return self.outcome._replace(values=to_host(self.outcome.values).tolist())
+
+
+_inputs: ContextVar[Inputs | None] = ContextVar("inputs", default=None)
+
+
+def capturing() -> Inputs | None:
+    """The inputs of the round that is being captured, if one is."""
+    return _inputs.get()
+
+
+def varying(compute: Callable[[], float], kind: type[np.generic]) -> Any:
+    """compute(), a number of 8 bytes that differs from round to round.
+
+    While a round is captured it is the number's place (1,) on the card, and compute() is called
+    before each launch.
+    """
+    inputs = _inputs.get()
+    return compute() if inputs is None else inputs.number(compute, kind)
+
+
+def each_time(action: Callable[[], None]) -> None:
+    """action(), which counts something on the host; at replays as well."""
+    inputs = _inputs.get()
+    action() if inputs is None else inputs.each_time(action)
+
+
+def settle(rounds: Rounds, places: Mapping[str, Array]) -> None:
+    """Bring arrays that a round has put in the place of others to where those lie."""
+    moved = {name: a for name, a in rounds.places().items() if a is not places[name]}
+    for name, array in moved.items():  # before one of these is written
+        if any(np.may_share_memory(array, place) for place in places.values()):
+            moved[name] = array.copy()
+    for name, array in moved.items():
+        places[name][...] = array
+    rounds.replace(places)
+
+
+class RoundNumber:
+    """Stands for the number of a round that is captured, which is another one at each replay."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        self._refuse()
+
+    def _refuse(self, *_: Any) -> NoReturn:
+        raise UnrepeatableError("uses its own number")
+
+
+for _name in {*dir(int)} - {*dir(object)} | {
+    "__eq__", "__ge__", "__gt__", "__hash__", "__le__", "__lt__", "__ne__", "__repr__", "__str__",
+    "__format__",
+}:  # fmt: skip
+    if _name.startswith("__"):
+        setattr(RoundNumber, _name, RoundNumber._refuse)
+
+
+@contextmanager
+def _capturing(inputs: Inputs) -> Iterator[None]:
+    token = _inputs.set(inputs)
+    try:
+        yield
+    finally:
+        _inputs.reset(token)
+
+
+def _copies(places: Mapping[str, Array]) -> dict[str, np.ndarray]:
+    return {name: to_host(array) for name, array in places.items()}

@@ -1,0 +1,216 @@
+"""`python -m bench gpu` without a card: its checks and tables, on emulated and stand-in devices.
+
+What only a card can show is not shown here: that its times are right.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cuda_tools
+import numpy as np
+import pytest
+import strict
+from cuda_tools import needs_gxx, on_device
+from strict import Card, Strict
+
+from bench import __main__ as command
+from bench import gpu, gpu_checks, gpu_times, results
+from bench.gpu_checks import _differences
+from bench.peers import Size
+from minigan import card
+from minigan.device import HOST, Device
+from minigan.random import Generator
+
+TINY = Size((1, 28, 28), 2, 2)
+
+
+class Watch(gpu_times.Watch):
+    """Time stands still; what is timed runs once."""
+
+    def kernel(self, step: Any) -> float:
+        step()
+        return 1e-3
+
+    def rounds(self, step: Any, count: int) -> float:
+        step()
+        return 4e-3
+
+    def used(self) -> int:
+        return 7
+
+
+TORCH = SimpleNamespace(
+    dcgan=lambda size, precision, *, compiled: lambda: None,
+    conv=lambda layer, direction, precision: 1.1e-3 if direction == "dw" else 0.5e-3,
+)
+
+
+@needs_gxx
+def test_primitives_are_those_of_their_emulation() -> None:
+    rows = gpu_checks.primitives(HOST)
+    assert len(rows) == 7
+    assert all(row["right"] and row["wrong"] == 0 < row["of"] for row in rows)
+
+
+class Wrong(Device):
+    """A card on which one bit of everything is another one."""
+
+    def put(self, array: Any) -> Any:
+        array.reshape(-1).view(np.uint8)[3] ^= 64  # of the exponent of a float
+        return array
+
+
+@needs_gxx
+def test_a_primitive_or_noise_that_differs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not any(row["right"] for row in gpu_checks.primitives(Wrong()))
+    with strict.strict_kernels():
+        assert all(row["right"] for row in gpu_checks.noise(Card()))
+        seeds = iter(range(2))
+        monkeypatch.setattr(gpu_checks, "Generator", lambda *_: Generator(next(seeds)))
+        assert not any(row["right"] for row in gpu_checks.noise(Card()))
+
+
+def test_what_counts_as_a_difference() -> None:
+    nan, other = np.array([0x7FC00000, 0x7FC00001], np.uint32).view(np.float32)
+    a, b = np.array([nan, 1, 0.0, 2], np.float32), np.array([other, 1, -0.0, 2.5], np.float32)
+    assert _differences(a, b, 0.0) == 2
+    assert _differences(a, b, 0.6) == 0
+    assert _differences(a.view(np.uint32), b.view(np.uint32), 0.0) == 2
+    assert _differences(np.array([1, 2], np.uint16), np.array([1, 3], np.uint16), 0.0) == 1
+
+
+def test_replayed_rounds_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    with strict.strict_kernels():
+        row = gpu_checks.graphs(Card(), TINY, 5)
+        assert row["right"]
+        monkeypatch.setattr(gpu_checks.State, "use_graphs", lambda self, say: say("no graph"))
+        row = gpu_checks.graphs(Card(), TINY, 2)
+        assert not row["right"]
+        assert row["says"] == "no graph"
+        seeds = iter(range(9))
+        dcgan = gpu_checks.dcgan
+        monkeypatch.setattr(
+            gpu_checks, "dcgan", lambda *a: (s := dcgan(*a), s.rng.normal(next(seeds)))[0]
+        )
+        monkeypatch.setattr(gpu_checks.State, "use_graphs", lambda self, say: None)
+        row = gpu_checks.graphs(Card(), TINY, 2)
+        assert not row["right"]
+        assert row["wrong"] == 2
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A whole result, of an emulated card and a stand-in for PyTorch."""
+    monkeypatch.setattr(gpu_checks, "suite", lambda: {"check": "tests", "right": True, "says": "1"})
+    monkeypatch.setattr(gpu_checks, "primitives", lambda device: [])
+    monkeypatch.setattr(gpu_times, "layers_of", lambda *size: [layer(8, 8), layer(3, 8)])
+    sizes = gpu.small()
+    sizes.dcgan, sizes.checked = TINY, 2
+    return gpu.measure(HOST, Watch(HOST), sizes, {"float32": 60.0, "tf32": 400.0}, TORCH)
+
+
+def layer(channels: int, filters: int) -> gpu.Layer:
+    return gpu.Layer("D", 1, channels, filters, 8)
+
+
+@needs_gxx
+def test_a_whole_run(
+    measured: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert gpu.right(measured)
+    assert not measured["left_out"]
+    assert [len(measured[part]) for part in ("rounds", "layers", "ladder", "passes")] == [
+        3,
+        18,
+        8,
+        3,
+    ]
+    assert measured["rounds"][0]["times"]["PyTorch compiled"] == 4e-3
+    first = measured["layers"][0]
+    assert first["tflops"] == pytest.approx(2e-12 * 16 * 8 * 8 * 16 / 1e-3)
+    assert first["roof"] is not None
+    assert measured["layers"][-1]["roof"] is None  # of a precision whose peak is not known
+    goals = {row["goal"]: row for row in measured["goals"]}
+    assert not goals["every middle convolution in tf32, to cuDNN"]["met"]
+    assert goals["a round in bfloat16, to PyTorch compiled"]["reached"] == 1
+    assert goals["a round in bfloat16, to PyTorch compiled"]["met"]
+    assert not goals["a round in tf32, to PyTorch eager"]["met"]
+    assert goals["bytes by which memory grows"]["met"]
+    about = {"card": "NVIDIA H200", "driver": "580.1", "capability": [9, 0]}
+    whole = results.check(
+        results.plain(
+            {
+                "format": results.FORMAT, "part": "gpu", "measured": "2026-11-21", "seconds": 1.0,
+                "quick": True, "threads": 1, "machine": {}, "card": about, **measured,
+            }
+        )
+    )  # fmt: skip
+    saved = json.loads(results.save("gpu", whole, tmp_path).read_text())
+    gpu.show(saved)
+    out = capsys.readouterr().out
+    for words in ("NVIDIA H200, driver 580.1", "D 8→8", "7 split", "Adam", "0.50x", "missed"):
+        assert words in out
+
+
+def test_a_part_that_fails_is_a_check_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise RuntimeError("cudaErrorIllegalAddress\nand more")
+
+    for name in ("primitives", "noise", "graphs", "suite"):
+        monkeypatch.setattr(gpu_checks, name, fails)
+    for name in ("rounds", "layers", "ladder_rows", "passes", "growth"):
+        monkeypatch.setattr(gpu_times, name, fails)
+    found = gpu.measure(HOST, Watch(HOST), gpu.small(), {}, None)
+    assert len(found["rows"]) == 13
+    assert {row["says"] for row in found["rows"]} == {"RuntimeError: cudaErrorIllegalAddress"}
+    assert not gpu.right(found)
+    assert all(goal["met"] is None for goal in found["goals"])
+    gpu.show(found)
+    monkeypatch.setattr(gpu, "LIMIT", -1)
+    assert len(gpu.measure(HOST, Watch(HOST), gpu.small(), {}, None)["left_out"]) == 15
+
+
+def test_peaks_are_those_of_the_white_papers() -> None:
+    h100 = gpu_times.peaks((9, 0), 132, 1.83)
+    assert h100 == pytest.approx({"float32": 61.8, "tf32": 494.7, "bfloat16": 989.4}, rel=1e-3)
+    a100 = gpu_times.peaks((8, 0), 108, 1.41)
+    assert a100 == pytest.approx({"float32": 19.5, "tf32": 156, "bfloat16": 312}, rel=1e-3)
+    assert gpu_times.peaks((12, 0), 170, 2.4) == {}
+    roof = {"gbytes": 4000.0, "tflops": {"float32": 60.0}}
+    assert gpu_times.least(6e10, 8e6, roof, "float32") == pytest.approx(1e-3)
+    assert gpu_times.least(6e10, 8e9, roof, "float32") == pytest.approx(2e-3)
+    assert gpu_times.least(1, 1, roof, "tf32") is None
+
+
+@pytest.mark.skipif(card.trouble(card.facts()) is None, reason="there is a card")
+def test_without_a_card_it_says_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "limit", lambda threads: None)  # of this process
+    assert command.main(["gpu", "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("minigan bench: there is no card to measure: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_twins_tests_reach_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With arrays of another kind in the same memory order, and what is written comes back."""
+    monkeypatch.setattr(cuda_tools, "DEVICE", Card())
+    with strict.strict_kernels():
+        seen: list[Any] = []
+
+        def kernel(x: Strict, *, more: list[Strict]) -> tuple[Strict, ...]:
+            seen.append((x.strides, type(more[0])))
+            x[...] = x + more[0]
+            return (x * 2,)
+
+        x = np.zeros((1, 2, 3, 4)).transpose(0, 3, 1, 2)
+        (y,) = on_device(kernel, x, more=[np.ones(())])
+        assert seen == [(x.strides, Strict)]
+        assert (x == 1).all()
+        assert (y == 2).all()
+        assert y.strides == x.strides

@@ -1,0 +1,468 @@
+"""Rounds that are replayed from a graph, and what keeps a wrong graph from being used.
+
+That every recipe's rounds are the same when they are replayed is tested in test_device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import minigan_kernels as kernels
+import numpy as np
+import pytest
+import strict
+import tiny
+from cuda_tools import needs_gxx
+from strict import Card, Strict
+
+from minigan import card, nn, optim, random, replay
+from minigan.device import HOST, NO_ROOM, UnrepeatableError, to_host
+from minigan.errors import UserError
+from minigan.gans.cgan import CGAN
+from minigan.gans.gan import GAN
+from minigan.gans.glo import GLO
+from minigan.ops import softplus
+from minigan.optim import Adam
+from minigan.random import Generator
+from minigan.replay import CHECKED, RoundNumber, settle
+from minigan.tensor import Array
+from minigan.train import State, TensorFeed
+
+OTHERWISE = "gives other values when it is replayed"
+
+
+@pytest.fixture(autouse=True)
+def _card() -> Iterator[None]:
+    with strict.strict_kernels():
+        yield
+
+
+def states(name: str = "pacgan", **fields: Any) -> tuple[State, State, list[str]]:
+    """A state that replays rounds, one that does not, and why the first does not either."""
+    said: list[str] = []
+    replayed, usual = (tiny.state(name, device=Card(), **fields) for _ in range(2))
+    replayed.use_graphs(lambda text: said.append(text.partition("because a round ")[2]))
+    return replayed, usual, said
+
+
+def same(replayed: State, usual: State, rounds: int = CHECKED + 2) -> bool:
+    """Whether two states report the same in all rounds, and are the same in the end."""
+    rows = [replayed.round() == usual.round() for _ in range(rounds)]
+    arrays = zip(replayed._arrays().values(), usual._arrays().values(), strict=True)
+    return all(rows) and all(to_host(a).tobytes() == to_host(b).tobytes() for a, b in arrays)
+
+
+# --- Planted mistakes ------------------------------------------------------------------------
+
+
+def the_step_is_counted_on_the_host(patch: pytest.MonkeyPatch) -> None:
+    def move(self: Adam, ps: Any, gs: Any, *states: Any) -> None:
+        lr = self._now(self.lr)
+        kernels.adam(ps, gs, *states, lr=lr, step=self.steps + 1, **self.options)
+
+    patch.setattr(Adam, "_move", move)
+
+
+def the_rate_is_computed_on_the_host(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(optim.Optimizer, "_now", lambda self, schedule: schedule(self.steps))
+
+
+def noise_goes_on_from_one_place(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(random, "varying", lambda compute, kind: compute())
+
+
+def steps_are_not_counted_on(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(optim, "each_time", lambda action: action())
+
+
+def batches_stay_the_same(patch: pytest.MonkeyPatch) -> None:
+    def arrays(self: replay.Inputs, fetch: Any) -> list[Array]:
+        return [Strict(array) for array in fetch()]  # as if a graph held the host's memory
+
+    patch.setattr(replay.Inputs, "arrays", arrays)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        the_step_is_counted_on_the_host,
+        the_rate_is_computed_on_the_host,
+        noise_goes_on_from_one_place,
+        steps_are_not_counted_on,
+        batches_stay_the_same,
+    ],
+)
+def test_a_round_that_is_not_the_same_when_replayed_is_found(
+    plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        plant(patch)
+        replayed, usual, said = states()
+        assert same(replayed, usual)
+        assert said == [OTHERWISE]
+        patch.setattr(replay, "CHECKED", 0)  # then it is used
+        replayed, usual, said = states()
+        assert not same(replayed, usual)
+        assert not said
+    replayed, usual, said = states()
+    assert same(replayed, usual)
+    assert not said
+
+
+def test_arrays_that_a_round_replaces_go_on_from_where_they_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(replay, "settle", lambda rounds, places: None)
+    replayed, usual, _ = states()
+    assert not same(replayed, usual)  # the running moments of batch norm
+
+
+# --- What no graph holds ---------------------------------------------------------------------
+
+
+def drawn_on_the_host(self: Generator, shape: Any, kernel: Any, **options: Any) -> Array:
+    out = np.empty(shape, np.float32)
+    kernel(out, key=self.key, offset=self._advance(-(-out.size // 4)), **options)
+    return self.device.put(out)
+
+
+def put(self: TensorFeed, fetch: Any) -> list[Array]:
+    return [self.device.put(array) for array in fetch()]
+
+
+def reads(self: Any, players: Any, batches: Any, rng: Any, step: Any) -> Any:
+    for name, loss, extras in GAN_ROUND(self, players, batches, rng, step):
+        loss.item()
+        yield name, loss, extras
+
+
+def multiplies(self: Any, players: Any, batches: Any, rng: Any, step: Any) -> Any:
+    w = players["G"].parameters()["layers.0.weight"].data
+    np.matmul(w, w.T)
+    yield from GAN_ROUND(self, players, batches, rng, step)
+
+
+def brings(self: Any, players: Any, batches: Any, rng: Any, step: Any) -> Any:
+    w = players["G"].parameters()["layers.0.weight"].data
+    np.asarray(np.ones(3), like=w)
+    yield from GAN_ROUND(self, players, batches, rng, step)
+
+
+def fails(self: Any, players: Any, batches: Any, rng: Any, step: Any) -> Any:
+    if isinstance(step, RoundNumber):
+        raise KeyError("what is only there as usual")
+    yield from GAN_ROUND(self, players, batches, rng, step)
+
+
+GAN_ROUND = GAN.round
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "mistake", "why"),
+    [
+        (Generator, "_draw", drawn_on_the_host, "copies values to the card"),
+        (TensorFeed, "_there", put, "copies values to the card"),
+        (GAN, "round", brings, "copies values to the card"),
+        (GAN, "round", reads, "reads a value back from the card"),
+        (GAN, "round", multiplies, "calls cuBLAS"),
+        (
+            GAN,
+            "round",
+            fails,
+            "cannot be captured (KeyError: 'what is only there as usual')",
+        ),
+    ],
+)
+def test_what_cannot_be_captured_is_named_and_runs_as_usual(
+    owner: type, name: str, mistake: Any, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, name, mistake)
+    replayed, usual, said = states("gan")
+    assert same(replayed, usual)
+    assert said == [why]
+    assert replayed.counters == usual.counters
+
+
+def test_a_gradient_that_cannot_be_captured_is_named_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine says around the error which gradient it was."""
+    monkeypatch.setattr(softplus, "rules", (lambda g, y, x: g * x.data.ravel()[0].item(),))
+    replayed, usual, said = states("gan")
+    assert same(replayed, usual)
+    assert said == ["reads a value back from the card"]
+
+
+NUMBER: Any = RoundNumber()
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda: NUMBER + 1,
+        lambda: 1 + NUMBER,
+        lambda: 10 / NUMBER,
+        lambda: NUMBER % 2,
+        lambda: -NUMBER,
+        lambda: NUMBER == 0,
+        lambda: NUMBER < 3,
+        lambda: min(1, NUMBER),
+        lambda: int(NUMBER),
+        lambda: float(NUMBER),
+        lambda: bool(NUMBER),
+        lambda: f"{NUMBER}",
+        lambda: str(NUMBER),
+        lambda: {NUMBER},
+        lambda: range(NUMBER),
+        lambda: [0][NUMBER],
+        lambda: NUMBER.bit_length(),
+        lambda: np.float32(2) * NUMBER,
+        lambda: np.asarray(NUMBER),
+        lambda: np.zeros(3) * NUMBER,
+    ],
+)
+def test_nobody_can_look_at_the_number_of_a_captured_round(look: Callable[[], Any]) -> None:
+    with pytest.raises(UnrepeatableError, match="its own number"):
+        look()
+
+
+class Full(Card):
+    """A card that has room for a graph, or for a round as usual beside it, but not for all."""
+
+    def __init__(self, fits: int) -> None:
+        self.fits = fits  # rounds
+
+    def capture(self, work: Any) -> Any:
+        def counted() -> Any:
+            self.round_is_begun()
+            return work()
+
+        return super().capture(counted)
+
+    def round_is_begun(self) -> None:
+        self.fits -= 1
+        if self.fits < 0:
+            self.fits = 100
+            raise MemoryError("full")
+
+
+@pytest.mark.parametrize("fits", [0, 1])
+def test_a_card_without_room_for_a_graph_runs_rounds_as_usual(
+    fits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    usual = tiny.state("gan", device=Card())
+    replayed = tiny.state("gan", device=Full(fits))
+    replayed.use_graphs(said.append)
+    for number in range(CHECKED + 1):
+        if number == CHECKED - 1 and fits:  # the check's round as usual, after one update
+            step = replayed.optimizers["D"].step
+
+            def fail(gradients: Any, step: Any = step) -> None:
+                step(gradients)
+                monkeypatch.undo()
+                raise MemoryError("full")
+
+            monkeypatch.setattr(replayed.optimizers["D"], "step", fail)
+        assert replayed.round() == usual.round()
+    assert said == [f"rounds are not replayed from a CUDA graph, because a round {NO_ROOM}"]
+    assert replayed.replay is not None
+    assert replayed.replay.graph is None
+
+
+# --- Arrays at their places ------------------------------------------------------------------
+
+
+def test_arrays_that_change_places_are_not_mixed_up() -> None:
+    first, second, third = (Strict(np.full(2, n)) for n in (1.0, 2.0, 3.0))
+    holds = {"a": first, "b": second, "c": third}
+    places = dict(holds)
+    holds |= {"a": second, "b": first, "c": Strict(np.full(2, 4.0))}
+    rounds: Any = SimpleNamespace(places=lambda: holds, replace=holds.update)
+    settle(rounds, places)
+    assert all(holds[name] is place for name, place in places.items())
+    assert [float(holds[name].get()[0]) for name in "abc"] == [2.0, 1.0, 4.0]
+
+
+def test_a_module_takes_arrays_in_the_place_of_its_own() -> None:
+    layer = nn.BatchNorm(3)
+    weight, shared = layer.gamma, nn.Sequential(layer, layer)
+    shared.replace_arrays({"layers.0.gamma": np.zeros(3), "layers.0.running_mean": np.ones(3)})
+    assert layer.gamma is weight
+    assert not weight.data.any()
+    assert layer.running_mean.all()
+    assert layer.running_var.all()
+
+
+def test_a_state_that_is_restored_captures_anew(tmp_path: Any) -> None:
+    replayed, usual, said = states("gan")
+    saved = usual.save(tmp_path, "gan")
+    assert same(replayed, usual)
+    for state in (replayed, usual):
+        state.restore(saved, "gan")
+        state.rng.key += 1
+    assert same(replayed, usual)
+    assert not said
+
+
+def test_more_numbers_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "ROOM", 3)
+    replayed, usual, said = states("gan")
+    assert same(replayed, usual)
+    assert said == ["has over 3 numbers that differ from round to round"]
+
+
+# --- Labels are checked before they go to a card ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("recipe", "fields", "says"),
+    [(CGAN, {"classes": 1}, "more than the label 1"), (GLO, {"samples": 4}, "number of images")],
+)
+def test_labels_that_do_not_fit_are_refused_on_a_card_too(
+    recipe: type, fields: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(UserError, match=says):
+        tiny.state(recipe.__module__.split(".")[-1], device=Card(), **fields).round()
+
+
+def test_a_symbol_that_there_is_none_of_has_no_vector_on_a_card() -> None:
+    table = nn.Embedding(3, 2, rng=Generator(0))
+    rows = table(np.array([2, 0])).numpy()
+    table.to(Card())
+    found = table(Strict(np.array([2, 0, 3, -1]))).numpy()
+    np.testing.assert_array_equal(found[:2], rows)
+    assert np.isnan(found[2:]).all()
+
+
+# --- The kernels of a real card, emulated ----------------------------------------------------
+
+
+@needs_gxx
+def test_the_kernels_for_cards_read_what_varies_where_it_lies() -> None:
+    with strict.strict_kernels("cuda"):
+        said: list[str] = []
+        replayed, usual = (
+            tiny.state("gan", tiny.points(2), device=Card(), hidden=3, units=3, batch_size=2)
+            for _ in range(2)
+        )
+        replayed.use_graphs(said.append)
+        assert same(replayed, usual)
+        assert not said
+
+
+# --- What CuPy is asked for ------------------------------------------------------------------
+
+
+class CuPy:
+    """A stand-in that notes what is done with graphs."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.done: list[str] = []
+        note = self.done.append
+
+        @contextlib.contextmanager
+        def within(name: str) -> Iterator[None]:
+            note(f"in {name}")
+            yield
+            note(f"out of {name}")
+
+        class Stream:
+            def __init__(self, non_blocking: bool) -> None:
+                assert non_blocking
+
+            def __enter__(self) -> None:
+                note("in stream")
+
+            def __exit__(self, *_: object) -> None:
+                note("out of stream")
+
+            def begin_capture(self) -> None:
+                note("begin")
+
+            def end_capture(self) -> Any:
+                note("end")
+                return SimpleNamespace(launch=partial(note, "launch"))
+
+        class Pool:
+            malloc = "memory"
+
+            def __del__(self) -> None:
+                note("no pool")
+
+            def free_all_blocks(self) -> None:
+                note("free")
+
+        cupy = ModuleType("cupy")
+        default = Pool()
+        cupy.get_default_memory_pool = lambda: default  # type: ignore[attr-defined]
+        cupy.cuda = SimpleNamespace(  # type: ignore[attr-defined]
+            Stream=Stream,
+            MemoryPool=Pool,
+            using_allocator=within,
+            runtime=SimpleNamespace(CUDARuntimeError=RuntimeError),
+        )
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
+
+
+BEGUN = ["free", "in stream", "in memory", "begin"]
+
+
+def test_a_capture_has_a_stream_and_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    cupy = CuPy(monkeypatch)
+    result, launch = card.Cuda().capture(lambda: cupy.done.append("work") or 7)
+    assert result == 7
+    assert cupy.done == [*BEGUN, "work", "end", "out of memory", "out of stream"]
+    cupy.done.clear()
+    launch()
+    launch()
+    assert cupy.done == ["launch", "launch"]
+    del launch
+    assert cupy.done == ["launch", "launch", "no pool"]
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (RuntimeError("the current stream is capturing, so D2H transfers are"), "reads a value"),
+        (RuntimeError("the current stream is capturing, so H2D transfers are"), "copies values"),
+        (RuntimeError("... is capturing, so synchronous API calls are"), "waits for the card"),
+        (RuntimeError("cudaErrorStreamCaptureUnsupported: operation not"), "waits for the card"),
+        (NotImplementedError("calling cuBLAS API during stream capture is"), "calls cuBLAS"),
+        (MemoryError("Out of memory allocating 512 bytes"), "needs more memory"),
+        (UnrepeatableError("uses its own number"), "uses its own number"),
+    ],
+)
+def test_a_capture_that_fails_is_ended_and_says_why(
+    error: Exception, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cupy = CuPy(monkeypatch)
+
+    def work() -> None:
+        try:
+            raise error
+        except Exception as inner:
+            raise ValueError("the gradient of softplus failed") from inner
+
+    with pytest.raises(UnrepeatableError, match=why):
+        card.Cuda().capture(work)
+    assert cupy.done[:5] == [*BEGUN, "end"]
+
+
+def test_an_error_that_has_nothing_to_do_with_capturing_stays_what_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    CuPy(monkeypatch)
+    with pytest.raises(ValueError, match="shapes"):
+        card.Cuda().capture(lambda: (_ for _ in ()).throw(ValueError("H2D: shapes")))
+
+
+def test_the_computer_itself_captures_nothing() -> None:
+    state = tiny.state("gan")
+    state.use_graphs(print)
+    assert state.replay is None
+    with pytest.raises(TypeError):
+        HOST.capture(int)
