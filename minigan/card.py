@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from .device import HOST, NO_ROOM, Array, Device, T, UnrepeatableError
 from .errors import UserError
@@ -55,6 +57,9 @@ class Cuda(Device):
 
         return cupy.empty(shape, dtype)
 
+    def shuttle(self) -> CudaShuttle:
+        return CudaShuttle()
+
     def capture(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
         import cupy
 
@@ -84,6 +89,44 @@ class Cuda(Device):
             return None
         free, _ = cupy.cuda.runtime.memGetInfo()
         return out_of_memory(error._size, error._total, free, batch=batch, fixed=fixed)
+
+
+class CudaShuttle:
+    """Copies from page-locked memory to one place on the card, on a stream of its own."""
+
+    def __init__(self) -> None:
+        import cupy
+
+        self.stream = cupy.cuda.Stream(non_blocking=True)
+        self.pinned: list[Any] = []
+        self.places: list[Any] = []
+        self.left: Any = None  # events: its places are free, what was sent has come
+        self.arrived: Any = None
+
+    def send(self, arrays: Sequence[np.ndarray]) -> None:
+        import cupy
+        import cupyx
+
+        if [(a.shape, a.dtype) for a in self.pinned] != [(a.shape, a.dtype) for a in arrays]:
+            self.pinned = [cupyx.empty_pinned(a.shape, a.dtype) for a in arrays]
+            self.places = [cupy.empty(a.shape, a.dtype) for a in arrays]
+            self.left = cupy.cuda.get_current_stream().record()  # who had that memory before
+        else:
+            self.arrived.synchronize()  # long ago, if it was taken
+        self.stream.wait_event(self.left)
+        for array, pinned, place in zip(arrays, self.pinned, self.places, strict=True):
+            pinned[...] = array
+            place.set(pinned, stream=self.stream)
+        self.arrived = self.stream.record()
+
+    def take(self) -> list[Array]:
+        import cupy
+
+        stream = cupy.cuda.get_current_stream()
+        stream.wait_event(self.arrived)
+        taken = [place.copy() for place in self.places]  # its place is free for the next one
+        self.left = stream.record()
+        return taken
 
 
 @contextmanager

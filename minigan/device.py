@@ -9,8 +9,8 @@ Nothing crosses that border by itself: CuPy refuses to mix its arrays with NumPy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,16 @@ NO_ROOM = "needs more memory than the card has left"
 
 class UnrepeatableError(RuntimeError):
     """Work cannot be captured; the words say what it does that cannot be repeated."""
+
+
+class Shuttle(Protocol):
+    """Brings arrays to a card while that computes."""
+
+    def send(self, arrays: Sequence[np.ndarray]) -> None:
+        """Begin to copy these, which may be overwritten afterwards."""
+
+    def take(self) -> list[Array]:
+        """What was sent last: work on the card waits for it, the host does not."""
 
 
 class Device:
@@ -36,6 +46,10 @@ class Device:
     def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
         """An array here whose values are yet to be written."""
         return np.empty(shape, dtype)
+
+    def shuttle(self) -> Shuttle | None:
+        """What brings arrays here beside other work; None where nothing is beside."""
+        return None
 
     def capture(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
         """What `work` returns, and a function that does on the card what `work` did there.

@@ -32,6 +32,12 @@ class Outcome(NamedTuple):
     names: list[str]
     values: Any  # of both, single numbers or arrays; or one array (n,)
 
+    def numbers(self) -> list[float]:
+        """The values, in one transfer, which waits for them all."""
+        if isinstance(self.values, list):
+            return to_numbers(self.values)
+        return to_host(self.values).tolist()
+
 
 class Rounds(Protocol):
     """What has rounds that may be replayed."""
@@ -120,7 +126,7 @@ class Replay:
                 place[...] = rounds.device.put(before[name])
             rounds.counters = counters
 
-        replayed, found, counted = graph.run().values, _copies(places), rounds.counters
+        replayed, found, counted = graph.run().numbers(), _copies(places), rounds.counters
         take_back()
         try:
             outcome: Outcome | None = self._as_usual(number, places)
@@ -131,7 +137,7 @@ class Replay:
             del graph
             take_back()
             return rounds.compute(number)
-        outcome = outcome._replace(values=to_numbers(outcome.values))
+        outcome = outcome._replace(values=outcome.numbers())
         pairs = [(array, found[name]) for name, array in _copies(places).items()]
         pairs.append((np.array(outcome.values), np.array(replayed)))
         same = all(usual.tobytes() == again.tobytes() for usual, again in pairs)
@@ -168,13 +174,13 @@ class Inputs:
         self.each_time(fill)
         return self._place[mine].view(kind)
 
-    def arrays(self, fetch: Callable[[], Sequence[np.ndarray]]) -> list[Array]:
-        """The places of arrays that each round fetches anew, always of the same shapes."""
-        places = [self.device.empty(array.shape, array.dtype) for array in fetch()]
+    def arrays(self, like: Sequence[np.ndarray], fetch: Callable[[], list[Array]]) -> list[Array]:
+        """The places of arrays on the card that each round fetches anew, all shaped as `like`."""
+        places = [self.device.empty(array.shape, array.dtype) for array in like]
 
         def fill() -> None:
             for place, array in zip(places, fetch(), strict=True):
-                place[...] = self.device.put(array)
+                place[...] = array
 
         self.actions.append(fill)
         return places
@@ -204,7 +210,7 @@ class Graph:
         """The next round."""
         self.inputs.fill()
         self.launch()
-        return self.outcome._replace(values=to_host(self.outcome.values).tolist())
+        return self.outcome
 
 
 _inputs: ContextVar[Inputs | None] = ContextVar("inputs", default=None)

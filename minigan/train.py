@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,60 +17,21 @@ import numpy as np
 
 from . import checkpoint
 from .data import Batches, Dataset
-from .device import HOST, Device, on_host, to_host, to_numbers
+from .device import HOST, Device, on_host, to_host
 from .diagnosis import first_nonfinite
 from .errors import RunError, UserError
+from .feed import TensorFeed
 from .nn import Module
 from .optim import Optimizer
 from .pictures import draw_data, draw_progress, draw_samples
 from .progress import Progress
 from .random import Generator
-from .recipe import Check, Players, Recipe
-from .replay import Outcome, Replay, capturing
+from .recipe import Players, Recipe
+from .replay import Outcome, Replay
 from .run import Run
 from .tensor import Array, Tensor, grad, no_grad
 
 PREPARED = 5000  # samples, at least, from which a recipe sets initial values
-
-
-class TensorFeed:
-    """Batches as a recipe sees them: tensors, on its device."""
-
-    def __init__(self, batches: Batches, device: Device = HOST) -> None:
-        self.batches, self.device = batches, device
-        self._few: dict[int, list[Array]] = {}
-
-    def __next__(self) -> Tensor:
-        return Tensor(self._there(lambda: [next(self.batches)])[0])
-
-    def labelled(self, check: Check | None = None) -> tuple[Tensor, Array]:
-        return self._pair(self.batches.labelled, check)
-
-    def indexed(self, check: Check | None = None) -> tuple[Tensor, Array]:
-        return self._pair(self.batches.indexed, check)
-
-    def few(self, count: int) -> tuple[Tensor, Array]:
-        if count not in self._few:
-            self._few[count] = [self.device.put(array) for array in self.batches.few(count)]
-        x, labels = self._few[count]
-        return Tensor(x), labels
-
-    def _pair(
-        self, take: Callable[[], tuple[np.ndarray, np.ndarray]], check: Check | None
-    ) -> tuple[Tensor, Array]:
-        def fetch() -> tuple[np.ndarray, np.ndarray]:
-            x, beside = take()
-            if check is not None:
-                check(beside)
-            return x, beside
-
-        x, beside = self._there(fetch)
-        return Tensor(x), beside
-
-    def _there(self, fetch: Callable[[], Sequence[np.ndarray]]) -> list[Array]:
-        """What `fetch` gives, on the device."""
-        inputs = capturing()
-        return [self.device.put(a) for a in fetch()] if inputs is None else inputs.arrays(fetch)
 
 
 @dataclass
@@ -132,12 +93,13 @@ class State:
 
     def _round(self) -> dict[str, float]:
         take = self.compute if self.replay is None else self.replay.round
-        players, names, values = take(self.step)
-        numbers = to_numbers(values)
+        outcome = take(self.step)
+        self.feed.prefetch()  # while the card computes
+        numbers, players = outcome.numbers(), outcome.players
         for player, value in zip(players, numbers, strict=False):
             self._check(player, value)
         self.step += 1
-        return dict(zip(names, numbers[len(players) :], strict=True))
+        return dict(zip(outcome.names, numbers[len(players) :], strict=True))
 
     def compute(self, number: Any) -> Outcome:
         """A round, which a graph may replay; its losses and extras stay where they are.

@@ -222,6 +222,9 @@ class Card(Device):
         _recording.fresh.append(array)
         return Strict(array)
 
+    def shuttle(self) -> StrictShuttle:
+        return StrictShuttle()
+
     def capture(self, work: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
         global _recording
         _recording = recording = Recording()
@@ -232,6 +235,20 @@ class Card(Device):
             _recording = None
             recording.forget()
         return result, recording.launch
+
+
+class StrictShuttle:
+    """Arrays that arrive when they are taken, and no sooner."""
+
+    def send(self, arrays: Any) -> None:
+        _refuse_while_capturing("H2D transfers")
+        self.arrays = [array.copy(order="K") for array in arrays]
+
+    def take(self) -> list[Strict]:
+        _refuse_while_capturing("H2D transfers")
+        arrays = [Strict(array) for array in self.arrays]
+        del self.arrays  # nobody takes them twice
+        return arrays
 
 
 @contextmanager

@@ -47,8 +47,9 @@ ARROWS: dict[str, set[str]] = {
     "card": {"device", "errors", "kernels"},
     "pictures": {"data", "run", "viz"},
     "recipe": {"errors", "nn", "ops", "optim", "random", "tensor"},
+    "feed": {"data", "device", "errors", "recipe", "replay", "tensor"},
     "train": {
-        "checkpoint", "data", "device", "diagnosis", "errors", "nn", "optim", "pictures",
+        "checkpoint", "data", "device", "diagnosis", "errors", "feed", "nn", "optim", "pictures",
         "progress", "random", "recipe", "replay", "run", "tensor",
     },
     "gans": {
@@ -60,8 +61,8 @@ ARROWS: dict[str, set[str]] = {
         "tensor", "train",
     },
     "commands": {
-        "card", "checkpoint", "data", "device", "errors", "files", "gans", "kernels", "metrics",
-        "nn", "progress", "random", "recipe", "run", "tensor", "testing", "train", "viz",
+        "card", "checkpoint", "data", "device", "errors", "feed", "files", "gans", "kernels",
+        "metrics", "nn", "progress", "random", "recipe", "run", "tensor", "testing", "train", "viz",
     },
     "cli": {"commands", "errors", "minigan"},
     "__main__": {"cli"},
@@ -88,6 +89,7 @@ OUTSIDE: dict[str, set[str]] = {
     "torch": {"bench"},
     "jax": {"bench"},
     "cupy": {"kernels", "card", "bench"},
+    "cupyx": {"card"},
 }
 
 # Imported when minigan is: these must not wait for anything heavy.

@@ -19,9 +19,10 @@ from minigan import Tensor, codes, gans, grad, losses, nn, no_grad
 from minigan.data import Batches, Dataset
 from minigan.data.stacked import stack
 from minigan.errors import UserError
+from minigan.feed import TensorFeed
 from minigan.random import Generator
 from minigan.testing import check_gradients
-from minigan.train import State, TensorFeed
+from minigan.train import State
 
 
 def rng() -> Generator:

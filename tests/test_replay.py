@@ -18,11 +18,13 @@ import pytest
 import strict
 import tiny
 from cuda_tools import needs_gxx
-from strict import Card, Strict
+from strict import Card, Strict, StrictShuttle
 
 from minigan import card, nn, optim, random, replay
+from minigan.data import Dataset
 from minigan.device import HOST, NO_ROOM, UnrepeatableError, to_host
 from minigan.errors import UserError
+from minigan.feed import TensorFeed
 from minigan.gans.cgan import CGAN
 from minigan.gans.gan import GAN
 from minigan.gans.glo import GLO
@@ -31,7 +33,7 @@ from minigan.optim import Adam
 from minigan.random import Generator
 from minigan.replay import CHECKED, RoundNumber, settle
 from minigan.tensor import Array
-from minigan.train import State, TensorFeed
+from minigan.train import State
 
 OTHERWISE = "gives other values when it is replayed"
 
@@ -42,10 +44,10 @@ def _card() -> Iterator[None]:
         yield
 
 
-def states(name: str = "pacgan", **fields: Any) -> tuple[State, State, list[str]]:
+def states(name: str = "gan", data: Dataset | None = None) -> tuple[State, State, list[str]]:
     """A state that replays rounds, one that does not, and why the first does not either."""
     said: list[str] = []
-    replayed, usual = (tiny.state(name, device=Card(), **fields) for _ in range(2))
+    replayed, usual = (tiny.state(name, data, device=Card()) for _ in range(2))
     replayed.use_graphs(lambda text: said.append(text.partition("because a round ")[2]))
     return replayed, usual, said
 
@@ -81,8 +83,8 @@ def steps_are_not_counted_on(patch: pytest.MonkeyPatch) -> None:
 
 
 def batches_stay_the_same(patch: pytest.MonkeyPatch) -> None:
-    def arrays(self: replay.Inputs, fetch: Any) -> list[Array]:
-        return [Strict(array) for array in fetch()]  # as if a graph held the host's memory
+    def arrays(self: replay.Inputs, like: Any, fetch: Any) -> list[Array]:
+        return [Strict(array) for array in like]  # as if a graph held the host's memory
 
     patch.setattr(replay.Inputs, "arrays", arrays)
 
@@ -102,23 +104,20 @@ def test_a_round_that_is_not_the_same_when_replayed_is_found(
 ) -> None:
     with monkeypatch.context() as patch:
         plant(patch)
-        replayed, usual, said = states()
+        replayed, usual, said = states("pacgan", tiny.points(2))
         assert same(replayed, usual)
         assert said == [OTHERWISE]
         patch.setattr(replay, "CHECKED", 0)  # then it is used
-        replayed, usual, said = states()
+        replayed, usual, said = states("pacgan", tiny.points(2))
         assert not same(replayed, usual)
         assert not said
-    replayed, usual, said = states()
-    assert same(replayed, usual)
-    assert not said
 
 
 def test_arrays_that_a_round_replaces_go_on_from_where_they_were(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(replay, "settle", lambda rounds, places: None)
-    replayed, usual, _ = states()
+    replayed, usual, _ = states("dcgan")
     assert not same(replayed, usual)  # the running moments of batch norm
 
 
@@ -131,7 +130,7 @@ def drawn_on_the_host(self: Generator, shape: Any, kernel: Any, **options: Any) 
     return self.device.put(out)
 
 
-def put(self: TensorFeed, fetch: Any) -> list[Array]:
+def put(self: TensorFeed, kind: str, fetch: Any) -> list[Array]:
     return [self.device.put(array) for array in fetch()]
 
 
@@ -182,7 +181,7 @@ def test_what_cannot_be_captured_is_named_and_runs_as_usual(
     owner: type, name: str, mistake: Any, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(owner, name, mistake)
-    replayed, usual, said = states("gan")
+    replayed, usual, said = states()
     assert same(replayed, usual)
     assert said == [why]
     assert replayed.counters == usual.counters
@@ -191,7 +190,7 @@ def test_what_cannot_be_captured_is_named_and_runs_as_usual(
 def test_a_gradient_that_cannot_be_captured_is_named_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine says around the error which gradient it was."""
     monkeypatch.setattr(softplus, "rules", (lambda g, y, x: g * x.data.ravel()[0].item(),))
-    replayed, usual, said = states("gan")
+    replayed, usual, said = states()
     assert same(replayed, usual)
     assert said == ["reads a value back from the card"]
 
@@ -298,7 +297,7 @@ def test_a_module_takes_arrays_in_the_place_of_its_own() -> None:
 
 
 def test_a_state_that_is_restored_captures_anew(tmp_path: Any) -> None:
-    replayed, usual, said = states("gan")
+    replayed, usual, said = states()
     saved = usual.save(tmp_path, "gan")
     assert same(replayed, usual)
     for state in (replayed, usual):
@@ -310,9 +309,78 @@ def test_a_state_that_is_restored_captures_anew(tmp_path: Any) -> None:
 
 def test_more_numbers_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay, "ROOM", 3)
-    replayed, usual, said = states("gan")
+    replayed, usual, said = states()
     assert same(replayed, usual)
     assert said == ["has over 3 numbers that differ from round to round"]
+
+
+# --- Batches for the next round ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("graphs", [False, True])
+def test_every_batch_but_the_first_comes_while_the_card_computes(
+    graphs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three in a round, over the end of an epoch of six."""
+    usual = tiny.state("wgan", n_critic=3)
+    state = tiny.state("wgan", device=Card(), n_critic=3)
+    if graphs:
+        state.use_graphs(print)
+    events: list[str] = []
+    for owner, name in ((Card, "put"), (StrictShuttle, "send"), (StrictShuttle, "take")):
+        real = getattr(owner, name)
+
+        def noted(self: Any, *arrays: Any, real: Any = real, name: str = name) -> Any:
+            if name != "put" or arrays[0].ndim == 4:
+                events.append(name)
+            return real(self, *arrays)
+
+        monkeypatch.setattr(owner, name, noted)
+    monkeypatch.setattr(
+        Strict, "get", lambda self, get=Strict.get: events.append("read") or get(self)
+    )
+    for number in range(CHECKED + 2):
+        events.clear()
+        assert state.round() == usual.round()
+        assert state.batches.position == usual.batches.position
+        if number + 1 not in ((1, CHECKED) if graphs else (1,)):
+            assert events == ["take"] * 3 + ["send"] * 3 + ["read"]
+    assert same(state, usual, 1)
+
+
+def test_a_round_that_asks_for_other_batches_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = tiny.state("gan", device=Card()).batches
+    feed = TensorFeed(batches, Card())
+    whole = [batches.at(i) for i in range(4)]
+    first = next(feed)
+    feed.prefetch()
+    x, labels = feed.labelled()  # not what was expected
+    feed.prefetch()
+    y, places = feed.indexed()
+    feed.prefetch()
+    batches.position = 3  # as a checkpoint that is restored does
+    last = next(feed)
+    feed.prefetch()
+    assert batches.position == 4
+    for tensor, (expected, _) in zip((first, x, y, last), whole, strict=True):
+        np.testing.assert_array_equal(tensor.numpy(), expected)
+    np.testing.assert_array_equal(labels.get(), whole[1][1])
+    np.testing.assert_array_equal(batches.dataset.y[places.get()], whole[2][1])
+
+
+def test_a_batch_that_is_refused_is_refused_in_its_own_round() -> None:
+    batches = tiny.state("gan", device=Card()).batches
+    feed, calls = TensorFeed(batches, Card()), iter((True, False, False))
+
+    def check(labels: np.ndarray) -> None:
+        if not next(calls):
+            raise UserError("no such label")
+
+    feed.labelled(check)
+    feed.prefetch()
+    assert batches.position == 1
+    with pytest.raises(UserError, match="no such label"):
+        feed.labelled(check)
 
 
 # --- Labels are checked before they go to a card ---------------------------------------------
@@ -342,6 +410,7 @@ def test_a_symbol_that_there_is_none_of_has_no_vector_on_a_card() -> None:
 
 
 @needs_gxx
+@pytest.mark.slow  # compiles some thirty kernels
 def test_the_kernels_for_cards_read_what_varies_where_it_lies() -> None:
     with strict.strict_kernels("cuda"):
         said: list[str] = []
@@ -406,6 +475,64 @@ class CuPy:
             runtime=SimpleNamespace(CUDARuntimeError=RuntimeError),
         )
         monkeypatch.setitem(sys.modules, "cupy", cupy)
+
+
+def test_a_shuttle_waits_for_its_place_and_work_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[str] = []
+
+    class Stream:
+        def __init__(self, name: str = "copies", non_blocking: bool = False) -> None:
+            self.name, self.events = name, 0
+            assert non_blocking == (name == "copies")
+
+        def record(self) -> Any:
+            self.events += 1
+            name = f"{self.name} {self.events}"
+            done.append(f"record {name}")
+            return SimpleNamespace(
+                name=name, synchronize=lambda: done.append(f"host waits for {name}")
+            )
+
+        def wait_event(self, event: Any) -> None:
+            done.append(f"{self.name} wait for {event.name}")
+
+    class Place:
+        def __init__(self, shape: Any, dtype: Any) -> None:
+            self.array = np.empty(shape, dtype)
+
+        def set(self, array: np.ndarray, stream: Stream) -> None:
+            self.array[...] = array
+            done.append(f"set on {stream.name}")
+
+        def copy(self) -> np.ndarray:
+            done.append("copy")
+            return self.array.copy()
+
+    cupy, cupyx, work = ModuleType("cupy"), ModuleType("cupyx"), Stream("work")
+    cupy.empty, cupyx.empty_pinned = Place, np.empty  # type: ignore[attr-defined]
+    cupy.cuda = SimpleNamespace(  # type: ignore[attr-defined]
+        Stream=lambda non_blocking: Stream(non_blocking=non_blocking),
+        get_current_stream=lambda: work,
+    )
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setitem(sys.modules, "cupyx", cupyx)
+    shuttle = card.Cuda().shuttle()
+    shuttle.send([np.arange(3)])
+    first = ["record work 1", "copies wait for work 1", "set on copies", "record copies 1"]
+    assert done == first
+    done.clear()
+    np.testing.assert_array_equal(shuttle.take()[0], np.arange(3))
+    assert done == ["work wait for copies 1", "copy", "record work 2"]
+    done.clear()
+    shuttle.send([np.arange(3) + 1])
+    assert done == [
+        "host waits for copies 1", "copies wait for work 2", "set on copies", "record copies 2",
+    ]  # fmt: skip
+    np.testing.assert_array_equal(shuttle.take()[0], np.arange(3) + 1)
+    shuttle.send([np.arange(4)])  # of another shape, to another place
+    np.testing.assert_array_equal(shuttle.take()[0], np.arange(4))
 
 
 BEGUN = ["free", "in stream", "in memory", "begin"]
