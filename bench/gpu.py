@@ -71,19 +71,22 @@ def measure(
     rows += part("primitives", lambda: checks.primitives(device)) or []
     rows += part("noise", lambda: checks.noise(device)) or []
     rows += filter(None, [part("replayed", lambda: checks.graphs(device, size, sizes.checked))])
-    roof = part("copy", lambda: times.roofline(watch, sizes.copied, peaks))
-    found |= {"roofline": roof, "rounds": [], "layers": []}
+    rows += filter(None, [part("the twins' tests", checks.suite)])
+    rows += part("sanitizer", checks.sanitizer) or []
+    found["growth"] = part("growth", lambda: times.growth(watch, size, *sizes.grown))
+    found["roofline"] = roof = part("copy", lambda: times.roofline(watch, sizes.copied, peaks))
+    passes = part("passes", lambda: times.passes(watch, sizes.normed, size.width, roof))
+    found["passes"] = passes or []
+    found["ladder"] = part("ladder", lambda: times.ladder_rows(watch, sizes.layer, roof)) or []
+    found |= {"rounds": [], "layers": []}
     for precision in PRECISIONS:
         work = partial(times.rounds, watch, size, sizes.timed, precision, torch)
         found["rounds"] += filter(None, [part(f"rounds in {precision}", work)])
         every = partial(times.layers, watch, size, precision, roof, torch)
         found["layers"] += part(f"layers in {precision}", every) or []
-    found["ladder"] = part("ladder", lambda: times.ladder_rows(watch, sizes.layer, roof)) or []
-    passes = part("passes", lambda: times.passes(watch, sizes.normed, size.width, roof))
-    found["passes"] = passes or []
-    found["growth"] = part("growth", lambda: times.growth(watch, size, *sizes.grown))
-    rows += part("sanitizer", checks.sanitizer) or []
-    rows += filter(None, [part("the twins' tests", checks.suite)])
+    for row in found["rounds"] if torch else ():  # last: compiling takes minutes
+        last = partial(times.beside, watch, size, sizes.timed, row, torch, times.COMPILED)
+        part(f"{times.COMPILED} in {row['precision']}", last)
     found["goals"] = goals(found)
     return found
 
@@ -91,7 +94,7 @@ def measure(
 def goals(found: Row) -> list[Row]:
     """What minigan wants to reach on a card, and what it reached; None: not measured."""
     wanted: list[tuple[str, float, list[float]]] = []
-    for peer, least in (("PyTorch eager", 2.0), ("PyTorch compiled", 1.0)):
+    for peer, least in ((times.EAGER, 2.0), (times.COMPILED, 1.0)):
         for row in found["rounds"]:
             took = row["times"]
             mine = next((took[name] for name in OURS if name in took), None)

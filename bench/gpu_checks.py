@@ -28,6 +28,7 @@ VALUES = 1 << 16
 WARP = 32  # threads in a block of each, so that one compilation serves them all
 SUM = 32 * 2.0**-23  # of what is summed: how far a tensor core's sum may lie from another's
 SUITE = ["tests/test_cuda_twins.py", "tests/test_cuda_conv.py"]
+PATIENCE = 120  # seconds for a command
 SANITIZED = "import bench.gpu_checks as checks; checks.few_kernels()"
 
 Row = dict[str, Any]
@@ -139,9 +140,7 @@ def suite() -> Row:
     """The twins' own tests, with arrays on the card."""
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SUITE]
     environment = {**os.environ, "MINIGAN_TEST_CARD": "1"}
-    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
-    last = (done.stdout.strip().splitlines() or [done.stderr.strip()])[-1]
-    return {"check": "the twins' tests", "right": done.returncode == 0, "says": last}
+    return {"check": "the twins' tests", **_done(words, environment)}
 
 
 def sanitizer() -> list[Row]:
@@ -150,10 +149,20 @@ def sanitizer() -> list[Row]:
     rows = []
     for kind in ("memcheck", "racecheck") if tool else ():
         words = [str(tool), "--tool", kind, "--error-exitcode", "9", sys.executable, "-c"]
-        done = subprocess.run([*words, SANITIZED], cwd=ROOT, capture_output=True, text=True)
-        last = (done.stdout.strip().splitlines() or [""])[-1]
-        rows.append({"check": kind, "right": done.returncode == 0, "says": last})
+        rows.append({"check": kind, **_done([*words, SANITIZED], dict(os.environ))})
     return rows
+
+
+def _done(words: list[str], environment: dict[str, str]) -> Row:
+    """Whether a command succeeded within its time, and the last thing it said."""
+    try:
+        done = subprocess.run(
+            words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE
+        )
+    except subprocess.TimeoutExpired:
+        return {"right": False, "says": f"it was not done after {PATIENCE} s"}
+    said = done.stdout.strip().splitlines() or done.stderr.strip().splitlines() or [""]
+    return {"right": done.returncode == 0, "says": said[-1]}
 
 
 def few_kernels() -> None:

@@ -30,6 +30,7 @@ from .timing import Step
 
 CALLS = 20  # of a kernel in a graph
 TURNS = 7  # of which the median counts
+EAGER, COMPILED = "PyTorch eager", "PyTorch compiled"
 STEADY = 5  # rounds before any is timed: graphs are captured, algorithms chosen
 # 1e12 operations a second and multiprocessor at 1 GHz, by compute capability (NVIDIA's white papers
 # on A100 and H100).
@@ -104,20 +105,28 @@ def least(flops: float, size: float, roof: Row, precision: str) -> float | None:
 
 
 def rounds(watch: Watch, size: Size, count: int, precision: str, torch: Any) -> Row:
-    """A DCGAN's round in a precision: as usual, replayed, and by PyTorch."""
+    """A DCGAN's round in a precision: as usual, replayed, and by PyTorch as it is written."""
     row: Row = {"precision": precision, "times": {}, "absent": {}}
     with plan.precision(precision):
         usual, replayed = dcgan(watch.device, size), dcgan(watch.device, size)
         replayed.use_graphs(lambda why: row["absent"].update({"minigan, graph": why}))
         row["times"]["minigan"] = watch.rounds(usual.round, count)
         row["times"]["minigan, graph"] = watch.rounds(replayed.round, count)
-    for name, compiled in (("PyTorch eager", False), ("PyTorch compiled", True)) if torch else ():
-        try:
-            step = torch.dcgan(size, precision, compiled=compiled)
-            row["times"][name] = watch.rounds(step, count)
-        except Exception as error:  # a compiler that is not there, a mode that is not
-            row["absent"][name] = f"{type(error).__name__}: {str(error).splitlines()[0][:120]}"
+    if row["absent"]:
+        del row["times"]["minigan, graph"]  # which were rounds as usual
+    if torch:
+        beside(watch, size, count, row, torch, EAGER)
     return row
+
+
+def beside(watch: Watch, size: Size, count: int, row: Row, torch: Any, name: str) -> None:
+    """Add PyTorch's time to a row of `rounds`, or why there is none."""
+    try:
+        step = torch.dcgan(size, row["precision"], compiled=name == COMPILED)
+        row["times"][name] = watch.rounds(step, count)
+    except Exception as error:  # a compiler that is not there, a mode that is not
+        first = (str(error).splitlines() or [""])[0]
+        row["absent"][name] = f"{type(error).__name__}: {first}"[:140]
 
 
 def layers(watch: Watch, size: Size, precision: str, roof: Row, torch: Any) -> list[Row]:

@@ -105,7 +105,7 @@ def laplacian_pyramid_loss(x: Tensor, y: Tensor, *, levels: int = 3) -> Tensor:
     after `levels` of them the last. The means do what the weights 4^j of the paper's sums do.
     """
     # A graph on a card holds no copy of a list, but numbers that fill an array.
-    row = np.concatenate([np.full_like(x.data, n / 16, shape=1) for n in (1, 4, 6, 4, 1)])
+    row = np.concatenate([np.full_like(x.data, n / 16, shape=(1,)) for n in (1, 4, 6, 4, 1)])
     blur = np.broadcast_to(np.outer(row, row), (x.shape[1], 1, 5, 5)).astype(x.dtype)
     rest = x - y  # a pyramid is linear: that of the difference is the difference of two
     total: Tensor | float = 0.0

@@ -6,6 +6,8 @@ What only a card can show is not shown here: that its times are right.
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +16,7 @@ import cuda_tools
 import numpy as np
 import pytest
 import strict
-from cuda_tools import needs_gxx, on_device
+from cuda_tools import needs_gxx, needs_nvrtc, on_device
 from strict import Card, Strict
 
 from bench import __main__ as command
@@ -72,6 +74,12 @@ def test_a_primitive_or_noise_that_differs_is_found(monkeypatch: pytest.MonkeyPa
         seeds = iter(range(2))
         monkeypatch.setattr(gpu_checks, "Generator", lambda *_: Generator(next(seeds)))
         assert not any(row["right"] for row in gpu_checks.noise(Card()))
+
+
+@needs_nvrtc
+def test_primitives_compile_for_a_card() -> None:
+    for test in gpu_checks._primitives().values():
+        assert test.kernel.compiled("sm_90").resources[test.kernel.name].spills == 0
 
 
 def test_what_counts_as_a_difference() -> None:
@@ -184,6 +192,42 @@ def test_peaks_are_those_of_the_white_papers() -> None:
     assert gpu_times.least(6e10, 8e6, roof, "float32") == pytest.approx(1e-3)
     assert gpu_times.least(6e10, 8e9, roof, "float32") == pytest.approx(2e-3)
     assert gpu_times.least(1, 1, roof, "tf32") is None
+
+
+def test_a_command_that_fails_or_takes_long_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def done(code: str) -> dict[str, Any]:
+        return gpu_checks._done([sys.executable, "-S", "-c", code], dict(os.environ))
+
+    assert done("print('7 passed')") == {"right": True, "says": "7 passed"}
+    assert done("raise SystemExit('no such thing')") == {"right": False, "says": "no such thing"}
+    monkeypatch.setattr(gpu_checks, "PATIENCE", 0.01)
+    assert done("input()") == {"right": False, "says": "it was not done after 0.01 s"}
+    monkeypatch.setattr(gpu_checks.shutil, "which", lambda name: None)
+    assert gpu_checks.sanitizer() == []
+
+
+def test_rounds_that_are_not_replayed_have_no_time_for_that() -> None:
+    class Refuses(Device):
+        captures = True
+
+        def capture(self, work: Any) -> Any:
+            raise RuntimeError("no graphs here")
+
+    class Twice(Watch):
+        def rounds(self, step: Any, count: int) -> float:
+            step()
+            return super().rounds(step, count)
+
+    row = gpu_times.rounds(Twice(Refuses()), TINY, 1, "float32", None)
+    assert row["times"].keys() == {"minigan"}
+    assert "no graphs here" in row["absent"]["minigan, graph"]
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ValueError("no Triton\nat all")
+
+    torch = SimpleNamespace(dcgan=broken)
+    gpu_times.beside(Watch(HOST), TINY, 1, row, torch, gpu_times.COMPILED)
+    assert row["absent"][gpu_times.COMPILED] == "ValueError: no Triton"
 
 
 @pytest.mark.skipif(card.trouble(card.facts()) is None, reason="there is a card")
