@@ -157,7 +157,7 @@ def on_card(quick: bool) -> Row:
     peaks = times.peaks(
         tuple(about["capability"]),
         attributes["MultiProcessorCount"],
-        1e-6 * attributes["ClockRate"],
+        1e-6 * attributes["ClockRate"],  # of kHz
     )
     device = card.Cuda()
     sizes = small() if quick else Sizes()

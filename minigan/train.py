@@ -128,9 +128,11 @@ class State:
             self.replay = Replay(self, say)
 
     def places(self) -> dict[str, Array]:
+        """The arrays on the card that rounds change, by name."""
         return {name: array for name, array in self._arrays().items() if not on_host(array)}
 
     def replace(self, places: Mapping[str, Array]) -> None:
+        """Have these arrays in the place of those of the same names."""
         for owner, player in self.players.items():
             player.replace_arrays(_within(f"players/{owner}/", places))
         for owner, optimizer in self.optimizers.items():
@@ -138,6 +140,7 @@ class State:
 
     @property
     def counters(self) -> Any:
+        """All else that rounds change, apart from their number."""
         steps = {owner: optimizer.steps for owner, optimizer in self.optimizers.items()}
         return self.rng.state, self.batches.position, steps
 
