@@ -100,6 +100,8 @@ def test_a_product_compiles_to_what_it_should(
     assert kernel.shared <= 99 << 10
     used = {part for word in instructions(cubin.path) for part in (word, word.split(".")[0])}
     wanted, unwanted = MULTIPLY[precision]
+    if name == "convolve":  # which squares what its moments are of; the products are the same
+        unwanted = unwanted - {"FFMA"}
     assert wanted <= used
     assert not used & (unwanted | {"LDL", "STL"})
 

@@ -22,8 +22,11 @@ sys.path.insert(0, sys.argv[1])
 from minigan_kernels.cuda import plan
 from minigan_kernels.cuda.emu import emulation
 from test_cuda_conv import CASES, calls, check, exact, on_card
+from test_cuda_moments import left_by
 precision = sys.argv[2]
 with emulation(1, sanitize=True), plan.precision(precision):
+    for tile in range(len(plan.TILES[precision])):
+        left_by("transposed", precision, tile)
     for case in CASES.values():
         for call in calls(case, precision):
             truth = exact(*call)

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from ..derived import LARGE, leave
 from ..shapes import Window
 from .launch import blocks_for, empty, kernel, multiprocessors
 from .layout import THREADS, WORDS, channels_last, grouped
+from .norm import MOMENTS
 from .plan import Plan, Work, choices, choose
 from .tune import settle
 
@@ -37,10 +39,20 @@ def problem_of(
 
 
 def correlate(
-    image: Any, w: Any, shape: tuple[int, ...], window: Window, groups: int, *, transposed: bool
+    image: Any,
+    w: Any,
+    shape: tuple[int, ...],
+    window: Window,
+    groups: int,
+    *,
+    transposed: bool,
+    normed: bool = False,
 ) -> Any:
     """The convolution of `image` by w (O, C/groups, kH, kW), or its gradient by the input
     (transposed, and `image` is the output's gradient): an image of `shape` (N, C, H, W).
+
+    What may be `normed` is left with its moments, where a kernel has them at hand: `norm.moments`
+    looks there first.
     """
     kind = np.result_type(image, w).type
     n, c, h, wide = shape
@@ -58,16 +70,22 @@ def correlate(
     problem = problem_of(image.shape, target, window, groups, transposed=transposed)
     if plan.tile:
         file = "conv_6_tensor" if plan.tensor else "conv_5_pipelined"
-        y = _product(file, "convolve", plan, work, image, w, target, problem)
+        normed &= 4 * math.prod(target) >= LARGE  # or the engine does not freeze it
+        y, partial = _product(
+            file, "convolve", plan, work, image, w, target, problem, phases if normed else 0
+        )
+        y = y.transpose(0, 3, 1, 2)
+        if partial is not None:
+            leave(y, MOMENTS, partial)
+        return y
+    y = empty(target, kind, like=image)
+    if plan.multiple > 1:
+        run = kernel("conv_few", "convolve", threads=THREADS)
+        blocks = blocks_for(rows * 32, THREADS)
     else:
-        y = empty(target, kind, like=image)
-        if plan.multiple > 1:
-            run = kernel("conv_few", "convolve", threads=THREADS)
-            blocks = blocks_for(rows * 32, THREADS)
-        else:
-            run = kernel("conv_1_naive", "convolve", threads=THREADS, T=WORDS[kind])
-            blocks = blocks_for(rows * filters, THREADS)
-        run((*blocks, 1, work.products), image, w, y, problem)
+        run = kernel("conv_1_naive", "convolve", threads=THREADS, T=WORDS[kind])
+        blocks = blocks_for(rows * filters, THREADS)
+    run((*blocks, 1, work.products), image, w, y, problem)
     return y.transpose(0, 3, 1, 2)
 
 
@@ -86,7 +104,7 @@ def weight_gradient(x: Any, g: Any, shape: tuple[int, ...], window: Window, grou
     problem = problem_of(x.shape, g.shape, window, groups, transposed=False)
     if plan.tile:
         work = Work(taps * rows, columns, depth, groups)
-        dw = _product("conv_7_split", "convolve_dw", plan, work, x, g, target, problem)
+        dw, _ = _product("conv_7_split", "convolve_dw", plan, work, x, g, target, problem)
     else:
         dw = empty(target, kind, like=x)
         naive = kernel("conv_1_naive", "convolve_dw", threads=THREADS, T=WORDS[kind])
@@ -104,21 +122,32 @@ def _product(
     right: Any,
     shape: tuple[int, ...],
     problem: np.ndarray,
-) -> Any:
-    """The sums of `work`, an array of `shape`, on the rule's tile or a measured one."""
+    phases: int = 0,
+) -> tuple[Any, Any]:
+    """The sums of `work`, an array of `shape`, on the rule's tile or a measured one.
 
-    def compute(plan: Plan) -> Any:
+    And the moments of its last axis, for `norm.moments` to merge, if it is made in `phases` phases
+    that are not split; else None.
+    """
+
+    def compute(plan: Plan) -> tuple[Any, Any]:
         assert plan.tile
         problem["splits"] = n = plan.splits
         y = empty((n, *shape) if n > 1 else shape, np.float32, like=left)
         x_blocks, y_blocks, products = work.grid(plan.tile)
-        plan.product(file, name)((x_blocks, y_blocks, products * n), left, right, y, problem)
+        partial, outputs = None, [y]
+        if phases and n == 1:
+            partial = empty((shape[-1], phases * x_blocks, 3), np.float64, like=left)
+        if name == "convolve":
+            outputs.append(np.uint64(0) if partial is None else partial)  # 0: nowhere
+        blocks = x_blocks, y_blocks, products * n
+        plan.product(file, name)(blocks, left, right, *outputs, problem)
         if n == 1:
-            return y
+            return y, partial
         whole = empty(shape, np.float32, like=left)
         reduce = kernel("reduce", "reduce", threads=THREADS)
         reduce(blocks_for(whole.size, THREADS), y, whole, np.int32(n), np.int64(whole.size))
-        return whole
+        return whole, None
 
     plans = choices(rule, work, multiprocessors=multiprocessors(left))
     return compute(settle(plans, file, name, problem, compute) if plans else rule)
