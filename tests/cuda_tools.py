@@ -59,7 +59,7 @@ def here(value: Any) -> Any:
     return _each(here, value)
 
 
-def on_device(kernel: Callable[..., Any], *arrays: Any, **options: Any) -> Any:
+def on_device(kernel: Callable[..., Any], /, *arrays: Any, **options: Any) -> Any:
     """What a kernel gives on the device; what it writes is written."""
     given, options = there(list(arrays)), there(options)
     result = here(kernel(*given, **options))
@@ -90,8 +90,13 @@ def _leaves(value: Any) -> list[Any]:
 class Emulated(card.Cuda):
     """A card whose arrays are NumPy's and whose kernels are emulated; it measures nothing."""
 
+    captures = False
+
     def put(self, array: np.ndarray) -> np.ndarray:
         return array
+
+    def empty(self, shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
+        return np.empty(shape, dtype)
 
     def tuner(self) -> Any:
         return None
