@@ -91,7 +91,7 @@ def test_every_tile_is_right(precision: str, tile: int, case: str) -> None:
 @pytest.mark.parametrize("precision", plan.PRECISIONS)
 def test_a_sum_is_cut_in_any_number_of_parts(precision: str, splits: int) -> None:
     """Also in more parts than it has tiles."""
-    case = ((1, 64, 9, 9), (24, 64, 3, 3), {})
+    case = ((1, 32, 5, 6), (16, 32, 3, 3), {})
     with plan.precision(precision), plan.force(-1, splits):
         for name, arrays, options in calls(case, precision):
             check(on_card(name, arrays, options), exact(name, arrays, options))

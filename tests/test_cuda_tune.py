@@ -292,6 +292,7 @@ def _measure(barrier: Any, fastest: int) -> None:
     assert chosen(Tuner(CARD, "13.0", Clock(fastest))) in [(p, True) for p in plans()[1:3]]
 
 
+@pytest.mark.slow
 def test_two_processes_may_measure_at_once(folder: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     barrier = spawn.Barrier(2)
