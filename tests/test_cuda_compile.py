@@ -39,9 +39,11 @@ PRODUCTS = {  # precision, index of the tile -> registers of the correlation, of
     ("float32", 0): (128, 96),
     ("float32", 1): (104, 64),
     ("tf32", 0): (160, 192),
-    ("tf32", 1): (120, 128),
+    ("tf32", 1): (168, 168),  # three blocks of 128 threads
+    ("tf32", 2): (120, 128),
     ("bfloat16", 0): (128, 128),
-    ("bfloat16", 1): (120, 112),
+    ("bfloat16", 1): (168, 168),
+    ("bfloat16", 2): (120, 112),
 }
 MULTIPLY = {  # what must, and what must not, be among the instructions
     "float32": ({"FFMA", "LDGSTS"}, {"HMMA"}),

@@ -80,7 +80,7 @@ def test_every_tile_is_right(precision: str, tile: int, case: str) -> None:
     with plan.precision(precision):
         for name, arrays, options in calls(CASES[case], precision):
             truth = exact(name, arrays, options)
-            for splits in (1, 4):
+            for splits in (1, 4) if case == "DCGAN's" else (1,):
                 with plan.force(tile, splits), emulation() as seen:
                     check(on_card(name, arrays, options), truth)
                 if DEVICE is HOST:
@@ -168,6 +168,7 @@ def test_the_planner_fills_the_card_and_cuts_only_long_sums() -> None:
     with plan.precision("bfloat16"):
         assert tile_of(32768, 128, 1024) == (128, 128, 1)
         assert tile_of(2048, 512, 4096) == (64, 64, 1)
+        assert tile_of(32768, 64, 1024) == (128, 64, 1)
         assert tile_of(1024, 128, 32768) == (64, 64, 8)
         assert tile_of(64, 64, 64) == (64, 64, 1)
     few = plan.choose(np.float32, plan.Work(10, 3, 64), few=True, multiprocessors=132)

@@ -29,7 +29,7 @@ def setting(
 ) -> tuple[Kernel, list[np.ndarray], np.ndarray, Any, Any]:
     """A kernel, its two operands, the exact result, the grid and the struct Conv."""
     gradient = file == "conv_7_split"
-    tile = plan.TILES[precision][1]
+    tile = plan.TILES[precision][-1]
     kind = np.uint16 if precision == "bfloat16" else np.float32
     kernel = plan.Plan(kind, 8, tile).product(file, "convolve_dw" if gradient else "convolve")
     if file == "conv_2_shared":

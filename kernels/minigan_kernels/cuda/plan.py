@@ -46,8 +46,16 @@ class Tile(NamedTuple):
 # From large to small. The tests run each of them, and each of SPLITS, so the planner may take any.
 TILES: dict[str, tuple[Tile, ...]] = {
     "float32": (Tile(128, 64, 16, 3, (2, 4), 2), Tile(64, 64, 16, 3, (2, 4), 2)),
-    "tf32": (Tile(128, 128, 16, 4, (2, 4), 1), Tile(64, 64, 16, 4, (2, 2), 2)),
-    "bfloat16": (Tile(128, 128, 32, 4, (2, 4), 2), Tile(64, 64, 32, 4, (2, 2), 2)),
+    "tf32": (
+        Tile(128, 128, 16, 4, (2, 4), 1),
+        Tile(128, 64, 16, 4, (2, 2), 3),
+        Tile(64, 64, 16, 4, (2, 2), 2),
+    ),
+    "bfloat16": (
+        Tile(128, 128, 32, 4, (2, 4), 2),
+        Tile(128, 64, 32, 4, (2, 2), 3),
+        Tile(64, 64, 32, 4, (2, 2), 2),
+    ),
 }
 
 _precision: ContextVar[str] = ContextVar("precision", default="float32")
@@ -161,7 +169,7 @@ def choose(
         return Plan(values, size, TILES[name][forced[0]], forced[1])
     for tile in TILES[name]:
         blocks = math.prod(work.grid(tile))
-        if blocks >= multiprocessors:
+        if blocks >= multiprocessors and tile.n < 2 * work.columns:  # else half would be empty
             return Plan(values, size, tile)
     # The smallest tile does not fill the card either.
     most = min(math.ceil(2 * multiprocessors / max(1, blocks)), _most_parts(work, tile))
