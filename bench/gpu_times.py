@@ -14,13 +14,13 @@ from typing import Any
 
 import minigan_kernels as kernels
 import numpy as np
-from minigan_kernels.cuda import ladder, plan
+from minigan_kernels.cuda import ladder
 
 import minigan as mg
 from minigan.device import Device
 from minigan.gans.dcgan import DCGAN
 
-from .gpu_checks import Row, dcgan
+from .gpu_checks import Row, at, dcgan
 from .kernels import OPERANDS, ours
 from .layers import DIRECTIONS, Layer
 from .layers import dcgan as layers_of
@@ -107,11 +107,11 @@ def least(flops: float, size: float, roof: Row, precision: str) -> float | None:
 def rounds(watch: Watch, size: Size, count: int, precision: str, torch: Any) -> Row:
     """A DCGAN's round in a precision: as usual, replayed, and by PyTorch as it is written."""
     row: Row = {"precision": precision, "times": {}, "absent": {}}
-    with plan.precision(precision):
-        usual, replayed = dcgan(watch.device, size), dcgan(watch.device, size)
-        replayed.use_graphs(lambda why: row["absent"].update({"minigan, graph": why}))
-        row["times"]["minigan"] = watch.rounds(usual.round, count)
-        row["times"]["minigan, graph"] = watch.rounds(replayed.round, count)
+    device = at(watch.device, precision)
+    usual, replayed = dcgan(device, size), dcgan(device, size)
+    replayed.use_graphs(lambda why: row["absent"].update({"minigan, graph": why}))
+    row["times"]["minigan"] = watch.rounds(usual.round, count)
+    row["times"]["minigan, graph"] = watch.rounds(replayed.round, count)
     if row["absent"]:
         del row["times"]["minigan, graph"]  # which were rounds as usual
     if torch:
@@ -138,7 +138,7 @@ def layers(watch: Watch, size: Size, precision: str, roof: Row, torch: Any) -> l
     for layer in layers_of(size.image[1], size.image[0], size.width, size.batch):
         arrays = operands(layer, watch.device)
         for direction in DIRECTIONS:
-            with plan.precision(precision):
+            with at(watch.device, precision).computing():
                 seconds = watch.kernel(ours(layer, direction, arrays))
             theirs = torch.conv(layer, direction, precision) if torch else None
             bound = least(layer.flops, layer.bytes, roof, precision)

@@ -42,10 +42,31 @@ class Facts:
 
 
 class Cuda(Device):
-    """The current CUDA card."""
+    """The current CUDA card, whose kernels multiply in `precision`: by the tiles that are measured
+    to be fastest, or by those of a fixed rule if it is to be `deterministic`.
+
+    What they multiply, parameters among it, and their sums are float32 in memory always.
+    """
 
     name = "cuda"
     captures = True
+
+    def __init__(self, precision: str = "float32", *, deterministic: bool = False) -> None:
+        self.precision, self.deterministic = precision, deterministic
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        from minigan_kernels.cuda import plan, tune
+
+        tuner = None if self.deterministic else self.tuner()
+        with plan.precision(self.precision), tune.tuning(tuner):
+            yield
+
+    def tuner(self) -> Any:
+        """What measures tiles, and keeps its choices."""
+        from minigan_kernels.cuda import tune
+
+        return tune.of_card()
 
     def put(self, array: Array) -> Array:
         import cupy
@@ -148,17 +169,25 @@ def plainly() -> Iterator[None]:
         raise
 
 
-def device(name: str) -> Device:
-    """The device called "cpu" or "cuda".
+def device(name: str, precision: str = HOST.precision, *, deterministic: bool = False) -> Device:
+    """The device called "cpu" or "cuda", to multiply in "float32", "tf32" or "bfloat16".
+
+    If it is to be `deterministic`, every card of a model gives the same bytes; the CPU always does.
 
     Raises:
-        UserError: if a card is asked for that cannot be used, with the reason and the way out.
+        UserError: if a card is asked for that cannot be used, or the CPU for what only a card does,
+            with the reason and the way out.
     """
     if name == HOST.name:
+        if precision != HOST.precision:
+            raise UserError(
+                f"--precision {precision} is for tensor cores, and --device cpu multiplies in "
+                f"{HOST.precision} alone; say --device cuda, or --precision {HOST.precision}"
+            )
         return HOST
     if why := trouble(facts()):
         raise UserError(f"--device cuda cannot be had: {why}, or say --device cpu")
-    return Cuda()
+    return Cuda(precision, deterministic=deterministic)
 
 
 def trouble(found: Facts) -> str | None:

@@ -10,6 +10,7 @@ Nothing crosses that border by itself: CuPy refuses to mix its arrays with NumPy
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -38,6 +39,15 @@ class Device:
 
     name = "cpu"
     captures = False  # whether it has `capture`
+    precision = "float32"  # that its kernels multiply in
+
+    def computing(self) -> AbstractContextManager[object]:
+        """Within this context kernels compute as this device was told to.
+
+        A run enters it around each round and around each question, so that neither the engine nor a
+        recipe knows of it.
+        """
+        return nullcontext()
 
     def put(self, array: Array) -> Array:
         """`array` where this device computes; the same one if it lies there already."""

@@ -204,7 +204,7 @@ class Primitive:
             raise GraphError(f"{_signature(self.name, inputs)}: {error}") from error
         y = Tensor(data)
         if y.data.nbytes >= LARGE:
-            freeze_result(y.data, arrays)
+            freeze_result(y.data, arrays, self.kernel)
         if _state.recording:
             y.node = Node(self, inputs, options, y.data)
             y.node.residuals = residuals

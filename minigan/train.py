@@ -81,7 +81,8 @@ class State:
             RunError: if a loss is not finite, or the device's memory is exhausted. The players are
                 then as the last update left them; a card tells of a loss when the round is over.
         """
-        with np.errstate(all="ignore"):  # a loss that is not finite says it all
+        # A loss that is not finite says it all.
+        with np.errstate(all="ignore"), self.device.computing():
             try:
                 return self._round()
             except MemoryError as error:
@@ -152,8 +153,9 @@ class State:
 
     def _check(self, name: str, value: float, loss: Tensor | None = None) -> None:
         if not math.isfinite(value):
+            plainly = "" if self.device.precision == HOST.precision else " --precision float32"
             where = (
-                "to see where it arose, continue with --resume --device cpu"
+                f"to see where it arose, continue with --resume --device cpu{plainly}"
                 if loss is None
                 else first_nonfinite(loss)
             )
@@ -212,7 +214,7 @@ class State:
 
     def samples(self, z: np.ndarray, *, batch: int = 256) -> np.ndarray:
         """Samples of the latent vectors z, in inference, (N, *shape)."""
-        with no_grad(), _evaluating(self.players), np.errstate(all="ignore"):
+        with self._inference():
             parts = [
                 self.recipe.generate(self.players, self.device.put(z[i : i + batch])).numpy()
                 for i in range(0, len(z), batch)
@@ -226,13 +228,23 @@ class State:
         such as `recipe.realness` or `recipe.encode`; None if it has no answer.
         """
         answers = []
-        with no_grad(), _evaluating(self.players), np.errstate(all="ignore"):
+        with self._inference():
             for i in range(0, len(x), batch):
                 answer = question(self.players, self.device.put(x[i : i + batch]))
                 if answer is None:
                     return None
                 answers.append(to_host(answer))
         return np.concatenate(answers)
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for player in self.players.values():
+                stack.enter_context(player.evaluating())
+            stack.enter_context(self.device.computing())
+            stack.enter_context(no_grad())
+            stack.enter_context(np.errstate(all="ignore"))
+            yield
 
     def realness(self, x: np.ndarray) -> np.ndarray | None:
         """D(x) in inference, (N,), if the recipe has such a thing."""
@@ -361,14 +373,6 @@ def _arrows(state: State, dataset: Dataset, z: Array) -> tuple[np.ndarray, np.nd
         return None
     even = np.linspace(z.min(), z.max(), 21, dtype=np.float32)
     return even, state.samples(even[:, None])[:, 0]
-
-
-@contextmanager
-def _evaluating(players: dict[str, Module]) -> Iterator[None]:
-    with ExitStack() as stack:
-        for player in players.values():
-            stack.enter_context(player.evaluating())
-        yield
 
 
 @contextmanager

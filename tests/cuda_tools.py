@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import minigan_kernels as kernels
 import numpy as np
 import pytest
 from minigan_kernels.cuda import emu, nvrtc
@@ -57,7 +59,7 @@ def here(value: Any) -> Any:
     return _each(here, value)
 
 
-def on_device(kernel: Callable[..., Any], *arrays: Any, **options: Any) -> Any:
+def on_device(kernel: Callable[..., Any], /, *arrays: Any, **options: Any) -> Any:
     """What a kernel gives on the device; what it writes is written."""
     given, options = there(list(arrays)), there(options)
     result = here(kernel(*given, **options))
@@ -83,6 +85,26 @@ def _each(change: Callable[[Any], Any], value: Any) -> Any:
 
 def _leaves(value: Any) -> list[Any]:
     return [a for part in value for a in _leaves(part)] if isinstance(value, list) else [value]
+
+
+class Emulated(card.Cuda):
+    """A card whose arrays are NumPy's and whose kernels are emulated; it measures nothing."""
+
+    captures = False
+
+    def put(self, array: np.ndarray) -> np.ndarray:
+        return array
+
+    def empty(self, shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
+        return np.empty(shape, dtype)
+
+    def tuner(self) -> Any:
+        return None
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        with kernels.use("cuda"), super().computing():
+            yield
 
 
 def to_bf16(x: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ PLAIN: dict[Kernel, int] = {
     kernel("im2col", "col2im", threads=256, T="float"): 64,
     kernel("pack", "pack", threads=256, T="float", E="bf16"): 40,
     kernel("reduce", "reduce", threads=256): 40,
+    kernel("wait", "wait", threads=32): 32,
     ladder._SHARED: 88,
     ladder._REGISTERS: 128,
     ladder._VECTORISED: 216,
@@ -38,9 +39,11 @@ PRODUCTS = {  # precision, index of the tile -> registers of the correlation, of
     ("float32", 0): (128, 96),
     ("float32", 1): (104, 64),
     ("tf32", 0): (160, 192),
-    ("tf32", 1): (120, 128),
+    ("tf32", 1): (168, 168),  # three blocks of 128 threads
+    ("tf32", 2): (120, 128),
     ("bfloat16", 0): (128, 128),
-    ("bfloat16", 1): (120, 112),
+    ("bfloat16", 1): (168, 168),
+    ("bfloat16", 2): (120, 112),
 }
 MULTIPLY = {  # what must, and what must not, be among the instructions
     "float32": ({"FFMA", "LDGSTS"}, {"HMMA"}),
@@ -99,6 +102,8 @@ def test_a_product_compiles_to_what_it_should(
     assert kernel.shared <= 99 << 10
     used = {part for word in instructions(cubin.path) for part in (word, word.split(".")[0])}
     wanted, unwanted = MULTIPLY[precision]
+    if name == "convolve":  # which squares what its moments are of; the products are the same
+        unwanted = unwanted - {"FFMA"}
     assert wanted <= used
     assert not used & (unwanted | {"LDL", "STL"})
 

@@ -80,11 +80,21 @@ def test_every_tile_is_right(precision: str, tile: int, case: str) -> None:
     with plan.precision(precision):
         for name, arrays, options in calls(CASES[case], precision):
             truth = exact(name, arrays, options)
-            for splits in (1, 3):
+            for splits in (1, 4) if case == "DCGAN's" else (1,):
                 with plan.force(tile, splits), emulation() as seen:
                     check(on_card(name, arrays, options), truth)
                 if DEVICE is HOST:
                     assert seen.bank_conflicts == (0 if precision == "float32" else 1)
+
+
+@pytest.mark.parametrize("splits", plan.SPLITS)
+@pytest.mark.parametrize("precision", plan.PRECISIONS)
+def test_a_sum_is_cut_in_any_number_of_parts(precision: str, splits: int) -> None:
+    """Also in more parts than it has tiles."""
+    case = ((1, 32, 5, 6), (16, 32, 3, 3), {})
+    with plan.precision(precision), plan.force(-1, splits):
+        for name, arrays, options in calls(case, precision):
+            check(on_card(name, arrays, options), exact(name, arrays, options))
 
 
 @pytest.mark.parametrize(("precision", "tile"), TILES)
@@ -150,16 +160,18 @@ def test_an_unknown_precision_is_named() -> None:
 
 def test_the_planner_fills_the_card_and_cuts_only_long_sums() -> None:
     def tile_of(rows: int, columns: int, depth: int) -> tuple[int, int, int]:
-        chosen = plan.choose(np.float32, rows, columns, depth, multiprocessors=132)
+        work = plan.Work(rows, columns, depth)
+        chosen = plan.choose(np.float32, work, multiprocessors=132)
         assert chosen.tile
         return chosen.tile.m, chosen.tile.n, chosen.splits
 
     with plan.precision("bfloat16"):
         assert tile_of(32768, 128, 1024) == (128, 128, 1)
         assert tile_of(2048, 512, 4096) == (64, 64, 1)
-        assert tile_of(1024, 128, 32768) == (64, 64, 9)
+        assert tile_of(32768, 64, 1024) == (128, 64, 1)
+        assert tile_of(1024, 128, 32768) == (64, 64, 8)
         assert tile_of(64, 64, 64) == (64, 64, 1)
-    few = plan.choose(np.float32, 10, 3, 64, few=True, multiprocessors=132)
+    few = plan.choose(np.float32, plan.Work(10, 3, 64), few=True, multiprocessors=132)
     assert few.tile is None
     assert few.multiple == 4
 

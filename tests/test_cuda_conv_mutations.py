@@ -24,10 +24,12 @@ pytestmark = needs_gxx
 TAIL = 1 << 14  # values behind the result that nobody may write
 
 
-def setting(file: str, precision: str) -> tuple[Kernel, list[np.ndarray], np.ndarray, Any, Any]:
+def setting(
+    file: str, precision: str, channels: int
+) -> tuple[Kernel, list[np.ndarray], np.ndarray, Any, Any]:
     """A kernel, its two operands, the exact result, the grid and the struct Conv."""
     gradient = file == "conv_7_split"
-    tile = plan.TILES[precision][1]
+    tile = plan.TILES[precision][-1]
     kind = np.uint16 if precision == "bfloat16" else np.float32
     kernel = plan.Plan(kind, 8, tile).product(file, "convolve_dw" if gradient else "convolve")
     if file == "conv_2_shared":
@@ -35,7 +37,7 @@ def setting(file: str, precision: str) -> tuple[Kernel, list[np.ndarray], np.nda
         tile = tile._replace(m=16, n=16)
     rng = np.random.default_rng(0)
     images = 12 if gradient else 2  # more tiles of the sum than stages
-    x_shape, w_shape, y_shape = (images, 24, 10, 10), (72, 24, 4, 4), (images, 72, 5, 5)
+    x_shape, w_shape, y_shape = (images, channels, 10, 10), (72, channels, 4, 4), (images, 72, 5, 5)
     left, right = (
         ROUNDED[precision](rng.standard_normal(shape).astype(np.float32))
         for shape in (x_shape, y_shape if gradient else w_shape)
@@ -59,10 +61,16 @@ def setting(file: str, precision: str) -> tuple[Kernel, list[np.ndarray], np.nda
 
 
 def faults(
-    folder: Path, file: str, precision: str, *, tail: int = TAIL, sanitize: bool = False
+    folder: Path,
+    file: str,
+    precision: str,
+    *,
+    channels: int = 24,
+    tail: int = TAIL,
+    sanitize: bool = False,
 ) -> set[str]:
     """What is seen of a convolution by the kernel in `folder`, whose tiles have ragged edges."""
-    plain, arrays, exact, grid, problem = setting(file, precision)
+    plain, arrays, exact, grid, problem = setting(file, precision, channels)
     defines = {k: v for k, v in plain.defines.items() if k != "THREADS"}
     kernel = Kernel(
         file, plain.name, threads=plain.threads, shared=plain.shared, folder=folder, **defines
@@ -70,9 +78,12 @@ def faults(
     seen = set()
     for schedule in SCHEDULES:
         y = empty((exact.size + tail,), np.float32, like=exact)
+        partial = empty((3 * exact.shape[-1] * grid[0] + tail,), np.float64, like=exact)
+        leaves = file in ("conv_5_pipelined", "conv_6_tensor")  # its result's moments as well
+        outputs = [y, partial] if leaves else [y]
         try:
             with emulation(schedule, sanitize=sanitize) as watched:
-                kernel(grid, *arrays, y, problem)
+                kernel(grid, *arrays, *outputs, problem)
         except KernelError as error:
             seen.add("broken rule: " + str(error).split(" (")[0].split(" at line")[0])
             continue
@@ -80,9 +91,32 @@ def faults(
             seen.add("wrong result")
         if not np.isnan(y[exact.size :]).all():
             seen.add("written behind the end")
+        if leaves:
+            *found, behind = found_moments(partial, exact.shape[-1], grid[0])
+            if not np.allclose(found, moments(exact), rtol=1e-4):
+                seen.add("wrong moments")
+            if not np.isnan(behind).all():
+                seen.add("moments written behind the end")
         if watched.bank_conflicts > 1:
             seen.add("bank conflicts")
     return seen
+
+
+def found_moments(partial: np.ndarray, channels: int, chunks: int) -> tuple[np.ndarray, ...]:
+    """Means and variances of what chunks have, and what lies behind that."""
+    parts, behind = np.split(partial, [3 * channels * chunks])
+    count, mean, squares = np.moveaxis(parts.reshape(channels, chunks, 3), 2, 0)
+    with np.errstate(all="ignore"):  # what a planted bug left may be anything
+        total = count.sum(1)
+        middle = (count * mean).sum(1) / total
+        squares = (squares + count * (mean - middle[:, None]) ** 2).sum(1)
+        return middle, squares / total, behind
+
+
+def moments(y: np.ndarray) -> np.ndarray:
+    """Means and variances along the last axis."""
+    flat = y.reshape(-1, y.shape[-1])
+    return np.array([flat.mean(0), flat.var(0)])
 
 
 PIPELINE = """        wait_copies<STAGES - 2>();  // this thread's part of the tile is there,
@@ -117,6 +151,14 @@ MUTATIONS = {  # file that is run, its precision, file that is spoilt, what is r
         "        return value + (row * CHUNKS + (c ^ swizzle(row)))",
         "    MEMBER const E* chunk(int row, int c) const {\n"
         "        return value + (row * CHUNKS + (c ^ row % 4))", "wrong result"),
+    "moments overwrite a tile that is read": ("conv_5_pipelined", "float32", "epilogue.cuh",
+        "    __syncthreads();  // nobody", "    // nobody", "wrong result"),
+    "moments are merged before they are there": ("conv_5_pipelined", "float32", "epilogue.cuh",
+        "= count;\n    __syncthreads();", "= count;", "wrong moments"),
+    "moments of rows that are not there": ("conv_6_tensor", "tf32", "epilogue.cuh",
+        "count += Sums::row(i) < rows;", "count++;", "wrong moments"),
+    "moments of columns that are not there": ("conv_5_pipelined", "float32", "epilogue.cuh",
+        "if (column < columns) partial", "partial", "moments written behind the end"),
     "a gradient without a barrier": ("conv_7_split", "tf32", "conv_7_split.cu",
         "        __syncthreads();\n", "", "wrong result"),
     "a gradient that waits for too few": ("conv_7_split", "float32", "conv_7_split.cu",
@@ -142,6 +184,9 @@ def test_the_kernels_themselves_have_no_fault(file: str) -> None:
     assert not faults(SOURCES, file, precision)
 
 
+CHANNELS = {"moments overwrite a tile that is read": 40}  # the last tile lies where moments go
+
+
 @pytest.mark.parametrize("bug", MUTATIONS)
 def test_a_planted_bug_shows(bug: str, tmp_path: Path) -> None:
     file, precision, spoilt, right, wrong, shows = MUTATIONS[bug]
@@ -149,4 +194,4 @@ def test_a_planted_bug_shows(bug: str, tmp_path: Path) -> None:
     text = (folder / spoilt).read_text()
     assert text.count(right) == 1
     (folder / spoilt).write_text(text.replace(right, wrong))
-    assert shows in faults(folder, file, precision)
+    assert shows in faults(folder, file, precision, channels=CHANNELS.get(bug, 24))

@@ -187,7 +187,7 @@ def test_a_loss_on_a_card_that_is_not_finite_ends_the_run_with_its_round() -> No
 def test_commands_train_on_a_card_and_open_its_run_anywhere(
     shell: Shell, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(card, "device", {"cpu": HOST, "cuda": Card()}.__getitem__)
+    monkeypatch.setattr(card, "device", lambda name, *_, **__: {"cpu": HOST, "cuda": Card()}[name])
     words = ["train", "gan", *tiny.FLAGS, "--data", digits, "--init-g", "1"]
     graphs: list[int] = []
     use = State.use_graphs

@@ -322,7 +322,8 @@ def test_a_run_on_points(shell: Shell, tmp_path: Path) -> None:
     assert facts["command"].startswith("minigan train gan --data grid")
     assert 0 <= facts["minutes"] < 1
     assert set(facts["evaluation"]) == {
-        "seed", "count", "encoded", "device", "versions", "revision"
+        "seed", "count", "encoded", "device", "precision", "deterministic", "versions",
+        "revision"
     }  # fmt: skip
     by_key = {score["key"]: score for score in facts["scores"]}
     assert set(by_key) == {"modes", "high_quality", "reverse_kl"}

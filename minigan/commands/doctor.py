@@ -5,24 +5,39 @@ from __future__ import annotations
 import os
 import platform
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .. import card
-from ..device import HOST, Device, to_host
+from ..device import Device, to_host
 from ..run import provenance
+from .flags import Precision, parse
 from .layers import planned
-from .table import refuse, show
+from .table import show
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """What to look at."""
+
+    precision: Precision = "float32"  # that a card multiplies in, in the table of layers
 
 
 def main(words: list[str]) -> int:
-    refuse(words, "doctor", "Say what this machine offers and whether the kernels work on it.")
+    given = parse(
+        Doctor,
+        words,
+        verb="doctor",
+        description="Say what this machine offers and whether the kernels work on it.",
+    )
     found = card.facts()
     for name, value in (_facts() | _card(found)).items():
         print(f"{name:12} {value}")
-    here = HOST if card.trouble(found) else card.Cuda()
-    print(f"\nwhat convolves in a DCGAN of 64x64 pixels at a batch of 64, on {here.name}:\n")
+    here = card.device("cpu" if card.trouble(found) else "cuda", given.precision)
+    where = f"on {here.name}, in {here.precision}"
+    print(f"\nwhat convolves in a DCGAN of 64x64 pixels at a batch of 64, {where}:\n")
     show(("layer", "shapes", "forward", "by its input", "by its weight"), planned(here))
     print()
     worst = _compare(here)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from ..metrics.evaluation import evaluate
 from ..metrics.score import Score
 from ..metrics.training import course
 from ..run import Run, provenance
-from .flags import Count, Place, parse
+from .flags import Computing, Count, parse
 from .length import say
 from .resume import open_run
 from .table import show
@@ -25,19 +25,19 @@ DESCRIPTION = (
     "Score a run by all that applies to it, and keep the scores in its directory: of points and of "
     "stacked images the modes that it covers; of other images the log-likelihood under Parzen "
     "windows, and the inception score and Frechet distance of a classifier that is trained here "
-    "once; of recipes that know classes, read codes, classify or encode, how well they do."
+    "once; of recipes that know classes, read codes, classify or encode, how well they do. The run "
+    "computes on the device, its judges on the CPU always."
 )
 SEED = 0  # of drawn data to be judged by: all runs on them then have the same judge
 
 
 @dataclass(frozen=True)
-class Evaluate:
+class Evaluate(Computing):
     """How to score."""
 
     count: Count = None  # how many samples to draw; 10000 images, or 2500 points
     encoded: Count = None  # how many test and training images to encode; as many as --count
     seed: int = 0  # of the latent vectors, and of the choice of real images
-    device: Place = "cpu"  # where the run computes; its judges are on the CPU always
 
 
 def main(words: list[str]) -> int:
@@ -54,10 +54,11 @@ def main(words: list[str]) -> int:
     for flag, value in (("--count", given.count), ("--encoded", given.encoded)):
         if value is not None and value < 1:
             raise UserError(f"{flag} must be at least 1, not {value}")
-    state, _, run = open_run(Path(words[0]), given.device)
+    state, _, run = open_run(Path(words[0]), given.opened())
     train, test = _data(run)
     asked: dict[str, Any] = asdict(given)
-    how = {key: value for key, value in asked.items() if key != "device"}
+    where = {field.name for field in fields(Computing)}
+    how = {key: value for key, value in asked.items() if key not in where}
     found = evaluate(state, train, test, **how, say=say)
     config = run.config
     rows = [row for row in run.rows() if row["step"] <= state.step]

@@ -6,17 +6,38 @@ import contextlib
 import dataclasses
 import difflib
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
+from .. import card
+from ..device import Device
 from ..errors import UserError
 
 T = TypeVar("T")
 Count = Annotated[int | None, tyro.conf.arg(metavar="INT")]
 Place = Literal["cpu", "cuda"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
+
+
+@dataclass(frozen=True)
+class Computing:
+    """Where a run computes, and how."""
+
+    device: Place = "cpu"  # where to compute
+    precision: Precision = "float32"  # that a card multiplies in; sums, weights are float32 always
+    deterministic: bool = False  # tiles by rule, not by measurement: all cards of a model agree
+
+    def opened(self) -> Device:
+        """The device.
+
+        Raises:
+            UserError: if it cannot be had, or cannot compute so.
+        """
+        return card.device(self.device, self.precision, deterministic=self.deterministic)
 
 
 class UnknownFlagError(UserError):

@@ -73,18 +73,19 @@ def _on_cpu(kind: str, image: Shape, output: Shape, w: Shape, options: dict[str,
 
 
 def _on_card(device: Device) -> Callable[[str, Shape, Shape, Shape, dict[str, Any]], str]:
-    from minigan_kernels.cuda import launch
+    from minigan_kernels.cuda import launch, tune
 
     def plan(kind: str, image: Shape, output: Shape, w: Shape, options: dict[str, Any]) -> str:
         x, y, weight = (device.put(np.empty(shape, np.float32)) for shape in (image, output, w))
-        with launch.planning() as launched:
+        with device.computing(), launch.planning() as launched, tune.noting() as measured:
             if kind == "conv2d":
                 kernels.conv2d(x, weight, **options)
             elif kind == "conv2d_dx":
                 kernels.conv2d_dx(y, weight, shape=image, **options)
             else:
                 kernels.conv2d_dw(x, y, shape=w, **options)
-        return " + ".join(_title(k) for k in launched if k.file.stem != "pack")
+        title = " + ".join(_title(k) for k in launched if k.file.stem != "pack")
+        return title + "".join(", measured" if each else ", by the rule" for each in measured)
 
     return plan
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .. import card, checkpoint, gans
+from .. import checkpoint, gans
 from ..data import Dataset, load
-from ..device import Device
+from ..device import HOST, Device
 from ..errors import UserError
 from ..run import Run
 from ..train import State
-from .flags import Count, Folder, Place, UnknownFlagError, parse
+from .flags import Computing, Count, Folder, Place, Precision, UnknownFlagError, parse
 from .length import Length, run_to_end, say
 
 
@@ -22,6 +22,7 @@ class Continue(Length):
     out: Folder = None  # the run directory to continue
     more: Count = None  # train this many rounds more, instead of up to --steps
     device: Place | None = None  # where to compute; as before unless given
+    precision: Precision | None = None  # that a card multiplies in; as before unless given
     resume: bool = True  # continue the run in --out
 
     def __post_init__(self) -> None:
@@ -40,8 +41,11 @@ def resume(words: list[str]) -> int:
     given = _parse(words[1:] if named else words)
     if given.out is None:
         raise UserError("--resume needs --out, the run directory to continue")
-    device = given.device or Run.open(given.out).config.get("device", "cpu")
-    state, dataset, run = open_run(given.out, device)
+    before, where = Run.open(given.out).config, asdict(Computing())
+    for key, default in where.items():  # a run from before there was a choice has the default
+        asked = getattr(given, key, None)
+        where[key] = before.get(key, default) if asked is None else asked
+    state, dataset, run = open_run(given.out, Computing(**where).opened())
     recipe = run.config["recipe"]
     if named and gans.canonical(named) != recipe:
         raise UserError(f"{given.out} holds a run of {recipe}, not of {named}")
@@ -54,7 +58,7 @@ def resume(words: list[str]) -> int:
     run.rewind(state.step)
     run.config |= {
         "steps": steps,
-        "device": device,
+        **where,
         "graphs": given.graphs,
         "sample_every": given.sample_every or run.config["sample_every"],
         "checkpoint_every": given.checkpoint_every or run.config["checkpoint_every"],
@@ -63,17 +67,16 @@ def resume(words: list[str]) -> int:
     return run_to_end(state, dataset, run)
 
 
-def open_run(path: Path, device: str = "cpu") -> tuple[State, Dataset, Run]:
+def open_run(path: Path, device: Device = HOST) -> tuple[State, Dataset, Run]:
     """The run in `path` as its newest checkpoint left it, or at its start if there is none yet,
-    wherever it was trained.
+    on `device`, wherever it was trained.
 
     Raises:
-        UserError: if there is no run, its recipe, data or checkpoint cannot be used any more, or
-            there is no such device.
+        UserError: if there is no run, or its recipe, data or checkpoint cannot be used any more.
     """
     run = Run.open(path)
     try:
-        state, dataset = _initial(run, card.device(device))
+        state, dataset = _initial(run, device)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"{path / 'config.json'} is damaged, or of another version of its recipe: "
@@ -109,6 +112,13 @@ def _parse(flags: list[str]) -> Continue:
         name = error.flag.removeprefix("--").removeprefix("no-").replace("-", "_")
         if error.value.out is not None:
             config = Run.open(error.value.out).config
-            if name in {"data", "size", "stack", "seed", *config["hyper_parameters"]}:
+            if name in {
+                "data",
+                "size",
+                "stack",
+                "seed",
+                "deterministic",
+                *config["hyper_parameters"],
+            }:
                 raise UserError(f"a resumed run keeps its {error.flag}; leave it out") from None
         raise

@@ -14,14 +14,14 @@ from ..errors import UserError
 from ..random import Generator
 from ..recipe import Recipe
 from ..run import Run
-from .flags import Count, Folder, Place, parse
+from .flags import Computing, Count, Folder, parse
 from .resume import open_run
 
 Class = Annotated[str | None, tyro.conf.arg(name="class", metavar="CLASS")]
 
 
 @dataclass(frozen=True)
-class Sample:
+class Sample(Computing):
     """What to draw."""
 
     out: Folder = None  # a PNG, or with --single a folder; in the run directory unless given
@@ -31,7 +31,6 @@ class Sample:
     walk: Count = None  # rows of this many steps, each between two latent vectors
     label: Class = None  # only samples of this class: its name or number; of a stack, such as 3,7
     sweep: Count = None  # a row a sample, along which the code of this number, from 1, changes
-    device: Place = "cpu"  # where to compute
 
 
 def main(words: list[str]) -> int:
@@ -46,7 +45,7 @@ def main(words: list[str]) -> int:
         raise UserError("--count must be at least 1, and --walk at least 2")
     if given.walk is not None and given.sweep is not None:
         raise UserError("--walk and --sweep are two kinds of rows; give one of them")
-    state, dataset, run = open_run(Path(words[0]), given.device)
+    state, dataset, run = open_run(Path(words[0]), given.opened())
     if not dataset.is_image:
         raise UserError(f"{dataset.name} has no images; its pictures lie in {run.samples}")
     z, columns = _latents(given, state.recipe, Generator(given.seed, "sample"), run)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import card, gans
+from .. import gans
 from ..data import Dataset, catalogue, load
 from ..errors import UserError
 from ..recipe import Recipe
 from ..run import Run, fresh_directory, provenance
 from ..train import State, check_range
-from .flags import Count, Folder, Place, parse
+from .flags import Computing, Count, Folder, parse
 from .length import Length, run_to_end, say
 from .resume import resume
 
@@ -30,14 +30,13 @@ CHECKPOINTS = 10  # checkpoints on the way, unless --checkpoint-every says other
 
 
 @dataclass(frozen=True)
-class Start(Length):
+class Start(Computing, Length):
     """What every new run can be told."""
 
     data: str = "glyphs"  # a name from `minigan data list`, or a folder
     size: Count = None  # make images this many pixels high and wide
     stack: int = 1  # put this many images into the channels of each, 1 to 3
     seed: int = 0  # the same seed gives the same bytes
-    device: Place = "cpu"  # where to compute
     out: Folder = None  # the run directory; runs/RECIPE-DATA-1 or the next free number
     resume: bool = False  # continue the run in --out: minigan train --resume --help
 
@@ -54,7 +53,7 @@ def main(words: list[str]) -> int:
         _parse(name, kind, ["--help"], kind())
     try:
         start, _ = _parse(name, kind, flags, kind())
-        device = card.device(start.device)
+        device = start.opened()
         dataset = load(start.data, size=start.size, stack=start.stack, seed=start.seed, report=say)
         # Once more, now that the data are known: the recipe may have other defaults for them.
         default = kind(**defaults(kind, dataset))
@@ -81,6 +80,8 @@ def main(words: list[str]) -> int:
         "steps": steps,
         "seed": start.seed,
         "device": start.device,
+        "precision": start.precision,
+        "deterministic": start.deterministic,
         "graphs": start.graphs,
         "sample_every": start.sample_every or max(1, steps // PICTURES),
         "checkpoint_every": start.checkpoint_every or max(1, steps // CHECKPOINTS),

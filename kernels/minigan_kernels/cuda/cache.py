@@ -1,4 +1,6 @@
-"""Compiled kernels on disk: written whole or not at all, checked when read, rebuilt when spoilt."""
+"""What is costly to make, such as compiled kernels, on disk: written whole or not at all, checked
+when read, rebuilt when spoilt.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,14 @@ HEADERS = (SOURCES, Path(__file__).parent / "emu")
 
 
 class Entry(NamedTuple):
-    """A compiled file, and what its compiler said about it."""
+    """A file, and what its maker said about it."""
 
     path: Path
     facts: dict[str, Any]
 
 
 def folder() -> Path:
-    """Where compiled kernels are kept: below XDG_CACHE_HOME, or ~/.cache."""
+    """Where it is kept: below XDG_CACHE_HOME, or ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minigan" / "cuda"
 
 
@@ -52,27 +54,37 @@ def key(source: str, folder: Path, *compiler: str) -> str:
 
 
 def kept(name: str, build: Callable[[Path], dict[str, Any]]) -> Entry:
-    """The file `name`; if it is not there, or not what was written, `build` writes it anew.
+    """The file `name`; if it is not there, or not what was written, `build` writes it anew."""
+    return found(name) or keep(name, build)
 
-    `build` writes to a temporary file and gives its facts. Two processes may build at once: each
-    moves whole files into place, and where the two that stay do not fit they are built again.
+
+def found(name: str) -> Entry | None:
+    """The file `name`; None if it is not there, or not what was written."""
+    path = folder() / name
+    try:
+        facts = json.loads(_note(path).read_text())
+        if facts["sha256"] == _sha256(path):
+            return Entry(path, facts)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not built yet, or spoilt
+    return None
+
+
+def keep(name: str, build: Callable[[Path], dict[str, Any]]) -> Entry:
+    """The file `name`, which `build` writes to a temporary place, giving its facts.
+
+    Two processes may build at once: each moves whole files into place, and where the two that stay
+    do not fit, neither is found again.
 
     Raises:
         UnavailableError: if the folder cannot be made.
     """
     path = folder() / name
-    note = path.with_name(name + ".json")
-    try:
-        facts = json.loads(note.read_text())
-        if facts["sha256"] == _sha256(path):
-            return Entry(path, facts)
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # not built yet, or spoilt
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnavailableError(
-            f"compiled kernels cannot be kept in {path.parent} ({error.strerror}); "
+            f"what is compiled cannot be kept in {path.parent} ({error.strerror}); "
             "set XDG_CACHE_HOME to a folder that can be written"
         ) from error
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="build-") as place:
@@ -81,8 +93,12 @@ def kept(name: str, build: Callable[[Path], dict[str, Any]]) -> Entry:
         facts["sha256"] = _sha256(fresh)
         fresh.with_name("note").write_text(json.dumps(facts))
         fresh.replace(path)
-        fresh.with_name("note").replace(note)
+        fresh.with_name("note").replace(_note(path))
     return Entry(path, facts)
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
 
 
 def _sha256(path: Path) -> str:

@@ -24,7 +24,7 @@ def conv2d(
     """Convolution of x (N, C, H, W) with w (O, C/groups, kH, kW), giving (N, O, H', W')."""
     window = conv_window(w.shape, stride, padding, dilation)
     shape = check_conv(x.shape, w.shape, None, window, groups)
-    return correlate(x, w, shape, window, groups, transposed=False)
+    return correlate(x, w, shape, window, groups, transposed=False, normed=True)
 
 
 def conv2d_dx(
@@ -40,7 +40,7 @@ def conv2d_dx(
     """Gradient of `conv2d` by its image of `shape` (N, C, H, W), for an output gradient g."""
     window = conv_window(w.shape, stride, padding, dilation)
     check_conv(shape, w.shape, g.shape, window, groups)
-    return correlate(g, w, shape, window, groups, transposed=True)
+    return correlate(g, w, shape, window, groups, transposed=True, normed=True)
 
 
 def conv2d_dw(

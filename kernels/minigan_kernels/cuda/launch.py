@@ -106,6 +106,11 @@ def planning() -> Iterator[list[Kernel]]:
         _planned.reset(token)
 
 
+def is_planning() -> bool:
+    """Whether launches are listed rather than run."""
+    return _planned.get() is not None
+
+
 @cache
 def _function(kernel: Kernel, device: int) -> Any:
     """The kernel on the card of that number, which is the current one."""

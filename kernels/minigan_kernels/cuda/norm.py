@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..derived import left
 from .lanes import THREADS, images, kernel, word_of
 from .launch import blocks_for, empty
 
+MOMENTS = "moments of chunks"  # (C, chunks, 3), which a convolution leaves with its result
+
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and biased variance (C,) of each channel."""
-    seen = images(x)
-    partial, channels = seen.partial(3), x.shape[1]
-    seen.launch("norm", "moments", *seen.arrays, partial, seen.lanes, merged=3)
-    mean, var = (empty((channels,), seen.dtype, like=x) for _ in range(2))
-    total = kernel("norm", "moments_total", word_of(seen.dtype), 1)
-    sizes = np.int32(channels), np.int32(seen.chunks)
+    """Mean and biased variance (C,) of each channel; x is not read if a convolution left them."""
+    partial = left(x, MOMENTS)
+    if partial is None:
+        seen = images(x)
+        partial = seen.partial(3)
+        seen.launch("norm", "moments", *seen.arrays, partial, seen.lanes, merged=3)
+    channels, chunks, _ = partial.shape
+    mean, var = (empty((channels,), x.dtype, like=x) for _ in range(2))
+    total = kernel("norm", "moments_total", word_of(x.dtype), 1)
+    sizes = np.int32(channels), np.int32(chunks)
     total(blocks_for(32 * channels, THREADS), partial, mean, var, *sizes)
     return mean, var
 

@@ -1,4 +1,8 @@
-"""Which kernel computes a convolution or a matrix product, on which tiles, in how many parts."""
+"""Which kernel computes a convolution or a matrix product, on which tiles, in how many parts.
+
+`choose` is a rule over sizes and the card's number of multiprocessors: the same on every card of a
+kind. `choices` are what `tune` may take in place of the rule's plan.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,9 @@ from .launch import Kernel, kernel
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
 FEW = 4  # filters that are not worth a tile
+SPLITS = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # parts that a sum may be cut in
 _LEAST = 8  # tiles of the sum that a part must have: fewer would be spent on filling the pipeline
+_WAVES = 4  # blocks for each multiprocessor, at most, that parts are made for
 
 
 class Tile(NamedTuple):
@@ -37,11 +43,19 @@ class Tile(NamedTuple):
         return 32 * self.warps[0] * self.warps[1]
 
 
-# From large to small. The tests run each of them, so the planner may take any.
+# From large to small. The tests run each of them, and each of SPLITS, so the planner may take any.
 TILES: dict[str, tuple[Tile, ...]] = {
     "float32": (Tile(128, 64, 16, 3, (2, 4), 2), Tile(64, 64, 16, 3, (2, 4), 2)),
-    "tf32": (Tile(128, 128, 16, 4, (2, 4), 1), Tile(64, 64, 16, 4, (2, 2), 2)),
-    "bfloat16": (Tile(128, 128, 32, 4, (2, 4), 2), Tile(64, 64, 32, 4, (2, 2), 2)),
+    "tf32": (
+        Tile(128, 128, 16, 4, (2, 4), 1),
+        Tile(128, 64, 16, 4, (2, 2), 3),
+        Tile(64, 64, 16, 4, (2, 2), 2),
+    ),
+    "bfloat16": (
+        Tile(128, 128, 32, 4, (2, 4), 2),
+        Tile(128, 64, 32, 4, (2, 2), 3),
+        Tile(64, 64, 32, 4, (2, 2), 2),
+    ),
 }
 
 _precision: ContextVar[str] = ContextVar("precision", default="float32")
@@ -74,6 +88,19 @@ def force(tile: int, splits: int) -> Iterator[None]:
         _tile.reset(token)
 
 
+class Work(NamedTuple):
+    """`products` matrices of `rows` x `columns` sums of `depth` products each."""
+
+    rows: int
+    columns: int
+    depth: int
+    products: int = 1
+
+    def grid(self, tile: Tile) -> tuple[int, int, int]:
+        """Blocks that it takes."""
+        return math.ceil(self.rows / tile.m), math.ceil(self.columns / tile.n), self.products
+
+
 class Plan(NamedTuple):
     """How values are kept in memory (uint16 stands for bfloat16), and what runs."""
 
@@ -82,10 +109,22 @@ class Plan(NamedTuple):
     tile: Tile | None = None  # None: no matrix product
     splits: int = 1
 
+    def __str__(self) -> str:
+        t = self.tile
+        if t is None:
+            return "no tile"
+        tile = f"{t.m}x{t.n}x{t.k}, {t.stages} stages, {t.warps[0]}x{t.warps[1]} warps"
+        return f"{tile}, {t.blocks} at once, {self.splits} parts"
+
     @property
     def tensor(self) -> bool:
         """Whether tensor cores multiply."""
         return self.tile is not None and self.tile not in TILES["float32"]
+
+    @property
+    def precision(self) -> str:
+        """What it multiplies in."""
+        return "bfloat16" if self.kind is np.uint16 else "tf32" if self.tensor else "float32"
 
     def product(self, file: str, name: str) -> Kernel:
         """The kernel for this plan's tile."""
@@ -105,16 +144,13 @@ class Plan(NamedTuple):
 
 def choose(
     kind: type,
-    rows: int,
-    columns: int,
-    depth: int,
+    work: Work,
     *,
-    products: int = 1,
     channels: tuple[int, ...] = (),
     few: bool = False,
     multiprocessors: int,
 ) -> Plan:
-    """The plan for `products` matrices of `rows` x `columns` sums of `depth` products each.
+    """The rule's plan for `work`, or the one that was forced.
 
     `channels` are those of a group, if there are several: they must not be padded. Only float32 has
     kernels with tiles. `few`: whether there is a kernel for few columns.
@@ -125,16 +161,34 @@ def choose(
     size = 8 if name == "bfloat16" else 4
     if any(c % size for c in channels):
         return Plan(kind, 1)
-    if few and columns <= FEW and not channels:
+    if few and work.columns <= FEW and not channels:
         return Plan(kind, 4)
     forced = _tile.get()
     values = np.uint16 if name == "bfloat16" else np.float32
     if forced:
         return Plan(values, size, TILES[name][forced[0]], forced[1])
     for tile in TILES[name]:
-        blocks = math.ceil(rows / tile.m) * math.ceil(columns / tile.n) * products
-        if blocks >= multiprocessors:
+        blocks = math.prod(work.grid(tile))
+        if blocks >= multiprocessors and tile.n < 2 * work.columns:  # else half would be empty
             return Plan(values, size, tile)
-    parts = math.ceil(depth / tile.k)  # the smallest tile does not fill the card either
-    splits = min(math.ceil(2 * multiprocessors / blocks), max(1, parts // _LEAST))
-    return Plan(values, size, tile, splits)
+    # The smallest tile does not fill the card either.
+    most = min(math.ceil(2 * multiprocessors / max(1, blocks)), _most_parts(work, tile))
+    return Plan(values, size, tile, max(n for n in SPLITS if n == 1 or n <= most))
+
+
+def choices(rule: Plan, work: Work, *, multiprocessors: int) -> list[Plan]:
+    """The plans among which a measurement may choose for `work`: the rule's, and such with other
+    tiles and splits; none if there is no tile, nothing to do, or if a plan was forced.
+    """
+    if rule.tile is None or _tile.get() or not math.prod(work):
+        return []
+    found = [rule]
+    for tile in TILES[rule.precision]:
+        most = min(_WAVES * multiprocessors // max(1, math.prod(work.grid(tile))),
+                   _most_parts(work, tile))  # fmt: skip
+        found += [rule._replace(tile=tile, splits=n) for n in SPLITS if n == 1 or n <= most]
+    return list(dict.fromkeys(found))
+
+
+def _most_parts(work: Work, tile: Tile) -> int:
+    return math.ceil(work.depth / tile.k) // _LEAST

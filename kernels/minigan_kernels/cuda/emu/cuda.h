@@ -15,10 +15,15 @@
 #define blockDim (emu::block.threads)
 #define gridDim (emu::block.grid)
 #define __syncthreads() emu::barrier(__LINE__)
+#define clock64() (emu::ticks++)
 #define __syncwarp() emu::together([](void**, int) {}, nullptr, __LINE__)
 #define __shfl_sync(mask, value, lane) emu::shuffle(value, int(lane), __LINE__)
 #define __shfl_xor_sync(mask, value, bits) \
     emu::shuffle(value, emu::fiber->lane ^ int(bits), __LINE__)
+
+namespace emu {
+inline thread_local long long ticks = 0;
+}
 
 struct alignas(8) float2 {
     float x, y;

@@ -7,23 +7,36 @@
 // that was split (blockIdx.z).
 //
 // As a matrix product: a row for each output pixel of the phase, a column for each filter, and the
-// sum over taps and channels. Channels come in whole chunks of 16 bytes.
+// sum over taps and channels. Channels come in whole chunks of 16 bytes. What batch norm would ask
+// of the result next is left in `partial`, if there is one (epilogue.cuh).
 #include "conv.cuh"
 #include MATH
+#include "epilogue.cuh"
 
-struct Stages {
+union Stages {
     Along<Value> stage[STAGES];
+    Columns<Sums<Along<Value>>> columns;
 };
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
-convolve(const Value* __restrict__ x, const Value* __restrict__ w, float* __restrict__ y, Conv p) {
+convolve(const Value* __restrict__ x, const Value* __restrict__ w, float* __restrict__ y,
+         Moments* __restrict__ partial, Conv p) {
     SHARED(Stages, s);
     using A = decltype(s.stage[0].a);
     using B = decltype(s.stage[0].b);
     const Place at = place(p, blockIdx.z);
     const int pixels = p.images * at.h.count * at.w.count;
     const int first_row = blockIdx.x * TILE_M, first_column = blockIdx.y * TILE_N;
-    if (first_row >= pixels) return;  // the whole block: another phase has more pixels
+    const auto leave = [&] {  // not before it is needed: registers are short
+        const int each = p.groups * p.splits, phase = blockIdx.z / each;
+        const int chunk = phase * gridDim.x + blockIdx.x, chunks = gridDim.z / each * gridDim.x;
+        const long long first = static_cast<long long>(at.group) * p.filters + first_column;
+        return Leave{partial, first, p.filters - first_column, chunk, chunks};
+    };
+    if (first_row >= pixels) {  // the whole block: another phase has more pixels
+        if (partial) leave_nothing(leave());
+        return;
+    }
 
     // This thread's rows of every tile of a: where their pixels begin to read.
     int image[A::COPIES], h[A::COPIES], v[A::COPIES];
@@ -89,4 +102,5 @@ convolve(const Value* __restrict__ x, const Value* __restrict__ w, float* __rest
             if (f < p.filters) to[f] = sums.value(i, j);
         }
     }
+    if (partial) leave_moments(sums, pixels - first_row, s.columns, leave());
 }

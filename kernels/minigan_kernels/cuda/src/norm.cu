@@ -5,23 +5,11 @@
 // way back 8 for the sums (g, x) and 12 for dx (g, x, dx). On which side of its kink the activation
 // was is told from x anew, so y need not be kept: reading it would cost more than four operations.
 #include "lanes.cuh"
+#include "moments.cuh"
 
-// --- Moments: never a difference of large sums -------------------------------------------------
-// Chan, Golub & LeVeque 1983: of two sets, count, mean and the sum of squares about the mean give
-// those of both. A thread does so with tiles of a few values, whose own two moments it takes in two
-// passes in registers, all about its first tile's mean; blocks and warps go on in float64.
-
-struct Moments {
-    double count, mean, squares;
-    __device__ __forceinline__ void merge(const Moments& other) {
-        const double both = count + other.count, apart = other.mean - mean;
-        if (!(both > 0)) return;
-        const double weight = other.count / both;
-        squares += other.squares + apart * apart * count * weight;
-        mean += apart * weight;
-        count = both;
-    }
-};
+// --- Moments -----------------------------------------------------------------------------------
+// A thread merges tiles of a few values, whose own two moments it takes in two passes in registers,
+// all about its first tile's mean; blocks and warps go on in float64.
 
 constexpr int TILE = 4;  // vectors of a thread, read at once
 

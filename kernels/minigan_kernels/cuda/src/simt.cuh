@@ -10,8 +10,11 @@ struct Sums {
     static constexpr int ROWS = TILE_M / 16, COLUMNS = TILE_N / (THREADS / 16);
     static_assert(ROWS % 4 == 0 && COLUMNS % 4 == 0, "rows are read four values at a time");
 
+    static constexpr int LANES_APART = THREADS / 16, WARP_ROWS = THREADS / 32;
+
     float sum[ROWS][COLUMNS] = {};
 
+    static MEMBER int warp_row() { return threadIdx.x / 32; }
     static MEMBER int x() { return threadIdx.x % (THREADS / 16); }
     static MEMBER int y() { return threadIdx.x / (THREADS / 16); }
 

@@ -17,8 +17,11 @@ struct Sums {
     static constexpr int ROWS = TALL * 2, COLUMNS = WIDE * 2;
     static_assert(THREADS == 32 * WARPS_M * WARPS_N && M % 16 == 0 && N % 16 == 0, "whole pieces");
 
+    static constexpr int LANES_APART = 4, WARP_ROWS = WARPS_M;
+
     float sum[TALL][WIDE][4] = {};
 
+    static MEMBER int warp_row() { return threadIdx.x / 32 % WARPS_M; }
     static MEMBER int lane() { return threadIdx.x % 32; }
     static MEMBER int m() { return threadIdx.x / 32 % WARPS_M * M; }
     static MEMBER int n() { return threadIdx.x / 32 / WARPS_M * N; }
