@@ -69,7 +69,10 @@ def run(row: str, data: str, seed: int) -> dict[str, Any]:
     assert dataset.mixture is not None
     found: dict[str, Any] = {"row": row, "data": data, "seed": seed, "updates": UPDATES}
     found |= {"seconds": seconds, "hyper_parameters": asdict(recipe)}
-    found |= asdict(mode_scores(x, dataset.mixture))
+    scores = asdict(mode_scores(x, dataset.mixture))
+    if not np.isfinite(scores["reverse_kl"]):  # no mode at all; JSON has no infinity
+        scores["reverse_kl"] = None
+    found |= scores
     return found | {"points": np.round(x[:300], 3).tolist() if seed == 0 else None}
 
 
@@ -92,7 +95,9 @@ def table(results: list[dict[str, Any]]) -> str:
             seconds += [r["seconds"] for r in runs]
             for key, scale, digits in (("covered", 1, 1), ("high_quality", 100, 1)):
                 cells.append(_mean([scale * r[key] for r in runs], digits))
-            cells.append(_mean([r["reverse_kl"] for r in runs], 3))
+            cells.append(
+                _mean([np.inf if (kl := r["reverse_kl"]) is None else kl for r in runs], 3)
+            )
         minutes = f"{np.mean(seconds) / 60:.1f}" if seconds else "-"
         lines.append(f"| {' | '.join([*cells, ' / '.join(seeds), minutes])} |")
     return "\n".join(lines)
