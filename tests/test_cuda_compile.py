@@ -30,7 +30,7 @@ PLAIN: dict[Kernel, int] = {
     kernel("im2col", "col2im", threads=256, T="float"): 64,
     kernel("pack", "pack", threads=256, T="float", E="bf16"): 40,
     kernel("reduce", "reduce", threads=256): 40,
-    kernel("wait", "wait", threads=32): 32,
+    kernel("spin", "spin", threads=32): 32,
     ladder._SHARED: 88,
     ladder._REGISTERS: 128,
     ladder._VECTORISED: 216,

@@ -94,6 +94,12 @@ def test_fibers_of_the_c_library(tmp_path: Path) -> None:
     np.testing.assert_array_equal(y, [*x[99::-1], *x[:99:-1]])
 
 
+def test_a_kernel_may_be_called_as_a_function_of_the_c_library(tmp_path: Path) -> None:
+    (tmp_path / "own.cu").write_text(HEAD + "wait(float* y) { y[threadIdx.x] = 1; }")
+    kernel = Kernel("own", "wait", threads=4, folder=tmp_path)
+    np.testing.assert_array_equal(run(kernel, np.zeros(4, np.float32)), 1)
+
+
 def test_shuffles(tmp_path: Path) -> None:
     source = (
         HEAD

@@ -262,13 +262,13 @@ def test_a_card_is_timed_by_its_own_events(monkeypatch: pytest.MonkeyPatch) -> N
     assert tune.of_card() is tuner
     assert [tuner.clock.runs(), tuner.clock.runs()] == [True, False]
     assert tuner.clock(lambda: happened.append("compute")) == 2.0
-    once = ["wait", "begin", "compute", "end", "synchronize"]
+    once = ["spin", "begin", "compute", "end", "synchronize"]
     assert happened == ["compute", *once * tune.REPEATS]
 
 
 @needs_gxx
-def test_a_card_waits_for_some_of_its_ticks() -> None:
-    kernel("wait", "wait", threads=32)((1,), np.int64(1000))
+def test_a_card_is_busy_for_some_of_its_ticks() -> None:
+    kernel("spin", "spin", threads=32)((1,), np.int64(1000))
 
 
 def test_doctor_says_what_was_measured() -> None:

@@ -176,7 +176,7 @@ class Events:
         for _ in range(REPEATS):
             begin, end = cupy.cuda.Event(), cupy.cuda.Event()
             # The card has something to do meanwhile, or the time to launch would be measured.
-            kernel("wait", "wait", threads=32)((1,), np.int64(_BUSY), like=busy)
+            kernel("spin", "spin", threads=32)((1,), np.int64(_BUSY), like=busy)
             begin.record()
             compute()
             end.record()

@@ -27,6 +27,7 @@ from ..errors import KernelError, UnavailableError
 _ENTRY = re.compile(r'extern "C" __global__ void(?: __launch_bounds__\([^)]*\))?\s+(\w+)\(')
 _HERE = Path(__file__).parent
 _OPTIONS = ["-std=c++17", "-fPIC", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
+_LIBRARY = ["-shared", "-Wl,-Bsymbolic"]  # or a kernel called as the C library's functions is that
 _OPTIONS += [f"-Wno-{what}" for what in ("unknown-pragmas", "unused-function", "unused-parameter")]
 _OPTIMISED = ("-O2",)
 _SANITISED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -113,7 +114,7 @@ def library(
 
     def build(out: Path) -> dict[str, Any]:
         _run(
-            [path, *options, "-shared", "-x", "c++", "-", "-x", "none", *map(str, machinery)],
+            [path, *options, *_LIBRARY, "-x", "c++", "-", "-x", "none", *map(str, machinery)],
             source,
             out,
             file.parent,
@@ -121,7 +122,7 @@ def library(
         return {}
 
     parts = (part.name for part in machinery)
-    out = f"{file.stem}-{key(source, file.parent, version, *options, *parts)}.so"
+    out = f"{file.stem}-{key(source, file.parent, version, *options, *_LIBRARY, *parts)}.so"
     return ctypes.CDLL(str(kept(out, build).path))
 
 
