@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .device import HOST, NO_ROOM, Array, Device, T, UnrepeatableError
+from .device import HOST, NO_ROOM, Array, Device, Shuttle, T, UnrepeatableError
 from .errors import UserError
 
 DRIVERS = {12: 525, 13: 580}  # CUDA's major version -> the oldest driver that knows it
@@ -78,7 +78,7 @@ class Cuda(Device):
 
         return cupy.empty(shape, dtype)
 
-    def shuttle(self) -> CudaShuttle:
+    def shuttle(self) -> Shuttle | None:
         return CudaShuttle()
 
     def capture(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:

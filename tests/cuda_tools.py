@@ -101,6 +101,9 @@ class Emulated(card.Cuda):
     def tuner(self) -> Any:
         return None
 
+    def shuttle(self) -> None:
+        return None
+
     @contextmanager
     def computing(self) -> Iterator[None]:
         with kernels.use("cuda"), super().computing():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,7 @@ def test_fifty_and_fifty_resumed_rounds_equal_a_hundred(
 @pytest.mark.parametrize("name", ALL)
 def test_every_field_says_what_it_is(name: str, shell: Shell) -> None:
     text = shell.succeeds("train", name, "--help").out
-    flags = [f"--{field.replace('_', '-')}" for field in gans.load(name).__dataclass_fields__]
+    flags = [f"--{field.name.replace('_', '-')}" for field in fields_of(gans.load(name))]
     assert all(flag in text for flag in flags)
     assert gans.load(name).__doc__.split("\n")[0].split(",")[0] in text
 
