@@ -56,26 +56,25 @@ matrices(const bf16* __restrict__ x, unsigned* __restrict__ plain, unsigned* __r
 }
 
 // Fragments as they come: d += a b for each lane's own registers.
-extern "C" __global__ void __launch_bounds__(THREADS)
-product_bf16(const unsigned* __restrict__ a, const unsigned* __restrict__ b,
-             float* __restrict__ d) {
+template <class Multiply>
+DEVICE void product(const unsigned* a, const unsigned* b, float* d, Multiply multiply) {
     const int lane = threadIdx.x;
     unsigned fa[4], fb[2];
     float sum[4];
     for (int i = 0; i < 4; i++) fa[i] = a[4 * lane + i], sum[i] = d[4 * lane + i];
     for (int i = 0; i < 2; i++) fb[i] = b[2 * lane + i];
-    mma_bf16(sum, fa, fb);
+    multiply(sum, fa, fb);
     for (int i = 0; i < 4; i++) d[4 * lane + i] = sum[i];
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+product_bf16(const unsigned* __restrict__ a, const unsigned* __restrict__ b,
+             float* __restrict__ d) {
+    product(a, b, d, [](auto& sum, auto& x, auto& y) { mma_bf16(sum, x, y); });
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 product_tf32(const unsigned* __restrict__ a, const unsigned* __restrict__ b,
              float* __restrict__ d) {
-    const int lane = threadIdx.x;
-    unsigned fa[4], fb[2];
-    float sum[4];
-    for (int i = 0; i < 4; i++) fa[i] = a[4 * lane + i], sum[i] = d[4 * lane + i];
-    for (int i = 0; i < 2; i++) fb[i] = b[2 * lane + i];
-    mma_tf32(sum, fa, fb);
-    for (int i = 0; i < 4; i++) d[4 * lane + i] = sum[i];
+    product(a, b, d, [](auto& sum, auto& x, auto& y) { mma_tf32(sum, x, y); });
 }
