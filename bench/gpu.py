@@ -52,7 +52,7 @@ def measure(
 ) -> Row:
     """All parts, each for itself: one that fails is a check that failed."""
     began = time.monotonic()
-    found: Row = {"rows": [], "left_out": []}
+    found: Row = {"rows": [], "left_out": [], "absent": absent(torch)}
     rows: list[Row] = found["rows"]
 
     def part(name: str, work: Callable[[], Any]) -> Any:
@@ -89,6 +89,12 @@ def measure(
         part(f"{times.COMPILED} in {row['precision']}", last)
     found["goals"] = goals(found)
     return found
+
+
+def absent(torch: Any) -> list[str]:
+    """What is not installed, so that something cannot be checked or compared."""
+    missing = [] if shutil.which("compute-sanitizer") else ["compute-sanitizer"]
+    return missing if torch else [*missing, "PyTorch with CUDA"]
 
 
 def goals(found: Row) -> list[Row]:
@@ -136,7 +142,7 @@ def facts() -> Row:
     found = card.facts()
     if why := card.trouble(found):
         raise UserError(f"there is no card to measure: {why}")
-    smi, driver = shutil.which("nvidia-smi"), card.version(found.driver)
+    smi, driver = shutil.which("nvidia-smi"), f"unknown, for CUDA {card.version(found.driver)}"
     if smi:
         query = [smi, "--query-gpu=driver_version", "--format=csv,noheader"]
         done = subprocess.run(query, capture_output=True, text=True)

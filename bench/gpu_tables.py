@@ -13,9 +13,12 @@ def show(result: Row) -> None:
     """Print them all."""
     about = result.get("card", {})
     title = f"Checks on {about.get('card', 'no card')}, driver {about.get('driver', '-')}"
-    late = ", ".join(result["left_out"])
-    notes = f"left out, because the time was over: {late}" if late else ""
-    print_table(title, ("", "right", "wrong", ""), [_check(r) for r in result["rows"]], notes)
+    late, absent = (", ".join(result[key]) for key in ("left_out", "absent"))
+    notes = [f"not installed: {absent}"] if absent else []
+    notes += [f"left out, because the time was over: {late}"] if late else []
+    print_table(
+        title, ("", "right", "wrong", ""), [_check(r) for r in result["rows"]], "\n".join(notes)
+    )
     _rounds(result["rounds"])
     columns = ["", "precision", "minigan", "to cuDNN", "TFLOP/s", "of the roof"]
     print_table("Its convolutions", columns, [_layer(row) for row in result["layers"]])

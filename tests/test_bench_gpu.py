@@ -164,7 +164,9 @@ def test_a_whole_run(
         assert words in out
 
 
-def test_a_part_that_fails_is_a_check_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_that_fails_is_a_check_that_failed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def fails(*_: Any) -> None:
         raise RuntimeError("cudaErrorIllegalAddress\nand more")
 
@@ -178,8 +180,18 @@ def test_a_part_that_fails_is_a_check_that_failed(monkeypatch: pytest.MonkeyPatc
     assert not gpu.right(found)
     assert all(goal["met"] is None for goal in found["goals"])
     gpu.show(found)
+    assert "PyTorch with CUDA" in found["absent"]
+    assert "not installed: " in capsys.readouterr().out
     monkeypatch.setattr(gpu, "LIMIT", -1)
     assert len(gpu.measure(HOST, Watch(HOST), gpu.small(), {}, None)["left_out"]) == 15
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu.shutil, "which", lambda name: None)
+    assert gpu.absent(None) == ["compute-sanitizer", "PyTorch with CUDA"]
+    assert gpu.absent(TORCH) == ["compute-sanitizer"]
+    monkeypatch.setattr(gpu.shutil, "which", lambda name: f"/bin/{name}")
+    assert gpu.absent(TORCH) == []
 
 
 def test_peaks_are_those_of_the_white_papers() -> None:
