@@ -23,9 +23,10 @@ PARTS = {
     "growth": "how a step's time grows with batch, width, resolution and threads",
     "ladder": "what each idea in the kernels bought",
     "overhead": "the engine's own cost, in microseconds an operation",
+    "endurance": "whether 2,000 rounds make memory or time grow: half an hour",
 }
 OTHERS = {
-    "all": "all of these, the steps also on one thread: a quarter of an hour",
+    "all": "all of these but endurance, steps also on one thread: a quarter of an hour",
     "gpu": "a CUDA card: whether it computes right, then how fast, beside PyTorch: ten minutes",
     "tune": "let measurement choose the algorithm of each layer of a DCGAN, from now on",
     "readme": "draw the pictures and write the README's section from the newest results",
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _readme()
         if options.part == "all":
             return _all(options)
-        settings = Settings(threads, options.quick, options.long)
+        settings = Settings(threads, options.quick)
         if options.part == "gpu":
             return _gpu(settings, cores, options.out)
         if options.part == "tune":
@@ -73,9 +74,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--quick", action="store_true", help="small networks for a moment each; only with --out"
-    )
-    parser.add_argument(
-        "--long", action="store_true", help="steps: also 2,000 rounds, for growth and denormals"
     )
     parser.add_argument(
         "--forget", action="store_true", help="tune: go by the planner's rule again"
@@ -150,7 +148,7 @@ def _all(options: argparse.Namespace) -> int:
     """Every part in a process of its own, so that none begins with another's memory."""
     flags = ["--quick"] if options.quick else []
     flags += ["--out", str(options.out)] if options.out else []
-    runs = [[part] for part in PARTS]
+    runs = [[part] for part in PARTS if part != "endurance"]
     if len(processors()) > 1:
         runs.append(["steps", "--threads", "1"])
     for words in runs:

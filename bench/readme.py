@@ -7,6 +7,7 @@ from typing import Any
 
 from minigan.files import rewrite_part
 
+from .endurance import growth
 from .layers import DIRECTIONS
 from .plots import DRAWN
 from .results import FOLDER, Result, load
@@ -26,7 +27,7 @@ def section(folder: Path = FOLDER) -> str:
     parts = [_opening(steps), _steps(steps)]
     if one := load("steps-1", folder):
         parts += ["On one thread:", _steps(one)]
-    if text := _extras(steps):
+    if text := _extras(steps, load("endurance", folder)):
         parts.append(text)
     if kernels:
         parts += [_layers_opening(kernels), _layers(kernels)]
@@ -76,16 +77,17 @@ def _steps(steps: Result) -> str:
     return _table(lines)
 
 
-def _extras(steps: Result) -> str:
+def _extras(steps: Result, endurance: Result | None) -> str:
     found = {row["peer"]: row["peak"] for row in steps["memory"]}
     sentences = []
     if len(found) > 1:
         each = ", ".join(f"{name} {total / 1e6:,.0f} MB" for name, total in found.items())
         sentences.append(f"Peak memory of the first one: {each}.")
-    if "endurance" in steps:
-        rounds, ratio = steps["endurance"]["rounds"], steps["endurance"]["ratio"]["median"]
+    if endurance:
+        rounds, ratio = endurance["rounds"], endurance["ratio"]["median"]
         sentences.append(
-            f"Round {rounds[1]:,} takes {ratio:.3f} times as long as round {rounds[0]}."
+            f"Round {rounds[1]:,} takes {ratio:.3f} times as long as round {rounds[0]}; "
+            f"{growth(endurance)}."
         )
     return " ".join(sentences)
 

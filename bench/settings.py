@@ -12,7 +12,6 @@ class Settings:
 
     threads: int
     quick: bool = False  # small networks for a moment each: does it run, not how fast
-    long: bool = False  # also the thousands of steps that show growth and denormals
 
     def budget(self, seconds: float) -> float:
         """Seconds for one comparison that deserves `seconds`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import endurance, memory, table
+from . import memory, table
 from .peers import ready
 from .settings import Settings, say
 from .timing import compare
@@ -25,8 +25,6 @@ def measure(settings: Settings) -> dict[str, Any]:
     found["memory"] = [
         memory.of_peer(name, settings) for name in (OURS, EAGER, TUNED) if name in rows[0]["times"]
     ]
-    if settings.long:
-        found["endurance"] = endurance.measure(settings)
     return found
 
 
@@ -74,5 +72,3 @@ def show(result: dict[str, Any]) -> None:
         title = f"{row['title']}, {table.counted(result['threads'], 'thread')}"
         table.show(title, heading, rows, notes)
     memory.show(result["memory"])
-    if "endurance" in result:
-        endurance.show(result["endurance"])

@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..losses import discriminator_loss, non_saturating_loss, softmax_cross_entropy
 from ..nn.init import normal
 from ..ops import concatenate, logsumexp, mean, sigmoid, square
-from ..optim import Adam, Optimizer, average
+from ..optim import Adam, Optimizer, average, linear
 from ..random import Generator
 from ..recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor, no_grad
@@ -28,8 +28,7 @@ class SGAN(Recipe):
 
     D is a classifier: what is of any class is real. It is told the class of `labels` images alone.
     With `--fake-class` it has one logit more, for generated images; without, that logit is 0, which
-    loses nothing, and D(x) = Z / (Z + 1) with Z = sum exp(logits). What answers is an exponential
-    average of D, at first over few rounds; the authors' decay is 0.9999, for 180,000 rounds.
+    loses nothing, and D(x) = Z / (Z + 1) with Z = sum exp(logits). An average of D answers.
     """
 
     batch_size: int = 100  # images in a batch
@@ -42,11 +41,12 @@ class SGAN(Recipe):
     fake_class: bool = False  # D ends in classes + 1 logits
     feature_matching: bool = True  # G matches D's mean features; without, it fools D
     lr: float = 3e-3  # learning rate of both Adams
+    lr_steps: int = 12_000  # rounds in which it falls to 0; with a constant one G came to grief
     beta1: float = 0.5  # decay of Adam's first moment
     eps: float = 1e-4  # of Adam: the authors' 1e-8 stands under the root; less, and G collapses
     ema: float = 0.999  # decay of the average of D
 
-    steps: ClassVar[int] = 6000
+    steps: ClassVar[int] = 12_000
 
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
@@ -85,8 +85,8 @@ class SGAN(Recipe):
         players["average"].load_state(D.state())
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
-        options: Any = {"lr": self.lr, "betas": (self.beta1, 0.999), "eps": self.eps}
-        return {name: Adam(players[name].parameters(), **options) for name in ("G", "D")}
+        lr, betas, eps = linear(self.lr, 0, self.lr_steps), (self.beta1, 0.999), self.eps
+        return {n: Adam(players[n].parameters(), lr, betas, eps=eps) for n in ("G", "D")}
 
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         G, D = players["G"], players["D"]
@@ -136,15 +136,15 @@ class Classifier(nn.Module):
                 nn.WeightNormLinear(n, width, activation=nn.ReLU(), learn_scale=False, **options),
                 nn.GaussianNoise(recipe.noise_hidden, rng=rng),
             ]
-        self.features = nn.Sequential(*layers)  # f(x), (N, 250)
+        self.features, self.noise = nn.Sequential(*layers[:-1]), layers[-1]  # f(x), (N, 250)
         self.last = nn.WeightNormLinear(250, recipe.classes + recipe.fake_class, **options)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.features(x))
+        return self.last(self.noise(self.features(x)))
 
     def standardise(self, x: Tensor) -> None:
         """Set the scales and biases by samples x (N, ...), layer after layer."""
-        for layer in [*self.features, self.last]:
+        for layer in [*self.features, self.noise, self.last]:
             if isinstance(layer, nn.WeightNormLinear):
                 layer.standardise(x)
             x = layer(x)
