@@ -17,7 +17,7 @@ from minigan_kernels.derived import freeze, writable
 
 from .device import beside
 from .nn import Module
-from .replay import each_time, varying
+from .replay import each_time, of_round, varying
 from .tensor import Array, Tensor
 
 Schedule = Callable[[int], float]
@@ -219,6 +219,21 @@ def cosine(start: float, end: float, steps: int) -> Schedule:
     return lambda step: end + 0.5 * (start - end) * (1 + math.cos(math.pi * min(step / steps, 1.0)))
 
 
+def warming(most: float) -> Schedule:
+    """min(most, (1 + step) / (10 + step)): the decay of an average that soon forgets how it began,
+    as in TensorFlow's ExponentialMovingAverage.
+    """
+    return lambda step: min(most, (1 + step) / (10 + step))
+
+
+def scheduled(schedule: Schedule, step: int) -> Any:
+    """What a schedule says of the round of number `step`, by which to multiply float32 arrays.
+
+    A round that asks in this way for what depends on its number can be replayed from a graph.
+    """
+    return of_round(schedule, step)
+
+
 def clip_by_value(gradients: Gradients, limit: float) -> dict[str, Tensor]:
     """Every value of every gradient limited to [-limit, limit]."""
     return {n: Tensor(np.clip(g.data, -limit, limit)) for n, g in gradients.items()}
@@ -250,18 +265,19 @@ def project_to_sphere(table: Tensor, rows: Any = slice(None)) -> None:
         table.data[rows] = z / np.sqrt(np.square(z).sum(axis=1, keepdims=True))
 
 
-def average(slow: Module, fast: Module, decay: float) -> None:
+def average(slow: Module, fast: Module, decay: float | Schedule, step: int = 0) -> None:
     """Move the parameters and floating-point buffers of `slow` towards `fast`'s, in place.
 
     slow = decay slow + (1 - decay) fast: the exponential moving average that many GANs sample from
     (Yazici et al. 2019, arXiv:1806.04498). `slow` starts as `fast.copy()`. Buffers are averaged
     alike, because weights without their batch-norm moments are another network; buffers of whole
-    numbers are copied.
+    numbers are copied. `decay` may depend on `step`, the number of the round.
     """
+    weight = scheduled(lambda n: 1 - decay(n), step) if callable(decay) else 1 - decay
     target, mine = fast.state(), slow.state()
     with writable(*mine.values()):
         for name, array in mine.items():
             if array.dtype.kind == "f":
-                array += (1 - decay) * (target[name] - array)
+                array += weight * (target[name] - array)
             else:
                 array[...] = target[name]

@@ -3,10 +3,11 @@
 A graph repeats the same kernels with the same arguments on the same memory, without Python between
 them. So whatever differs from round to round lies at a place on the card that the host fills before
 each launch: batches, how far the random stream is, counts of steps, rates. The code that computes
-such a thing gives the function that does (`varying`), and the same function counts on at the
-replays. All else of a round is found to be the same by construction: its number refuses to be
-looked at, values that cross between host and card are refused, and before a graph is used one round
-is both replayed and run as usual. Nothing here knows CUDA: the device captures.
+such a thing gives the function that does (`varying`, and `of_round` for functions of the round's
+number), and the same function counts on at the replays. All else of a round is found to be the same
+by construction: its number refuses to be looked at, values that cross between host and card are
+refused, and before a graph is used one round is both replayed and run as usual. Nothing here knows
+CUDA: the device captures.
 """
 
 from __future__ import annotations
@@ -77,11 +78,11 @@ class Replay:
         """The next round, whose number is `number`."""
         self._taken += 1
         if self._taken == CAPTURED:
-            self._capture()
+            self._capture(number)
         if self.graph is None:
             return self.rounds.compute(number)
         if self._taken > CHECKED:
-            return self.graph.run()
+            return self.graph.run(number)
         if self._taken == CHECKED:
             return self._check(self.graph, number)
         return self._as_usual(number, self.graph.places)
@@ -92,8 +93,8 @@ class Replay:
         settle(self.rounds, places)
         return outcome
 
-    def _capture(self) -> None:
-        rounds, inputs = self.rounds, Inputs(self.rounds.device)
+    def _capture(self, number: int) -> None:
+        rounds, inputs = self.rounds, Inputs(self.rounds.device, number)
         counters, places = rounds.counters, rounds.places()
 
         def work() -> Outcome:
@@ -126,7 +127,7 @@ class Replay:
                 place[...] = rounds.device.put(before[name])
             rounds.counters = counters
 
-        replayed, found, counted = graph.run().numbers(), _copies(places), rounds.counters
+        replayed, found, counted = graph.run(number).numbers(), _copies(places), rounds.counters
         take_back()
         try:
             outcome: Outcome | None = self._as_usual(number, places)
@@ -153,8 +154,8 @@ class Replay:
 class Inputs:
     """What the host does before each launch: it counts on, and fills places on the card."""
 
-    def __init__(self, device: Device) -> None:
-        self.device = device
+    def __init__(self, device: Device, round_number: int) -> None:
+        self.device, self.round_number = device, round_number
         self.actions: list[Callable[[], None]] = []
         self._numbers = np.zeros(ROOM, np.uint64)  # 8 bytes each, whatever they are
         self._place = device.put(self._numbers)
@@ -190,8 +191,9 @@ class Inputs:
         action()
         self.actions.append(action)
 
-    def fill(self) -> None:
-        """Make ready for the next launch."""
+    def fill(self, round_number: int) -> None:
+        """Make ready for the next launch, of the round of that number."""
+        self.round_number = round_number
         for action in self.actions:
             action()
         self._place[...] = self.device.put(self._numbers)
@@ -206,9 +208,9 @@ class Graph:
     outcome: Outcome  # whose values are an array on the card
     launch: Callable[[], None]
 
-    def run(self) -> Outcome:
-        """The next round."""
-        self.inputs.fill()
+    def run(self, number: int) -> Outcome:
+        """The next round, whose number is `number`."""
+        self.inputs.fill(number)
         self.launch()
         return self.outcome
 
@@ -229,6 +231,20 @@ def varying(compute: Callable[[], float], kind: type[np.generic]) -> Any:
     """
     inputs = _inputs.get()
     return compute() if inputs is None else inputs.number(compute, kind)
+
+
+def of_round(function: Callable[[int], float], number: Any) -> Any:
+    """function(number) of a round's number, by which to multiply arrays of float32.
+
+    While the round is captured it is a single float32 on the card.
+    """
+    if not isinstance(number, RoundNumber):
+        return function(number)
+    inputs = _inputs.get()
+    if inputs is None:
+        raise UnrepeatableError("keeps its number for later")
+    place = inputs.number(lambda: function(inputs.round_number), np.float64)
+    return place.astype(np.float32).reshape(())
 
 
 def each_time(action: Callable[[], None]) -> None:

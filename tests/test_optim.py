@@ -423,3 +423,16 @@ def test_the_average_of_parameters_and_buffers() -> None:
                 assert a.dtype == np.float32
     for n, a in fast.state().items():
         np.testing.assert_allclose(a, 7 if n == "count" else before[n] + 1)
+
+
+def test_the_decay_of_an_average_may_depend_on_the_round() -> None:
+    decay = optim.warming(0.5)
+    assert [decay(step) for step in (0, 2, 8, 100)] == [0.1, 0.25, 0.5, 0.5]
+    fast = Net()
+    for step in (0, 2, 100):
+        plain, scheduled = fast.copy(), fast.copy()
+        for slow in (plain, scheduled):
+            slow.linear.weight.data[...] = 1
+        optim.average(plain, fast, decay(step))
+        optim.average(scheduled, fast, decay, step)
+        assert plain.linear.weight.data.tobytes() == scheduled.linear.weight.data.tobytes()

@@ -82,6 +82,11 @@ def steps_are_not_counted_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(optim, "each_time", lambda action: action())
 
 
+def a_decay_stays_the_same(patch: pytest.MonkeyPatch) -> None:
+    fill = replay.Inputs.fill
+    patch.setattr(replay.Inputs, "fill", lambda self, number: fill(self, self.round_number))
+
+
 def batches_stay_the_same(patch: pytest.MonkeyPatch) -> None:
     def arrays(self: replay.Inputs, like: Any, fetch: Any) -> list[Array]:
         return [Strict(array) for array in like]  # as if a graph held the host's memory
@@ -89,26 +94,32 @@ def batches_stay_the_same(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(replay.Inputs, "arrays", arrays)
 
 
+PACGAN = "pacgan", tiny.points(2)
+
+
 @pytest.mark.parametrize(
-    "plant",
+    ("plant", "recipe"),
     [
-        the_step_is_counted_on_the_host,
-        the_rate_is_computed_on_the_host,
-        noise_goes_on_from_one_place,
-        steps_are_not_counted_on,
-        batches_stay_the_same,
+        (the_step_is_counted_on_the_host, PACGAN),
+        (the_rate_is_computed_on_the_host, PACGAN),
+        (noise_goes_on_from_one_place, PACGAN),
+        (steps_are_not_counted_on, PACGAN),
+        (a_decay_stays_the_same, ("cgan", None)),
+        (batches_stay_the_same, PACGAN),
     ],
 )
 def test_a_round_that_is_not_the_same_when_replayed_is_found(
-    plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+    plant: Callable[[pytest.MonkeyPatch], None],
+    recipe: tuple[str, Dataset | None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as patch:
         plant(patch)
-        replayed, usual, said = states("pacgan", tiny.points(2))
+        replayed, usual, said = states(*recipe)
         assert same(replayed, usual)
         assert said == [OTHERWISE]
         patch.setattr(replay, "CHECKED", 0)  # then it is used
-        replayed, usual, said = states("pacgan", tiny.points(2))
+        replayed, usual, said = states(*recipe)
         assert not same(replayed, usual)
         assert not said
 
@@ -226,6 +237,12 @@ NUMBER: Any = RoundNumber()
 def test_nobody_can_look_at_the_number_of_a_captured_round(look: Callable[[], Any]) -> None:
     with pytest.raises(UnrepeatableError, match="its own number"):
         look()
+
+
+def test_a_number_is_asked_about_in_its_round_alone() -> None:
+    assert replay.of_round(lambda n: n / 4, 3) == 0.75
+    with pytest.raises(UnrepeatableError, match="keeps its number"):
+        replay.of_round(lambda n: n / 4, NUMBER)
 
 
 class Full(Card):

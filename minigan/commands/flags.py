@@ -49,8 +49,11 @@ class UnknownFlagError(UserError):
         self.value = value
 
 
-def parse(kind: type[T], words: list[str], *, verb: str, description: str) -> T:
-    """The dataclass `kind` with its fields set from the flags in `words`.
+def parse(
+    kind: type[T], words: list[str], *, verb: str, description: str, default: T | None = None
+) -> T:
+    """The dataclass `kind` with its fields set from the flags in `words`, the others as in
+    `default`.
 
     `--help` prints every flag with the comment beside its field, and exits.
 
@@ -58,6 +61,7 @@ def parse(kind: type[T], words: list[str], *, verb: str, description: str) -> T:
         UserError: for an unknown flag, with the nearest known one, or a value that does not fit.
     """
     errors = io.StringIO()
+    start: dict[str, Any] = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(errors):
             value, unknown = tyro.cli(
@@ -67,6 +71,7 @@ def parse(kind: type[T], words: list[str], *, verb: str, description: str) -> T:
                 args=words,
                 config=(tyro.conf.OmitArgPrefixes,),
                 return_unknown_args=True,
+                **start,
             )
     except SystemExit as stop:
         if not stop.code:

@@ -38,22 +38,23 @@ class Continue(Length):
 def resume(words: list[str]) -> int:
     """Continue the run that the words name; the exit code."""
     named = None if words[0].startswith("-") else words[0]
-    given = _parse(words[1:] if named else words)
-    if given.out is None:
+    flags = words[1:] if named else words
+    place = _parse(flags, Continue()).out
+    if place is None:
         raise UserError("--resume needs --out, the run directory to continue")
-    before, where = Run.open(given.out).config, asdict(Computing())
+    before, where = Run.open(place).config, asdict(Computing())
+    given = _parse(flags, Continue(graphs=before.get("graphs", True)))
     for key, default in where.items():  # a run from before there was a choice has the default
         asked = getattr(given, key, None)
         where[key] = before.get(key, default) if asked is None else asked
-    state, dataset, run = open_run(given.out, Computing(**where).opened())
+    state, dataset, run = open_run(place, Computing(**where).opened())
     recipe = run.config["recipe"]
     if named and gans.canonical(named) != recipe:
-        raise UserError(f"{given.out} holds a run of {recipe}, not of {named}")
+        raise UserError(f"{place} holds a run of {recipe}, not of {named}")
     steps = given.steps or (state.step + given.more if given.more else run.config["steps"])
     if steps < state.step:
         raise UserError(
-            f"the run in {given.out} is at round {state.step} already; "
-            f"--steps {steps} lies behind it"
+            f"the run in {place} is at round {state.step} already; --steps {steps} lies behind it"
         )
     run.rewind(state.step)
     run.config |= {
@@ -102,12 +103,11 @@ def _initial(run: Run, device: Device) -> tuple[State, Dataset]:
     return State.fresh(recipe, dataset, config["seed"], device), dataset
 
 
-def _parse(flags: list[str]) -> Continue:
+def _parse(flags: list[str], default: Continue) -> Continue:
     """The flags; one that belongs to a new run is refused as such."""
+    described = "Continue a run where it stopped."
     try:
-        return parse(
-            Continue, flags, verb="train --resume", description="Continue a run where it stopped."
-        )
+        return parse(Continue, flags, verb="train --resume", description=described, default=default)
     except UnknownFlagError as error:
         name = error.flag.removeprefix("--").removeprefix("no-").replace("-", "_")
         if error.value.out is not None:

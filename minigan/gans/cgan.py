@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..losses import discriminator_loss, non_saturating_loss
 from ..nn.init import normal, uniform
 from ..ops import sigmoid
-from ..optim import SGD, Adam, Optimizer, average, exponential, linear
+from ..optim import SGD, Adam, Optimizer, average, exponential, linear, warming
 from ..random import Generator
 from ..recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor
@@ -121,7 +121,7 @@ class CGAN(Recipe):
         extras = {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}
         yield "D", discriminator_loss(on_real, on_fake), extras
         yield "G", non_saturating_loss(D(fake, y)), {}
-        average(players["average"], G, min(self.ema, (1 + step) / (10 + step)))
+        average(players["average"], G, warming(self.ema), step)
 
     def check(self, labels: np.ndarray) -> None:
         top = labels.max()

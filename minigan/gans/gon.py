@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .. import nn
 from ..errors import UserError
 from ..ops import mean, square
-from ..optim import Adam, Optimizer
+from ..optim import Adam, Optimizer, scheduled
 from ..random import Generator
 from ..recipe import Feed, Players, Recipe, Shape, Update
-from ..tensor import Array, Tensor, enable_grad, grad
+from ..tensor import Array, Tensor, enable_grad, grad, no_grad
 
 # Sides of the planes between z and the image, each about twice the one before it.
 PLANES = {28: (4, 7, 14), 32: (4, 8, 16)}
@@ -27,10 +27,12 @@ class Gaussian(nn.Module):
         self.mean = np.zeros(size, np.float32)
         self.covariance = np.eye(size, dtype=np.float32)
 
-    def track(self, z: Array, weight: float) -> None:
-        centred = z - z.mean(axis=0)
+    def track(self, z: Array, weight: Any) -> None:
+        centred = Tensor(z - z.mean(axis=0))
+        with no_grad():
+            covariance = (centred.T @ centred).data / len(z)
         self.mean += weight * (z.mean(axis=0) - self.mean)
-        self.covariance += weight * (centred.T @ centred / len(z) - self.covariance)
+        self.covariance += weight * (covariance - self.covariance)
 
     def root(self) -> np.ndarray:
         """The Cholesky factor of the covariance."""
@@ -102,7 +104,7 @@ class GON(Recipe):
         x = next(batches)
         z = self.from_origin(players, x)
         loss = mean(square(x - G(z)))
-        Z.track(z.data, max(1 / self.memory, 1 / (step + 1)))
+        Z.track(z.data, scheduled(lambda n: max(1 / self.memory, 1 / (n + 1)), step))
         yield "G", loss, {"|z|": np.sqrt(np.square(z.data).sum(axis=1)).mean()}
 
     def from_origin(self, players: Players, x: Tensor) -> Tensor:

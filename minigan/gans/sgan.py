@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..losses import discriminator_loss, non_saturating_loss, softmax_cross_entropy
 from ..nn.init import normal
 from ..ops import concatenate, logsumexp, mean, sigmoid, square
-from ..optim import Adam, Optimizer, average, linear
+from ..optim import Adam, Optimizer, average, linear, warming
 from ..random import Generator
 from ..recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor, no_grad
@@ -108,7 +108,7 @@ class SGAN(Recipe):
             yield "G", mean(square(mean(D.features(fake), 0) - f)), {}
         else:
             yield "G", non_saturating_loss(self.real(D(fake))), {}
-        average(players["average"], D, min(self.ema, (1 + step) / (10 + step)))
+        average(players["average"], D, warming(self.ema), step)
 
     def real(self, logits: Tensor) -> Tensor:
         """The logit of being real, (N,): log Z, less the logit of being false if there is one."""
