@@ -53,10 +53,18 @@ class Fused(Primitive):
             return grad(y, wanted, grad_output=g, create_graph=True, allow_unused=True)
         arrays = [t.data for t in node.inputs]
         gradients = self.backward_kernel(g.data, node.data, node.residuals, *arrays, **node.options)
-        for gradient in gradients:
-            if gradient.nbytes >= LARGE:
-                freeze_result(gradient, [g.data, node.data, *arrays])
-        return [Tensor(gradients[i]) for i in needed]
+        tensors = computed(gradients, [g.data, node.data, *arrays])
+        return [tensors[i] for i in needed]
+
+
+def computed(results: Iterable[Array], inputs: list[Array]) -> list[Tensor]:
+    """What a kernel that is no primitive computed from `inputs`; large results are frozen."""
+    tensors = []
+    for result in results:
+        if result.nbytes >= LARGE:
+            freeze_result(result, inputs)
+        tensors.append(Tensor(result))
+    return tensors
 
 
 def fused(

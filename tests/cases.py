@@ -14,6 +14,7 @@ import minigan_kernels as kernels
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from minigan_kernels.epilogue import LINEAR, Epilogue
 from minigan_kernels.shapes import Window
 
 import minigan as mg
@@ -460,6 +461,24 @@ def _conv2d_dw(s: Source, name: str) -> Any:
     return lambda x, g: op(name)(x, g, shape=w, **options), [s.normal(x), s.normal(y)]
 
 
+@case_of(PRIMITIVE_CASES, "conv2d_activated", "conv2d_dx_activated")
+def _conv2d_activated(s: Source, name: str) -> Any:
+    options, x, w, y = _conv_shapes(s)
+    if name == "conv2d_dx_activated":
+        options, x, y = {**options, "shape": x}, y, x
+    xs = [s.normal(x), s.normal(w)]
+    options["epilogue"] = s.pick(
+        LINEAR, Epilogue("leaky_relu", 0.2), Epilogue("leaky_relu", 0.0), Epilogue("tanh"),
+        Epilogue("sigmoid"),
+    )  # fmt: skip
+    bias = s.normal((y[1],))
+    if options["epilogue"].activation == "leaky_relu":  # the kink between two values
+        plain = {k: v for k, v in options.items() if k != "epilogue"}
+        sums = op(name.removesuffix("_activated"))(*xs, **plain).data
+        bias[:] = [-_gap(sums[:, c]) for c in range(y[1])]
+    return lambda x, w, bias: op(name)(x, w, bias, **options), [*xs, bias]
+
+
 def _places(s: Source) -> tuple[np.ndarray, Shape]:
     """Places in each plane, some of them named twice, and the planes' shape."""
     shape = s.image()
@@ -551,10 +570,15 @@ def _scale_and_shift(
     gamma = s.away(x.shape[1:2], 0.5)
     beta = np.zeros_like(gamma)
     for c in range(len(gamma)):
-        y = np.sort(gamma[c] * (x[:, c] - mean[c]) / deviation[c], axis=None)
-        wide = np.argmax(np.diff(y)) if y.size > 1 else 0
-        beta[c] = -(y[wide : wide + 2].mean() if y.size > 1 else y[0] - 1)
+        beta[c] = -_gap(gamma[c] * (x[:, c] - mean[c]) / deviation[c])
     return gamma, s.laid(beta)
+
+
+def _gap(values: np.ndarray) -> float:
+    """The middle of the widest gap between values, or a place below the only one."""
+    values = np.sort(values, axis=None)
+    wide = np.argmax(np.diff(values)) if values.size > 1 else 0
+    return values[wide : wide + 2].mean() if values.size > 1 else values[0] - 1
 
 
 @case_of(PRIMITIVE_CASES, "batch_norm")

@@ -10,14 +10,18 @@ import numpy as np
 import pytest
 from cuda_limits import LIMITS, WIDE
 from cuda_tools import HEAD, instructions, kernel_of, needs_gxx, needs_nvrtc
-from minigan_kernels.cuda import activation, ladder, nvrtc, plan
+from minigan_kernels.cuda import activation, ladder, lanes, nvrtc, plan
 from minigan_kernels.cuda.cache import HEADERS
 from minigan_kernels.cuda.errors import KernelError, UnavailableError
 from minigan_kernels.cuda.launch import Kernel, kernel
+from minigan_kernels.epilogue import ACTIVATIONS
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_120")
 # The quick tests compile for one architecture only.
 EACH = [pytest.param(a, marks=[] if a == "sm_90" else pytest.mark.slow) for a in ARCHITECTURES]
+
+# What a convolution may be compiled to end in.
+ENDS = [{}, *({"ACTIVATION": f"end_in_{name}"} for name in ACTIVATIONS)]
 
 # Registers that a thread may take. A multiprocessor has 65536: it holds two blocks of 256 threads
 # with at most 128 each. A block may have 99 KB of shared memory on every architecture.
@@ -30,6 +34,12 @@ PLAIN: dict[Kernel, int] = {
     kernel("im2col", "col2im", threads=256, T="float"): 64,
     kernel("pack", "pack", threads=256, T="float", E="bf16"): 40,
     kernel("reduce", "reduce", threads=256): 40,
+    **{kernel("conv_few", "convolve", threads=256, **end): 64 for end in ENDS[1:]},
+    **{
+        lanes.kernel("reduce_channels", "reduce", "float", width, 0 if end else 3, **end): most
+        for end in ENDS
+        for width, most in ((1, 48), (4, 80))
+    },
     kernel("spin", "spin", threads=32): 32,
     ladder._SHARED: 88,
     ladder._REGISTERS: 128,
@@ -89,12 +99,16 @@ def test_vectors_are_read_and_written_as_16_bytes(kernel: Kernel) -> None:
 
 @needs_nvrtc
 @pytest.mark.parametrize("arch", EACH)
-@pytest.mark.parametrize("name", ["convolve", "convolve_dw"])
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [("convolve_dw", {}), ("convolve", {}), ("convolve", ENDS[-1])]
+    + [pytest.param("convolve", end, marks=pytest.mark.slow) for end in ENDS[1:-1]],
+)
 @pytest.mark.parametrize(("precision", "tile"), PRODUCTS)
 def test_a_product_compiles_to_what_it_should(
-    precision: str, tile: int, name: str, arch: str
+    precision: str, tile: int, name: str, end: dict[str, str], arch: str
 ) -> None:
-    kernel = product(precision, tile, name)
+    kernel = product(precision, tile, name, end)
     cubin = kernel.compiled(arch)
     found = cubin.resources[name]
     assert found.registers <= PRODUCTS[precision, tile][name == "convolve_dw"]
@@ -102,7 +116,7 @@ def test_a_product_compiles_to_what_it_should(
     assert kernel.shared <= 99 << 10
     used = {part for word in instructions(cubin.path) for part in (word, word.split(".")[0])}
     wanted, unwanted = MULTIPLY[precision]
-    if name == "convolve":  # which squares what its moments are of; the products are the same
+    if name == "convolve":  # which squares what its moments are of, and activates
         unwanted = unwanted - {"FFMA"}
     assert wanted <= used
     assert not used & (unwanted | {"LDL", "STL"})
@@ -112,11 +126,11 @@ def test_every_tile_has_its_limits() -> None:
     assert set(PRODUCTS) == {(name, i) for name, t in plan.TILES.items() for i in range(len(t))}
 
 
-def product(precision: str, tile: int, name: str) -> Kernel:
+def product(precision: str, tile: int, name: str, end: dict[str, str]) -> Kernel:
     kind = np.uint16 if precision == "bfloat16" else np.float32
     chosen = plan.Plan(kind, 8, plan.TILES[precision][tile])
     files = {"convolve": "conv_6_tensor" if chosen.tensor else "conv_5_pipelined"}
-    return chosen.product(files.get(name, "conv_7_split"), name)
+    return chosen.product(files.get(name, "conv_7_split"), name, **end)
 
 
 @needs_nvrtc

@@ -19,7 +19,10 @@ from minigan.device import HOST
 
 pytestmark = needs_gxx
 
-OURS = ("conv2d", "conv2d_dx", "conv2d_dw", "im2col", "col2im", "matmul")
+OURS = (
+    "conv2d", "conv2d_dx", "conv2d_dw", "conv2d_activated", "conv2d_dx_activated", "im2col",
+    "col2im", "matmul",
+)  # fmt: skip
 Case = tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]  # x, w, options
 CASES: dict[str, Case] = {  # no size is a multiple of a tile
     "DCGAN's": ((2, 16, 10, 10), (72, 16, 4, 4), {"stride": 2, "padding": 1}),

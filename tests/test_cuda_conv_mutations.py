@@ -21,17 +21,22 @@ from minigan_kernels.shapes import Window
 
 pytestmark = needs_gxx
 
+ENDING = ("conv_5_pipelined", "conv_6_tensor")  # kernels with an epilogue
+SLOPE = np.float32(0.25)
 TAIL = 1 << 14  # values behind the result that nobody may write
 
 
 def setting(
-    file: str, precision: str, channels: int
-) -> tuple[Kernel, list[np.ndarray], np.ndarray, Any, Any]:
-    """A kernel, its two operands, the exact result, the grid and the struct Conv."""
+    file: str, precision: str, channels: int, activated: bool
+) -> tuple[Kernel, list[Any], np.ndarray, Any, Any]:
+    """A kernel, what it reads, the exact result, the grid and the struct Conv."""
     gradient = file == "conv_7_split"
     tile = plan.TILES[precision][-1]
     kind = np.uint16 if precision == "bfloat16" else np.float32
-    kernel = plan.Plan(kind, 8, tile).product(file, "convolve_dw" if gradient else "convolve")
+    defines = {"ACTIVATION": "end_in_leaky_relu"} if activated else {}
+    kernel = plan.Plan(kind, 8, tile).product(
+        file, "convolve_dw" if gradient else "convolve", **defines
+    )
     if file == "conv_2_shared":
         kernel = Kernel(file, "convolve", threads=256, shared=4 * 16 * (16 + 17))
         tile = tile._replace(m=16, n=16)
@@ -52,7 +57,13 @@ def setting(
         else:
             exact = kernels.conv2d(left.astype(float), right.astype(float), **step)
             exact = exact.transpose(0, 2, 3, 1)
-    arrays = [channels_last(each, kind, 8) for each in (left, right)]
+    arrays: list[Any] = [channels_last(each, kind, 8) for each in (left, right)]
+    if activated:
+        bias = np.arange(72, dtype=np.float32)
+        arrays.append(bias)
+        exact = np.where(exact + bias > 0, exact + bias, SLOPE * (exact + bias))
+    elif file in ENDING:
+        arrays.append(np.uint64(0))
     target = arrays[1].shape if gradient else exact.shape
     window = Window((4, 4), (2, 2), (1, 1))
     problem = problem_of(arrays[0].shape, target, window, 1, transposed=False)
@@ -68,9 +79,10 @@ def faults(
     channels: int = 24,
     tail: int = TAIL,
     sanitize: bool = False,
+    activated: bool = False,
 ) -> set[str]:
     """What is seen of a convolution by the kernel in `folder`, whose tiles have ragged edges."""
-    plain, arrays, exact, grid, problem = setting(file, precision, channels)
+    plain, arrays, exact, grid, problem = setting(file, precision, channels, activated)
     defines = {k: v for k, v in plain.defines.items() if k != "THREADS"}
     kernel = Kernel(
         file, plain.name, threads=plain.threads, shared=plain.shared, folder=folder, **defines
@@ -79,11 +91,11 @@ def faults(
     for schedule in SCHEDULES:
         y = empty((exact.size + tail,), np.float32, like=exact)
         partial = empty((3 * exact.shape[-1] * grid[0] + tail,), np.float64, like=exact)
-        leaves = file in ("conv_5_pipelined", "conv_6_tensor")  # its result's moments as well
-        outputs = [y, partial] if leaves else [y]
+        leaves = file in ENDING and not activated  # its result's moments as well
+        outputs = [y, partial, problem, SLOPE] if file in ENDING else [y, problem]
         try:
             with emulation(schedule, sanitize=sanitize) as watched:
-                kernel(grid, *arrays, *outputs, problem)
+                kernel(grid, *arrays, *outputs)
         except KernelError as error:
             seen.add("broken rule: " + str(error).split(" (")[0].split(" at line")[0])
             continue
@@ -159,6 +171,11 @@ MUTATIONS = {  # file that is run, its precision, file that is spoilt, what is r
         "count += Sums::row(i) < rows;", "count++;", "wrong moments"),
     "moments of columns that are not there": ("conv_5_pipelined", "float32", "epilogue.cuh",
         "if (column < columns) partial", "partial", "moments written behind the end"),
+    "the bias of another tile": ("conv_6_tensor", "bfloat16", "conv_5_pipelined.cu",
+        "p.filters + first_column, p.filters - first", "p.filters, p.filters - first",
+        "wrong result"),
+    "the bias of the column beside": ("conv_5_pipelined", "float32", "epilogue.cuh",
+        "first + Sums::column(j), slope", "first + j, slope", "wrong result"),
     "a gradient without a barrier": ("conv_7_split", "tf32", "conv_7_split.cu",
         "        __syncthreads();\n", "", "wrong result"),
     "a gradient that waits for too few": ("conv_7_split", "float32", "conv_7_split.cu",
@@ -184,6 +201,11 @@ def test_the_kernels_themselves_have_no_fault(file: str) -> None:
     assert not faults(SOURCES, file, precision)
 
 
+def test_a_bias_and_an_activation_have_no_fault() -> None:
+    for file, precision in (("conv_5_pipelined", "float32"), ("conv_6_tensor", "bfloat16")):
+        assert not faults(SOURCES, file, precision, activated=True)
+
+
 CHANNELS = {"moments overwrite a tile that is read": 40}  # the last tile lies where moments go
 
 
@@ -194,4 +216,5 @@ def test_a_planted_bug_shows(bug: str, tmp_path: Path) -> None:
     text = (folder / spoilt).read_text()
     assert text.count(right) == 1
     (folder / spoilt).write_text(text.replace(right, wrong))
-    assert shows in faults(folder, file, precision, channels=CHANNELS.get(bug, 24))
+    channels, activated = CHANNELS.get(bug, 24), "bias" in bug
+    assert shows in faults(folder, file, precision, channels=channels, activated=activated)

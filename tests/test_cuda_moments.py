@@ -71,9 +71,9 @@ def launches() -> Iterator[list[str]]:
         yield names
 
 
-def left_by(case: str, precision: str, tile: int) -> tuple[np.ndarray, np.ndarray]:
-    """The moments that a tile leaves, which are right."""
-    with launches() as names, plan.precision(precision), plan.force(tile, 1):
+def left_by(case: str, precision: str, tile: int, splits: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """The moments that a tile leaves, or the sum of parts, which are right."""
+    with launches() as names, plan.precision(precision), plan.force(tile, splits):
         y = call(case, precision)
         freeze_result(y, [], kernels.conv2d)
         found = kernels.moments(y)
@@ -96,10 +96,24 @@ def test_what_every_tile_leaves_is_right(precision: str, tile: int, case: str) -
 
 
 @needs_gxx
+@pytest.mark.parametrize("case", CALLS)
+@pytest.mark.parametrize("splits", [2, 7])
+def test_what_a_sum_of_parts_leaves_is_right(splits: int, case: str) -> None:
+    found = set()
+    for schedule in SCHEDULES[::3]:
+        with emulation(schedule):
+            mean, var = left_by(case, "bfloat16", -1, splits)
+            found.add(mean.tobytes() + var.tobytes())
+    assert len(found) == 1
+
+
+@needs_gxx
 @pytest.mark.parametrize("outlier", [0, 64])
-@pytest.mark.parametrize(("precision", "tile"), TILES)
+@pytest.mark.parametrize(
+    ("precision", "tile", "splits"), [(*tile, 1) for tile in TILES] + [("float32", 1, 2)]
+)
 def test_a_mean_far_above_the_deviation_costs_nothing(
-    precision: str, tile: int, outlier: int
+    precision: str, tile: int, splits: int, outlier: int
 ) -> None:
     """y is 8192 + N(0, 1), and may begin with a value far off: what is about its first is worst."""
     rng = np.random.default_rng(0)
@@ -108,7 +122,7 @@ def test_a_mean_far_above_the_deviation_costs_nothing(
     x[0, 1:, 0, 0] += outlier
     w[:, 0, 0, 0] = 8192
     w[np.arange(24), 1 + np.arange(24) % 7, 0, 0] = 1
-    with launches() as names, plan.precision(precision), plan.force(tile, 1):
+    with launches() as names, plan.precision(precision), plan.force(tile, splits):
         y = kernels.conv2d(x, w)
         assert left(y, MOMENTS) is None
         freeze_result(y, [x, w], kernels.conv2d)
@@ -228,18 +242,21 @@ def test_batch_norm_finds_what_a_convolution_left() -> None:
 
 
 @needs_gxx
-def test_small_results_split_sums_and_matrix_products_leave_nothing() -> None:
-    def partial_of(x_shape: tuple[int, ...], splits: int) -> Any:
+def test_small_results_activated_ones_and_matrix_products_leave_nothing() -> None:
+    def partial_of(x_shape: tuple[int, ...], splits: int, bias: bool = False) -> Any:
         x, w = np.ones(x_shape, np.float32), np.ones((64, 16, 1, 1), np.float32)
         with plan.force(1, splits):
-            y = conv2d(Tensor(x), Tensor(w)).data
+            b = Tensor(np.ones(64, np.float32)) if bias else None
+            y = conv2d(Tensor(x), Tensor(w), b).data
         freeze_result(y, [], kernels.conv2d)
         return left(y, MOMENTS)
 
     with kernels.use("cuda"):
         assert partial_of((1, 16, 16, 16), 1) is not None
-        assert partial_of((1, 16, 16, 15), 1) is None
-        assert partial_of((1, 16, 16, 16), 2) is None
+        assert partial_of((1, 16, 16, 16), 2) is not None
+        for splits in (1, 2):
+            assert partial_of((1, 16, 16, 15), splits) is None
+            assert partial_of((1, 16, 16, 16), splits, bias=True) is None
         a = np.ones((256, 64), np.float32)
         assert not derived._kept.get(id(kernels.matmul(a, a.T.copy()).base))
         y = conv_transpose2d(Tensor(np.ones((1, 16, 16, 16))), Tensor(np.ones((16, 64, 1, 1))))

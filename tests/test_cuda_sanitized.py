@@ -22,11 +22,18 @@ sys.path.insert(0, sys.argv[1])
 from minigan_kernels.cuda import plan
 from minigan_kernels.cuda.emu import emulation
 from test_cuda_conv import CASES, calls, check, exact, on_card
+from test_cuda_epilogue import TANH, calls as activated
 from test_cuda_moments import left_by
 precision = sys.argv[2]
 with emulation(1, sanitize=True), plan.precision(precision):
     for tile in (0, -1):  # the largest and the smallest
         left_by("transposed", precision, tile)
+        left_by("forward", precision, tile, 3)
+    for case in ("DCGAN's", "odd"):
+        for call in activated(CASES[case], precision, TANH):
+            for splits in (1, 2):
+                with plan.force(-1, splits):
+                    check(on_card(*call), exact(*call))
     for case in CASES.values():
         for call in calls(case, precision):
             truth = exact(*call)
@@ -41,7 +48,9 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from {faults.__module__} import {faults.__name__}
-print(faults(Path(sys.argv[2]), "conv_5_pipelined", "float32", tail=0, sanitize=True))
+activated = bool(sys.argv[3])
+folder = Path(sys.argv[2])
+print(faults(folder, "conv_5_pipelined", "float32", tail=0, sanitize=True, activated=activated))
 """
 
 
@@ -72,6 +81,7 @@ def test_the_largest_and_the_smallest_tile_are_clean(precision: str) -> None:
     [
         ("if (m >= pixels) continue;", "", "heap-buffer-overflow"),
         ("inside(row, p.h.in) && ", "", "heap-buffer-overflow"),
+        ("p.filters - first_column, slope", "TILE_N, slope", "heap-buffer-overflow"),
         ("const int tiles = up(depth, TILE_K);",
          "const int tiles = up(depth, TILE_K) << (blockIdx.x + 31);", "left shift of"),
     ],
@@ -81,7 +91,7 @@ def test_a_planted_bug_is_found(right: str, wrong: str, finding: str, tmp_path: 
     file = folder / "conv_5_pipelined.cu"
     assert file.read_text().count(right) == 1
     file.write_text(file.read_text().replace(right, wrong))
-    done = sanitized(SPOILT, str(folder))
+    done = sanitized(SPOILT, str(folder), "activated" if "slope" in right else "")
     assert done.returncode != 0
     assert finding in done.stderr
 

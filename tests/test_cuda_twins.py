@@ -31,7 +31,7 @@ def emulated(name: str, *arrays: Any, **options: Any) -> Any:
         return on_device(getattr(kernels, name), *arrays, **options)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", KERNELS)
 def test_there_is_a_twin_of_the_same_name_in_the_same_file(name: str) -> None:
     file = KERNELS[name].__module__.rpartition(".")[2]
     twin = getattr(importlib.import_module(f"minigan_kernels.cuda.{file}"), name)

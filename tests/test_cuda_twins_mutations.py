@@ -12,11 +12,12 @@ import minigan_kernels as kernels
 import numpy as np
 import pytest
 from cuda_tools import SCHEDULES, needs_gxx
-from minigan_kernels.cuda import lanes, optim, pool, random
+from minigan_kernels.cuda import lanes, launch, optim, plan, pool, random
 from minigan_kernels.cuda.cache import SOURCES
 from minigan_kernels.cuda.emu import emulation
 from minigan_kernels.cuda.errors import KernelError
 from minigan_kernels.cuda.launch import Kernel
+from minigan_kernels.epilogue import Epilogue
 
 pytestmark = needs_gxx
 
@@ -76,7 +77,16 @@ def numbers() -> Any:
     return memory
 
 
+def parts() -> Any:
+    """A sum of parts that ends in an activation: vectors across channels."""
+    x, w = images(2, 8, 5, 5)[0], images(12, 8, 3, 3)[0]
+    with plan.force(-1, 3):
+        bias = np.arange(12, dtype=np.float32) / 8
+        return kernels.conv2d_activated(x / 64, w / 8, bias, epilogue=Epilogue("tanh"))
+
+
 BARRIER = "        __syncthreads();\n"
+HEADERS = ("running.cuh", "lanes.cuh")  # the first has the second in it
 MUTANTS = [
     ("lanes.cuh", BARRIER, "", moments),
     ("lanes.cuh", BARRIER, "", rows),
@@ -89,7 +99,9 @@ MUTANTS = [
     ("lanes.cu", "int bit = 16", "int bit = 8", bias_backward),
     ("norm.cu", "i < chunks; i += 32", "i <= chunks; i += 32", moments),
     ("norm.cu", "            if (at.inside()) {", "            {", rows),
-    ("norm.cu", "about + apart * apart * count * weight", "about", moments),
+    ("running.cuh", "about + apart * apart * count * weight", "about", moments),
+    ("reduce_channels.cu", "my_channel(s, k), slope", "k, slope", parts),
+    ("reduce_channels.cu", "part < count", "part + 1 < count", parts),
     ("optim.cu", "    __syncthreads();\n", "", adam),
     ("optim.cu", "k < e.size; k++", "k <= e.size; k++", adam),
     ("optim.cu", "<= blockIdx.x", "< blockIdx.x", adam),
@@ -122,12 +134,16 @@ def test_the_kernels_as_they_are_are_right(work: Callable[[], Any]) -> None:
 
 @pytest.fixture
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the kernels, each file with lanes.cuh in it, that launchers take theirs from."""
-    header = (SOURCES / "lanes.cuh").read_text()
+    """A copy of the kernels, each file with HEADERS in it, that launchers take theirs from."""
     for source in SOURCES.glob("*.cu"):
-        text = source.read_text().replace('#include "lanes.cuh"\n', header)
+        text = source.read_text()
+        for name in HEADERS:
+            text = text.replace(f'#include "{name}"\n', (SOURCES / name).read_text())
         (tmp_path / source.name).write_text(text.replace("#pragma once\n", ""))
-    init, made = Kernel.__init__, (lanes.kernel, optim.kernel, pool.kernel, random.kernel)
+    init, made = (
+        Kernel.__init__,
+        (lanes.kernel, optim.kernel, pool.kernel, random.kernel, launch.kernel),
+    )
     monkeypatch.setattr(Kernel, "__init__", functools.partialmethod(init, folder=tmp_path))
     for cached in made:
         cached.cache_clear()
@@ -141,7 +157,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_a_planted_bug_is_noticed(
     file: str, good: str, bad: str, work: Callable[[], Any], sources: Path
 ) -> None:
-    for source in sources.iterdir() if file == "lanes.cuh" else [sources / file]:
+    for source in sources.iterdir() if file in HEADERS else [sources / file]:
         text = source.read_text()
         source.write_text(text.replace(good, bad))
     assert good in (SOURCES / file).read_text()

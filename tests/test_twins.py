@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from minigan_kernels import KERNELS
 from minigan_kernels.cpu import threads
 from minigan_kernels.cpu.memory import is_channels_last
+from minigan_kernels.epilogue import LINEAR, Epilogue
 from minigan_kernels.shapes import Window
 from threadpoolctl import ThreadpoolController
 
@@ -177,6 +178,16 @@ def _conv(s: Source, name: str) -> Call:
     if name == "conv2d_dx":
         return s.call(s.normal(*y_shape), s.normal(*w_shape), shape=x_shape, **options)
     return s.call(s.normal(*x_shape), s.normal(*y_shape), shape=w_shape, **options)
+
+
+@calls("conv2d_activated", "conv2d_dx_activated")
+def _activated(s: Source, name: str) -> Call:
+    call = _conv(s, name.removesuffix("_activated"))
+    w = call.arrays[1][0]
+    channels = len(w) if name == "conv2d_activated" else w.shape[1] * call.options["groups"]
+    epilogue = s.pick(LINEAR, Epilogue("leaky_relu", 0.2), Epilogue("tanh"), Epilogue("sigmoid"))
+    bias = s.normal(channels), s.pick(*LAYOUTS)
+    return Call([*call.arrays, bias], {**call.options, "epilogue": epilogue})
 
 
 @calls("im2col", "col2im")
@@ -449,6 +460,13 @@ BAD = [
     ("conv2d", (image(1, 3, 8, 8), image(2, 3, 3, 3)), {"groups": 2}),
     ("conv2d_dx", (image(1, 2, 6, 5), image(2, 3, 3, 3)), {"shape": (1, 3, 8, 8)}),
     ("conv2d_dw", (image(1, 3, 8, 8), image(1, 2, 6, 5)), {"shape": (2, 3, 3, 3)}),
+    ("conv2d_activated", (image(1, 3, 8, 8), image(2, 3, 3, 3), image(3)), {}),
+    ("conv2d_activated", (image(1, 3, 8, 8), image(2, 3, 3, 3), image(1, 2)), {}),
+    (
+        "conv2d_dx_activated",
+        (image(1, 2, 6, 6), image(2, 3, 3, 3), image(1)),
+        {"shape": (1, 3, 8, 8)},
+    ),
     ("im2col", (image(3, 8, 8),), {"kernel": (3, 3)}),
     ("col2im", (image(1, 27, 36),), {"kernel": (3, 3), "shape": (1, 3, 8, 9)}),
     ("matmul", (image(2, 3), image(4, 5)), {}),

@@ -96,6 +96,8 @@ def _twin(file: str, name: str, room: str) -> Callable[..., Any]:
 conv2d = _public(conv.conv2d)
 conv2d_dx = _public(conv.conv2d_dx)
 conv2d_dw = _public(conv.conv2d_dw)
+conv2d_activated = _public(conv.conv2d_activated)
+conv2d_dx_activated = _public(conv.conv2d_dx_activated)
 im2col = _public(conv.im2col)
 col2im = _public(conv.col2im)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from minigan_kernels.epilogue import Epilogue
+
 from .. import ops
 from ..tensor import Tensor
 from .module import Module
@@ -9,6 +11,8 @@ from .module import Module
 
 class Activation(Module):
     """A function of each value, which a layer may fuse with the addition of its bias."""
+
+    epilogue: Epilogue | None = None  # as convolutions know it, if they do
 
     def with_bias(self, x: Tensor, bias: Tensor) -> Tensor:
         """f(x + bias) for x (N, C, ...) and bias (C,)."""
@@ -22,6 +26,10 @@ class LeakyReLU(Activation):
         if not 0 <= slope <= 1:
             raise ValueError(f"the slope of LeakyReLU must be between 0 and 1, not {slope}")
         self.slope = slope
+
+    @property
+    def epilogue(self) -> Epilogue:  # type: ignore[override]
+        return Epilogue("leaky_relu", self.slope)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.leaky_relu(x, self.slope)
@@ -57,6 +65,8 @@ class Softplus(Activation):
 class Tanh(Activation):
     """tanh(x), in (-1, 1)."""
 
+    epilogue = Epilogue("tanh")
+
     def forward(self, x: Tensor) -> Tensor:
         return ops.tanh(x)
 
@@ -66,6 +76,8 @@ class Tanh(Activation):
 
 class Sigmoid(Activation):
     """1 / (1 + exp(-x)), in (0, 1)."""
+
+    epilogue = Epilogue("sigmoid")
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.sigmoid(x)

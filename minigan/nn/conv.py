@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+from minigan_kernels.epilogue import LINEAR
 from minigan_kernels.shapes import Pair, hwio, pair
 
 from .. import ops
@@ -52,7 +54,7 @@ class Conv2d(Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        return biased(ops.conv2d(x, self.weight, **self.options), self.bias, self.activation)
+        return _convolved(ops.conv2d, self, x)
 
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
         return math.prod(y_shape) * math.prod(self.weight.shape[1:])
@@ -99,11 +101,21 @@ class ConvTranspose2d(Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        y = ops.conv_transpose2d(x, self.weight, **self.options)
-        return biased(y, self.bias, self.activation)
+        return _convolved(ops.conv_transpose2d, self, x)
 
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
         return math.prod(x_shape) * math.prod(self.weight.shape[1:])
+
+
+def _convolved(
+    convolution: Callable[..., Tensor], layer: Conv2d | ConvTranspose2d, x: Tensor
+) -> Tensor:
+    """activation(convolution + bias), in one pass where both are there and it can be."""
+    epilogue = layer.activation.epilogue if layer.activation else LINEAR
+    if layer.bias is None or epilogue is None:
+        y = convolution(x, layer.weight, **layer.options)
+        return biased(y, layer.bias, layer.activation)
+    return convolution(x, layer.weight, layer.bias, epilogue=epilogue, **layer.options)
 
 
 class UpsampleNearest(Module):

@@ -6,11 +6,14 @@ gradients: a closed family, so that one line an argument gives every order of de
 
 from __future__ import annotations
 
+from typing import Any
+
 import minigan_kernels as kernels
+from minigan_kernels.epilogue import LINEAR, Epilogue
 from minigan_kernels.shapes import Pair, pair
 
-from ..tensor import Tensor, primitive
-from .elementwise import per_channel
+from ..tensor import Primitive, Tensor, primitive
+from .activated import Activated
 from .shape import pad
 
 conv2d_p = primitive(kernels.conv2d)
@@ -29,6 +32,9 @@ conv2d_dw.gradients(
     lambda g, y, x, dy, shape, **k: conv2d_dx(dy, g, shape=x.shape, **k),
     lambda g, y, x, dy, shape, **k: conv2d_p(x, g, **k),
 )
+
+conv2d_activated = Activated(kernels.conv2d_activated, conv2d_p)
+conv2d_dx_activated = Activated(kernels.conv2d_dx_activated, conv2d_dx)
 
 gather_plane = primitive(kernels.gather_plane)
 scatter_plane = primitive(kernels.scatter_plane)
@@ -55,17 +61,19 @@ def conv2d(
     padding: int | Pair = 0,
     dilation: int | Pair = 1,
     groups: int = 1,
+    epilogue: Epilogue = LINEAR,
 ) -> Tensor:
     """Convolution (strictly: cross-correlation) of images with a bank of filters.
 
     x is (N, C, H, W), w (O, C/groups, kH, kW), bias (O,); the result is (N, O, H', W') with
-    H' = (H + 2 padding - dilation (kH - 1) - 1) // stride + 1 (Dumoulin & Visin 2016).
+    H' = (H + 2 padding - dilation (kH - 1) - 1) // stride + 1 (Dumoulin & Visin 2016). With a bias
+    the activation of `epilogue` is applied in the same pass.
 
     Raises:
-        ValueError: if the shapes do not fit one another.
+        ValueError: if the shapes do not fit one another, or an activation has no bias.
     """
-    y = conv2d_p(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
-    return y if bias is None else y + per_channel(bias, y)
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return _ended(conv2d_p, conv2d_activated, x, w, bias, epilogue, **options)
 
 
 def conv_transpose2d(
@@ -78,15 +86,17 @@ def conv_transpose2d(
     output_padding: int | Pair = 0,
     dilation: int | Pair = 1,
     groups: int = 1,
+    epilogue: Epilogue = LINEAR,
 ) -> Tensor:
     """Transposed convolution: the adjoint of `conv2d` with the same w, stride and padding.
 
     x is (N, C, H, W), w (C, O/groups, kH, kW), bias (O,); the result is (N, O, H', W') with H' = (H
     - 1) stride - 2 padding + dilation (kH - 1) + 1 + output_padding. Several image sizes give one
     and the same convolved size; `output_padding` (less than stride or dilation) says which one.
+    With a bias the activation of `epilogue` is applied in the same pass.
 
     Raises:
-        ValueError: if the shapes do not fit one another.
+        ValueError: if the shapes do not fit one another, or an activation has no bias.
     """
     if len(x.shape) != 4 or len(w.shape) != 4:
         raise ValueError(
@@ -110,16 +120,30 @@ def conv_transpose2d(
     beyond = [e // s for e, s in zip(extra, steps, strict=True)]
     if any(beyond):  # rows of nothing, of which the convolution has one for every stride
         x = pad(x, ((0, 0), (0, 0), (0, beyond[0]), (0, beyond[1])))
-    y = conv2d_dx(
-        x,
-        w,
-        shape=(x.shape[0], w.shape[1] * groups, height, width),
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=groups,
-    )
-    return y if bias is None else y + per_channel(bias, y)
+    options = {
+        "shape": (x.shape[0], w.shape[1] * groups, height, width),
+        "stride": stride,
+        "padding": padding,
+        "dilation": dilation,
+        "groups": groups,
+    }
+    return _ended(conv2d_dx, conv2d_dx_activated, x, w, bias, epilogue, **options)
+
+
+def _ended(
+    linear: Primitive,
+    activated: Primitive,
+    x: Tensor,
+    w: Tensor,
+    bias: Tensor | None,
+    epilogue: Epilogue,
+    **options: Any,
+) -> Tensor:
+    if bias is not None:
+        return activated(x, w, bias, epilogue=epilogue, **options)
+    if epilogue != LINEAR:
+        raise ValueError("the activation of an epilogue needs a bias before it, but there is none")
+    return linear(x, w, **options)
 
 
 def max_pool2d(

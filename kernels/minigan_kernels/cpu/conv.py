@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..epilogue import LINEAR, Epilogue
 from ..shapes import Pair, check_conv, conv_window
-from . import direct, packed, winograd
+from . import activation, direct, packed, winograd
 from .columns import col2im as col2im
 from .columns import im2col as im2col
 from .plan import choose
@@ -67,3 +68,38 @@ def conv2d_dw(
     if algorithm == "winograd":
         return winograd.conv2d_dw(x, g, window, shape, tile)
     return (direct if algorithm == "direct" else packed).conv2d_dw(x, g, window, shape, groups)
+
+
+def conv2d_activated(
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray,
+    *,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+    epilogue: Epilogue = LINEAR,
+) -> np.ndarray:
+    """f(conv2d(x, w) + bias), with the f of `epilogue` and bias (O,)."""
+    y = conv2d(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return epilogue.apply(activation, y, bias)
+
+
+def conv2d_dx_activated(
+    g: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray,
+    *,
+    shape: tuple[int, int, int, int],
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+    epilogue: Epilogue = LINEAR,
+) -> np.ndarray:
+    """f(conv2d_dx(g, w) + bias), with the f of `epilogue` and bias (C,)."""
+    dx = conv2d_dx(
+        g, w, shape=shape, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+    return epilogue.apply(activation, dx, bias)

@@ -7,13 +7,16 @@ operands into the kernels' layout, and leave the result as a view of channels-la
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..derived import LARGE, leave
+from ..epilogue import Epilogue, check_bias
 from ..shapes import Window
-from .launch import blocks_for, empty, kernel, multiprocessors
+from . import activation
+from .lanes import images
+from .launch import blocks_for, dense, empty, kernel, multiprocessors
 from .layout import THREADS, WORDS, channels_last, grouped
 from .norm import MOMENTS
 from .plan import Plan, Work, choices, choose
@@ -38,6 +41,40 @@ def problem_of(
     return np.array((*axes, *sizes), _CONV)
 
 
+class Ending(NamedTuple):
+    """What becomes of a correlation's sums in the launch that computes them: they get a bias and
+    an activation, or leave their moments, or neither.
+    """
+
+    bias: Any = None
+    epilogue: Epilogue | None = None
+    moments: bool = False
+
+    @property
+    def defines(self) -> dict[str, str]:
+        """Macros of the kernels."""
+        return {"ACTIVATION": f"end_in_{self.epilogue.activation}"} if self.epilogue else {}
+
+    @property
+    def slope(self) -> np.float32:
+        """Of a leaky ReLU."""
+        return np.float32((self.epilogue and self.epilogue.slope) or 0)
+
+    def prepared(self, shape: tuple[int, ...], kind: type) -> Ending:
+        """For an image of `shape` (N, C, H, W) in this kind of numbers.
+
+        Raises:
+            ValueError: if the bias is not (C,).
+        """
+        if not self.epilogue:  # moments are found again if the engine freezes the image
+            return Ending(moments=self.moments and 4 * math.prod(shape) >= LARGE)
+        check_bias(shape, self.bias.shape)
+        return self._replace(bias=dense(self.bias.astype(kind, copy=False)))
+
+
+PLAIN = Ending()
+
+
 def correlate(
     image: Any,
     w: Any,
@@ -46,15 +83,15 @@ def correlate(
     groups: int,
     *,
     transposed: bool,
-    normed: bool = False,
+    ending: Ending = PLAIN,
 ) -> Any:
     """The convolution of `image` by w (O, C/groups, kH, kW), or its gradient by the input
     (transposed, and `image` is the output's gradient): an image of `shape` (N, C, H, W).
 
-    What may be `normed` is left with its moments, where a kernel has them at hand: `norm.moments`
-    looks there first.
+    Moments are left with it where a kernel has them at hand: `norm.moments` looks there first.
     """
     kind = np.result_type(image, w).type
+    ending = ending.prepared(shape, kind)
     n, c, h, wide = shape
     steps = window.stride if transposed else (1, 1)  # phases, each a problem of its own
     phases, filters, channels = math.prod(steps), c // groups, image.shape[1] // groups
@@ -70,9 +107,8 @@ def correlate(
     problem = problem_of(image.shape, target, window, groups, transposed=transposed)
     if plan.tile:
         file = "conv_6_tensor" if plan.tensor else "conv_5_pipelined"
-        normed &= 4 * math.prod(target) >= LARGE  # or the engine does not freeze it
         y, partial = _product(
-            file, "convolve", plan, work, image, w, target, problem, phases if normed else 0
+            file, "convolve", plan, work, image, w, target, problem, ending, phases
         )
         y = y.transpose(0, 3, 1, 2)
         if partial is not None:
@@ -80,13 +116,14 @@ def correlate(
         return y
     y = empty(target, kind, like=image)
     if plan.multiple > 1:
-        run = kernel("conv_few", "convolve", threads=THREADS)
-        blocks = blocks_for(rows * 32, THREADS)
-    else:
-        run = kernel("conv_1_naive", "convolve", threads=THREADS, T=WORDS[kind])
-        blocks = blocks_for(rows * filters, THREADS)
-    run((*blocks, 1, work.products), image, w, y, problem)
-    return y.transpose(0, 3, 1, 2)
+        run = kernel("conv_few", "convolve", threads=THREADS, **ending.defines)
+        blocks = *blocks_for(rows * 32, THREADS), 1, work.products
+        run(blocks, image, w, _address(ending.bias), y, problem, ending.slope)
+        return y.transpose(0, 3, 1, 2)
+    run = kernel("conv_1_naive", "convolve", threads=THREADS, T=WORDS[kind])
+    run((*blocks_for(rows * filters, THREADS), 1, work.products), image, w, y, problem)
+    y = y.transpose(0, 3, 1, 2)
+    return ending.epilogue.apply(activation, y, ending.bias) if ending.epilogue else y
 
 
 def weight_gradient(x: Any, g: Any, shape: tuple[int, ...], window: Window, groups: int) -> Any:
@@ -122,12 +159,12 @@ def _product(
     right: Any,
     shape: tuple[int, ...],
     problem: np.ndarray,
-    phases: int = 0,
+    ending: Ending = PLAIN,
+    phases: int = 1,
 ) -> tuple[Any, Any]:
     """The sums of `work`, an array of `shape`, on the rule's tile or a measured one.
 
-    And the moments of its last axis, for `norm.moments` to merge, if it is made in `phases` phases
-    that are not split; else None.
+    And the moments of its last axis, for `norm.moments` to merge, or None.
     """
 
     def compute(plan: Plan) -> tuple[Any, Any]:
@@ -135,19 +172,40 @@ def _product(
         problem["splits"] = n = plan.splits
         y = empty((n, *shape) if n > 1 else shape, np.float32, like=left)
         x_blocks, y_blocks, products = work.grid(plan.tile)
-        partial, outputs = None, [y]
-        if phases and n == 1:
+        now = ending if n == 1 else PLAIN
+        run, blocks = plan.product(file, name, **now.defines), (x_blocks, y_blocks, products * n)
+        partial = None
+        if now.moments:
             partial = empty((shape[-1], phases * x_blocks, 3), np.float64, like=left)
         if name == "convolve":
-            outputs.append(np.uint64(0) if partial is None else partial)  # 0: nowhere
-        blocks = x_blocks, y_blocks, products * n
-        plan.product(file, name)(blocks, left, right, *outputs, problem)
-        if n == 1:
-            return y, partial
-        whole = empty(shape, np.float32, like=left)
-        reduce = kernel("reduce", "reduce", threads=THREADS)
-        reduce(blocks_for(whole.size, THREADS), y, whole, np.int32(n), np.int64(whole.size))
-        return whole, None
+            outputs = y, _address(partial)
+            run(blocks, left, right, _address(now.bias), *outputs, problem, now.slope)
+        else:
+            run(blocks, left, right, y, problem)
+        return (y, partial) if n == 1 else _reduced(y, ending)
 
     plans = choices(rule, work, multiprocessors=multiprocessors(left))
     return compute(settle(plans, file, name, problem, compute) if plans else rule)
+
+
+def _reduced(parts: Any, ending: Ending) -> tuple[Any, Any]:
+    """The sum of `parts` (parts, ...) with its ending, and its moments or None."""
+    count, *shape = parts.shape
+    y = empty(tuple(shape), np.float32, like=parts)
+    if not (ending.epilogue or ending.moments):
+        reduce = kernel("reduce", "reduce", threads=THREADS)
+        reduce(blocks_for(y.size, THREADS), parts, y, np.int32(count), np.int64(y.size))
+        return y, None
+    seen = images(y.transpose(0, 3, 1, 2))
+    partial = seen.partial(3) if ending.moments else None
+    sizes = np.int32(count), np.int64(y.size // seen.width)
+    seen.launch(
+        "reduce_channels", "reduce", parts, _address(ending.bias), y, _address(partial), seen.lanes,
+        *sizes, ending.slope, merged=3 * ending.moments, **ending.defines,
+    )  # fmt: skip
+    return y, partial
+
+
+def _address(array: Any) -> Any:
+    """`array` as the argument of a kernel, which may have none: then it is null."""
+    return np.uint64(0) if array is None else array

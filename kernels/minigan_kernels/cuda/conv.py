@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..epilogue import LINEAR, Epilogue
 from ..shapes import Pair, check_conv, conv_window, image_shape
 from . import launch
-from .contract import correlate, problem_of, weight_gradient
+from .contract import Ending, correlate, problem_of, weight_gradient
 from .layout import THREADS, WORDS
 
 
@@ -24,7 +25,7 @@ def conv2d(
     """Convolution of x (N, C, H, W) with w (O, C/groups, kH, kW), giving (N, O, H', W')."""
     window = conv_window(w.shape, stride, padding, dilation)
     shape = check_conv(x.shape, w.shape, None, window, groups)
-    return correlate(x, w, shape, window, groups, transposed=False, normed=True)
+    return correlate(x, w, shape, window, groups, transposed=False, ending=Ending(moments=True))
 
 
 def conv2d_dx(
@@ -40,7 +41,7 @@ def conv2d_dx(
     """Gradient of `conv2d` by its image of `shape` (N, C, H, W), for an output gradient g."""
     window = conv_window(w.shape, stride, padding, dilation)
     check_conv(shape, w.shape, g.shape, window, groups)
-    return correlate(g, w, shape, window, groups, transposed=True, normed=True)
+    return correlate(g, w, shape, window, groups, transposed=True, ending=Ending(moments=True))
 
 
 def conv2d_dw(
@@ -59,6 +60,43 @@ def conv2d_dw(
     window = conv_window(shape, stride, padding, dilation)
     check_conv(x.shape, shape, g.shape, window, groups)
     return weight_gradient(x, g, shape, window, groups)
+
+
+def conv2d_activated(
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray,
+    *,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+    epilogue: Epilogue = LINEAR,
+) -> np.ndarray:
+    """f(conv2d(x, w) + bias), with the f of `epilogue` and bias (O,)."""
+    window = conv_window(w.shape, stride, padding, dilation)
+    shape = check_conv(x.shape, w.shape, None, window, groups)
+    ending = Ending(bias, epilogue)
+    return correlate(x, w, shape, window, groups, transposed=False, ending=ending)
+
+
+def conv2d_dx_activated(
+    g: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray,
+    *,
+    shape: tuple[int, int, int, int],
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+    epilogue: Epilogue = LINEAR,
+) -> np.ndarray:
+    """f(conv2d_dx(g, w) + bias), with the f of `epilogue` and bias (C,)."""
+    window = conv_window(w.shape, stride, padding, dilation)
+    check_conv(shape, w.shape, g.shape, window, groups)
+    ending = Ending(bias, epilogue)
+    return correlate(g, w, shape, window, groups, transposed=True, ending=ending)
 
 
 def im2col(

@@ -100,12 +100,11 @@ class Images(NamedTuple):
                 raise ValueError(f"{expected} values a channel expected, not {vector.shape}")
         return [dense(vector.astype(self.dtype, copy=False)) for vector in vectors]
 
-    def launch(self, file: str, name: str, *arguments: Any, merged: int = 0) -> None:
+    def launch(self, file: str, name: str, *arguments: Any, merged: int = 0, **more: Any) -> None:
         """A kernel over all lanes and chunks; `lanes` is among its arguments."""
         tiles = math.ceil(self.lanes["lanes"] / self.lanes["across"])
-        kernel(file, name, word_of(self.dtype), self.width, merged)(
-            (tiles * self.chunks,), *arguments
-        )
+        run = kernel(file, name, word_of(self.dtype), self.width, merged, **more)
+        run((tiles * self.chunks,), *arguments)
 
     def partial(self, doubles: int) -> Any:
         """Room for what each block has of each channel."""

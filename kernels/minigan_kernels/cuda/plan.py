@@ -126,11 +126,12 @@ class Plan(NamedTuple):
         """What it multiplies in."""
         return "bfloat16" if self.kind is np.uint16 else "tf32" if self.tensor else "float32"
 
-    def product(self, file: str, name: str) -> Kernel:
-        """The kernel for this plan's tile."""
+    def product(self, file: str, name: str, **more: object) -> Kernel:
+        """The kernel for this plan's tile; `more` are macros besides."""
         assert self.tile
         t = self.tile
         defines: dict[str, object] = {
+            **more,
             "TILE_M": t.m, "TILE_N": t.n, "TILE_K": t.k, "STAGES": t.stages, "BLOCKS": t.blocks,
             "MATH": '"tensor.cuh"' if self.tensor else '"simt.cuh"',
         }  # fmt: skip

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..epilogue import LINEAR, Epilogue
 from ..shapes import Pair, Window, check_conv, conv_window, image_shape
+from . import activation
 
 
 def conv2d(
@@ -81,6 +83,41 @@ def conv2d_dw(
     patches = _grouped(_windows(x, window), groups, axis=1)
     dw = np.einsum("ngcijuv,ngoij->gocuv", patches, _grouped(g, groups, axis=1), optimize=True)
     return np.ascontiguousarray(dw.reshape(shape))
+
+
+def conv2d_activated(
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray,
+    *,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+    epilogue: Epilogue = LINEAR,
+) -> np.ndarray:
+    """f(conv2d(x, w) + bias), with the f of `epilogue` and bias (O,)."""
+    y = conv2d(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return epilogue.apply(activation, y, bias)
+
+
+def conv2d_dx_activated(
+    g: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray,
+    *,
+    shape: tuple[int, int, int, int],
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    groups: int = 1,
+    epilogue: Epilogue = LINEAR,
+) -> np.ndarray:
+    """f(conv2d_dx(g, w) + bias), with the f of `epilogue` and bias (C,)."""
+    dx = conv2d_dx(
+        g, w, shape=shape, stride=stride, padding=padding, dilation=dilation, groups=groups
+    )
+    return epilogue.apply(activation, dx, bias)
 
 
 def im2col(

@@ -2,14 +2,8 @@
 //
 // Each is bound by memory: x is read and y written once (8 bytes a float32), the ways back read g
 // and y and write dx (12 bytes); the sums over channels stay in registers until a block is done.
+#include "activation.cuh"
 #include "lanes.cuh"
-
-DEVICE T leaky(T g, T x, T slope) { return x > 0 ? g : slope * g; }
-
-DEVICE T logistic(T x) {  // without overflow at either end
-    const T small = exp(-fabs(x));
-    return (x >= 0 ? T(1) : small) / (T(1) + small);
-}
 
 // --- Value by value: one vector a thread -------------------------------------------------------
 
@@ -42,7 +36,7 @@ leaky_relu_dx(const Vector* __restrict__ g, const Vector* __restrict__ x, Vector
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 sigmoid(const Vector* __restrict__ x, Vector* __restrict__ y, long long size) {
-    map(x, y, size, logistic);
+    map(x, y, size, logistic<T>);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -80,7 +74,7 @@ bias_tanh(const Vector* __restrict__ x, const T* __restrict__ bias, Vector* __re
 extern "C" __global__ void __launch_bounds__(THREADS)
 bias_sigmoid(const Vector* __restrict__ x, const T* __restrict__ bias, Vector* __restrict__ y,
              const Lanes s) {
-    with_bias(s, x, bias, y, logistic);
+    with_bias(s, x, bias, y, logistic<T>);
 }
 
 // --- dx = f(g, y), and its sums over each channel ----------------------------------------------

@@ -7,8 +7,10 @@
 // that was split (blockIdx.z).
 //
 // As a matrix product: a row for each output pixel of the phase, a column for each filter, and the
-// sum over taps and channels. Channels come in whole chunks of 16 bytes. What batch norm would ask
-// of the result next is left in `partial`, if there is one (epilogue.cuh).
+// sum over taps and channels. Channels come in whole chunks of 16 bytes. What would be done to the
+// result next is done to the sums while they are in registers (epilogue.cuh): a kernel that is
+// compiled with an activation applies it after the bias, any other leaves the moments for batch
+// norm in `partial`, if there is one. Both at once would take too many registers.
 #include "conv.cuh"
 #include MATH
 #include "epilogue.cuh"
@@ -19,11 +21,12 @@ union Stages {
 };
 
 extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
-convolve(const Value* __restrict__ x, const Value* __restrict__ w, float* __restrict__ y,
-         Moments* __restrict__ partial, Conv p) {
+convolve(const Value* __restrict__ x, const Value* __restrict__ w, const float* __restrict__ bias,
+         float* __restrict__ y, Moments* __restrict__ partial, Conv p, float slope) {
     SHARED(Stages, s);
     using A = decltype(s.stage[0].a);
     using B = decltype(s.stage[0].b);
+    if (ACTIVATED) partial = nullptr;
     const Place at = place(p, blockIdx.z);
     const int pixels = p.images * at.h.count * at.w.count;
     const int first_row = blockIdx.x * TILE_M, first_column = blockIdx.y * TILE_N;
@@ -91,6 +94,7 @@ convolve(const Value* __restrict__ x, const Value* __restrict__ w, float* __rest
         sums.multiply(s.stage[tile % STAGES]);
     }
 
+    finish(sums, bias, at.group * p.filters + first_column, p.filters - first_column, slope);
 #pragma unroll
     for (int i = 0; i < sums.ROWS; i++) {
         const int m = first_row + sums.row(i);

@@ -3,11 +3,14 @@
 //
 // A matrix product would waste most of its tile, and there is little to compute for each value that
 // is read. So a warp takes one output pixel: its lanes read the channels side by side, 16 bytes
-// each, all filters use what was read, and the 32 partial sums meet in a tree of shuffles.
+// each, all filters use what was read, and the 32 partial sums meet in a tree of shuffles. If the
+// kernel is compiled with an activation, the first lane adds the bias and applies it.
+#include "activation.cuh"
 #include "conv.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
-convolve(const float* __restrict__ x, const float* __restrict__ w, float* __restrict__ y, Conv p) {
+convolve(const float* __restrict__ x, const float* __restrict__ w, const float* __restrict__ bias,
+         float* __restrict__ y, Conv p, float slope) {
     const Place at = place(p, blockIdx.z);
     const int lane = threadIdx.x % 32, m = blockIdx.x * (THREADS / 32) + threadIdx.x / 32;
     if (m >= p.images * at.h.count * at.w.count) return;  // the whole warp
@@ -30,6 +33,7 @@ convolve(const float* __restrict__ x, const float* __restrict__ w, float* __rest
 #pragma unroll
     for (int f = 0; f < 4; f++) {
         for (int bit = 16; bit; bit /= 2) sum[f] += __shfl_xor_sync(~0u, sum[f], bit);
-        if (lane == 0 && f < p.filters) y[output(p, at, to) + f] = sum[f];
+        if (lane == 0 && f < p.filters)
+            y[output(p, at, to) + f] = finished(sum[f], bias, f, slope);
     }
 }

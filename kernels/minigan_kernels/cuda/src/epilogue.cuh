@@ -1,11 +1,26 @@
-// The moments of a tile's columns, from the sums that are in registers still: batch norm then need
-// not read what was just written.
+// What follows a convolution, done to a tile's sums while they are in registers: nobody then need
+// read what was just written.
 //
-// About its first row each column of a warp is summed, and about the mean that this gives the
-// squares are, so a mean far above the deviation costs no accuracy. Warps meet in shared memory,
-// blocks in norm.cu's moments_total; the order is a function of the shape alone.
+// Either the bias of each column and an activation (activation.cuh); or the moments of each column,
+// for batch norm: about its first row each column of a warp is summed, and about the mean that this
+// gives the squares are, so a mean far above the deviation costs no accuracy. Warps meet in shared
+// memory, blocks in norm.cu's moments_total; the order is a function of the shape alone.
 #pragma once
+#include "activation.cuh"
 #include "moments.cuh"
+
+// The block's first column is `first`, and there are `columns` from there on.
+template <class Sums>
+DEVICE void finish(Sums& sums, const float* __restrict__ bias, int first, int columns,
+                   float slope) {
+#pragma unroll
+    for (int j = 0; j < Sums::COLUMNS; j++) {
+        if (Sums::column(j) >= columns) continue;
+#pragma unroll
+        for (int i = 0; i < Sums::ROWS; i++)
+            sums.value(i, j) = finished(sums.value(i, j), bias, first + Sums::column(j), slope);
+    }
+}
 
 // Where a block leaves its columns' moments: partial (columns of all blocks, chunks).
 struct Leave {

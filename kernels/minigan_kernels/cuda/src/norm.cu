@@ -4,19 +4,14 @@
 // All are bound by memory, in bytes a value of float32: the moments 4 (x), forward 8 (x, y), the
 // way back 8 for the sums (g, x) and 12 for dx (g, x, dx). On which side of its kink the activation
 // was is told from x anew, so y need not be kept: reading it would cost more than four operations.
-#include "lanes.cuh"
-#include "moments.cuh"
+#include "running.cuh"
 
 // --- Moments -----------------------------------------------------------------------------------
-// A thread merges tiles of a few values, whose own two moments it takes in two passes in registers,
-// all about its first tile's mean; blocks and warps go on in float64.
-
-constexpr int TILE = 4;  // vectors of a thread, read at once
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 moments(const Vector* __restrict__ x, Moments* __restrict__ partial, const Lanes s) {
     SHARED(Shared<Moments>, shared);
-    T shift[V] = {}, mean[V] = {}, squares[V] = {}, count = 0;
+    Running running;
     for (Walk at(s); at.inside();) {
         Vector tile[TILE];
         int size = 0;
@@ -27,34 +22,9 @@ moments(const Vector* __restrict__ x, Moments* __restrict__ partial, const Lanes
                 at.next();
                 size++;
             }
-        const T share = T(1) / size, weight = size / (count + size);
-#pragma unroll
-        for (int k = 0; k < V; k++) {
-            T sum = 0, about = 0;
-            if (count == 0) {
-#pragma unroll
-                for (int i = 0; i < TILE; i++)
-                    if (i < size) sum += tile[i].of[k];
-                shift[k] = sum * share;
-                sum = 0;
-            }
-#pragma unroll
-            for (int i = 0; i < TILE; i++)
-                if (i < size) sum += tile[i].of[k] -= shift[k];
-            const T middle = sum * share, apart = middle - mean[k];
-#pragma unroll
-            for (int i = 0; i < TILE; i++)
-                if (i < size) about += (tile[i].of[k] - middle) * (tile[i].of[k] - middle);
-            squares[k] += about + apart * apart * count * weight;
-            mean[k] += apart * weight;
-        }
-        count += size;
+        running.take(tile, size);
     }
-    Moments mine[V];
-#pragma unroll
-    for (int k = 0; k < V; k++)
-        mine[k] = {count, count > 0 ? double(shift[k]) + mean[k] : 0.0, squares[k]};
-    merge_block(s, mine, shared.value, partial);
+    running.leave(s, shared, partial);
 }
 
 // mean and var (channels,) of partial (channels, chunks): a warp a channel.

@@ -27,6 +27,7 @@ struct Sums {
         constexpr int WIDE = THREADS / 16;
         return Tiles::ALONG ? j * WIDE + x() : j / 4 * WIDE * 4 + x() * 4 + j % 4;
     }
+    MEMBER float& value(int i, int j) { return sum[i][j]; }
     MEMBER float value(int i, int j) const { return sum[i][j]; }
 
     MEMBER void multiply(const Along<float>& tile) {

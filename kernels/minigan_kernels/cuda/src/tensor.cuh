@@ -28,6 +28,7 @@ struct Sums {
 
     static MEMBER int row(int i) { return m() + i / 2 * 16 + lane() / 4 + i % 2 * 8; }
     static MEMBER int column(int j) { return n() + j / 2 * 8 + lane() % 4 * 2 + j % 2; }
+    MEMBER float& value(int i, int j) { return sum[i / 2][j / 2][i % 2 * 2 + j % 2]; }
     MEMBER float value(int i, int j) const { return sum[i / 2][j / 2][i % 2 * 2 + j % 2]; }
 
     MEMBER void multiply(const Tiles& tile) {
