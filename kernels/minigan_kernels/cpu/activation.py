@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from ..epilogue import Epilogue, check_bias
 from ..reference import activation as reference
 from .jit import jit
 from .memory import empty_like
@@ -97,11 +98,26 @@ def _elementwise(
     return out
 
 
+def ended(y: np.ndarray, bias: np.ndarray, epilogue: Epilogue) -> np.ndarray:
+    """f(y + bias) with the f of `epilogue` in the memory of y, which is dense and the caller's."""
+    check_bias(y.shape, bias.shape)
+    slope = 1.0 if epilogue.slope is None else epilogue.slope
+    then = {"leaky_relu": None, "tanh": _tanh, "sigmoid": _sigmoid}[epilogue.activation]
+    return _with_bias(y, bias, slope, then, out=y)
+
+
 def _with_bias(
-    x: np.ndarray, bias: np.ndarray, slope: float, then: Loop | None = None
+    x: np.ndarray,
+    bias: np.ndarray,
+    slope: float,
+    then: Loop | None = None,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """leaky_relu(x + bias), and `then` in place; a slope of 1 adds the bias and no more."""
-    out = image_like(x)
+    """leaky_relu(x + bias), and `then` in place; a slope of 1 adds the bias and no more. `out`
+    lies as x does.
+    """
+    if out is None:
+        out = image_like(x)
     images, outs = planes(x, out=out)
     plain = partial(_bias_leaky, images, of_channels(x, bias), outs, slope)
     if then is None:

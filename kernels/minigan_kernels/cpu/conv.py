@@ -6,7 +6,8 @@ import numpy as np
 
 from ..epilogue import LINEAR, Epilogue
 from ..shapes import Pair, check_conv, conv_window
-from . import activation, direct, packed, winograd
+from . import direct, packed, winograd
+from .activation import ended
 from .columns import col2im as col2im
 from .columns import im2col as im2col
 from .plan import choose
@@ -83,7 +84,7 @@ def conv2d_activated(
 ) -> np.ndarray:
     """f(conv2d(x, w) + bias), with the f of `epilogue` and bias (O,)."""
     y = conv2d(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
-    return epilogue.apply(activation, y, bias)
+    return ended(y, bias, epilogue)
 
 
 def conv2d_dx_activated(
@@ -102,4 +103,4 @@ def conv2d_dx_activated(
     dx = conv2d_dx(
         g, w, shape=shape, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
-    return epilogue.apply(activation, dx, bias)
+    return ended(dx, bias, epilogue)
