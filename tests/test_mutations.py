@@ -337,11 +337,12 @@ ENGINE = [
 @contextmanager
 def rewritten(owner: Any, name: str, old: str, new: str) -> Iterator[None]:
     """A function of the engine with one expression of its text changed."""
-    source = inspect.cleandoc("\n" + inspect.getsource(getattr(owner, name)))
+    function = getattr(owner, name)
+    source = inspect.cleandoc("\n" + inspect.getsource(function))
     assert source.count(old) == 1, f"{name} no longer says {old!r}"
     body = "from __future__ import annotations\n" + source.replace(old, new)
     found: dict[str, Any] = {}
-    exec(compile(body, engine.__file__, "exec"), vars(engine), found)
+    exec(compile(body, function.__code__.co_filename, "exec"), function.__globals__, found)
     with mock.patch.object(owner, name, found[name]):
         yield
 
