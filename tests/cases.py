@@ -575,10 +575,11 @@ def _scale_and_shift(
 
 
 def _gap(values: np.ndarray) -> float:
-    """The middle of the widest gap between values, or a place below the only one."""
-    values = np.sort(values, axis=None)
-    wide = np.argmax(np.diff(values)) if values.size > 1 else 0
-    return values[wide : wide + 2].mean() if values.size > 1 else values[0] - 1
+    """The middle of the widest gap between values, or a place below them if there is none."""
+    values = np.unique(values)
+    gaps = np.diff(values, append=values[-1])
+    wide = np.argmax(gaps)
+    return values[0] - 1 if gaps[wide] < 0.01 else values[wide : wide + 2].mean()
 
 
 @case_of(PRIMITIVE_CASES, "batch_norm")
