@@ -38,7 +38,7 @@ PLAIN: dict[Kernel, int] = {
     **{
         lanes.kernel("reduce_channels", "reduce", "float", width, 0 if end else 3, **end): most
         for end in ENDS
-        for width, most in ((1, 48), (4, 80))
+        for width, most in ((1, 48 if end else 64), (4, 80))
     },
     kernel("spin", "spin", threads=32): 32,
     ladder._SHARED: 88,

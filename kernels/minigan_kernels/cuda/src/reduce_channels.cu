@@ -6,7 +6,11 @@
 #include "activation.cuh"
 #include "running.cuh"
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+// Blocks on a multiprocessor: 64 registers are enough for the moments of single channels, where the
+// compiler for sm_120 would take 48 and spill. 0: as it thinks best.
+constexpr int RESIDENT = V == 1 && !ACTIVATED ? 4 : 0;
+
+extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT)
 reduce(const Vector* __restrict__ parts, const T* __restrict__ bias, Vector* __restrict__ y,
        Moments* __restrict__ partial, const Lanes s, int count, long long size, T slope) {
     Running running;
