@@ -17,7 +17,7 @@ from minigan_kernels.cpu import plan
 from minigan_kernels.shapes import conv_window
 
 import minigan as mg
-from bench import kernels, ladder, naive, overhead, plots, readme, results, tune
+from bench import endurance, kernels, ladder, naive, overhead, plots, readme, results, tune
 from bench.layers import DIRECTIONS, Layer, dcgan
 from bench.peers import Peer, Size, UnavailableError, peer, ready
 from bench.settings import Settings
@@ -304,6 +304,25 @@ def test_a_quick_run_is_whole(tmp_path: Path) -> None:
     assert found is not None
     assert found["quick"]
     assert {row["name"] for row in found["rows"]} == set(overhead.operations())
+
+
+def test_endurance_times_two_states_of_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endurance, "EARLY", 10)  # a tenth of it, because it is quick
+    monkeypatch.setattr(endurance, "LATE", 30)
+    steps: dict[str, int] = {}
+
+    def comparison(rounds: dict[str, Callable[[], object]], **_: object) -> Comparison:
+        for name, step in rounds.items():
+            step()
+            steps[name] = step.__self__.step  # type: ignore[attr-defined]
+        return Comparison([{name: Sample(1.0, 1, 0.0) for name in rounds}] * 5, 0.0)
+
+    monkeypatch.setattr(endurance, "compare", comparison)
+    found = results.plain(endurance.measure(Settings(1, quick=True)))
+    assert steps == {"round 1": 2, "round 3": 4}
+    assert [row["round"] for row in found["rows"]] == [1, 2, 3]
+    assert found["ratio"]["median"] == 1
+    assert "from round 1 to round 3" in endurance.growth(found)
 
 
 def test_a_result_that_lacks_something_is_refused(tmp_path: Path) -> None:
