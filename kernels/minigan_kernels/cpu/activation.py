@@ -14,7 +14,7 @@ import numpy as np
 from ..epilogue import Epilogue, check_bias
 from ..reference import activation as reference
 from .jit import jit
-from .memory import empty_like
+from .memory import empty_like, is_channels_last
 from .planes import (
     PARTIAL,
     add_sums,
@@ -101,6 +101,7 @@ def _elementwise(
 def ended(y: np.ndarray, bias: np.ndarray, epilogue: Epilogue) -> np.ndarray:
     """f(y + bias) with the f of `epilogue` in the memory of y, which is dense and the caller's."""
     check_bias(y.shape, bias.shape)
+    assert y.flags.c_contiguous or is_channels_last(y)  # of another, `planes` would take a copy
     slope = 1.0 if epilogue.slope is None else epilogue.slope
     then = {"leaky_relu": None, "tanh": _tanh, "sigmoid": _sigmoid}[epilogue.activation]
     return _with_bias(y, bias, slope, then, out=y)

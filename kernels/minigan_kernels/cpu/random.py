@@ -118,8 +118,8 @@ def _normal(out: np.ndarray, key: int, counter: int) -> None:
     words = _words(key, counter, out.size)
     pairs = (out.size + 1) // 2
     radius, sine, cosine = np.empty(pairs), np.empty(pairs), np.empty(pairs)
-    # The compiler makes vector lanes of short loops without branches, and of them alone: four of
-    # those take a third of the time of one that does it all.
+    # The compiler makes vector lanes of short loops without branches, and of them alone: hence four
+    # loops, where one would do.
     for i in range(pairs):
         radius[i] = (words[2 * i] + 0.5) * 2.0**-32
         sine[i] = (words[2 * i + 1] + 0.5) * 2.0**-32
