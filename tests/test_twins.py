@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import inspect
 import math
@@ -11,18 +12,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import minigan_kernels as kernels
 import numba
 import numpy as np
 import pytest
-from cuda_tools import on_device
+from cuda_tools import needs_gxx, on_device
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from minigan_kernels import KERNELS
 from minigan_kernels.cpu import threads
 from minigan_kernels.cpu.memory import is_channels_last
+from minigan_kernels.cuda import emu
 from minigan_kernels.epilogue import LINEAR, Epilogue
 from minigan_kernels.shapes import Window
 from threadpoolctl import ThreadpoolController
@@ -700,6 +703,41 @@ def test_an_interrupted_caller_waits_for_its_helpers(monkeypatch: pytest.MonkeyP
     expected = convolve()
     monkeypatch.undo()
     assert convolve().tobytes() == expected.tobytes()
+
+
+LITTER = """
+#include <cstdint>
+// Fills what the stack will lend next with signalling NaNs.
+extern "C" void litter() {
+    volatile std::uint32_t words[1 << 14];
+    for (auto& word : words) word = 0x7f800001;
+}
+"""
+
+
+@needs_gxx
+@pytest.mark.filterwarnings("error")  # of NumPy: OpenBLAS for AVX-512 raised it
+@pytest.mark.parametrize("room", ["reference", "cpu"])
+def test_a_product_with_a_vector_raises_no_false_alarm(room: str, tmp_path: Path) -> None:
+    (tmp_path / "litter.cpp").write_text(LITTER)
+    library = tmp_path / "litter.so"
+    subprocess.run(
+        [emu.compiler()[0], "-O0", "-shared", "-fPIC", tmp_path / "litter.cpp", "-o", library],
+        check=True,
+    )
+    litter = ctypes.CDLL(str(library)).litter
+    rng = np.random.default_rng(0)
+    for a_shape, b_shape in [
+        ((3, 5), (5,)), ((3, 5), (5, 1)), ((1, 5), (5, 3)), ((2050, 5), (5, 1)),
+        ((1, 5), (5, 2050)), ((2, 3, 5), (5,)), ((2, 3, 5), (2, 5, 1)), ((700, 3, 5), (700, 5, 1)),
+    ]:  # fmt: skip
+        a = rng.standard_normal(a_shape).astype(np.float32)
+        b = rng.standard_normal(b_shape).astype(np.float32)
+        for b_laid in (b, np.asfortranarray(b)):
+            litter()
+            with kernels.use(room):
+                y = kernels.matmul(a, b_laid)
+            np.testing.assert_allclose(y, a.astype(float) @ b, rtol=1e-5, atol=1e-5)
 
 
 def test_a_helper_that_is_done_first_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,10 @@
 
 The blocks are as many as a power of two, so that two or four threads have the same to do, and few:
 BLAS packs the other operand once for each.
+
+OpenBLAS's product of a matrix of five columns with a vector, for AVX-512, loads lanes that nothing
+has written. It drops them, but they may raise the flag of an invalid value, and NumPy then warns of
+what did not happen: `product` asks it not to look.
 """
 
 from __future__ import annotations
@@ -21,9 +25,9 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if a.ndim > 2 and b.ndim == 2:
         return matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[1])
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
-        return np.matmul(a, b)
+        return product(a, b)
     if max(a.size * b.shape[-1], a.shape[-2] * b.size) <= _TINY:
-        return np.matmul(a, b)
+        return product(a, b)
     if a.shape[-1] == 1:
         return _outer(a, b)
     with one_blas_thread:
@@ -36,6 +40,14 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         else:
             out = _stacked(a, b)
     return out
+
+
+def product(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """`numpy.matmul` without its false alarms."""
+    if a.ndim > 1 < b.ndim and a.shape[-2] > 1 < b.shape[-1]:  # asking takes as long as a tiny one
+        return np.matmul(a, b, out=out)
+    with np.errstate(invalid="ignore"):
+        return np.matmul(a, b, out=out)
 
 
 def _outer(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -57,7 +69,7 @@ def _stacked(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     a = np.broadcast_to(a, (*lead, *a.shape[-2:]))
     b = np.broadcast_to(b, (*lead, *b.shape[-2:]))
     spread(
-        lambda i, j: np.matmul(a[i:j], b[i:j], out=out[i:j]),
+        lambda i, j: product(a[i:j], b[i:j], out[i:j]),
         len(out),
         grain=max(1, _PIECE // max(1, out[0].size * a.shape[-1])),
     )
@@ -68,4 +80,4 @@ def _blocks(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """out = a @ b by blocks of rows."""
     pieces = 1 << max(0, (a.size * b.shape[1] // _PIECE).bit_length() - 1)
     grain = -(-len(out) // (_EVEN * pieces)) * _EVEN
-    spread(lambda i, j: np.matmul(a[i:j], b, out=out[i:j]), len(out), grain=grain)
+    spread(lambda i, j: product(a[i:j], b, out[i:j]), len(out), grain=grain)

@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from ..shapes import Window
-from .linalg import matmul
+from .linalg import matmul, product
 from .threads import one_blas_thread, scratch, spread
 from .windows import Block, channels_first, gather, pack, scatter, unpack
 
@@ -40,7 +40,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, window: Window, shape: Shape, groups: i
         for block in blocks[start:stop]:
             rows = gather(x, block, window, shape[3], groups)  # (G, windows, K)
             out = scratch("product", (*rows.shape[:2], filters.shape[2]), dtype)
-            np.matmul(rows, filters, out=out)
+            product(rows, filters, out)
             unpack(out, y, block)
 
     with one_blas_thread:
@@ -73,7 +73,7 @@ def conv2d_dx(
             for block in blocks:
                 packed = pack(g, block, groups)  # (G, windows, O/G)
                 rows = scratch("rows", (*packed.shape[:2], filters.shape[2]), dtype)
-                np.matmul(packed, filters, out=rows)
+                product(packed, filters, rows)
                 scatter(rows, plane, block, window, g.shape[3])
             channels_first(plane, dx[n0:n1], window.padding)
 
@@ -100,9 +100,8 @@ def conv2d_dw(
         for share in range(start, stop):
             for block in blocks[share::shares]:
                 rows = gather(x, block, window, g.shape[3], groups)  # (G, windows, K)
-                product = scratch("product", sums.shape[1:], dtype)
-                np.matmul(rows.transpose(0, 2, 1), pack(g, block, groups), out=product)
-                sums[share] += product
+                out = scratch("product", sums.shape[1:], dtype)
+                sums[share] += product(rows.transpose(0, 2, 1), pack(g, block, groups), out)
 
     with one_blas_thread:
         spread(work, shares, grain=1)

@@ -7,4 +7,5 @@ import numpy as np
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Matrix product over the last two axes, the leading ones broadcast, as `numpy.matmul`."""
-    return np.matmul(a, b)
+    with np.errstate(invalid="ignore"):  # OpenBLAS may warn of lanes that it drops: cpu/linalg.py
+        return np.matmul(a, b)
