@@ -1,7 +1,8 @@
 """A convolution as Winograd's loops see it, and where its transformed operands lie in memory.
 
-Between groups of tiles and between frequencies lie some unused lines: at distances of a power of
-two, the places that a loop reads together would fall on one set of a cache.
+Between frequencies lie some unused lines, and a group of tiles takes an odd number of blocks: at
+distances of a power of two, the places that a loop reads together would fall on one set of a cache.
+Eight groups that are an odd number of blocks apart share all sets of a first cache alike.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Layer(NamedTuple):
 @jit()
 def group_step(blocks: int) -> int:
     """Bytes from one group of tiles to the next."""
-    return blocks * BLOCK + LINE
+    return (blocks | 1) * BLOCK
 
 
 @jit()

@@ -102,23 +102,27 @@ def from_frequencies(m: int, r: int) -> Back:
         start: int,
         blocks: int,
         panel: int,
+        width: int,
         u: int,
         c: int,
         c_plane: int,
     ) -> None:
-        """Products with a panel of filters that are transformed here, some rows at a time, so that
-        they never leave the second cache: its `blocks` blocks from row `start` of all phases on.
+        """Products with `width` panels of filters that are transformed here, some rows at a time,
+        so that they never leave the second cache: their `blocks` blocks from row `start` of all
+        phases on.
         """
         table = np.empty(r * r, np.int64)
-        plane = FRESH * LANES * PANEL + 3 * LINE
+        plane = width * FRESH * LANES * PANEL + 3 * LINE
         for block in range(0, blocks, FRESH):
             count = min(FRESH, blocks - block)
-            for k in range(count * LANES):
-                i = start + block * LANES + k
-                place = u + k * PANEL
-                filter_row(
-                    w, zero, t.kernel, t.stride, rows, columns, i, panel, place, plane, True, table
-                )
+            for p in range(width):
+                for k in range(count * LANES):
+                    i = start + block * LANES + k
+                    place = u + (p * count * LANES + k) * PANEL
+                    filter_row(
+                        w, zero, t.kernel, t.stride, rows, columns, i, panel + p, place, plane,
+                        True, table,
+                    )  # fmt: skip
             tiles = a + block * BLOCK
             _products(
                 tiles,
@@ -127,7 +131,7 @@ def from_frequencies(m: int, r: int) -> Back:
                 count,
                 u,
                 plane,
-                1,
+                width,
                 groups,
                 count,
                 c,
@@ -173,7 +177,7 @@ def from_frequencies(m: int, r: int) -> Back:
                 deep, columns = t.channels, t.filters
                 fresh_products(
                     t, a, plane, step, count, taps, zero, deep, columns, 0, blocks, panel,
-                    filters, c, c_plane,
+                    width, filters, c, c_plane,
                 )  # fmt: skip
             else:
                 b = filters + panel * blocks * LANES * PANEL
@@ -243,7 +247,7 @@ def from_frequencies(m: int, r: int) -> Back:
                     deep, columns = t.filters, t.channels
                     fresh_products(
                         t, a, plane, step, count, taps, zero, deep, columns, phase * deep, blocks,
-                        panel, filters, c, c_plane,
+                        panel, width, filters, c, c_plane,
                     )  # fmt: skip
                 else:
                     _products(

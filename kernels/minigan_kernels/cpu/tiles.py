@@ -17,6 +17,7 @@ import numpy as np
 from .generate import built, transforms
 from .layer import (
     BLOCK,
+    LINE,
     PANEL,
     Layer,
     compiled,
@@ -25,7 +26,9 @@ from .layer import (
     outputs_of,
     plane_step,
 )
-from .simd import COLUMNS, LANES, ROWS, VECTOR
+from .simd import COLUMNS, LANES, ROWS, VECTOR, prefetch
+
+_AHEAD = 4  # rows of taps between the one that is read and the one that is fetched
 
 
 class Into(NamedTuple):
@@ -108,6 +111,9 @@ def into_frequencies(m: int, r: int) -> Into:
                 table[u * r + v] = at if y < kernel and x < kernel else zero
         count = min(COLUMNS, columns // LANES - panel * COLUMNS)
         if near:
+            for tap in table[: r * r]:
+                for line in range(0, PANEL, LINE):
+                    prefetch(tap + _AHEAD * 4 * columns + line)
             near_filter(table, VECTOR, out, plane, VECTOR, count)
         else:
             far_filter(table, VECTOR, out, plane, VECTOR, count)

@@ -44,11 +44,12 @@ _WAVE = 1 << 27  # bytes of transformed tiles at a time
 _LARGE = 1 << 23  # bytes of transformed tiles that are too many to be kept
 _CHUNK = 512  # tiles whose products are worth adding up at once
 _ONCE = 8  # groups of tiles with which it pays not to keep filters but to transform them each time
+_WIDE = 2  # panels to transform together then, at most; for the next, the tiles are read again
 _TILE = ROWS, COLUMNS * LANES  # of sums in registers
 _SUMS = 12 << 10  # products of a task in a plane: all planes are about a second cache
 _FILTER_SUMS = 1 << 14  # the same for a filter gradient
 _DEEP = 512  # channels whose panel stays in the first cache
-_TALL = 128  # tiles whose channels stay in the first cache
+_TALL = 64  # tiles whose channels stay in the first cache
 
 Shape = tuple[int, int, int, int]
 
@@ -242,12 +243,15 @@ def _outputs(
 ) -> None:
     """y from V and U, or the taps themselves."""
     groups, panels = t.chunks * t.groups, -(-t.filters // (COLUMNS * LANES))
-    rows, wide = (groups, 1) if u is None else _blocking((groups, panels), _TILE, _SUMS)
+    if u is None:
+        rows, wide = groups, _together(panels)
+    else:
+        rows, wide = _blocking((groups, panels), _TILE, _SUMS)
     run, images, outputs = from_frequencies(t.m, t.r).outputs, address(v), address(y)
 
     def work(first: int, last: int) -> None:
         room = _room(t, rows, wide, t.filters)
-        filters = _filter_room(t, u, taps)
+        filters = _filter_room(t, u, taps, wide)
         run(t, images, *filters, *room, outputs, rows, wide, _DEEP // LANES, first, last)
 
     spread(work, -(-groups // rows) * -(-panels // wide), grain=1)
@@ -259,14 +263,14 @@ def _image_gradients(
     """dx from Z and U^T, or the transposed taps themselves."""
     panels, tasks = -(-t.channels // (COLUMNS * LANES)), t.stride**2 * t.chunks
     if u is None:
-        rows, wide = t.groups, 1
+        rows, wide = t.groups, _together(tasks * panels)
     else:
         rows, wide = _blocking((t.groups, panels), _TILE, _SUMS, tasks)
     run, gradients, images = from_frequencies(t.m, t.r).image_gradients, address(z), address(dx)
 
     def work(first: int, last: int) -> None:
         room = _room(t, rows, wide, t.channels)
-        filters = _filter_room(t, u, turned)
+        filters = _filter_room(t, u, turned, wide)
         run(t, gradients, *filters, *room, images, rows, wide, _DEEP // LANES, first, last)
 
     spread(work, tasks * -(-panels // wide), grain=1)
@@ -278,12 +282,14 @@ def _room(t: Layer, rows: int, wide: int, channels: int) -> tuple[int, int, int]
     return own("sums", sums), _zeros(t), own("nowhere", 4 * channels)
 
 
-def _filter_room(t: Layer, u: np.ndarray | None, taps: np.ndarray | None) -> tuple[int, int]:
+def _filter_room(
+    t: Layer, u: np.ndarray | None, taps: np.ndarray | None, wide: int
+) -> tuple[int, int]:
     """Transformed filters, or this thread's room for some and the taps they are made of."""
     if u is not None:
         return address(u), 0
     assert taps is not None
-    size = (t.m + t.r - 1) ** 2 * (FRESH * LANES * PANEL + 192)
+    size = (t.m + t.r - 1) ** 2 * (wide * FRESH * LANES * PANEL + 192)
     return own("filters", size), address(taps)
 
 
@@ -321,6 +327,11 @@ def _blocking(
     blocks = [(r, c) for r in sorted(rows) for c in sorted(columns)]
     small = [b for b in blocks if math.prod(b) * math.prod(sizes) <= most]
     return min(small or blocks[:1], key=cost)
+
+
+def _together(panels: int) -> int:
+    """How many of so many panels to transform together, so that no thread is idle."""
+    return max(1, min(_WIDE, panels // (2 * numba.get_num_threads())))
 
 
 def _zeros(t: Layer) -> int:
