@@ -202,9 +202,9 @@ def constant(value: float) -> Schedule:
     return lambda step: value
 
 
-def linear(start: float, end: float, steps: int) -> Schedule:
-    """From `start` to `end` in equal parts over `steps` steps, `end` afterwards."""
-    return lambda step: start + (end - start) * min(step / steps, 1.0)
+def linear(start: float, end: float, steps: int, *, hold: int = 0) -> Schedule:
+    """`start` for `hold` steps, then in equal parts to `end` at step `steps`, `end` afterwards."""
+    return lambda step: start + (end - start) * min(max(step - hold, 0) / (steps - hold), 1.0)
 
 
 def exponential(start: float, factor: float, least: float = 0.0) -> Schedule:

@@ -409,6 +409,19 @@ def test_batch_norm_and_a_leaky_relu_are_one_operation(slope: float) -> None:
         assert (y.node.primitive.name, y.node.options["slope"]) == (name, slope)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_without_a_scale_to_learn(training: bool) -> None:
+    layers = [nn.BatchNorm1d(3, learn_scale=learn).train(training) for learn in (True, False)]
+    x = Tensor(normal(5, 3, dtype=np.float32))
+    (y, dx, dbeta), fixed = (
+        (out := layer(x), *grad(out.sum(), [x, layer.beta])) for layer in layers
+    )
+    for expected, found in zip((y, dx, dbeta), fixed, strict=True):
+        np.testing.assert_array_equal(found.data, expected.data)
+    assert list(layers[1].parameters()) == ["beta"]
+    assert list(layers[1].state()) == ["beta", "gamma", "running_mean", "running_var"]
+
+
 def test_batch_norm_stays_in_float32() -> None:
     layer = nn.BatchNorm2d(3)
     for mode in (True, False):

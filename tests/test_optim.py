@@ -327,6 +327,8 @@ def test_schedules() -> None:
     assert [optim.constant(0.3)(t) for t in (0, 1000)] == [0.3, 0.3]
     line = optim.linear(1.0, 0.0, 4)
     assert [line(t) for t in (0, 1, 2, 4, 9)] == [1, 0.75, 0.5, 0, 0]
+    held = optim.linear(1.0, 0.0, 6, hold=2)
+    assert [held(t) for t in (0, 2, 3, 6, 9)] == [1, 1, 0.75, 0, 0]
     decay = optim.exponential(0.1, 0.5, 0.02)
     np.testing.assert_allclose([decay(t) for t in (0, 1, 2, 3, 50)], [0.1, 0.05, 0.025, 0.02, 0.02])
     half = optim.cosine(1.0, 0.2, 10)

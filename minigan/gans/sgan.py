@@ -41,12 +41,12 @@ class SGAN(Recipe):
     fake_class: bool = False  # D ends in classes + 1 logits
     feature_matching: bool = True  # G matches D's mean features; without, it fools D
     lr: float = 3e-3  # learning rate of both Adams
-    lr_steps: int = 12_000  # rounds in which it falls to 0; with a constant one G came to grief
+    lr_steps: int = 15_000  # rounds in whose last two fifths it falls to 0
     beta1: float = 0.5  # decay of Adam's first moment
     eps: float = 1e-4  # of Adam: the authors' 1e-8 stands under the root; less, and G collapses
     ema: float = 0.999  # decay of the average of D
 
-    steps: ClassVar[int] = 12_000
+    steps: ClassVar[int] = 15_000
 
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
@@ -67,9 +67,9 @@ class SGAN(Recipe):
         h, output = self.hidden, nn.Sigmoid() if len(shape) == 3 else None
         G = nn.Sequential(
             nn.Linear(self.latent_size, h, rng=rng, bias=False),
-            nn.BatchNorm1d(h, activation=nn.Softplus()),
+            nn.BatchNorm1d(h, activation=nn.Softplus(), learn_scale=False),
             nn.Linear(h, h, rng=rng, bias=False),
-            nn.BatchNorm1d(h, activation=nn.Softplus()),
+            nn.BatchNorm1d(h, activation=nn.Softplus(), learn_scale=False),
             nn.WeightNormLinear(h, values, rng=rng, activation=output),
             nn.Reshape(*shape),
         )
@@ -85,7 +85,8 @@ class SGAN(Recipe):
         players["average"].load_state(D.state())
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
-        lr, betas, eps = linear(self.lr, 0, self.lr_steps), (self.beta1, 0.999), self.eps
+        lr = linear(self.lr, 0, self.lr_steps, hold=self.lr_steps * 3 // 5)
+        betas, eps = (self.beta1, 0.999), self.eps
         return {n: Adam(players[n].parameters(), lr, betas, eps=eps) for n in ("G", "D")}
 
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
@@ -104,7 +105,8 @@ class SGAN(Recipe):
 
         fake = G(Tensor(self.latent(rng, n)))
         if self.feature_matching:  # section 3.1: |E f(x) - E f(G(z))|^2, but the mean of squares
-            f = mean(D.features(real), 0).detach()
+            with no_grad():
+                f = mean(D.features(real), 0)
             yield "G", mean(square(mean(D.features(fake), 0) - f)), {}
         else:
             yield "G", non_saturating_loss(self.real(D(fake))), {}

@@ -19,7 +19,8 @@ class BatchNorm(Module):
 
     In training by the batch's mean and biased variance, in inference by the running ones.
     `momentum` is the weight of the newest batch: running = (1 - momentum) running + momentum batch,
-    with the unbiased variance. (Other libraries call 1 - momentum the momentum.)
+    with the unbiased variance. (Other libraries call 1 - momentum the momentum.) Without
+    `learn_scale` gamma is not learned.
     """
 
     def __init__(
@@ -31,13 +32,14 @@ class BatchNorm(Module):
         activation: Activation | None = None,
         rng: Generator | None = None,
         gamma_init: Initializer | None = None,
+        learn_scale: bool = True,
     ) -> None:
         if (gamma_init is None) != (rng is None):
             raise ValueError("gamma_init and rng go together: the one draws from the other")
         gamma = np.ones(channels, np.float32)
         if gamma_init is not None and rng is not None:
             gamma = gamma_init(rng, (channels,), channels, channels)
-        self.gamma = Tensor(gamma)
+        self.gamma: Tensor | Array = Tensor(gamma) if learn_scale else gamma
         self.beta = Tensor(np.zeros(channels, np.float32))
         self.running_mean = np.zeros(channels, np.float32)
         self.running_var = np.ones(channels, np.float32)
@@ -50,7 +52,10 @@ class BatchNorm(Module):
         return y if self.activation is None else self.activation(y)
 
     def _normalised(self, x: Tensor, slope: float) -> Tensor:
-        gamma, beta, options = self.gamma, self.beta, {"eps": self.eps, "slope": slope}
+        gamma, beta = self.gamma, self.beta
+        if not isinstance(gamma, Tensor):
+            gamma = Tensor(gamma)
+        options = {"eps": self.eps, "slope": slope}
         if not self.training:
             mean, var = self.running_mean, self.running_var
             return ops.batch_norm_inference(x, gamma, beta, mean=mean, var=var, **options)

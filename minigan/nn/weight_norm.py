@@ -48,7 +48,7 @@ class WeightNormLinear(Module):
 
     def _normalised(self, x: Tensor) -> Tensor:
         # Scaling the products, not the weights: there are fewer of them in a small batch.
-        return ops.matmul(x, self.v.T) * (self.g / ops.sqrt(ops.sum(self.v * self.v, axis=1)))
+        return ops.matmul(x, self.v.T) * (self.g / ops.sqrt(ops.sum(ops.square(self.v), axis=1)))
 
     def standardise(self, x: Tensor) -> None:
         """Set g and b so that over the samples x (N, in_features) every value before the activation
