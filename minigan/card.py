@@ -78,6 +78,14 @@ class Cuda(Device):
 
         return cupy.empty(shape, dtype)
 
+    def lasting(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
+        import cupy
+
+        # A graph's pool gives memory that an earlier kernel of the graph is done with, and that
+        # kernel writes it anew at each launch.
+        with cupy.cuda.using_allocator(None):
+            return cupy.empty(shape, dtype)
+
     def shuttle(self) -> Shuttle | None:
         return CudaShuttle()
 
@@ -87,7 +95,7 @@ class Cuda(Device):
         # Memory of its own, which nobody else gets while the graph lives, and first of all what
         # earlier work has left.
         cupy.get_default_memory_pool().free_all_blocks()
-        stream, pool = cupy.cuda.Stream(non_blocking=True), cupy.cuda.MemoryPool()
+        stream, pool = cupy.cuda.Stream(non_blocking=True), cupy.cuda.MemoryPool(_for_good)
         with plainly(), stream, cupy.cuda.using_allocator(pool.malloc):
             stream.begin_capture()
             try:
@@ -112,6 +120,20 @@ class Cuda(Device):
         return out_of_memory(error._size, error._total, free, batch=batch, fixed=fixed)
 
 
+def _for_good(size: int) -> Any:
+    """Memory for a pool that must give none back: to find more, CuPy would free what kernels that
+    are captured already are to write.
+    """
+    import cupy
+
+    try:
+        return cupy.cuda.MemoryPointer(cupy.cuda.Memory(size), 0)
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        if "cudaErrorMemoryAllocation" not in str(error):
+            raise
+        raise MemoryError(str(error)) from error
+
+
 class CudaShuttle:
     """Copies from page-locked memory to one place on the card, on a stream of its own."""
 
@@ -128,12 +150,12 @@ class CudaShuttle:
         import cupy
         import cupyx
 
+        if self.arrived is not None:
+            self.arrived.synchronize()  # long ago, if it was taken
         if [(a.shape, a.dtype) for a in self.pinned] != [(a.shape, a.dtype) for a in arrays]:
             self.pinned = [cupyx.empty_pinned(a.shape, a.dtype) for a in arrays]
             self.places = [cupy.empty(a.shape, a.dtype) for a in arrays]
             self.left = cupy.cuda.get_current_stream().record()  # who had that memory before
-        else:
-            self.arrived.synchronize()  # long ago, if it was taken
         self.stream.wait_event(self.left)
         for array, pinned, place in zip(arrays, self.pinned, self.places, strict=True):
             pinned[...] = array

@@ -57,6 +57,10 @@ class Device:
         """An array here whose values are yet to be written."""
         return np.empty(shape, dtype)
 
+    def lasting(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
+        """As `empty`, but within `capture` in memory that no captured work writes by the way."""
+        return self.empty(shape, dtype)
+
     def shuttle(self) -> Shuttle | None:
         """What brings arrays here beside other work; None where nothing is beside."""
         return None

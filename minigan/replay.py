@@ -23,7 +23,9 @@ import numpy as np
 from .device import NO_ROOM, Array, Device, UnrepeatableError, to_host, to_numbers
 
 ROOM = 1024  # numbers of a round that may differ
-CAPTURED, CHECKED = 2, 3  # rounds: in the first one all kernels are compiled
+# Rounds: in the first one all kernels are compiled; what a graph holds of the host as it was when
+# it was captured shows in another round.
+CAPTURED, CHECKED = 2, 3
 
 
 class Outcome(NamedTuple):
@@ -83,15 +85,31 @@ class Replay:
             return self.rounds.compute(number)
         if self._taken > CHECKED:
             return self.graph.run(number)
-        if self._taken == CHECKED:
-            return self._check(self.graph, number)
-        return self._as_usual(number, self.graph.places)
+        return self._check(number) if self._taken == CHECKED else self._as_usual(number)
 
-    def _as_usual(self, number: int, places: dict[str, Array]) -> Outcome:
-        """A round that leaves its arrays at their places."""
-        outcome = self.rounds.compute(number)
-        settle(self.rounds, places)
-        return outcome
+    def _as_usual(self, number: int) -> Outcome:
+        """A round that leaves its arrays at the graph's places. That keeps memory to itself which
+        the round may need, and then is given up.
+        """
+        assert self.graph is not None
+        rounds, places = self.rounds, self.graph.places
+        counters, before = rounds.counters, _copies(places)
+        try:
+            outcome = rounds.compute(number)
+            settle(rounds, places)
+            return outcome
+        except MemoryError:
+            self._refuse(NO_ROOM)
+        self._take_back(places, before, counters)
+        return rounds.compute(number)
+
+    def _take_back(
+        self, places: dict[str, Array], before: Mapping[str, Any], counters: Any
+    ) -> None:
+        for name, place in places.items():
+            place[...] = self.rounds.device.put(before[name])
+        self.rounds.replace(places)
+        self.rounds.counters = counters
 
     def _capture(self, number: int) -> None:
         rounds, inputs = self.rounds, Inputs(self.rounds.device, number)
@@ -117,27 +135,17 @@ class Replay:
             rounds.replace(places)
             rounds.counters = counters
 
-    def _check(self, graph: Graph, number: int) -> Outcome:
+    def _check(self, number: int) -> Outcome:
         """A round that is replayed, taken back, and run as usual."""
-        rounds, places = self.rounds, graph.places
+        assert self.graph is not None
+        rounds, places = self.rounds, self.graph.places
         counters, before = rounds.counters, _copies(places)
-
-        def take_back() -> None:
-            for name, place in places.items():
-                place[...] = rounds.device.put(before[name])
-            rounds.counters = counters
-
-        replayed, found, counted = graph.run(number).numbers(), _copies(places), rounds.counters
-        take_back()
-        try:
-            outcome: Outcome | None = self._as_usual(number, places)
-        except MemoryError:
-            outcome = None
-        if outcome is None:  # the graph keeps to itself what the round needs
-            self._refuse(NO_ROOM)
-            del graph
-            take_back()
-            return rounds.compute(number)
+        replayed = self.graph.run(number).numbers()
+        found, counted = _copies(places), rounds.counters
+        self._take_back(places, before, counters)
+        outcome = self._as_usual(number)
+        if self.graph is None:
+            return outcome
         outcome = outcome._replace(values=outcome.numbers())
         pairs = [(array, found[name]) for name, array in _copies(places).items()]
         pairs.append((np.array(outcome.values), np.array(replayed)))
@@ -177,7 +185,7 @@ class Inputs:
 
     def arrays(self, like: Sequence[np.ndarray], fetch: Callable[[], list[Array]]) -> list[Array]:
         """The places of arrays on the card that each round fetches anew, all shaped as `like`."""
-        places = [self.device.empty(array.shape, array.dtype) for array in like]
+        places = [self.device.lasting(array.shape, array.dtype) for array in like]
 
         def fill() -> None:
             for place, array in zip(places, fetch(), strict=True):

@@ -8,7 +8,8 @@ refused here. Kernels for Strict arrays are the CPU's, or emulated.
 `Card.capture` notes each operation with its operands and the memory of its results, and does it
 again when the work is repeated. As on a card, nothing has been done before that: what was computed
 in order to know its shape is spoilt, and what was written is as it was. What CuPy refuses while it
-captures is refused in CuPy's words.
+captures is refused in CuPy's words. Memory that is got while capturing holds nothing from one
+repetition to the next, as that of a graph's pool, which its kernels share.
 """
 
 from __future__ import annotations
@@ -107,10 +108,15 @@ class Recording:
         """Leave memory as if nothing had been done."""
         for array, before in reversed(self.written):
             array[...] = before
+        self._spoil()
+
+    def _spoil(self) -> None:
+        """The recording's own memory: each part of the work leaves it to the next."""
         for array in self.fresh:
             array[...] = np.nan if array.dtype.kind == "f" else 1
 
     def launch(self) -> None:
+        self._spoil()
         for run, own in self.operations:
             made = _arrays(_whole(run()))
             for i, array in own:
@@ -217,10 +223,13 @@ class Card(Device):
 
     def empty(self, shape: Any, dtype: Any) -> Strict:
         if _recording is None:
-            return Strict(np.full(shape, np.nan if np.dtype(dtype).kind == "f" else 1, dtype))
+            return self.lasting(shape, dtype)
         array = np.zeros(shape, dtype)  # must do, until `forget` spoils it
         _recording.fresh.append(array)
         return Strict(array)
+
+    def lasting(self, shape: Any, dtype: Any) -> Strict:
+        return Strict(np.full(shape, np.nan if np.dtype(dtype).kind == "f" else 1, dtype))
 
     def shuttle(self) -> StrictShuttle:
         return StrictShuttle()

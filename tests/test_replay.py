@@ -31,7 +31,7 @@ from minigan.gans.glo import GLO
 from minigan.ops import softplus
 from minigan.optim import Adam
 from minigan.random import Generator
-from minigan.replay import CHECKED, RoundNumber, settle
+from minigan.replay import CAPTURED, CHECKED, RoundNumber, settle
 from minigan.tensor import Array
 from minigan.train import State
 
@@ -265,22 +265,23 @@ class Full(Card):
             raise MemoryError("full")
 
 
-@pytest.mark.parametrize("fits", [0, 1])
+@pytest.mark.parametrize(("fits", "full"), [(0, None), (1, CAPTURED), (1, CHECKED)])
 def test_a_card_without_room_for_a_graph_runs_rounds_as_usual(
-    fits: int, monkeypatch: pytest.MonkeyPatch
+    fits: int, full: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
     usual = tiny.state("gan", device=Card())
     replayed = tiny.state("gan", device=Full(fits))
     replayed.use_graphs(said.append)
     for number in range(CHECKED + 1):
-        if number == CHECKED - 1 and fits:  # the check's round as usual, after one update
+        if number + 1 == full:  # a round as usual beside the graph, after one update
             step = replayed.optimizers["D"].step
 
             def fail(gradients: Any, step: Any = step) -> None:
                 step(gradients)
-                monkeypatch.undo()
-                raise MemoryError("full")
+                if replay.capturing() is None:
+                    monkeypatch.undo()
+                    raise MemoryError("full")
 
             monkeypatch.setattr(replayed.optimizers["D"], "step", fail)
         assert replayed.round() == usual.round()
@@ -360,7 +361,7 @@ def test_every_batch_but_the_first_comes_while_the_card_computes(
         events.clear()
         assert state.round() == usual.round()
         assert state.batches.position == usual.batches.position
-        if number + 1 not in ((1, CHECKED) if graphs else (1,)):
+        if number + 1 not in ((1, CAPTURED, CHECKED) if graphs else (1,)):
             assert events == ["take"] * 3 + ["send"] * 3 + ["read"]
     assert same(state, usual, 1)
 
@@ -448,7 +449,8 @@ class CuPy:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.done: list[str] = []
-        note = self.done.append
+        self.pools: list[Any] = []  # what each gets its memory by
+        note, pools = self.done.append, self.pools
 
         @contextlib.contextmanager
         def within(name: str) -> Iterator[None]:
@@ -476,6 +478,9 @@ class CuPy:
         class Pool:
             malloc = "memory"
 
+            def __init__(self, allocator: Any = None) -> None:
+                pools.append(allocator)
+
             def __del__(self) -> None:
                 note("no pool")
 
@@ -485,13 +490,22 @@ class CuPy:
         cupy = ModuleType("cupy")
         default = Pool()
         cupy.get_default_memory_pool = lambda: default  # type: ignore[attr-defined]
+        cupy.empty = lambda shape, dtype: note("empty")  # type: ignore[attr-defined]
         cupy.cuda = SimpleNamespace(  # type: ignore[attr-defined]
             Stream=Stream,
             MemoryPool=Pool,
             using_allocator=within,
             runtime=SimpleNamespace(CUDARuntimeError=RuntimeError),
+            Memory=self.memory,
+            MemoryPointer=lambda memory, offset: (memory, offset),
         )
         monkeypatch.setitem(sys.modules, "cupy", cupy)
+
+    def memory(self, size: int) -> str:
+        if size > 1000:
+            name = "MemoryAllocation: out of memory" if size < 2000 else "IllegalAddress: ..."
+            raise RuntimeError(f"cudaError{name}")
+        return f"{size} bytes"
 
 
 def test_a_shuttle_waits_for_its_place_and_work_waits_for_it(
@@ -548,7 +562,9 @@ def test_a_shuttle_waits_for_its_place_and_work_waits_for_it(
         "host waits for copies 1", "copies wait for work 2", "set on copies", "record copies 2",
     ]  # fmt: skip
     np.testing.assert_array_equal(shuttle.take()[0], np.arange(3) + 1)
-    shuttle.send([np.arange(4)])  # of another shape, to another place
+    done.clear()
+    shuttle.send([np.arange(4)])  # of another shape, to another place, when the old one is read
+    assert done[0] == "host waits for copies 2"
     np.testing.assert_array_equal(shuttle.take()[0], np.arange(4))
 
 
@@ -566,6 +582,23 @@ def test_a_capture_has_a_stream_and_memory_of_its_own(monkeypatch: pytest.Monkey
     assert cupy.done == ["launch", "launch"]
     del launch
     assert cupy.done == ["launch", "launch", "no pool"]
+
+
+def test_memory_that_a_graph_uses_is_given_to_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CuPy's pool frees what it can before it gives up: in the midst of a capture, that is what
+    kernels will write that are captured already. And what the host writes before each launch must
+    not be what a kernel had before.
+    """
+    cupy, device = CuPy(monkeypatch), card.Cuda()
+    device.capture(lambda: device.lasting(3, np.float32))
+    done = ["in None", "empty", "out of None"]
+    assert cupy.done[:7] == [*BEGUN, *done]
+    _, allocate = cupy.pools
+    assert allocate(512) == ("512 bytes", 0)
+    with pytest.raises(MemoryError, match="out of memory"):
+        allocate(1024)
+    with pytest.raises(RuntimeError, match="Illegal"):
+        allocate(4096)
 
 
 @pytest.mark.parametrize(
