@@ -124,6 +124,23 @@ def test_images_of_few_channels(channels: int, precision: str) -> None:
             check(on_card(name, arrays, options), exact(name, arrays, options))
 
 
+def off_beat(array: np.ndarray) -> np.ndarray:
+    """The same values behind an odd one: 4 bytes off what cp.async and vectors of floats need."""
+    memory = np.zeros(array.size + 1, array.dtype)[1:].reshape(array.shape)
+    memory[...] = array
+    return memory
+
+
+@pytest.mark.parametrize("filters", [8, 3])
+def test_arrays_off_the_beat_of_16_bytes(filters: int) -> None:
+    """As rows are that begin in the midst of another array; these need no new layout."""
+    x, w, options = (5, 8, 1, 1), (filters, 8, 1, 1), {}
+    for name, arrays, more in calls((x, w, options), "float32"):
+        arrays = [off_beat(a) for a in arrays]
+        assert all(a.ctypes.data % 16 and a.flags.c_contiguous for a in arrays)
+        check(on_card(name, arrays, more), exact(name, arrays, more))
+
+
 @pytest.mark.parametrize("precision", plan.PRECISIONS)
 def test_matrix_products_of_any_kind(precision: str) -> None:
     rng = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .launch import Kernel, blocks_for, dense, empty
+from .launch import Kernel, address, blocks_for, dense, empty
 
 THREADS = 256
 WORDS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
@@ -181,11 +181,6 @@ def word_of(dtype: np.dtype) -> str:
     if dtype not in WORDS:
         raise TypeError(f"kernels on a card compute in float32 and float64, not in {dtype}")
     return WORDS[dtype]
-
-
-def address(array: Any) -> int:
-    """Where the array's memory begins."""
-    return array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr
 
 
 def _width(arrays: list[Any], size: int) -> int:

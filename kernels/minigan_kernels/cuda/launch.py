@@ -180,6 +180,11 @@ def dense(array: Any) -> Any:
     return array if array.flags.c_contiguous else array.copy(order="C")
 
 
+def address(array: Any) -> int:
+    """Where the array's memory begins."""
+    return array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr
+
+
 def scalar(value: Any, kind: type[np.number]) -> tuple[str, Any]:
     """The C++ type of an argument that may be a number or, for a graph, an array (1,) on the card.
 

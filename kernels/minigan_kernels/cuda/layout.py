@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .launch import blocks_for, empty, kernel
+from .launch import address, blocks_for, empty, kernel
 
 THREADS = 256
+VECTOR = 16  # bytes
 WORDS: dict[type, str] = {np.float32: "float", np.float64: "double", np.uint16: "bf16"}  # in C++
 
 _IMAGE = np.dtype(
@@ -21,12 +22,14 @@ _IMAGE = np.dtype(
 def channels_last(x: Any, kind: type, multiple: int = 1) -> Any:
     """x (N, C, H, W), lying in any way, as an array (N, H, W, C') of `kind`.
 
-    C' is C, and channels of zeros up to a multiple of `multiple`. No copy where x lies so already.
+    C' is C, and channels of zeros up to a multiple of `multiple`. No copy where x lies so already,
+    and begins at a whole 16 bytes if rows of channels are to be vectors.
     """
     n, c, h, w = x.shape
     padded = math.ceil(c / multiple) * multiple
     last = x.transpose(0, 2, 3, 1)
-    if padded == c and x.dtype.type is kind and last.flags.c_contiguous:
+    aligned = multiple == 1 or address(x) % VECTOR == 0
+    if padded == c and x.dtype.type is kind and last.flags.c_contiguous and aligned:
         return last
     y = empty((n, h, w, padded), kind, like=x)
     steps = (step // x.itemsize for step in x.strides)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..reference.optim import Arrays, each
-from .lanes import THREADS, address, memory_order, word_of
-from .launch import Kernel, dense, scalar
+from .lanes import THREADS, memory_order, word_of
+from .launch import Kernel, address, dense, scalar
 
 ENTRIES = 64  # of a table: 3 of the 4 KB that any kernel's arguments may have
 _VECTORS = 2  # of a thread

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..reference import random as reference
-from .lanes import THREADS, address, word_of
-from .launch import Kernel, blocks_for, empty, scalar
+from .lanes import THREADS, word_of
+from .launch import Kernel, address, blocks_for, empty, scalar
 
 _NUMBERS: dict[str, Any] = {
     name: f"{getattr(reference, name)}u" for name in ("M0", "M1", "W0", "W1")
