@@ -304,18 +304,17 @@ def _backward(
                         raise ValueError(f"it is {part.shape} for argument {i}")
                     key = _key(node.inputs[i])
                     gradients[key] = gradients[key] + part if key in gradients else part
+            except MemoryError:  # whoever knows the batch says how much would fit
+                raise
             except Exception as error:
                 raise GraphError(f"the gradient of {node} failed: {error}") from error
     return [gradients.get(_key(t)) for t in wanted]
 
 
 def history(tensor: Tensor) -> list[Node]:
-    """All nodes that `tensor` was computed through, oldest first.
-
-    Iterative, since a graph may be a million nodes deep.
-    """
+    """All nodes that `tensor` was computed through, oldest first."""
     found: dict[int, Node] = {}
-    stack = [tensor.node]
+    stack = [tensor.node]  # no recursion: a graph may be a million nodes deep
     while stack:
         node = stack.pop()
         if node is not None and id(node) not in found:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import strict
 import tiny
-from cuda_tools import needs_gxx
+from cuda_tools import Emulated, needs_gxx
+from minigan_kernels.cuda import cache
 from strict import Card, Strict
 from tiny import Shell
 
@@ -25,6 +26,7 @@ from minigan.errors import RunError
 from minigan.random import Generator
 from minigan.replay import CHECKED
 from minigan.run import Run
+from minigan.tensor import PRIMITIVES
 from minigan.train import State
 
 ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -228,6 +230,7 @@ GOOD = Facts(
         ({"error": "cudaErrorMemoryAllocation"}, ["H200 cannot be used", "Allocation"]),
         ({"card": "Tesla T4", "capability": (7, 5)}, ["Tesla T4", "7.5", "8.0"]),
         ({"compiler": None}, ["NVRTC", "minigan[cuda13]"]),
+        ({"driver": 12080, "toolkit": 12090}, ["NVRTC 13.5", "12.8", "minigan[cuda12]", "driver"]),
     ],
 )
 def test_what_is_missing_is_named_with_the_way_out(found: dict[str, Any], says: list[str]) -> None:
@@ -277,21 +280,36 @@ def test_cupys_error_is_asked_for_what_it_knows(monkeypatch: pytest.MonkeyPatch)
     assert card.Cuda().out_of_memory(MemoryError(), 64, 0) is None
 
 
+@pytest.mark.parametrize("where", ["forward", "backward", "optimizer"])
 def test_exhausted_memory_of_a_card_ends_the_run_in_one_sentence(
-    monkeypatch: pytest.MonkeyPatch,
+    where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Full(Card):
         def out_of_memory(self, error: MemoryError, batch: int, fixed: int) -> str:
             return f"{error}: {batch}, {fixed}"
 
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise MemoryError("full")
 
     for device, kind in ((Full(), RunError), (HOST, MemoryError)):
         state = tiny.state("gan", device=device)
-        monkeypatch.setattr(state.optimizers["D"], "step", fail)
-        with pytest.raises(kind, match="full"):
+        if where == "optimizer":
+            monkeypatch.setattr(state.optimizers["D"], "step", fail)
+        else:
+            matmul = PRIMITIVES["matmul"]
+            fields = {"forward": ("kernel", fail), "backward": ("rules", (fail, fail))}
+            monkeypatch.setattr(matmul, *fields[where])
+        with pytest.raises(kind, match=r"^full"):
             state.round()
+
+
+def test_kernels_that_cannot_be_kept_end_a_run_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(RunError, match="set XDG_CACHE_HOME"), Emulated().computing():
+        cache.keep("a.cubin", lambda out: {})
 
 
 def test_what_runs_for_each_layer_is_told_of_either_device() -> None:
