@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .device import HOST, NO_ROOM, Array, Device, Shuttle, T, UnrepeatableError
-from .errors import UserError
+from .errors import RunError, UserError
 
 DRIVERS = {12: 525, 13: 580}  # CUDA's major version -> the oldest driver that knows it
 LEAST = (8, 0)  # compute capability that the kernels are written for
@@ -56,11 +56,14 @@ class Cuda(Device):
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        from minigan_kernels.cuda import plan, tune
+        from minigan_kernels.cuda import errors, plan, tune
 
-        tuner = None if self.deterministic else self.tuner()
-        with plan.precision(self.precision), tune.tuning(tuner):
-            yield
+        try:
+            tuner = None if self.deterministic else self.tuner()
+            with plan.precision(self.precision), tune.tuning(tuner):
+                yield
+        except errors.UnavailableError as error:
+            raise RunError(str(error)) from error
 
     def tuner(self) -> Any:
         """What measures tiles, and keeps its choices."""
@@ -243,6 +246,12 @@ def trouble(found: Facts) -> str | None:
         return (
             "NVIDIA's compiler library NVRTC is missing; install it with pip install "
             f"'minigan[cuda{major}]'"
+        )
+    if int(found.compiler.partition(".")[0]) > found.driver // 1000:
+        return (
+            f"the compiler library NVRTC {found.compiler} is newer than the NVIDIA driver, which "
+            f"knows CUDA {version(found.driver)}; install one that fits with pip install "
+            f"'minigan[cuda{major}]', or update the driver"
         )
     return None
 
