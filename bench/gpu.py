@@ -4,7 +4,8 @@ Every primitive against its emulation on random bits, noise against the CPU's st
 tests with arrays on the card, compute-sanitizer where it is installed, and 200 rounds of a DCGAN as
 usual and replayed from a graph. Then, beside PyTorch where that is installed with CUDA, a DCGAN's
 rounds, each of its convolutions, the convolution in its steps, batch norm and Adam against the
-bandwidth of a copy, and the growth of memory. Goals are those that this project set itself.
+bandwidth of a copy, and memory that must not grow in 10,000 rounds. Goals are those that this
+project set itself.
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ def measure(
 
 def absent(torch: Any) -> list[str]:
     """What is not installed, so that something cannot be checked or compared."""
-    missing = [] if shutil.which("compute-sanitizer") else ["compute-sanitizer"]
+    way = f"{checks.SANITIZER} (pip install nvidia-cuda-sanitizer-api)"
+    missing = [] if checks.sanitizer_path() else [way]
     return missing if torch else [*missing, "PyTorch with CUDA"]
 
 

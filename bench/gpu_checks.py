@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -26,11 +27,13 @@ from .peers.images import images
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 VALUES = 1 << 16
+SANITIZER = "compute-sanitizer"
 WARP = 32  # threads in a block of each, so that one compilation serves them all
 SUM = 32 * 2.0**-23  # of what is summed: how far a tensor core's sum may lie from another's
 SUITE = ["tests/test_cuda_twins.py", "tests/test_cuda_conv.py"]
 PATIENCE = 120  # seconds for a command
 SANITIZED = "import bench.gpu_checks as checks; checks.few_kernels()"
+FEW = Size((3, 32, 32), 16, 8)
 
 Row = dict[str, Any]
 
@@ -140,18 +143,26 @@ def noise(device: Device) -> list[Row]:
 def suite() -> Row:
     """The twins' own tests, with arrays on the card."""
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SUITE]
-    environment = {**os.environ, "MINIGAN_TEST_CARD": "1"}
-    return {"check": "the twins' tests", **_done(words, environment)}
+    row = _done(words, {**os.environ, "MINIGAN_TEST_CARD": "1"})
+    right = row["right"] and " passed" in row["says"]  # without g++ some files skip all
+    return {"check": "the twins' tests", **row, "right": right}
 
 
 def sanitizer() -> list[Row]:
     """compute-sanitizer's memcheck and racecheck over a few kernels; no row where it is missing."""
-    tool = shutil.which("compute-sanitizer")
-    rows = []
+    rows, tool = [], sanitizer_path()
     for kind in ("memcheck", "racecheck") if tool else ():
         words = [str(tool), "--tool", kind, "--error-exitcode", "9", sys.executable, "-c"]
         rows.append({"check": kind, **_done([*words, SANITIZED], dict(os.environ))})
     return rows
+
+
+def sanitizer_path() -> str | None:
+    """Where compute-sanitizer is: on the PATH, or among NVIDIA's Python packages."""
+    nvidia = importlib.util.find_spec("nvidia")
+    places = nvidia.submodule_search_locations if nvidia else None
+    packaged = [str(p) for place in places or () for p in Path(place).glob("*/bin/" + SANITIZER)]
+    return shutil.which(SANITIZER) or next(iter(packaged), None)
 
 
 def _done(words: list[str], environment: dict[str, str]) -> Row:
@@ -167,14 +178,20 @@ def _done(words: list[str], environment: dict[str, str]) -> Row:
 
 
 def few_kernels() -> None:
-    """A round of a small DCGAN on the card: every kind of kernel once, each tile's by precision."""
+    """A round of a small DCGAN on the card: every kind of kernel once, each tile's by precision.
+
+    Every array has memory of its own: what lies beyond it in CuPy's pool would be right to a
+    sanitizer.
+    """
+    import cupy
     from minigan_kernels.cuda import plan
 
     from minigan import card
 
+    cupy.cuda.set_allocator(None)
     for precision in plan.PRECISIONS:
         device = card.device("cuda", precision, deterministic=True)  # nothing more to time tiles
-        dcgan(device, Size((3, 32, 32), 16, 8)).round()
+        dcgan(device, FEW).round()
 
 
 def at(device: Device, precision: str) -> Device:

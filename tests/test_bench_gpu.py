@@ -186,12 +186,61 @@ def test_a_part_that_fails_is_a_check_that_failed(
     assert len(gpu.measure(HOST, Watch(HOST), gpu.small(), {}, None)["left_out"]) == 15
 
 
-def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu.shutil, "which", lambda name: None)
-    assert gpu.absent(None) == ["compute-sanitizer", "PyTorch with CUDA"]
-    assert gpu.absent(TORCH) == ["compute-sanitizer"]
-    monkeypatch.setattr(gpu.shutil, "which", lambda name: f"/bin/{name}")
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(gpu_checks.shutil, "which", lambda name: None)
+    where = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(gpu_checks.importlib.util, "find_spec", lambda name: where)
+    way = "compute-sanitizer (pip install nvidia-cuda-sanitizer-api)"
+    assert gpu.absent(None) == [way, "PyTorch with CUDA"]
+    assert gpu.absent(TORCH) == [way]
+    assert gpu_checks.sanitizer() == []
+    tool = tmp_path / "cu13" / "bin" / "compute-sanitizer"
+    tool.parent.mkdir(parents=True)
+    tool.touch()
+    assert gpu_checks.sanitizer_path() == str(tool)
+    monkeypatch.setattr(gpu_checks.shutil, "which", lambda name: f"/bin/{name}")
+    assert gpu_checks.sanitizer_path() == "/bin/compute-sanitizer"
     assert gpu.absent(TORCH) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the stand-in is a shell script")
+def test_the_sanitizer_is_asked_for_both_kinds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a stand-in that runs the program and finds hazards, but nothing wrong with addresses."""
+    tool = tmp_path / "compute-sanitizer"
+    tool.write_text('#!/bin/sh\nkind=$2; shift 4; "$@" || exit 1; [ $kind = memcheck ] || exit 9\n')
+    tool.chmod(0o755)
+    monkeypatch.setattr(gpu_checks, "sanitizer_path", lambda: str(tool))
+    monkeypatch.setattr(gpu_checks, "SANITIZED", "print('done')")
+    assert gpu_checks.sanitizer() == [
+        {"check": "memcheck", "right": True, "says": "done"},
+        {"check": "racecheck", "right": False, "says": "done"},
+    ]
+
+
+@needs_gxx
+@pytest.mark.slow  # compiles kernels for each precision
+def test_what_is_sanitized_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    allocators, precisions = [], []
+
+    def opened(name: str, precision: str, *, deterministic: bool) -> Device:
+        precisions.append(precision)
+        return cuda_tools.Emulated(precision, deterministic=deterministic)
+
+    cupy = SimpleNamespace(cuda=SimpleNamespace(set_allocator=allocators.append))
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(card, "device", opened)
+    monkeypatch.setattr(gpu_checks, "FEW", TINY)
+    exec(gpu_checks.SANITIZED)
+    assert allocators == [None]
+    assert precisions == ["float32", "tf32", "bfloat16"]
+
+
+def test_tests_that_all_skip_have_shown_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for says, right in (("7 passed in 1 s", True), ("7 skipped in 1 s", False)):
+        monkeypatch.setattr(gpu_checks, "_done", lambda *_, s=says: {"right": True, "says": s})
+        assert gpu_checks.suite()["right"] == right
 
 
 def test_peaks_are_those_of_the_white_papers() -> None:
@@ -214,8 +263,6 @@ def test_a_command_that_fails_or_takes_long_is_told_of(monkeypatch: pytest.Monke
     assert done("raise SystemExit('no such thing')") == {"right": False, "says": "no such thing"}
     monkeypatch.setattr(gpu_checks, "PATIENCE", 0.01)
     assert done("input()") == {"right": False, "says": "it was not done after 0.01 s"}
-    monkeypatch.setattr(gpu_checks.shutil, "which", lambda name: None)
-    assert gpu_checks.sanitizer() == []
 
 
 def test_rounds_that_are_not_replayed_have_no_time_for_that() -> None:

@@ -8,6 +8,11 @@ otherwise has other last bits, so a choice, once kept, stays. It is a file of it
 problem, beside the compiled kernels, and named by all that it depends on: the card, the problem,
 the plans that were compared, the sources of their kernels and the compiler. What is spoilt, or says
 otherwise itself, is measured again. Of two processes that measure at once the last to write stays.
+
+How a convolution ends (bias and activation, moments, nothing) is not among it: one choice serves
+all, so a layer gives the same sums to the last bit whether it is fused or, for a second derivative,
+taken apart. What an ending costs is much the same for each plan: arithmetic on values in registers,
+be it in the kernel or in the one that adds parts.
 """
 
 from __future__ import annotations
