@@ -1,4 +1,9 @@
-"""Two-dimensional convolution and its gradients on a card."""
+"""Two-dimensional convolution and its gradients on a card.
+
+In float32 they are products on tiles, by plan.py. float64, and groups whose channels are no
+multiple of 4 (8 in bfloat16), go by the definition, conv_1_naive.cu: slow, and with a pass of its
+own for bias and activation.
+"""
 
 from __future__ import annotations
 
