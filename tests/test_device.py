@@ -14,6 +14,7 @@ import strict
 import tiny
 from cuda_tools import Emulated, needs_gxx
 from minigan_kernels.cuda import cache
+from minigan_kernels.cuda.errors import UnavailableError
 from strict import Card, Strict
 from tiny import Shell
 
@@ -330,3 +331,15 @@ def test_doctor_compares_the_kernels_of_the_device_itself() -> None:
         found = doctor._compare(device)
         assert found.keys() == {"conv2d", "batch norm", "leaky relu"}
         assert all(error < 1e-6 for error, _ in found.values())
+
+
+def test_doctor_says_in_one_sentence_what_keeps_kernels_from_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(here: Device) -> None:
+        raise UnavailableError("there is no folder")
+
+    monkeypatch.setattr(doctor, "planned", lambda here: [])
+    monkeypatch.setattr(doctor, "_compare", fail)
+    with pytest.raises(RunError, match="no folder"):
+        doctor.main([])

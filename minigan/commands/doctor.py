@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from minigan_kernels.cuda.errors import UnavailableError
 
 from .. import card
 from ..device import Device, to_host
+from ..errors import RunError
 from ..run import provenance
 from .flags import Precision, parse
 from .layers import planned
@@ -40,7 +42,10 @@ def main(words: list[str]) -> int:
     print(f"\nwhat convolves in a DCGAN of 64x64 pixels at a batch of 64, {where}:\n")
     show(("layer", "shapes", "forward", "by its input", "by its weight"), planned(here))
     print()
-    worst = _compare(here)
+    try:
+        worst = _compare(here)
+    except UnavailableError as why:
+        raise RunError(str(why)) from why
     for name, (error, seconds) in worst.items():
         print(f"{name:12} differs from its plain twin by {error:.1e} (first call {seconds:.1f} s)")
     good = all(error < 1e-4 for error, _ in worst.values())
