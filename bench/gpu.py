@@ -1,11 +1,11 @@
 """Part `gpu`: the one command for a CUDA card. First whether it computes right, then how fast.
 
-Every primitive against its emulation on random bits, noise against the CPU's stream, the twins' own
-tests with arrays on the card, compute-sanitizer where it is installed, and 200 rounds of a DCGAN as
-usual and replayed from a graph. Then, beside PyTorch where that is installed with CUDA, a DCGAN's
-rounds, each of its convolutions, the convolution in its steps, batch norm and Adam against the
-bandwidth of a copy, and memory that must not grow in 10,000 rounds. Goals are those that this
-project set itself.
+Every primitive against its emulation on random bits, noise and a round against the CPU's, the
+twins' own tests with arrays on the card, compute-sanitizer where it is installed, and 200 rounds of
+a DCGAN as usual and replayed from a graph. Then, beside PyTorch where that is installed with CUDA,
+a DCGAN's rounds, each of its convolutions, the convolution in its steps, batch norm and Adam
+against the bandwidth of a copy, and memory that must not grow in 10,000 rounds. Goals are those
+that this project set itself.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ def measure(
     size = sizes.dcgan
     rows += part("primitives", lambda: checks.primitives(device)) or []
     rows += part("noise", lambda: checks.noise(device)) or []
+    rows += filter(None, [part("a round", lambda: checks.beside_cpu(device, size))])
     rows += filter(None, [part("replayed", lambda: checks.graphs(device, size, sizes.checked))])
     rows += filter(None, [part("the twins' tests", checks.suite)])
     rows += part("sanitizer", checks.sanitizer) or []

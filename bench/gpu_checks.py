@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import importlib.util
 import os
 import shutil
@@ -30,7 +31,8 @@ VALUES = 1 << 16
 SANITIZER = "compute-sanitizer"
 WARP = 32  # threads in a block of each, so that one compilation serves them all
 SUM = 32 * 2.0**-23  # of what is summed: how far a tensor core's sum may lie from another's
-SUITE = ["tests/test_cuda_twins.py", "tests/test_cuda_conv.py"]
+SUITE = [f"tests/test_cuda_{part}.py" for part in ("twins", "conv", "epilogue")]
+NEAR = 1e-3  # of a loss: how far one of another device may be from the CPU's after a round
 PATIENCE = 120  # seconds for a command
 SANITIZED = "import bench.gpu_checks as checks; checks.few_kernels()"
 FEW = Size((3, 32, 32), 16, 8)
@@ -205,6 +207,18 @@ def dcgan(device: Device, size: Size) -> State:
     """A DCGAN before its first round."""
     recipe = DCGAN(batch_size=size.batch, width=size.width, lr_g=2e-4)
     return State.fresh(recipe, Dataset("digits", images(size.image)), 0, device)
+
+
+def beside_cpu(device: Device, size: Size) -> Row:
+    """A round's losses in float32 beside those of the CPU, from the same values and noise.
+
+    Large convolutions leave moments for batch norm there, which no twin's own test asks for.
+    """
+    size = dataclasses.replace(size, batch=min(size.batch, 16))  # the CPU takes seconds
+    ours, theirs = (dcgan(each, size).round() for each in (at(device, "float32"), HOST))
+    apart = max(abs(ours[name] - theirs[name]) / abs(theirs[name]) for name in theirs)
+    says = f"losses differ by {apart:.1e}"
+    return {"check": "a round beside the CPU's", "right": apart < NEAR, "says": says}
 
 
 def graphs(device: Device, size: Size, rounds: int) -> Row:

@@ -91,6 +91,21 @@ def test_what_counts_as_a_difference() -> None:
     assert _differences(np.array([1, 2], np.uint16), np.array([1, 3], np.uint16), 0.0) == 1
 
 
+def test_a_round_is_compared_with_the_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    with strict.strict_kernels():
+        assert gpu_checks.beside_cpu(Card(), TINY)["right"]
+        dcgan = gpu_checks.dcgan
+
+        def off(device: Device, size: Size) -> Any:
+            state = dcgan(device, size)
+            if device is not HOST:
+                state.rng.normal(1)
+            return state
+
+        monkeypatch.setattr(gpu_checks, "dcgan", off)
+        assert not gpu_checks.beside_cpu(Card(), TINY)["right"]
+
+
 def test_replayed_rounds_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     with strict.strict_kernels():
         row = gpu_checks.graphs(Card(), TINY, 5)
@@ -170,12 +185,12 @@ def test_a_part_that_fails_is_a_check_that_failed(
     def fails(*_: Any) -> None:
         raise RuntimeError("cudaErrorIllegalAddress\nand more")
 
-    for name in ("primitives", "noise", "graphs", "suite"):
+    for name in ("primitives", "noise", "beside_cpu", "graphs", "suite"):
         monkeypatch.setattr(gpu_checks, name, fails)
     for name in ("rounds", "layers", "ladder_rows", "passes", "growth"):
         monkeypatch.setattr(gpu_times, name, fails)
     found = gpu.measure(HOST, Watch(HOST), gpu.small(), {}, None)
-    assert len(found["rows"]) == 13
+    assert len(found["rows"]) == 14
     assert {row["says"] for row in found["rows"]} == {"RuntimeError: cudaErrorIllegalAddress"}
     assert not gpu.right(found)
     assert all(goal["met"] is None for goal in found["goals"])
@@ -183,7 +198,7 @@ def test_a_part_that_fails_is_a_check_that_failed(
     assert "PyTorch with CUDA" in found["absent"]
     assert "not installed: " in capsys.readouterr().out
     monkeypatch.setattr(gpu, "LIMIT", -1)
-    assert len(gpu.measure(HOST, Watch(HOST), gpu.small(), {}, None)["left_out"]) == 15
+    assert len(gpu.measure(HOST, Watch(HOST), gpu.small(), {}, None)["left_out"]) == 16
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
