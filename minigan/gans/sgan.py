@@ -78,16 +78,15 @@ class SGAN(Recipe):
 
     def prepare(self, players: Players, x: Array) -> None:
         """Give each layer of D outputs of mean 0 and variance 1 (Salimans & Kingma 2016)."""
-        D = players["D"]
-        assert isinstance(D, Classifier)
+        D: Any = players["D"]
         with no_grad():
             D.standardise(Tensor(x[:1000]))
         players["average"].load_state(D.state())
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
         lr = linear(self.lr, 0, self.lr_steps, hold=self.lr_steps * 3 // 5)
-        betas, eps = (self.beta1, 0.999), self.eps
-        return {n: Adam(players[n].parameters(), lr, betas, eps=eps) for n in ("G", "D")}
+        rule: Any = {"lr": lr, "betas": (self.beta1, 0.999), "eps": self.eps}
+        return {name: Adam(players[name].parameters(), **rule) for name in ("G", "D")}
 
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         G, D = players["G"], players["D"]
@@ -105,8 +104,7 @@ class SGAN(Recipe):
 
         fake = G(Tensor(self.latent(rng, n)))
         if self.feature_matching:  # section 3.1: |E f(x) - E f(G(z))|^2, but the mean of squares
-            with no_grad():
-                f = mean(D.features(real), 0)
+            f = mean(D.features(real), 0).detach()
             yield "G", mean(square(mean(D.features(fake), 0) - f)), {}
         else:
             yield "G", non_saturating_loss(self.real(D(fake))), {}
