@@ -42,7 +42,7 @@ def measure(settings: Settings) -> dict[str, Any]:
                 say(f"endurance: round {state.step} of {late}")
     names = [f"round {early}", f"round {late}"]
     found = compare(
-        dict(zip(names, (before.round, state.round), strict=True)), budget=settings.budget(20)
+        dict(zip(names, (before.round, state.round), strict=True)), budget=settings.budget(60)
     )
     return {
         "rounds": [early, late],
