@@ -84,10 +84,10 @@ def _extras(steps: Result, endurance: Result | None) -> str:
         each = ", ".join(f"{name} {total / 1e6:,.0f} MB" for name, total in found.items())
         sentences.append(f"Peak memory of the first one: {each}.")
     if endurance:
-        rounds, ratio = endurance["rounds"], endurance["ratio"]["median"]
+        rounds, ratio = endurance["rounds"], endurance["ratio"]
         sentences.append(
-            f"Round {rounds[1]:,} takes {ratio:.3f} times as long as round {rounds[0]}; "
-            f"{growth(endurance)}."
+            f"Round {rounds[1]:,} takes {ratio['median']:.3f} times as long as round {rounds[0]} "
+            f"(quartiles {ratio['low']:.2f} to {ratio['high']:.2f}); {growth(endurance)}."
         )
     return " ".join(sentences)
 
