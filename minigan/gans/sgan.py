@@ -43,7 +43,7 @@ class SGAN(Recipe):
     lr: float = 3e-3  # learning rate of both Adams
     lr_steps: int = 20_000  # rounds in whose last two fifths it falls to 0
     beta1: float = 0.5  # decay of Adam's first moment
-    eps: float = 1e-4  # of Adam: the authors' 1e-8 stands under the root; less, and G collapses
+    eps: float = 1e-4  # of Adam: the authors' 1e-8 stands under the root
     ema: float = 0.999  # decay of the average of D
 
     steps: ClassVar[int] = 20_000
@@ -67,7 +67,7 @@ class SGAN(Recipe):
         h, output = self.hidden, nn.Sigmoid() if len(shape) == 3 else None
         G = nn.Sequential(
             nn.Linear(self.latent_size, h, rng=rng, bias=False),
-            nn.BatchNorm1d(h, activation=nn.Softplus(), learn_scale=False),
+            nn.BatchNorm1d(h, activation=nn.Softplus(), learn_scale=False),  # as in their code
             nn.Linear(h, h, rng=rng, bias=False),
             nn.BatchNorm1d(h, activation=nn.Softplus(), learn_scale=False),
             nn.WeightNormLinear(h, values, rng=rng, activation=output),
