@@ -277,7 +277,8 @@ def test_a_command_that_fails_or_takes_long_is_told_of(monkeypatch: pytest.Monke
     assert done("print('7 passed')") == {"right": True, "says": "7 passed"}
     assert done("raise SystemExit('no such thing')") == {"right": False, "says": "no such thing"}
     monkeypatch.setattr(gpu_checks, "PATIENCE", 0.01)
-    assert done("input()") == {"right": False, "says": "it was not done after 0.01 s"}
+    endless = "import threading; threading.Event().wait()"
+    assert done(endless) == {"right": False, "says": "it was not done after 0.01 s"}
 
 
 def test_rounds_that_are_not_replayed_have_no_time_for_that() -> None:
