@@ -14,7 +14,7 @@ from typing import Any
 
 from . import simd
 from .jit import jit
-from .simd import COLUMNS, LANES, ROWS, VECTOR
+from .simd import COLUMNS, LANES, LINE, ROWS, VECTOR
 from .toom_cook import Matrix, scheme, transposed
 
 UNROLLED = 4  # steps of a register tile's loop
@@ -79,17 +79,21 @@ def product(name: str) -> str:
 
     a lies in `depth` blocks of ROWS vectors, whose lanes are the sum's index; b as one row of
     COLUMNS vectors for each step of the sum; c column by column. Every SUMMED blocks are summed up
-    by themselves: the rounding errors of long sums are most of a float32 convolution's. `ahead` is
-    where the b to be used next lies: `lines` of its cache lines are fetched in each block.
+    by themselves: the rounding errors of long sums are most of a float32 convolution's. Of what is
+    used next, each block fetches so many cache lines: `b_lines` from `b_next` on, `a_lines` from
+    `a_next` on.
     """
     tile = [(i, j) for j in range(COLUMNS) for i in range(ROWS)]
-    lines = [f"def {name}(a, b, c, depth, ahead, lines, add):"]
+    lines = [f"def {name}(a, b, c, depth, b_next, b_lines, a_next, a_lines, add):"]
     lines += ["    while depth > 0:", *(f"        c{i}{j} = zeros()" for i, j in tile)]
     lines += [
         f"        for _ in range(min(depth, {SUMMED})):",
-        "            for line in range(lines):",
-        "                prefetch(ahead + 64 * line)",
-        "            ahead += 64 * lines",
+        "            for line in range(b_lines):",
+        f"                prefetch(b_next + {LINE} * line)",
+        f"            b_next += {LINE} * b_lines",
+        "            for line in range(a_lines):",
+        f"                prefetch(a_next + {LINE} * line)",
+        f"            a_next += {LINE} * a_lines",
         f"            for _ in range({LANES // UNROLLED}):",
     ]
     for u in range(UNROLLED):

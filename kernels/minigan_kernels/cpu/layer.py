@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .jit import jit
-from .simd import COLUMNS, ROWS, VECTOR
+from .simd import COLUMNS, LINE, ROWS, VECTOR
 
 BLOCK = ROWS * VECTOR  # bytes of LANES channels of a group of tiles
 PANEL = COLUMNS * VECTOR  # bytes of a row of filters
-LINE = 64
 
 
 class Layer(NamedTuple):

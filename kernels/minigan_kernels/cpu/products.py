@@ -12,7 +12,6 @@ from .generate import OUTER, built, outer, product, transforms
 from .jit import jit
 from .layer import (
     BLOCK,
-    LINE,
     PANEL,
     Layer,
     compiled,
@@ -21,7 +20,7 @@ from .layer import (
     outputs_of,
     plane_step,
 )
-from .simd import COLUMNS, LANES, ROWS, VECTOR
+from .simd import COLUMNS, LANES, LINE, ROWS, VECTOR
 from .tiles import into_frequencies
 
 FRESH = 64 // LANES  # blocks of channels whose filters are transformed at a time, if not kept
@@ -60,22 +59,28 @@ def _products(
     panels of filters.
 
     The sum over `blocks` blocks of channels is cut in pieces of `depth`, so that a panel's piece
-    stays near while all groups pass by.
+    stays near while all groups pass by. Meanwhile the next panel's piece is fetched, and the next
+    plane's tiles: each is used by one plane only, so nothing else brings it near.
     """
     panel = blocks * LANES * PANEL
     c_step = panels * COLUMNS * BLOCK
+    b_lines = -(-LANES * PANEL // LINE // groups)  # to fetch with each block of each group
     for plane in range(planes):
+        a_lines = -(-BLOCK // LINE // panels) if plane + 1 < planes else 0
         for start in range(0, blocks, depth):
             count = min(depth, blocks - start)
-            lines = max(1, LANES * PANEL // LINE // groups)  # of the next panel, a group and block
             for p in range(panels):
                 factor = b + plane * b_plane + p * panel + start * LANES * PANEL
-                ahead = factor + panel
+                b_next = factor + (panel if p + 1 < panels else b_plane - p * panel)
                 for group in range(groups):
                     tiles = a + plane * a_plane + group * a_step + start * BLOCK
                     target = c + plane * c_plane + group * c_step + p * COLUMNS * BLOCK
-                    _multiply(tiles, factor, target, count, ahead, lines, add or start > 0)
-                    ahead += lines * LINE * count
+                    a_next = tiles + a_plane + p * count * a_lines * LINE
+                    _multiply(
+                        tiles, factor, target, count, b_next, b_lines, a_next, a_lines,
+                        add or start > 0,
+                    )  # fmt: skip
+                    b_next += count * b_lines * LINE
 
 
 @cache

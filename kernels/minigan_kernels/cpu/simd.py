@@ -44,6 +44,7 @@ def _lanes() -> int:
 
 LANES = _lanes()
 VECTOR = 4 * LANES  # bytes of one
+LINE = 64  # bytes of a line of the caches
 COLUMNS = 2
 ROWS = 8 if LANES == 16 or _TRIPLE.startswith(("aarch64", "arm64")) else 4
 
@@ -102,13 +103,16 @@ def stream(typing, address, value):
 
 @intrinsic
 def prefetch(typing, address):
-    """Begin to bring the line at an address to the caches; any address will do."""
+    """Begin to bring the line at an address to the second cache; any address will do.
+
+    Not to the first: that is full of what is used now.
+    """
 
     def emit(context, builder, sig, args):
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, _i32, _i32, _i32])
         call = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(call, [builder.inttoptr(args[0], byte), _i32(0), _i32(3), _i32(1)])
+        builder.call(call, [builder.inttoptr(args[0], byte), _i32(0), _i32(2), _i32(1)])
         return context.get_dummy_value()
 
     return types.void(types.intp), emit

@@ -18,7 +18,6 @@ import numpy as np
 from .generate import built, transforms
 from .layer import (
     BLOCK,
-    LINE,
     PANEL,
     Layer,
     compiled,
@@ -27,7 +26,7 @@ from .layer import (
     outputs_of,
     plane_step,
 )
-from .simd import COLUMNS, LANES, ROWS, VECTOR, prefetch
+from .simd import COLUMNS, LANES, LINE, ROWS, VECTOR, prefetch
 
 _AHEAD = 4  # rows of taps between the one that is read and the one that is fetched
 
