@@ -111,6 +111,7 @@ class Run:
 
     def rewind(self, step: int) -> None:
         """Forget the rows and pictures after `step`, which a resumed run will make again."""
+        self.samples.mkdir(exist_ok=True)  # a copy of a run may lack an empty folder
         rows = [row for row in self.rows() if row["step"] <= step]
         with atomic_write(self.metrics) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))

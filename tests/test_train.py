@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -450,6 +451,15 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(
     (run / "metrics.jsonl").unlink()
     shell.succeeds("train", "--resume", "--out", run, "--checkpoint-every", "1000000")
     same_end(run, straight(shell, digits, tmp_path / "straight", 3), 3)
+
+
+def test_a_copy_of_a_run_may_lack_the_empty_folder_of_its_pictures(
+    digits: Path, shell: Shell, tmp_path: Path
+) -> None:
+    run = straight(shell, digits, tmp_path / "run", 2)
+    shutil.rmtree(run / "samples")
+    shell.succeeds("train", "--resume", "--out", run, "--more", "1")
+    assert drawn(run) == [3]
 
 
 def test_a_metrics_line_that_a_crash_cut_short_is_made_again(
