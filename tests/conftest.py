@@ -9,6 +9,8 @@ import pytest
 import tiny
 from tiny import Shell
 
+pytest.register_assert_rewrite("calls")
+
 
 @pytest.fixture
 def shell(capsys: pytest.CaptureFixture[str]) -> Shell:

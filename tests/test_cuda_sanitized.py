@@ -102,7 +102,7 @@ sys.path.insert(0, sys.argv[1])
 from hypothesis import given, settings
 from minigan_kernels.cuda.emu import emulation
 from test_cuda_twins import NAMES
-from test_twins import SETTINGS, a_call, check_twins
+from calls import SETTINGS, a_call, check_twins
 with emulation(1, sanitize=True):
     for name in NAMES:
         settings(SETTINGS, max_examples=5)(

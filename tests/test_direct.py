@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from calls import SETTINGS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from minigan_kernels.cpu import direct
 from minigan_kernels.reference import conv as reference
 from minigan_kernels.shapes import Window, check_conv, conv_window
 from spoilt import spoil_memory
-from test_twins import SETTINGS
 
 Shape = tuple[int, int, int, int]
 

@@ -15,6 +15,7 @@ import minigan_kernels as kernels
 import numba
 import numpy as np
 import pytest
+from calls import LAYOUTS, SETTINGS, laid
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from minigan_kernels import derived
@@ -25,7 +26,6 @@ from minigan_kernels.cpu.plan import choose
 from minigan_kernels.cpu.toom_cook import scheme, transposed
 from minigan_kernels.shapes import Pair, Window
 from spoilt import spoil_memory
-from test_twins import LAYOUTS, SETTINGS, laid
 
 Shape = tuple[int, int, int, int]
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -1,0 +1,112 @@
+"""The kernels' threads: helpers, errors, interruptions, forks, and NumPy's threads beside them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import minigan_kernels as kernels
+import numba
+import numpy as np
+import pytest
+from minigan_kernels.cpu import threads
+from threadpoolctl import ThreadpoolController
+
+
+def convolve() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((6, 8, 40, 40), np.float32)
+    return kernels.conv2d(x, rng.standard_normal((16, 8, 3, 3), np.float32))
+
+
+def test_numpy_keeps_its_threads() -> None:
+    blas = ThreadpoolController().select(user_api="blas")
+    before = [library.get_num_threads() for library in blas.lib_controllers]
+    convolve()
+    assert [library.get_num_threads() for library in blas.lib_controllers] == before
+
+
+def test_kernels_may_be_called_from_several_threads() -> None:
+    expected, results = convolve(), []
+    callers = [threading.Thread(target=lambda: results.append(convolve())) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert [r.tobytes() for r in results] == [expected.tobytes()] * 4
+
+
+def test_an_error_in_a_piece_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
+
+    def work(start: int, stop: int) -> None:
+        if threading.current_thread() is not threading.main_thread() or start > 500:
+            raise ArithmeticError(start, stop)
+
+    with pytest.raises(ArithmeticError):
+        threads.spread(work, 1000, grain=1)
+
+
+def test_an_interrupted_caller_waits_for_its_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    helping, finished = threading.Event(), []
+
+    def work(start: int, stop: int) -> None:
+        if threading.current_thread() is threading.main_thread():
+            assert helping.wait(60)  # a helper is at work now
+            raise KeyboardInterrupt
+        helping.set()
+        time.sleep(0.05)
+        finished.append(start)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.spread(work, 2, grain=1)
+    assert finished
+    expected = convolve()
+    monkeypatch.undo()
+    assert convolve().tobytes() == expected.tobytes()
+
+
+def test_a_helper_that_is_done_first_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    helped = threading.Event()
+
+    def work(start: int, stop: int) -> None:
+        if threading.current_thread() is threading.main_thread():
+            assert helped.wait(60)
+            time.sleep(0.002)  # by now the helper has said that it is done
+        else:
+            helped.set()
+
+    for _ in range(20):
+        helped.clear()
+        threads.spread(work, 2, grain=1)
+    assert threads._helpers[0].news.qsize() <= 2
+
+
+def test_a_piece_may_use_kernels_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
+    expected, results = convolve(), []
+    threads.spread(lambda start, stop: results.append(convolve()), 6, grain=1)
+    assert [r.tobytes() for r in results] == [expected.tobytes()] * 6
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_kernels_work_in_a_forked_process() -> None:
+    program = """
+import os, sys, warnings, numba
+sys.path.insert(0, sys.argv[1])
+import test_threads
+numba.get_num_threads = lambda: 3
+expected = test_threads.convolve().tobytes()
+warnings.simplefilter("ignore")  # newer Pythons warn of any fork beside threads
+child = os.fork()
+if not child:
+    os._exit(0 if test_threads.convolve().tobytes() == expected else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    command = [sys.executable, "-c", program, os.path.dirname(__file__)]
+    assert subprocess.run(command, timeout=120, check=False).returncode == 0
