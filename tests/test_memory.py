@@ -18,6 +18,7 @@ from minigan_kernels.cpu.memory import (
     ALIGNMENT,
     EPOCH,
     POOLED,
+    SPARE,
     Block,
     empty,
     empty_image,
@@ -94,13 +95,21 @@ def test_whoever_can_reach_the_memory_keeps_it() -> None:
 
 
 @pytest.mark.parametrize("size", [17 * POOLED, 32 * POOLED, 33 * POOLED, 63 * POOLED])
-def test_a_block_serves_somewhat_smaller_requests(size: int, pool: memory._Pool) -> None:
+def test_a_block_serves_requests_of_more_than_half_its_size(size: int, pool: memory._Pool) -> None:
     x = empty((size,), np.uint8)
     where = place(x)
     del x
-    assert place(empty((size - size // 33,), np.uint8)) == where
-    empty((size * 7 // 8 - 1,), np.uint8)
+    for smaller in (size - size // 33, size * 3 // 4, size * 8 // 15):
+        assert place(empty((smaller,), np.uint8)) == where
+    empty((size * 7 // 15,), np.uint8)
     assert blocks(pool) == 2
+
+
+def test_the_smallest_block_that_fits_is_taken() -> None:
+    large, small, lesser = (empty((n * POOLED,), np.uint8) for n in (36, 28, 20))
+    where = place(small)
+    del large, small, lesser
+    assert place(empty((24 * POOLED,), np.uint8)) == where
 
 
 @pytest.mark.parametrize("size", [POOLED, POOLED + 1, 123_457, 10**6, 2**20 - 1, 2**20, 2**20 + 1])
@@ -141,8 +150,31 @@ def test_what_is_held_is_bounded_when_shapes_change(pool: memory._Pool) -> None:
     for i in range(400):
         alive = [empty((POOLED * (10 + i) + j,), np.uint8) for j in range(3)]
         most = 2 * sum(x.nbytes for x in alive)  # the ones before still live as these are made
-        assert pool.held <= 2 * most * 9 / 8
+        assert pool.held <= min(2 * most, most * 17 / 16 + SPARE) * 17 / 16
         assert pool.held == sum(b.room for blocks in pool.blocks.values() for b in blocks)
+
+
+def test_what_goes_back_and_is_wanted_again_is_kept_from_then_on(
+    pool: memory._Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = [POOLED * 2**n for n in (8, 9, 10, 11, 12)]  # of one, none fits another's requests
+
+    def turn() -> None:
+        for size in sizes:
+            empty((size,), np.uint8)
+
+    fresh, took = pool._fresh, []
+    monkeypatch.setattr(pool, "_fresh", lambda size: took.append(size) or fresh(size))
+    turn()
+    assert pool.held < sum(sizes)  # for one at a time, that would be too much
+    turns = []
+    for _ in range(9):
+        took.clear()
+        turn()
+        turns.append(len(took))
+    assert turns[0] > 0
+    assert turns[-1] == 0
+    assert pool.held <= 2 * pool.most_used
 
 
 def test_memory_that_nobody_wants_any_more_goes_back(pool: memory._Pool) -> None:

@@ -6,11 +6,14 @@ that this module keeps, aligned to ALIGNMENT. They are ordinary arrays in every 
 
 An array refers to its block, so a block is free when nothing but the pool refers to it: there is
 nothing to give back, and nothing to go wrong between threads, after a fork or at exit. A request
-takes a free block of its size or up to an eighth more. What is kept is bounded:
+takes the smallest free block that has room, but none of more than twice its size. What is kept is
+bounded:
 
 * Before the pool grows, free blocks go back to the system, those first that have been unused
-  longest, until all blocks together are at most twice what was in use at once lately. ("Lately" is
-  this and the last EPOCH of requests; use is counted whenever the pool grows.)
+  longest, until all blocks together are little more than what was in use at once lately: a
+  sixteenth and SPARE bytes more. ("Lately" is this and the last EPOCH of requests; use is counted
+  whenever the pool grows.) If a size is asked for again soon after it went back, and not because
+  more is in use, that was too little: then so much more is kept, up to twice what was in use.
 * A block that nobody took during a whole EPOCH of requests goes back when the EPOCH ends.
 
 A training step asks for the same sizes again and again, so after the first ones it gets all its
@@ -22,6 +25,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from sys import getrefcount
 from typing import Any
@@ -31,6 +35,7 @@ import numpy as np
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 POOLED = 1 << 16  # bytes
 EPOCH = 4096  # requests
+SPARE = 1 << 23  # bytes
 
 
 class Block(np.ndarray):
@@ -86,9 +91,12 @@ class _Pool:
     def __init__(self) -> None:
         self.lock = threading.RLock()  # not Lock: a signal handler or finaliser may compute too
         self.blocks: dict[int, list[Block]] = {}
+        self.sizes: list[int] = []  # those there are blocks of, in order
         self.requests = 0
         self.held = 0  # bytes of all blocks
         self.most_used = self.most_used_before = 0  # of them at once, in this EPOCH and the last
+        self.spare = SPARE
+        self.gone: dict[int, int] = {}  # sizes that went in this EPOCH: the most used until then
 
     def take(self, size: int) -> Block:
         """A block with room for `size` bytes."""
@@ -97,24 +105,37 @@ class _Pool:
             self._end_epoch()
         step = 1 << (size.bit_length() - 5)  # a sixteenth at most
         size = -(-size // step) * step
-        above = size + (1 << (size.bit_length() - 5))  # the next larger size of blocks
-        found = _free(self.blocks.get(size, ()), 1) or _free(self.blocks.get(above, ()), 1)
-        block = found[0] if found else self._fresh(size)
+        block = self._fitting(size)
+        if block is None:
+            block = self._fresh(size)
         block.taken = self.requests
         return block
+
+    def _fitting(self, size: int) -> Block | None:
+        sizes = self.sizes  # another thread would put another list in its place
+        for room in sizes[bisect_left(sizes, size) : bisect_right(sizes, 2 * size)]:
+            if found := _free(self.blocks.get(room, ()), 1):
+                return found[0]
+        return None
 
     def _fresh(self, size: int) -> Block:
         with self.lock:
             free = self._all_free()
             used = size + self.held - sum(block.room for block in free)
             self.most_used = max(self.most_used, used)
-            allowed = 2 * max(self.most_used, self.most_used_before)
+            most = max(self.most_used, self.most_used_before)
+            if self.gone.pop(size, 0) == most:
+                self.spare += size
+            allowed = most + min(most, most // 16 + self.spare)
             while free and self.held + size > allowed:
-                self._drop(free.pop())
+                block = free.pop()
+                self.gone[block.room] = most
+                self._drop(block)
             block = Block(size + ALIGNMENT, np.uint8)
             block.room, block.start = size, -block.ctypes.data % ALIGNMENT
             self.blocks.setdefault(size, []).append(block)
             self.held += size
+            self.sizes = sorted(self.blocks)
         return block
 
     def _end_epoch(self) -> None:
@@ -122,6 +143,7 @@ class _Pool:
             free = self._all_free()
             while free and free[-1].taken <= self.requests - EPOCH:
                 self._drop(free.pop())
+            self.gone.clear()
             self.most_used_before, self.most_used = (
                 self.most_used,
                 self.held - sum(block.room for block in free),
@@ -137,6 +159,7 @@ class _Pool:
         if left:
             self.blocks[block.room] = left
         self.held -= block.room
+        self.sizes = sorted(self.blocks)
 
 
 def _free(blocks: Sequence[Block], most: int) -> list[Block]:
