@@ -14,9 +14,14 @@ from typing import Any
 
 from . import simd
 from .jit import jit
-from .simd import COLUMNS, LANES, LINE, ROWS, VECTOR
+from .simd import LANES, LINE, VECTOR
 from .toom_cook import Matrix, scheme, transposed
 
+# Register tiles of Winograd's products. Of those that fit in AVX-512's 32 registers, 6 x 4 takes
+# the fewest instructions a product, which counts where another thread shares the core. A panel of
+# filters that is half empty has tiles of half the columns.
+ROWS, COLUMNS = (6, 4) if LANES == 16 else (simd.ROWS, simd.COLUMNS)
+OUTER, OUTER_HALF = 4, min(8, LANES)  # rows, where they are channels: they divide LANES
 UNROLLED = 4  # steps of a register tile's loop
 SUMMED = 128 // LANES  # blocks of channels in a sum
 
@@ -74,8 +79,8 @@ def _sum(coefficients: tuple[Fraction, ...], names: list[str]) -> str:
     return text
 
 
-def product(name: str) -> str:
-    """Source of a register tile c (ROWS, COLUMNS vectors) = a b, or += if `add`.
+def product(name: str, columns: int) -> str:
+    """Source of a register tile c (ROWS, columns vectors) = a b, or += if `add`.
 
     a lies in `depth` blocks of ROWS vectors, whose lanes are the sum's index; b as one row of
     COLUMNS vectors for each step of the sum; c column by column. Every SUMMED blocks are summed up
@@ -83,7 +88,7 @@ def product(name: str) -> str:
     used next, each block fetches so many cache lines: `b_lines` from `b_next` on, `a_lines` from
     `a_next` on.
     """
-    tile = [(i, j) for j in range(COLUMNS) for i in range(ROWS)]
+    tile = [(i, j) for j in range(columns) for i in range(ROWS)]
     lines = [f"def {name}(a, b, c, depth, b_next, b_lines, a_next, a_lines, add):"]
     lines += ["    while depth > 0:", *(f"        c{i}{j} = zeros()" for i, j in tile)]
     lines += [
@@ -97,7 +102,7 @@ def product(name: str) -> str:
         f"            for _ in range({LANES // UNROLLED}):",
     ]
     for u in range(UNROLLED):
-        b = [f"b + {(u * COLUMNS + j) * VECTOR}" for j in range(COLUMNS)]
+        b = [f"b + {(u * COLUMNS + j) * VECTOR}" for j in range(columns)]
         a = [f"a + {i * VECTOR + 4 * u}" for i in range(ROWS)]
         lines += [f"    {line}" for line in _step(a, b)]
     lines += [
@@ -114,22 +119,20 @@ def product(name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-OUTER = min(ROWS, LANES)  # rows of the register tile of `outer`
-
-
-def outer(name: str, *, add: bool) -> str:
-    """Source of a register tile c (OUTER, COLUMNS vectors) = sum over rows of a^T b, or += .
+def outer(name: str, rows: int, columns: int, *, add: bool) -> str:
+    """Source of a register tile c (rows, columns vectors) = sum over rows of a^T b, or += .
 
     a and b lie in `groups` blocks, `a_step` and `b_step` bytes apart, of ROWS vectors: a's first
-    OUTER lanes give c's rows, b's vectors COLUMNS blocks side by side. c's rows lie `row` apart.
+    lanes give c's rows, and b's vectors, in blocks side by side, its columns. c's rows lie `row`
+    apart.
     """
-    tile = [(i, j) for i in range(OUTER) for j in range(COLUMNS)]
+    tile = [(i, j) for i in range(rows) for j in range(columns)]
     lines = [f"def {name}(a, a_step, b, b_step, groups, c, row):"]
     lines += [f"    c{i}{j} = zeros()" for i, j in tile]
     lines.append("    for _ in range(groups):")
     lines.append(f"        for r in range({ROWS}):")
-    b = [f"b + {VECTOR} * r + {j * ROWS * VECTOR}" for j in range(COLUMNS)]
-    lines += _step([f"a + {VECTOR} * r + {4 * i}" for i in range(OUTER)], b)
+    b = [f"b + {VECTOR} * r + {j * ROWS * VECTOR}" for j in range(columns)]
+    lines += _step([f"a + {VECTOR} * r + {4 * i}" for i in range(rows)], b)
     lines += ["        a += a_step", "        b += b_step"]
     for i, j in tile:
         place = f"c + {i} * row + {j * VECTOR}"
@@ -197,4 +200,7 @@ def built(source: str, **names: Any) -> Callable[..., Any]:
 if __name__ == "__main__":
     for m, r in ((2, 2), (4, 2), (2, 3), (4, 3)):
         print(*transforms(m, r).values(), sep="\n")
-    print(product("product"), outer("outer", add=False), transpose("transpose"), sep="\n")
+    for half, rows, columns in (("", OUTER, COLUMNS), ("_half", OUTER_HALF, COLUMNS // 2)):
+        print(product("product" + half, columns))
+        print(outer("outer" + half, rows, columns, add=False))
+    print(transpose("transpose"))

@@ -2,7 +2,7 @@
 
 Between frequencies lie some unused lines, and a group of tiles takes an odd number of blocks: at
 distances of a power of two, the places that a loop reads together would fall on one set of a cache.
-Eight groups that are an odd number of blocks apart share all sets of a first cache alike.
+Groups that are an odd number of blocks apart share the sets of a first cache alike.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .generate import COLUMNS, ROWS
 from .jit import jit
-from .simd import COLUMNS, LINE, ROWS, VECTOR
+from .simd import LINE, VECTOR
 
 BLOCK = ROWS * VECTOR  # bytes of LANES channels of a group of tiles
 PANEL = COLUMNS * VECTOR  # bytes of a row of filters

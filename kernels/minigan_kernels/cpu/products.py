@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .generate import OUTER, built, outer, product, transforms
+from .generate import COLUMNS, OUTER, OUTER_HALF, ROWS, built, outer, product, transforms
 from .jit import jit
 from .layer import (
     BLOCK,
@@ -20,7 +20,7 @@ from .layer import (
     outputs_of,
     plane_step,
 )
-from .simd import COLUMNS, LANES, LINE, ROWS, VECTOR
+from .simd import LANES, LINE, VECTOR
 from .tiles import into_frequencies
 
 FRESH = 64 // LANES  # blocks of channels whose filters are transformed at a time, if not kept
@@ -34,9 +34,12 @@ class Back(NamedTuple):
     filter_gradients: Callable[..., None]
 
 
-_multiply = built(product("multiply"))
-_outer = built(outer("outer", add=False))
-_outer_add = built(outer("outer_add", add=True))
+_multiply = built(product("multiply", COLUMNS))
+_multiply_half = built(product("multiply_half", COLUMNS // 2))
+_outer = built(outer("outer", OUTER, COLUMNS, add=False))
+_outer_add = built(outer("outer_add", OUTER, COLUMNS, add=True))
+_outer_half = built(outer("outer_half", OUTER_HALF, COLUMNS // 2, add=False))
+_outer_half_add = built(outer("outer_half_add", OUTER_HALF, COLUMNS // 2, add=True))
 
 
 @jit()
@@ -47,7 +50,7 @@ def _products(
     blocks: int,
     b: int,
     b_plane: int,
-    panels: int,
+    vectors: int,
     groups: int,
     depth: int,
     c: int,
@@ -55,14 +58,14 @@ def _products(
     planes: int,
     add: bool,
 ) -> None:
-    """c = a b in every plane, or c += a b with `add`, for `groups` groups of tiles and `panels`
-    panels of filters.
+    """c = a b in every plane, or c += a b with `add`, for `groups` groups of tiles and panels of
+    `vectors` vectors of filters in all.
 
     The sum over `blocks` blocks of channels is cut in pieces of `depth`, so that a panel's piece
     stays near while all groups pass by. Meanwhile the next panel's piece is fetched, and the next
     plane's tiles: each is used by one plane only, so nothing else brings it near.
     """
-    panel = blocks * LANES * PANEL
+    panel, panels = blocks * LANES * PANEL, -(-vectors // COLUMNS)
     c_step = panels * COLUMNS * BLOCK
     b_lines = -(-LANES * PANEL // LINE // groups)  # to fetch with each block of each group
     for plane in range(planes):
@@ -72,15 +75,44 @@ def _products(
             for p in range(panels):
                 factor = b + plane * b_plane + p * panel + start * LANES * PANEL
                 b_next = factor + (panel if p + 1 < panels else b_plane - p * panel)
+                half = vectors - p * COLUMNS <= COLUMNS // 2
                 for group in range(groups):
                     tiles = a + plane * a_plane + group * a_step + start * BLOCK
                     target = c + plane * c_plane + group * c_step + p * COLUMNS * BLOCK
                     a_next = tiles + a_plane + p * count * a_lines * LINE
-                    _multiply(
-                        tiles, factor, target, count, b_next, b_lines, a_next, a_lines,
-                        add or start > 0,
-                    )  # fmt: skip
+                    more = add or start > 0
+                    if half:
+                        _multiply_half(
+                            tiles, factor, target, count, b_next, b_lines, a_next, a_lines, more
+                        )
+                    else:
+                        _multiply(
+                            tiles, factor, target, count, b_next, b_lines, a_next, a_lines, more
+                        )
                     b_next += count * b_lines * LINE
+
+
+@jit()
+def _outer_product(
+    a: int,
+    a_step: int,
+    b: int,
+    b_step: int,
+    groups: int,
+    c: int,
+    row: int,
+    half: bool,
+    add: bool,
+) -> None:
+    if half:
+        if add:
+            _outer_half_add(a, a_step, b, b_step, groups, c, row)
+        else:
+            _outer_half(a, a_step, b, b_step, groups, c, row)
+    elif add:
+        _outer_add(a, a_step, b, b_step, groups, c, row)
+    else:
+        _outer(a, a_step, b, b_step, groups, c, row)
 
 
 @cache
@@ -118,6 +150,7 @@ def from_frequencies(m: int, r: int) -> Back:
         """
         table = np.empty(r * r, np.int64)
         plane = width * FRESH * LANES * PANEL + 3 * LINE
+        vectors = min(width * COLUMNS, columns // LANES - panel * COLUMNS)
         for block in range(0, blocks, FRESH):
             count = min(FRESH, blocks - block)
             for p in range(width):
@@ -130,20 +163,9 @@ def from_frequencies(m: int, r: int) -> Back:
                     )  # fmt: skip
             tiles = a + block * BLOCK
             _products(
-                tiles,
-                a_plane,
-                a_step,
-                count,
-                u,
-                plane,
-                width,
-                groups,
-                count,
-                c,
-                c_plane,
-                planes,
+                tiles, a_plane, a_step, count, u, plane, vectors, groups, count, c, c_plane, planes,
                 block > 0,
-            )
+            )  # fmt: skip
 
     @partial(compiled, m=m, r=r)
     def outputs(
@@ -177,6 +199,7 @@ def from_frequencies(m: int, r: int) -> Back:
         for task in range(first, last):
             start, panel = task // across * rows, task % across * wide
             count, width = min(rows, groups - start), min(wide, panels - panel)
+            vectors = min(width * COLUMNS, t.filters // LANES - panel * COLUMNS)
             a = images + start * step
             if taps:
                 deep, columns = t.channels, t.filters
@@ -187,28 +210,16 @@ def from_frequencies(m: int, r: int) -> Back:
             else:
                 b = filters + panel * blocks * LANES * PANEL
                 _products(
-                    a,
-                    plane,
-                    step,
-                    blocks,
-                    b,
-                    b_plane,
-                    width,
-                    count,
-                    depth,
-                    c,
-                    c_plane,
-                    planes,
+                    a, plane, step, blocks, b, b_plane, vectors, count, depth, c, c_plane, planes,
                     False,
-                )
-            channels = min(width * COLUMNS, t.filters // LANES - panel * COLUMNS)
+                )  # fmt: skip
             for group in range(count):
                 for row in range(ROWS):
                     outputs_of(t, out, nowhere, start + group, row, table)
                     for k in range(m * m):
                         table[k] += panel * PANEL
                     source = c + group * width * COLUMNS * BLOCK + row * VECTOR
-                    output(source, c_plane, BLOCK, table, VECTOR, channels)
+                    output(source, c_plane, BLOCK, table, VECTOR, vectors)
 
     @partial(compiled, m=m, r=r)
     def image_gradients(
@@ -243,7 +254,7 @@ def from_frequencies(m: int, r: int) -> Back:
             panel, phase = task % across * wide, task // across % t.stride**2
             chunk = task // (across * t.stride**2)
             width = min(wide, panels - panel)
-            channels = min(width * COLUMNS, t.channels // LANES - panel * COLUMNS)
+            vectors = min(width * COLUMNS, t.channels // LANES - panel * COLUMNS)
             b = filters + (phase * panels + panel) * t.filters * PANEL
             for start in range(chunk * t.groups, (chunk + 1) * t.groups, rows):
                 count = min(rows, (chunk + 1) * t.groups - start)
@@ -256,8 +267,8 @@ def from_frequencies(m: int, r: int) -> Back:
                     )  # fmt: skip
                 else:
                     _products(
-                        a, plane, step, blocks, b, b_plane, width, count, depth, c, c_plane, planes,
-                        False,
+                        a, plane, step, blocks, b, b_plane, vectors, count, depth, c, c_plane,
+                        planes, False,
                     )  # fmt: skip
                 for group in range(start, start + count):
                     for row in range(ROWS):
@@ -280,7 +291,7 @@ def from_frequencies(m: int, r: int) -> Back:
                                         old = at
                                 table[i * size + j], before[i * size + j] = at, old
                         source = c + (group - start) * width * COLUMNS * BLOCK + row * VECTOR
-                        image_gradient(source, c_plane, BLOCK, before, table, VECTOR, channels)
+                        image_gradient(source, c_plane, BLOCK, before, table, VECTOR, vectors)
 
     @partial(compiled, m=m, r=r)
     def filter_gradients(
@@ -314,22 +325,22 @@ def from_frequencies(m: int, r: int) -> Back:
         for task in range(first, last):
             top, panel = task // across * rows, task % across * wide
             tall, width = min(rows, a_blocks * LANES - top), min(wide, panels - panel)
+            vectors = min(width * COLUMNS, b_blocks - panel * COLUMNS)
             for plane in range(planes):
                 for start in range(0, groups, depth):
                     count = min(depth, groups - start)
                     for p in range(width):
                         b = gradients + plane * b_plane + start * b_step
                         b += (panel + p) * COLUMNS * BLOCK
-                        for row in range(0, tall, OUTER):
+                        half = vectors - p * COLUMNS <= COLUMNS // 2
+                        for row in range(0, tall, OUTER_HALF if half else OUTER):
                             channel = top + row
                             a = images + plane * a_plane + start * a_step
                             a += channel // LANES * BLOCK + channel % LANES * 4
                             target = c + plane * c_plane + row * c_row + p * PANEL
-                            if start == 0:
-                                _outer(a, a_step, b, b_step, count, target, c_row)
-                            else:
-                                _outer_add(a, a_step, b, b_step, count, target, c_row)
-            vectors = min(width * COLUMNS, t.filters // LANES - panel * COLUMNS)
+                            _outer_product(
+                                a, a_step, b, b_step, count, target, c_row, half, start > 0
+                            )
             for row in range(tall):
                 phase, channel = (top + row) // t.channels, (top + row) % t.channels
                 for u in range(r):

@@ -15,6 +15,7 @@ with a Python number on one side.
 LANES is 16 with AVX-512, 8 with AVX2, else 4 (SSE, NEON). The variable MINIGAN_LANES overrules the
 choice: LLVM splits a vector that is too wide for the CPU. A register tile has ROWS rows of COLUMNS
 vectors, so that it and its operands just fit: AVX-512 and NEON have 32 registers, AVX2 and SSE 16.
+(For `direct`, which also has an address for each row; `generate` has other tiles for `winograd`.)
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, attr-defined"

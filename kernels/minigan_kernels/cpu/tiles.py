@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .generate import built, transforms
+from .generate import COLUMNS, ROWS, built, transforms
 from .layer import (
     BLOCK,
     PANEL,
@@ -26,7 +26,7 @@ from .layer import (
     outputs_of,
     plane_step,
 )
-from .simd import COLUMNS, LANES, LINE, ROWS, VECTOR, prefetch
+from .simd import LANES, LINE, VECTOR, prefetch
 
 _AHEAD = 4  # rows of taps between the one that is read and the one that is fetched
 

@@ -33,10 +33,11 @@ from ..derived import derived
 from ..shapes import Window
 from .buffers import address, buffer, own
 from .filters import taps_of, transposed
+from .generate import COLUMNS, ROWS
 from .layer import BLOCK, PANEL, Layer, filter_step, plane_step
 from .memory import empty, empty_image, is_channels_last
 from .products import FRESH, from_frequencies
-from .simd import COLUMNS, LANES, ROWS
+from .simd import LANES
 from .threads import spread
 from .tiles import into_frequencies
 
@@ -302,7 +303,7 @@ def _filter_gradients(t: Layer, v: np.ndarray, z: np.ndarray) -> np.ndarray:
 
     def work(first: int, last: int) -> None:
         room = _room(t, -(-rows // ROWS), wide, t.filters)
-        run(t, *places, *room, address(out), rows, wide, _TALL // ROWS, first, last)
+        run(t, *places, *room, address(out), rows, wide, -(-_TALL // ROWS), first, last)
 
     spread(work, -(-blocks * LANES // rows) * -(-panels // wide), grain=1)
     return out
