@@ -157,7 +157,7 @@ def test_what_is_held_is_bounded_when_shapes_change(pool: memory._Pool) -> None:
 def test_what_goes_back_and_is_wanted_again_is_kept_from_then_on(
     pool: memory._Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes = [POOLED * 2**n for n in (8, 9, 10, 11, 12)]  # of one, none fits another's requests
+    sizes = [POOLED * 3**n for n in range(5, 9)]  # no block serves a request for another
 
     def turn() -> None:
         for size in sizes:
