@@ -318,6 +318,10 @@ class Kept(NamedTuple):
 
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
+    return watched(FULL, monkeypatch)
+
+
+def watched(layer: Layer, monkeypatch: pytest.MonkeyPatch) -> Kept:
     transformed: list[str] = []
 
     def counted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -329,10 +333,21 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
 
     for name in ("_tiles", "_filters_of"):
         monkeypatch.setattr(winograd, name, counted(name, getattr(winograd, name)))
-    arrays = FULL.arrays()
+    arrays = layer.arrays()
     for array in arrays:
         derived.freeze(array)
-    return Kept(FULL, arrays, transformed)
+    return Kept(layer, arrays, transformed)
+
+
+@pytest.mark.parametrize(("images", "times"), [(64, 0), (128, 2)])
+def test_filters_for_few_tiles_are_never_held_transformed(
+    images: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would take 100 / 16 of the weights' room, and the deepest layers have most weights."""
+    one_tile_an_image = Layer((images, 16, 8, 8), 16, Window((4, 4), (2, 2), (1, 1), (1, 1)))
+    kept = watched(one_tile_an_image, monkeypatch)
+    by("winograd", kept.layer, kept.arrays)
+    assert kept.transformed.count("_filters_of") == times
 
 
 @BOTH_TILES

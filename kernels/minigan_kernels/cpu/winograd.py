@@ -44,7 +44,7 @@ from .tiles import into_frequencies
 _WAVE = 1 << 27  # bytes of transformed tiles at a time
 _LARGE = 1 << 23  # bytes of transformed tiles that are too many to be kept
 _CHUNK = 512  # tiles whose products are worth adding up at once
-_ONCE = 64  # tiles with which it pays not to keep filters but to transform them each time
+_ONCE = 64  # tiles for which filters are not kept but transformed each time
 _WIDE = 2  # panels to transform together then, at most; for the next, the tiles are read again
 _TILE = ROWS, COLUMNS * LANES  # of sums in registers
 _SUMS = 12 << 10  # products of a task in a plane: all planes are about a second cache
@@ -72,7 +72,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, window: Window, shape: Shape, m: int) -
     y = empty_image((shape[0], taps.shape[3], *shape[2:]), np.float32)
     for part, t in _waves(x.shape, y.shape, window, m):
         v = _transformed_images(_cut(x, part), t)
-        if t.chunks * t.groups <= -(-_ONCE // ROWS):
+        if _few(t):
             _outputs(t, v, None, taps, _cut(y, part))
         else:
             u = derived(w, ("filters", window, m), partial(_transformed_filters, taps, t))
@@ -89,7 +89,7 @@ def conv2d_dx(g: np.ndarray, w: np.ndarray, window: Window, shape: Shape, m: int
     for part, t in _waves(dx.shape, g.shape, window, m):
         z = _transformed_gradients(_cut(g, part), t)
         turned = derived(w, "transposed", partial(transposed, taps))
-        if t.chunks * t.groups <= -(-_ONCE // ROWS):
+        if _few(t):
             _image_gradients(t, z, None, turned, _cut(dx, part))
         else:
             u = derived(
@@ -110,6 +110,11 @@ def conv2d_dw(x: np.ndarray, g: np.ndarray, window: Window, shape: Shape, m: int
         taps = more if taps is None else taps + more
     assert taps is not None  # a batch has images
     return np.ascontiguousarray(taps[:, :, : shape[1], : shape[0]]).transpose(3, 2, 0, 1)
+
+
+def _few(t: Layer) -> bool:
+    """Whether filters are used by so few tiles that they are not worth keeping transformed."""
+    return t.chunks * t.groups <= -(-_ONCE // ROWS)
 
 
 def _taps(window: Window) -> int:
