@@ -7,12 +7,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import minigan_kernels as kernels
 import numba
 import numpy as np
 import pytest
-from minigan_kernels.cpu import threads
+from minigan_kernels.cpu import awake, threads
 from threadpoolctl import ThreadpoolController
 
 
@@ -68,6 +69,63 @@ def test_an_interrupted_caller_waits_for_its_helpers(monkeypatch: pytest.MonkeyP
     expected = convolve()
     monkeypatch.undo()
     assert convolve().tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_an_interruption_while_helpers_are_told(
+    monkeypatch: pytest.MonkeyPatch, told: bool
+) -> None:
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    begin, started, finished = threads.Helper.begin, threading.Event(), []
+
+    def interrupted(helper: threads.Helper, work: Callable[[], None]) -> None:
+        if told:
+            begin(helper, work)
+            assert started.wait(60)
+        raise KeyboardInterrupt
+
+    def work(start: int, stop: int) -> None:
+        started.set()
+        time.sleep(0.05)
+        finished.append(start)
+
+    threads.spread(lambda start, stop: None, 2, grain=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threads.Helper, "begin", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            threads.spread(work, 2, grain=1)
+    assert len(finished) == 2 * told  # the helper's pieces, and nobody is at work now
+    threads.spread(work, 2, grain=1)
+    assert sorted(finished) == sorted([0, 1] * (1 + told))
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.05])  # less and more than a helper stays awake
+def test_helpers_are_found_awake_or_asleep(monkeypatch: pytest.MonkeyPatch, gap: float) -> None:
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    both, met = threading.Barrier(2), []
+
+    def work(start: int, stop: int) -> None:
+        met.append(both.wait(60))  # nobody passes alone
+
+    for _ in range(20):
+        time.sleep(gap)
+        threads.spread(work, 2, grain=1)
+    assert sorted(met) == [0] * 20 + [1] * 20
+
+
+def test_a_helper_is_called_where_it_is_awake() -> None:
+    word = np.array([awake.ASLEEP])
+    place = word.ctypes.data
+    assert not awake.call(place)
+    assert not awake.called(place)  # and falls asleep
+    assert word[0] == awake.ASLEEP
+    word[0] = awake.AWAKE
+    assert awake.call(place)
+    assert word[0] == awake.CALLED
+    assert not awake.call(place)
+    assert not awake.settled(place)
+    word[0] = awake.AWAKE
+    assert awake.settled(place)
 
 
 def test_a_helper_that_is_done_first_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ from numba.core.imputils import lower_builtin
 from numba.core.registry import cpu_target
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 
-_TRIPLE, _, _FEATURES = cpu_target.target_context.codegen().magic_tuple()
+TRIPLE, _, _FEATURES = cpu_target.target_context.codegen().magic_tuple()
 
 
 def _lanes() -> int:
@@ -47,7 +47,7 @@ LANES = _lanes()
 VECTOR = 4 * LANES  # bytes of one
 LINE = 64  # bytes of a line of the caches
 COLUMNS = 2
-ROWS = 8 if LANES == 16 or _TRIPLE.startswith(("aarch64", "arm64")) else 4
+ROWS = 8 if LANES == 16 or TRIPLE.startswith(("aarch64", "arm64")) else 4
 
 
 class Vector(types.Type):

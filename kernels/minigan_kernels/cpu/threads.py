@@ -5,11 +5,10 @@ bytes for any number. NumPy, BLAS and the functions of `jit` let go of the inter
 plain Python threads do. As many take part as `numba.get_num_threads()` says (NUMBA_NUM_THREADS,
 `numba.set_num_threads`).
 
-Why not Numba's `prange` with a threaded BLAS: each has its own pool, whose threads keep spinning
-after a call and take the cores from the other's; a `prange` loop takes 2 to 3 times as long to
-compile; one of Numba's thread layers may not be entered from two threads at once, another not after
-a fork. The price: to hand out pieces takes tens of microseconds where `prange` takes two, so small
-loops stay on one core.
+Why not Numba's `prange` with a threaded BLAS: each has its own pool, and the threads of one are in
+the other's way; a `prange` loop takes longer to compile; one of Numba's thread layers may not be
+entered from two threads at once, another not after a fork. The price: Python hands out the pieces,
+so small loops stay on one core.
 """
 
 from __future__ import annotations
@@ -24,6 +23,8 @@ from queue import SimpleQueue
 import numba
 import numpy as np
 from threadpoolctl import LibController, ThreadpoolController
+
+from .awake import call, called, settled
 
 ELEMENTS = (
     1 << 16
@@ -61,8 +62,12 @@ def spread(work: Callable[[int, int], object], count: int, *, grain: int) -> Non
             begun.append(helper)
             helper.begin(share)
         share()
-    finally:
         errors = [helper.end(share) for helper in begun]
+    except BaseException:  # Ctrl-C may come at any time, even before `begin` has told the helper
+        for helper in begun:
+            helper.end_whatever_it_does()
+        raise
+    finally:
         _hiring.release()
     for error in errors:
         if error is not None:
@@ -70,28 +75,36 @@ def spread(work: Callable[[int, int], object], count: int, *, grain: int) -> Non
 
 
 class Helper:
-    """A thread that waits for work. A `ThreadPoolExecutor` has more to do for each piece: small
-    layers would feel it.
+    """A thread that waits for work, awake at first (see `awake`) and then asleep.
+
+    A `ThreadPoolExecutor` has more to do for each piece: small layers would feel it.
     """
 
     def __init__(self) -> None:
-        self.todo: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.todo: SimpleQueue[Callable[[], None]] = SimpleQueue()  # when it is asleep
+        self.work: Callable[[], None] | None = None  # when it is awake
         self.news: SimpleQueue[None] = SimpleQueue()  # one for each work done
         self.done: Callable[[], None] | None = None
         self.error: BaseException | None = None
+        self.word = np.zeros(1, np.int64)
+        self.place = self.word.ctypes.data
         threading.Thread(target=self._serve, name="minigan-kernels", daemon=True).start()
 
     def begin(self, work: Callable[[], None]) -> None:
         """Let it call work()."""
         while not self.news.empty():  # of works that were done before anybody waited
             self.news.get()
-        self.todo.put(work)
+        self.work = work
+        if not call(self.place):
+            self.todo.put(work)
 
     def end(self, work: Callable[[], None]) -> BaseException | None:
         """What work() raised, once it is done: even Ctrl-C waits, for it writes to the caller's
         arrays.
         """
         interruption: BaseException | None = None
+        # Also where it is done by now: the next work should find the helper awake.
+        settled(self.place)
         while self.done is not work:
             try:
                 self.news.get()
@@ -100,14 +113,24 @@ class Helper:
         error, self.done, self.error = self.error, None, None
         return interruption or error
 
+    def end_whatever_it_does(self) -> None:
+        """Wait until it has done what it was given, if anything."""
+
+        def nothing() -> None:
+            pass
+
+        self.todo.put(nothing)  # which comes last
+        self.end(nothing)
+
     def _serve(self) -> None:
         while True:
-            work = self.todo.get()
+            work = self.work if called(self.place) else self.todo.get()
+            assert work is not None
             try:
                 work()
             except BaseException as error:
                 self.error = error
-            self.done = work
+            self.done, self.work = work, None
             self.news.put(None)
             del work  # an idle thread keeps no arrays alive
 
