@@ -102,9 +102,22 @@ def ended(y: np.ndarray, bias: np.ndarray, epilogue: Epilogue) -> np.ndarray:
     """f(y + bias) with the f of `epilogue` in the memory of y, which is dense and the caller's."""
     check_bias(y.shape, bias.shape)
     assert y.flags.c_contiguous or is_channels_last(y)  # of another, `planes` would take a copy
+    return _with_bias(y, bias, *_parts(epilogue), out=y)
+
+
+def ending(y: np.ndarray, bias: np.ndarray, epilogue: Epilogue) -> Callable[[int, int], None]:
+    """What `ended` does, for lines first..last of all images of a y that lies channels last: for a
+    kernel that has just written them, and finds them in the cache.
+    """
+    check_bias(y.shape, bias.shape)
+    n, c, height, width = y.shape
+    lines = y.transpose(0, 2, 3, 1).reshape(n * height, width * c, 1)
+    return _biased(read_only(lines[:]), of_channels(y, bias), lines, *_parts(epilogue))
+
+
+def _parts(epilogue: Epilogue) -> tuple[float, Loop | None]:
     slope = 1.0 if epilogue.slope is None else epilogue.slope
-    then = {"leaky_relu": None, "tanh": _tanh, "sigmoid": _sigmoid}[epilogue.activation]
-    return _with_bias(y, bias, slope, then, out=y)
+    return slope, {"leaky_relu": None, "tanh": _tanh, "sigmoid": _sigmoid}[epilogue.activation]
 
 
 def _with_bias(
@@ -120,18 +133,24 @@ def _with_bias(
     if out is None:
         out = image_like(x)
     images, outs = planes(x, out=out)
-    plain = partial(_bias_leaky, images, of_channels(x, bias), outs, slope)
+    work = _biased(images, of_channels(x, bias), outs, slope, then)
+    spread(work, len(images), grain=grain_of(images, cached=then is not None))
+    return out
+
+
+def _biased(
+    images: np.ndarray, table: np.ndarray, outs: np.ndarray, slope: float, then: Loop | None
+) -> Callable[[int, int], None]:
+    plain = partial(_bias_leaky, images, table, outs, slope)
     if then is None:
-        spread(plain, len(images), grain=grain_of(images))
-        return out
+        return plain
 
     def work(first: int, last: int) -> None:
         plain(first, last)
         y = outs[first:last].reshape(-1)
         then(read_only(y[:]), y, 0, y.size)
 
-    spread(work, len(images), grain=grain_of(images, cached=True))
-    return out
+    return work
 
 
 def _backward(

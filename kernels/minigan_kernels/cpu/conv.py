@@ -23,12 +23,28 @@ def conv2d(
     groups: int = 1,
 ) -> np.ndarray:
     """Convolution of x (N, C, H, W) with w (O, C/groups, kH, kW), giving (N, O, H', W')."""
+    return _conv2d(x, w, stride, padding, dilation, groups, None)
+
+
+def _conv2d(
+    x: np.ndarray,
+    w: np.ndarray,
+    stride: int | Pair,
+    padding: int | Pair,
+    dilation: int | Pair,
+    groups: int,
+    end: tuple[np.ndarray, Epilogue] | None,
+) -> np.ndarray:
     window = conv_window(w.shape, stride, padding, dilation)
     shape = check_conv(x.shape, w.shape, None, window, groups)
     algorithm, tile = choose("conv2d", x.shape, shape, window, groups, np.result_type(x, w))
+    if algorithm == "direct":
+        return direct.conv2d(x, w, window, shape, groups, end)
     if algorithm == "winograd":
-        return winograd.conv2d(x, w, window, shape, tile)
-    return (direct if algorithm == "direct" else packed).conv2d(x, w, window, shape, groups)
+        y = winograd.conv2d(x, w, window, shape, tile)
+    else:
+        y = packed.conv2d(x, w, window, shape, groups)
+    return y if end is None else ended(y, *end)
 
 
 def conv2d_dx(
@@ -83,8 +99,7 @@ def conv2d_activated(
     epilogue: Epilogue = LINEAR,
 ) -> np.ndarray:
     """f(conv2d(x, w) + bias), with the f of `epilogue` and bias (O,)."""
-    y = conv2d(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
-    return ended(y, bias, epilogue)
+    return _conv2d(x, w, stride, padding, dilation, groups, (bias, epilogue))
 
 
 def conv2d_dx_activated(

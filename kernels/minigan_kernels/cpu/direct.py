@@ -23,8 +23,11 @@ from functools import partial
 import numpy as np
 
 from ..derived import derived
+from ..epilogue import Epilogue
 from ..shapes import Window
+from .activation import ended, ending
 from .buffers import address, buffer, own
+from .direct_grids import Blocks
 from .direct_loops import convolve, correlate, pack, spill
 from .direct_plan import Convolution, convolution, correlation, spillage, spilling
 from .direct_tile import PANEL, WIDE
@@ -41,18 +44,29 @@ _PACKED = 1 << 16  # floats that one thread packs alone
 Shape = tuple[int, int, int, int]
 
 
-def conv2d(x: np.ndarray, w: np.ndarray, window: Window, shape: Shape, groups: int) -> np.ndarray:
-    """Convolution to an output of `shape` (N, O, H', W')."""
+def conv2d(
+    x: np.ndarray,
+    w: np.ndarray,
+    window: Window,
+    shape: Shape,
+    groups: int,
+    end: tuple[np.ndarray, Epilogue] | None = None,
+) -> np.ndarray:
+    """Convolution to an output of `shape` (N, O, H', W'), with a bias and an activation if these
+    are to `end` it.
+    """
     x, w = np.asarray(x, np.float32), np.asarray(w, np.float32)
     if not (x.size and math.prod(shape)):
-        return _zeros(shape)
-    if groups == 1 and _covers(window, x.shape):
-        return matmul(_rows(x), _matrix(w)).reshape(shape)
-    if groups == 1 and shape[1] <= _FEW and _turns(window):
+        y = _zeros(shape)
+    elif groups == 1 and _covers(window, x.shape):
+        y = matmul(_rows(x), _matrix(w)).reshape(shape)
+    elif groups == 1 and shape[1] <= _FEW and _turns(window):
         name = f"spilling turned filters of {window}"
         filters = derived(w, name, lambda: _spilling(taps_of(w)[::-1, ::-1].swapaxes(2, 3), window))
-        return _spill(x, filters, _turned(window), shape)
-    return _convolve(x, w, window, shape, groups, backward=False)
+        y = _spill(x, filters, _turned(window), shape)
+    else:
+        return _convolve(x, w, window, shape, groups, backward=False, end=end)
+    return y if end is None else ended(y, *end)
 
 
 def conv2d_dx(
@@ -142,7 +156,14 @@ def _transposed(w: np.ndarray, groups: int) -> np.ndarray:
 
 
 def _convolve(
-    x: np.ndarray, w: np.ndarray, window: Window, shape: Shape, groups: int, *, backward: bool
+    x: np.ndarray,
+    w: np.ndarray,
+    window: Window,
+    shape: Shape,
+    groups: int,
+    *,
+    backward: bool,
+    end: tuple[np.ndarray, Epilogue] | None = None,
 ) -> np.ndarray:
     y = empty_image(shape, np.float32)
     ins, outs = x.shape[1] // groups, shape[1] // groups
@@ -156,6 +177,7 @@ def _convolve(
     plan = convolution(a.shape, a.strides, b.shape, b.strides, window, lanes, backward)
     name = f"filters of {window}, {shape[2:]}, {groups}, {backward}"
     filters = derived(w, name, partial(_packed, plan, w, groups, lanes, backward))
+    finish = ending(y, *end) if end and len(parts) == 1 else None
     for k, (a, b) in enumerate(parts):
         factor, source, target = address(filters[k]), a.ctypes.data, b.ctypes.data
 
@@ -168,9 +190,18 @@ def _convolve(
                 source, factor, target,
                 own("own", plan.source.size + PANEL), own("sums", plan.sums + PANEL), first, last,
             )  # fmt: skip
+            if finish:
+                finish(_lines(plan.blocks, first), _lines(plan.blocks, last))
 
         spread(work, plan.blocks.tasks, grain=-(-plan.blocks.tasks // _PIECES))
-    return y
+    return y if finish or not end else ended(y, *end)
+
+
+def _lines(blocks: Blocks, tasks: int) -> int:
+    """How many lines the first `tasks` of forward blocks have, of all images."""
+    down = -(-blocks.lines // blocks.tall)
+    images, lines = tasks // down * blocks.some, tasks % down * blocks.tall
+    return min(images, blocks.images) * blocks.lines + lines
 
 
 def _packed(

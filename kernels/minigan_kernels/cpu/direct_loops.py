@@ -68,14 +68,18 @@ def lay(
                 source = x + n * t.image + y * t.line + t.start
                 clear(target, t.left)
                 target += 4 * t.left
-                for pixel in range(t.pixels):
-                    at = source + pixel * t.pixel
-                    if runs[plane]:
-                        move(at + places[0], target, t.width)
-                    else:
-                        for k in range(t.width):
-                            write(target + 4 * k, read(at + places[k]))
-                    target += 4 * t.width
+                if runs[plane]:
+                    for pixel in range(t.pixels):
+                        move(source + pixel * t.pixel + places[0], target, t.width)
+                        target += 4 * t.width
+                else:  # channel by channel: each lies in a line of its own
+                    for k in range(t.width):
+                        at, to = source + places[k], target + 4 * k
+                        for _ in range(t.pixels):
+                            write(to, read(at))
+                            at += t.pixel
+                            to += 4 * t.width
+                    target += 4 * t.width * t.pixels
                 clear(target, t.right)
 
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 import numba
 import numpy as np
@@ -252,7 +252,7 @@ def _outputs(
     if u is None:
         rows, wide = groups, _together(panels)
     else:
-        rows, wide = _blocking((groups, panels), _TILE, _SUMS)
+        rows, wide = _blocking((groups, panels), _TILE, _SUMS, 1, numba.get_num_threads())
     run, images, outputs = from_frequencies(t.m, t.r).outputs, address(v), address(y)
 
     def work(first: int, last: int) -> None:
@@ -271,7 +271,7 @@ def _image_gradients(
     if u is None:
         rows, wide = t.groups, _together(tasks * panels)
     else:
-        rows, wide = _blocking((t.groups, panels), _TILE, _SUMS, tasks)
+        rows, wide = _blocking((t.groups, panels), _TILE, _SUMS, tasks, numba.get_num_threads())
     run, gradients, images = from_frequencies(t.m, t.r).image_gradients, address(z), address(dx)
 
     def work(first: int, last: int) -> None:
@@ -302,7 +302,8 @@ def _filter_room(
 def _filter_gradients(t: Layer, v: np.ndarray, z: np.ndarray) -> np.ndarray:
     out = empty((t.kernel, t.kernel, t.channels, t.filters), np.float32)
     blocks, panels = t.stride**2 * t.channels // LANES, -(-t.filters // (COLUMNS * LANES))
-    rows, wide = _blocking((blocks, panels), (LANES, COLUMNS * LANES), _FILTER_SUMS)
+    size = LANES, COLUMNS * LANES
+    rows, wide = _blocking((blocks, panels), size, _FILTER_SUMS, 1, numba.get_num_threads())
     rows *= LANES
     run, places = from_frequencies(t.m, t.r).filter_gradients, (address(v), address(z))
 
@@ -314,8 +315,9 @@ def _filter_gradients(t: Layer, v: np.ndarray, z: np.ndarray) -> np.ndarray:
     return out
 
 
+@lru_cache(512)
 def _blocking(
-    units: tuple[int, int], sizes: tuple[int, int], most: int, tasks: int = 1
+    units: tuple[int, int], sizes: tuple[int, int], most: int, tasks: int, threads: int
 ) -> tuple[int, int]:
     """How many rows and columns of register tiles make a task: those with the least to read.
 
@@ -326,7 +328,7 @@ def _blocking(
 
     def cost(block: tuple[int, int]) -> tuple[bool, int]:
         down, across = (-(-unit // b) for unit, b in zip(units, block, strict=True))
-        idle = tasks * down * across < 2 * numba.get_num_threads()
+        idle = tasks * down * across < 2 * threads
         return idle, units[0] * sizes[0] * across + units[1] * sizes[1] * down
 
     rows, columns = ({-(-unit >> k) for k in range(unit.bit_length() + 1)} for unit in units)
