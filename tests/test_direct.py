@@ -10,7 +10,9 @@ import pytest
 from calls import SETTINGS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from minigan_kernels.cpu import direct
+from minigan_kernels.cpu import activation, direct
+from minigan_kernels.cpu.filters import taps_of
+from minigan_kernels.epilogue import Epilogue
 from minigan_kernels.reference import conv as reference
 from minigan_kernels.shapes import Window, check_conv, conv_window
 from spoilt import spoil_memory
@@ -23,6 +25,8 @@ LAYOUTS: list[Callable[[np.ndarray], np.ndarray]] = [
     lambda a: np.ascontiguousarray(a[::-1])[::-1],
     lambda a: np.repeat(a, 2, axis=3)[..., ::2],
 ]
+
+EPILOGUES = [Epilogue("leaky_relu", 0.2), Epilogue("tanh"), Epilogue("sigmoid")]
 
 
 class Layer(NamedTuple):
@@ -109,6 +113,35 @@ def test_every_layer_is_within_the_rounding_of_its_sums(layer: Layer, seed: int)
         assert found.dtype == np.float32
         assert found.shape == want.shape
         assert (np.abs(found - want) <= (count + 2) * 2.0**-24 * scale + 1e-30).all()
+
+
+@settings(SETTINGS, max_examples=60)
+@given(layers(), st.sampled_from(EPILOGUES), st.integers(0, 2**31))
+def test_an_epilogue_in_the_cache_gives_what_one_afterwards_gives(
+    layer: Layer, epilogue: Epilogue, seed: int
+) -> None:
+    x, w, g = layer.arrays(seed)
+    bias = np.random.default_rng(seed).standard_normal(g.shape[1]).astype(np.float32)
+    plain = direct.conv2d(x, w, layer.window, layer.output, layer.groups)
+    ended = direct.conv2d(x, w, layer.window, layer.output, layer.groups, (bias, epilogue))
+    np.testing.assert_array_equal(ended, epilogue.apply(activation, plain, bias))
+
+
+def test_an_epilogue_ends_every_line_of_many_pieces_once() -> None:
+    layer = square((5, 3, 64, 64), 64, 4, 2, 1)
+    x, w, _ = layer.arrays(0)
+    bias, epilogue = np.ones(64, np.float32), Epilogue("leaky_relu", 1.0)
+    plain = direct.conv2d(x, w, layer.window, layer.output, 1)
+    ended = direct.conv2d(x, w, layer.window, layer.output, 1, (bias, epilogue))
+    np.testing.assert_array_equal(ended, plain + np.float32(1))
+
+
+@pytest.mark.parametrize("shape", [(512, 256, 4, 4), (256, 128, 3, 3), (272, 1024, 1, 1)])
+def test_large_weights_as_they_are_usually_stored(shape: Shape) -> None:
+    w = np.random.default_rng(0).standard_normal(shape, np.float32)
+    taps = taps_of(w)
+    assert taps.flags.c_contiguous
+    np.testing.assert_array_equal(taps, w.transpose(2, 3, 1, 0))
 
 
 def square(

@@ -12,12 +12,23 @@ from .simd import LANES
 from .threads import spread
 
 _PIECES = 16  # that the work is dealt out in
+_MANY = 1 << 18  # weights that outgrow the caches of a core
 
 _transpose = built(transpose("transpose"))
 
 
 def taps_of(w: np.ndarray) -> np.ndarray:
     """w (O, I, kH, kW) as (kH, kW, I, O): a view, if it is stored so."""
+    filters, channels, kh, kw = w.shape
+    columns = channels * kh * kw
+    if (
+        w.dtype == np.float32
+        and w.flags.c_contiguous
+        and w.size >= _MANY
+        and filters % LANES == columns % LANES == 0
+    ):  # as a matrix first: NumPy would read along the filters, a cache line for each value
+        rows = transposed(w.reshape(1, 1, filters, columns)).reshape(channels, kh * kw, filters)
+        return np.ascontiguousarray(rows.swapaxes(0, 1)).reshape(kh, kw, channels, filters)
     return np.ascontiguousarray(w.transpose(2, 3, 1, 0), np.float32)
 
 
