@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -16,8 +17,9 @@ import tiny
 from PIL import Image
 from tiny import Shell
 
-from minigan import nn
+from minigan import gans, nn
 from minigan.errors import UserError
+from minigan.random import Generator
 from minigan.recipe import Recipe
 from minigan.run import Run
 from minigan.train import State, check_range
@@ -166,6 +168,32 @@ def test_points_are_drawn_too(data: str, shell: Shell, tmp_path: Path) -> None:
     assert drawn(tmp_path / "run") == [0, 2]
     assert (tmp_path / "run/samples/animation.gif").is_file()
     assert json.loads((tmp_path / "run/config.json").read_text())["data"]["source"] == data
+
+
+POINTS_GAN = Path(__file__).parents[1] / "examples" / "points_gan.py"
+
+
+def on_a_line() -> list[str]:
+    """The recipes that make points of one dimension."""
+    able = [str(POINTS_GAN)]
+    for name in gans.names():
+        with contextlib.suppress(UserError):
+            tiny.recipe(name).players(Generator(0, "players"), (1,))
+            able.append(name)
+    return able
+
+
+def test_more_than_one_paper_makes_points_on_a_line() -> None:
+    assert {"gan", "lsgan", "pacgan", "sngan", "wgan", "wgan_gp"} <= set(on_a_line())
+
+
+@pytest.mark.parametrize("name", on_a_line(), ids=lambda name: Path(name).stem)
+def test_a_line_is_drawn_with_a_critic_too(name: str, shell: Shell, tmp_path: Path) -> None:
+    known = gans.load(name).__dataclass_fields__
+    small = [f"--{k.replace('_', '-')}={v}" for k, v in tiny.SMALL.items() if k in known]
+    words = ["--data", "mixture1d", "--steps", "1", "--out", tmp_path / "run"]
+    shell.succeeds("train", name, *small, *words)
+    assert drawn(tmp_path / "run") == [0, 1]
 
 
 def test_a_run_without_a_directory_takes_the_next_free_one(

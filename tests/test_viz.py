@@ -382,6 +382,13 @@ def test_figure1_has_its_four_curves_and_the_arrows(tmp_path):
     assert pixels(tmp_path / "beyond.png").shape == pixels(path).shape
 
 
+def test_figure1_without_a_discriminator_has_the_densities_alone(tmp_path):
+    path = tmp_path / "critic.png"
+    save_figure1(path, **_figure1() | {"d": None})
+    assert min(count_of(path, colour) for colour in ("#000000", GREEN)) > 100
+    assert count_of(path, BLUE) == count_of(path, ORANGE) == 0
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from .style import (
     DISCRIMINATOR,
@@ -110,7 +111,7 @@ def save_figure1(
     x: np.ndarray,
     p_data: np.ndarray,
     p_g: np.ndarray,
-    d: np.ndarray,
+    d: np.ndarray | None = None,
     z: np.ndarray | None = None,
     g_of_z: np.ndarray | None = None,
     step: int,
@@ -123,7 +124,8 @@ def save_figure1(
         path: the PNG to write.
         x: (M,) increasing points.
         p_data, p_g: (M,) densities at x; see `density_of`.
-        d: (M,) D(x), probabilities in [0, 1].
+        d: (M,) D(x), probabilities in [0, 1]; without it neither D nor the best D is drawn, for
+            what a critic scores has no such axis.
         z, g_of_z: (K,) evenly spaced noise and G(z), about 20 of them, for the arrows below; an
             arrow that would end outside the axis is drawn up to its edge.
         step: updates done so far, for the title.
@@ -133,14 +135,15 @@ def save_figure1(
             or only one of z and g_of_z is given.
         OSError: if the file cannot be written.
     """
-    for name, curve in {"x": x, "p_data": p_data, "p_g": p_g, "d": d}.items():
+    curves = {"x": x, "p_data": p_data, "p_g": p_g} | ({} if d is None else {"d": d})
+    for name, curve in curves.items():
         if curve.ndim != 1 or curve.shape != x.shape:
             raise ValueError(f"{name} must have the shape {x.shape} of x, not {curve.shape}")
         if not np.isfinite(curve).all():
             raise ValueError(f"{name} is not finite at x = {x[np.argmin(np.isfinite(curve))]:g}")
     if len(x) < 2 or np.any(np.diff(x) <= 0):
         raise ValueError("x must be at least two increasing points")
-    if d.min() < 0 or d.max() > 1:
+    if d is not None and (d.min() < 0 or d.max() > 1):
         raise ValueError(f"d must hold probabilities, not values in [{d.min():g}, {d.max():g}]")
     if (z is None) != (g_of_z is None):
         raise ValueError("z and g_of_z come together: the arrows need both ends")
@@ -151,39 +154,49 @@ def save_figure1(
         _draw_arrows(lower, x, z, g_of_z)
     else:
         upper = figure.subplots()
-    right = upper.twinx()
-    optimum = np.where(p_data + p_g > 0, optimal_discriminator(p_data, p_g), np.nan)
     upper.fill_between(x, p_g, color=FAKE, alpha=0.10, linewidth=0)
     lines = [
-        *upper.plot(x, p_data, color=REAL, linestyle=(0, (1, 1.4)), linewidth=2.4),
-        *upper.plot(x, p_g, color=FAKE, linewidth=2.2),
-        *right.plot(x, d, color=DISCRIMINATOR, linestyle=(0, (5, 2.2)), linewidth=2.0),
-        *right.plot(x, optimum, color=OPTIMUM, linewidth=1.2),
+        *upper.plot(x, p_data, color=REAL, linestyle=(0, (1, 1.4)), linewidth=2.4, label="data"),
+        *upper.plot(x, p_g, color=FAKE, linewidth=2.2, label="generated"),
     ]
     top = 1.25 * float(p_data.max()) or 1.0
     while top < p_g.max():
         top *= 2
     upper.set_ylim(0, top)
     upper.set_xlim(float(x[0]), float(x[-1]))
-    right.set_ylim(0, 1.04)
-    right.set_yticks([0, 0.25, 0.5, 0.75, 1])
-    right.axhline(0.5, color=DISCRIMINATOR, linewidth=0.6, alpha=0.5)
     style_axes(upper, x="" if z is not None else "x", y="density", grid=None)
-    style_axes(right, y="D(x)", grid=None)
-    right.spines["left"].set_visible(False)
-    right.yaxis.label.set_color(DISCRIMINATOR)
+    if d is not None:
+        lines += _draw_discriminator(upper, x, d, p_data, p_g)
     heading(upper, f"step {step:,}")
-    names = ["data", "generated", "D(x)", "optimal D*(x)"]
     figure.legend(
-        lines,
-        names,
+        handles=lines,
         loc="outside upper center",
-        ncols=4,
+        ncols=len(lines),
         frameon=False,
         fontsize=10,
         labelcolor=INK,
     )
     save_figure(path, figure)
+
+
+def _draw_discriminator(
+    axes: Axes, x: np.ndarray, d: np.ndarray, p_data: np.ndarray, p_g: np.ndarray
+) -> list[Line2D]:
+    """Draw D and the best D against an axis of probabilities on the right; the two lines."""
+    right = axes.twinx()
+    optimum = np.where(p_data + p_g > 0, optimal_discriminator(p_data, p_g), np.nan)
+    dashes = (0, (5, 2.2))
+    lines = [
+        *right.plot(x, d, color=DISCRIMINATOR, linestyle=dashes, linewidth=2.0, label="D(x)"),
+        *right.plot(x, optimum, color=OPTIMUM, linewidth=1.2, label="optimal D*(x)"),
+    ]
+    right.set_ylim(0, 1.04)
+    right.set_yticks([0, 0.25, 0.5, 0.75, 1])
+    right.axhline(0.5, color=DISCRIMINATOR, linewidth=0.6, alpha=0.5)
+    style_axes(right, y="D(x)", grid=None)
+    right.spines["left"].set_visible(False)
+    right.yaxis.label.set_color(DISCRIMINATOR)
+    return lines
 
 
 def _draw_arrows(axes: Axes, x: np.ndarray, z: np.ndarray, g_of_z: np.ndarray) -> None:
