@@ -86,9 +86,56 @@ def test_comparisons_give_arrays() -> None:
         assert isinstance(mine, np.ndarray)
         np.testing.assert_array_equal(mine, theirs)
     assert bool(Tensor(1.0) > 0)
-    assert {s: 1}[s] == 1  # hashed by identity
-    assert s == s
-    assert s != t
+
+
+def test_equality_compares_values_as_the_others_do() -> None:
+    a, b = np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.0, 3.0])
+    s, t = Tensor(a), Tensor(b)
+    for mine, theirs in [(s == t, a == b), (s != b, a != b), (a == t, a == b), (s == 2, a == 2)]:
+        assert isinstance(mine, np.ndarray)
+        np.testing.assert_array_equal(mine, theirs)
+    np.testing.assert_array_equal(mg.where(s == 2.0, s, 0.0).data, [0, 2, 0])
+    with pytest.raises(ValueError, match=r"ambiguous"):
+        bool(s == t)
+
+
+def test_dicts_and_sets_tell_tensors_by_identity() -> None:
+    """Of shapes that could not even be compared, or of equal values."""
+    tensors = [tensor(3) for _ in range(500)] + [tensor(2), Tensor(1.0), Tensor(1.0)]
+    found = {t: i for i, t in enumerate(tensors)}
+    assert [found[t] for t in tensors] == list(range(len(tensors)))
+    assert len(set(tensors)) == len(tensors)
+    assert Tensor(1.0) not in found
+
+
+def test_a_tensor_is_gone_through_along_its_first_axis() -> None:
+    x = tensor(3, 2)
+    rows = list(x)
+    assert [row.shape for row in rows] == [(2,)] * 3
+    np.testing.assert_array_equal(
+        grad(sum(rows[1:], rows[1]).sum(), x).data, [[0] * 2, [2] * 2, [1] * 2]
+    )
+    *_, third = x
+    np.testing.assert_array_equal(third.data, x.data[2])
+    with pytest.raises(TypeError, match="a tensor of one number has no parts"):
+        iter(Tensor(1.0))
+
+
+def test_numpy_takes_no_tensor_whose_gradient_it_would_lose() -> None:
+    x = tensor(2, 3)
+    for take in (
+        np.asarray,
+        np.linalg.norm,
+        lambda t: np.concatenate([t, t]),
+        lambda t: Tensor([t]),
+    ):
+        with pytest.raises(TypeError, match=r"x\.numpy\(\).*minigan\.stack.*no_grad"):
+            take(x)
+    with mg.no_grad():
+        assert np.asarray(x) is x.data
+        assert np.array(x) is not x.data
+        assert np.asarray(x, np.float32).dtype == np.float32
+        np.testing.assert_array_equal(np.concatenate([x, x]), np.concatenate([x.data, x.data]))
 
 
 def test_size_and_number() -> None:
@@ -187,6 +234,7 @@ INDICES: list[Any] = [
     np.array([True, False, True]),
     (slice(None), np.array([True, False, True, True])), normal(3, 4, 2) > 0,
     (np.array([[0], [2]]), [0, 1]),
+    ((0, 0, 1),), (slice(None), (1, 1)), (((0, 0), (1, 1)), 0), (range(2), 0), True, (False, 0),
     (0, slice(None), [0, 0]), np.int64(1), (np.array(1), slice(None)), [0, 1, 1, 0], np.array(2),
 ]  # fmt: skip
 
@@ -309,6 +357,32 @@ def test_joins_and_moves(shape: tuple[int, ...], data: st.DataObject) -> None:
     np.testing.assert_array_equal(back[1].data, np.full(shape, 2.0))
 
 
+def test_an_axis_that_is_not_there_is_refused() -> None:
+    """As by NumPy; it is not the one that is left after a division."""
+    x = tensor(2, 3)
+    for name, move in [
+        ("concatenate", lambda axis: mg.concatenate([x, x], axis)),
+        ("squeeze", lambda axis: mg.squeeze(x, axis)),
+        ("transpose", lambda axis: mg.transpose(x, (0, axis))),
+    ]:
+        for axis in (2, -3):
+            with pytest.raises(ValueError, match=rf"{name}: axis {axis} is out of bounds"):
+                move(axis)
+    for axis in (3, -4):
+        with pytest.raises(ValueError, match=rf"axis {axis} is out of bounds"):
+            mg.expand_dims(x, axis)
+        with pytest.raises(ValueError, match=rf"axis {axis} is out of bounds"):
+            mg.stack([x, x], axis)
+
+
+def test_no_mean_of_nothing() -> None:
+    with pytest.raises(ValueError, match=r"mean: a tensor of shape \(0, 3\) has no values$"):
+        mg.mean(tensor(0, 3))
+    with pytest.raises(ValueError, match=r"shape \(0, 3\) has no values over axis 0"):
+        tensor(0, 3).mean(0)
+    assert tensor(0, 3).mean(1).shape == (0,)
+
+
 def test_squeeze_refuses_an_axis_that_is_not_single() -> None:
     with pytest.raises(ValueError, match=r"axis 1 of shape \(2, 3\) has length 3"):
         mg.squeeze(tensor(2, 3), -1)
@@ -364,6 +438,21 @@ def test_whole_powers_at_zero(exponent: int, second: float) -> None:
     first = grad(x**exponent, x, create_graph=True)
     assert first.item() == (exponent == 1)
     assert grad(first, x).item() == second
+
+
+def test_the_mixed_derivative_of_a_power_whose_exponent_is_zero() -> None:
+    """d/db of b a^(b-1) is 1 / a at b = 0."""
+    a, b = Tensor(2.0), Tensor(0.0)
+    by_a = grad(a**b, a, create_graph=True)
+    assert by_a.item() == 0
+    assert grad(by_a, b).item() == 0.5
+    x = Tensor([0.0, 2.0])
+    np.testing.assert_array_equal(grad((x**0).sum(), x).data, [0, 0])  # not 0 times infinity
+
+
+def test_clip_halves_the_gradient_at_its_bounds() -> None:
+    x = Tensor([-2.0, -1.0, 0.0, 1.0, 2.0])
+    np.testing.assert_array_equal(grad(mg.clip(x, -1, 1).sum(), x).data, [0, 0.5, 1, 0.5, 0])
 
 
 def test_sigmoid_and_softplus_do_not_overflow() -> None:

@@ -49,7 +49,7 @@ divide.gradients(
     lambda g, y, a, b: sum_to(-g * y / b, b.shape),
 )
 power_p.gradients(
-    lambda g, y, a, b: sum_to(g * b * a ** where(b.data == 0, 1.0, b - 1), a.shape),
+    lambda g, y, a, b: sum_to(g * b * a ** where(_both_zero(a, b), 1.0, b - 1), a.shape),
     lambda g, y, a, b: sum_to(g * y * log(a), b.shape),
 )
 maximum.gradients(
@@ -102,7 +102,7 @@ def where(condition: Array | Tensor, a: Any, b: Any) -> Tensor:
 
 
 def clip(x: Tensor, low: float, high: float) -> Tensor:
-    """x limited to [low, high]; the gradient is zero outside."""
+    """x limited to [low, high]; the gradient is zero outside, and 1/2 at a bound."""
     return minimum(maximum(x, low), high)
 
 
@@ -152,6 +152,13 @@ def bias_sigmoid(x: Tensor, bias: Tensor) -> Tensor:
 def per_channel(vector: Tensor, x: Tensor) -> Tensor:
     """A vector (C,) shaped to broadcast against x (N, C, ...)."""
     return reshape(vector, (1, -1, *(1,) * (x.ndim - 2)))
+
+
+def _both_zero(a: Tensor, b: Tensor) -> Array:
+    """Where b a^(b - 1) would be 0 times infinity. Not wherever b is 0: the derivative of this by
+    b is 1 / a there.
+    """
+    return (a.data == 0) & (b.data == 0)
 
 
 def _share(wins: Array, ties: Array, g: Tensor) -> Array:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from ..tensor import Array, Tensor
+from ..tensor import Array, Tensor, is_recording
 from .elementwise import absolute, add, divide, multiply, negative, power, subtract
 from .linalg import matmul
 from .reduction import max, mean, min, sum, var
@@ -24,8 +25,26 @@ def _as_tensor(value: Any) -> Tensor:
     return value if isinstance(value, Tensor) else Tensor(value)
 
 
-def _compare(ufunc: Callable[[Array, Array], Array]) -> Callable[[Tensor, Any], Array]:
-    return lambda a, b: ufunc(a.data, b.data if isinstance(b, Tensor) else b)
+def _compare(compare: Callable[[Array, Array], Array]) -> Callable[[Tensor, Any], Array]:
+    return lambda a, b: compare(a.data, b.data if isinstance(b, Tensor) else b)
+
+
+def _iterate(x: Tensor) -> Iterator[Tensor]:
+    """The parts of x along its first axis."""
+    if x.ndim == 0:
+        raise TypeError("a tensor of one number has no parts to go through; item() is the number")
+    return (x[i] for i in range(len(x)))
+
+
+def _as_numpy(x: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    """For `numpy.asarray`: while all is recorded, a function of NumPy would lose the gradient."""
+    if is_recording():
+        raise TypeError(
+            "NumPy knows no gradients: say x.numpy() for the array of a tensor, or take minigan's "
+            "own function, such as minigan.stack; within no_grad a tensor becomes an array by "
+            "itself"
+        )
+    return np.array(x.numpy(), dtype, copy=copy)
 
 
 _methods: dict[str, Any] = {
@@ -44,6 +63,12 @@ _methods: dict[str, Any] = {
     "__neg__": lambda a: negative(a),
     "__abs__": lambda a: absolute(a),
     "__getitem__": lambda a, index: getitem(a, index=_index(index)),
+    "__iter__": _iterate,
+    "__array__": _as_numpy,
+    # Equal in value, as in NumPy, but hashed by identity: no two tensors share a hash while both
+    # live, so dicts and sets of tensors never ask whether they are equal. Lists do.
+    "__eq__": _compare(operator.eq),
+    "__ne__": _compare(operator.ne),
     "__gt__": _compare(np.greater),
     "__ge__": _compare(np.greater_equal),
     "__lt__": _compare(np.less),

@@ -35,8 +35,16 @@ def sum(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
 
 
 def mean(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
-    """Mean over `axis`, or over everything."""
-    return sum(x, axis, keepdims=keepdims) * (1.0 / _count(x, axis))
+    """Mean over `axis`, or over everything.
+
+    Raises:
+        ValueError: if there is no value to take the mean of.
+    """
+    total, count = sum(x, axis, keepdims=keepdims), _count(x, axis)
+    if count == 0:
+        over = "" if axis is None else f" over axis {axis}"
+        raise ValueError(f"mean: a tensor of shape {x.shape} has no values{over}")
+    return total * (1.0 / count)
 
 
 def var(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:

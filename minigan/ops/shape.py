@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
-from ..device import is_array
 from ..tensor import Tensor, primitive
 
 Shape = tuple[int, ...]
@@ -21,22 +21,26 @@ def _sum_to(x: np.ndarray, *, shape: Shape) -> np.ndarray:
 
 
 def _put(g: np.ndarray, *, index: Any, shape: Shape) -> np.ndarray:
-    if isinstance(index, tuple) and _has_array(index):
+    if isinstance(index, tuple) and not _is_basic(index):
         flat = np.zeros_like(g, shape=(math.prod(shape),))
         places = np.arange(flat.size, like=g).reshape(shape)[index]
         np.add.at(flat, places, g)  # CuPy's takes no tuple
         return flat.reshape(shape)
     x = np.zeros_like(g, shape=shape)
-    if _has_array(index):
-        np.add.at(x, index, g)  # an array may name a place twice
-    else:
+    if _is_basic(index):
         x[index] = g
+    else:
+        np.add.at(x, index, g)  # an array, or whatever NumPy makes one of, may name a place twice
     return x
 
 
-def _has_array(index: Any) -> bool:
+def _is_basic(index: Any) -> bool:
+    """Whether NumPy answers `index` with a view, in which every place comes once."""
     parts = index if isinstance(index, tuple) else (index,)
-    return any(isinstance(part, list) or is_array(part) for part in parts)
+    return all(
+        part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice))
+        for part in parts
+    )
 
 
 def _concatenate(*xs: np.ndarray, axis: int) -> np.ndarray:
@@ -89,7 +93,7 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
 def transpose(x: Tensor, *axes: Any) -> Tensor:
     """x with its axes in the order `axes`, or reversed."""
     order = _unpack(axes) if axes else tuple(range(x.ndim))[::-1]
-    return transpose_p(x, axes=tuple(axis % max(x.ndim, 1) for axis in order))
+    return transpose_p(x, axes=tuple(normalize_axis_index(a, x.ndim, "transpose") for a in order))
 
 
 def swapaxes(x: Tensor, first: int, second: int) -> Tensor:
@@ -101,13 +105,13 @@ def swapaxes(x: Tensor, first: int, second: int) -> Tensor:
 
 def expand_dims(x: Tensor, axis: int) -> Tensor:
     """x with a new axis of length 1 at the position `axis` of the result."""
-    axis %= x.ndim + 1
+    axis = normalize_axis_index(axis, x.ndim + 1, "expand_dims")
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
 def squeeze(x: Tensor, axis: int) -> Tensor:
     """x without the axis `axis`, whose length must be 1."""
-    axis %= x.ndim
+    axis = normalize_axis_index(axis, x.ndim, "squeeze")
     if x.shape[axis] != 1:
         raise ValueError(
             f"squeeze: axis {axis} of shape {x.shape} has length {x.shape[axis]}, not 1"
@@ -122,8 +126,7 @@ def flatten(x: Tensor, start: int = 1) -> Tensor:
 
 def concatenate(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Tensors joined along an axis they have already."""
-    first = xs[0]
-    return concatenate_p(*xs, axis=axis % max(first.ndim, 1))
+    return concatenate_p(*xs, axis=normalize_axis_index(axis, xs[0].ndim, "concatenate"))
 
 
 def stack(xs: Sequence[Tensor], axis: int = 0) -> Tensor:

@@ -71,7 +71,8 @@ def _divide(s: Source, name: str) -> Any:
 @case_of(PRIMITIVE_CASES, "power")
 def _power(s: Source, name: str) -> Any:
     a, b = s.broadcast_pair()
-    return op(name), [s.positive(a), s.normal(b)]
+    exponents = s.normal(b) * (s.rng.random(b) < 0.8)  # 0 is one like any other where a > 0
+    return op(name), [s.positive(a), np.asarray(exponents)]
 
 
 @case_of(PRIMITIVE_CASES, "maximum", "minimum")
