@@ -11,12 +11,9 @@ cycles: it is freed, without the garbage collector, when the last tensor that le
 from __future__ import annotations
 
 import itertools
-import os
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from types import CodeType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,6 +22,7 @@ from minigan_kernels.derived import LARGE, freeze_result
 from .device import Array as Array
 from .device import on_host, to_host
 from .methods import TensorMethods
+from .origin import caller
 
 Rule = Callable[..., "Tensor"]
 Structure = TypeVar("Structure")
@@ -94,11 +92,6 @@ class Tensor(TensorMethods):
         values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=100)
         return f"Tensor({values}, {self.dtype}{origin})"
 
-    def __setitem__(self, index: Any, value: Any) -> None:
-        raise TypeError(
-            "a tensor cannot be written; build a new one with where, pad or concatenate"
-        )
-
 
 class Node:
     """One application of a primitive: what `grad` needs to go back through it."""
@@ -114,7 +107,7 @@ class Node:
         self.data = data
         self.residuals: tuple[Any, ...] = ()
         self.number = next(_numbers)  # a node is younger than all of its inputs
-        self.site = _caller()
+        self.site = caller(2)  # above Primitive.__call__
 
     def output(self) -> Tensor:
         """The tensor that this application gave, with its history."""
@@ -173,9 +166,7 @@ class Primitive:
         self.__doc__ = doc
         self.rules: tuple[Rule | None, ...] = ()
         self.rule_of_each: Callable[..., Tensor] | None = None
-        if name in PRIMITIVES:
-            raise ValueError(f"there is a primitive called {name!r} already")
-        PRIMITIVES[name] = self
+        PRIMITIVES[name] = self  # a notebook's cell that is run again defines it anew
 
     def gradients(self, *rules: Rule | None) -> Primitive:
         """Give the rules: `rule(g, y, *inputs, **options)` is the gradient by one input.
@@ -193,6 +184,9 @@ class Primitive:
 
     def flows_to(self, position: int) -> bool:
         """Whether a gradient flows to the input at `position`."""
+        if self.rule_of_each is None and position >= len(self.rules):
+            lacking = f"{self.name} has no gradient rule for argument {position}"
+            raise GraphError(f"{lacking}; give it one with {self.name}.gradients")
         return self.rule_of_each is not None or self.rules[position] is not None
 
     def __call__(self, *args: Any, **options: Any) -> Tensor:
@@ -241,26 +235,31 @@ def grad(
     output: Tensor,
     inputs: Structure,
     *,
-    grad_output: Tensor | None = None,
+    grad_output: Tensor | Array | None = None,
     create_graph: bool = False,
     allow_unused: bool = False,
 ) -> Structure:
     """Gradient of `output` by `inputs`: a tensor, or a list, tuple or dict of tensors.
 
-    The answer has the structure of `inputs`, and each gradient its input's shape. `output` must be
-    a single number unless `grad_output`, the gradient by `output`, is given. With `create_graph`
+    The answer has the structure of `inputs` (of another iterable it is a list), and each gradient
+    its input's shape. `output` must be a single number unless `grad_output`, the gradient by
+    `output`, is given; an array takes the output's dtype. With `create_graph`
     the gradient is recorded and can be differentiated again. Only what leads from `inputs` to
     `output` is computed.
 
     Raises:
         GraphError: if an input has no influence on the output (`allow_unused` gives zeros instead),
-            or a rule fails; the message names the operation, its shapes and where it was built.
+            or is no tensor of a floating dtype, in which no gradient could be told; or if a rule
+            fails: the message names the operation, its shapes and where it was built.
     """
     if isinstance(inputs, Mapping):
         names, wanted = list(inputs), list(inputs.values())
     else:
         wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)  # type: ignore[call-overload]
         names = list(range(len(wanted)))
+    _differentiable(output, "the output")
+    for name, tensor in zip(names, wanted, strict=True):
+        _differentiable(tensor, f"input {name!r}")
     if grad_output is None:
         if output.size != 1:
             raise GraphError(
@@ -268,24 +267,35 @@ def grad(
                 "output's sum or mean"
             )
         grad_output = Tensor(np.ones_like(output.data))
-    elif grad_output.shape != output.shape:
+    elif not isinstance(grad_output, Tensor):
+        grad_output = Tensor(grad_output, output.dtype)
+    _differentiable(grad_output, "grad_output")
+    if grad_output.shape != output.shape:
         raise GraphError(f"grad_output is {grad_output.shape}, but the output is {output.shape}")
     found = _backward(output, wanted, grad_output, create_graph)
+    gradients = []
     for name, tensor, g in zip(names, wanted, found, strict=True):
         if g is None and not allow_unused:
             raise GraphError(
                 f"input {name!r} of shape {tensor.shape} has no influence on the output"
                 f"{f' of {output.node}' if output.node else ', which nothing computed'}"
             )
-    gradients = [
-        Tensor(np.zeros_like(t.data)) if g is None else g
-        for t, g in zip(wanted, found, strict=True)
-    ]
+        gradients.append(Tensor(np.zeros_like(tensor.data)) if g is None else g)
     if isinstance(inputs, Tensor):
         return gradients[0]  # type: ignore[return-value]
     if isinstance(inputs, Mapping):
         return dict(zip(names, gradients, strict=True))  # type: ignore[return-value]
-    return type(inputs)(gradients)  # type: ignore[call-arg]
+    return (tuple if isinstance(inputs, tuple) else list)(gradients)  # type: ignore[return-value]
+
+
+def _differentiable(value: Any, name: str) -> None:
+    if not isinstance(value, Tensor):
+        raise GraphError(f"{name} is of type {type(value).__name__}, and no Tensor")
+    if value.dtype.kind != "f":
+        raise GraphError(
+            f"{name} of shape {value.shape} is {value.dtype}, in which no gradient can be told; "
+            "build it of floating-point values, such as Tensor(data, numpy.float32)"
+        )
 
 
 def _backward(
@@ -369,15 +379,3 @@ def _array(data: Any, dtype: Any) -> Array:
 
 def _signature(name: str, inputs: tuple[Tensor, ...]) -> str:
     return f"{name} of {' and '.join(str(t.shape) for t in inputs)}"
-
-
-_HERE = os.path.dirname(__file__)
-_ENGINE = (__file__, *(os.path.join(_HERE, name) for name in ("fused.py", "ops", "nn")))
-
-
-def _caller() -> tuple[CodeType, int]:
-    """The first place up the stack that is neither engine nor layer."""
-    frame = sys._getframe(3)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_ENGINE):
-        frame = frame.f_back
-    return frame.f_code, frame.f_lineno

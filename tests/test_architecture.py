@@ -26,8 +26,9 @@ ARROWS: dict[str, set[str]] = {
     "files": {"errors"},
     "progress": set(),
     "methods": set(),
+    "origin": set(),
     "device": set(),
-    "tensor": {"device", "methods", "kernels"},  # kernels: to freeze results, no more
+    "tensor": {"device", "methods", "origin", "kernels"},  # kernels: to freeze results, no more
     "fused": {"tensor", "kernels"},
     "replay": {"device"},
     "random": {"device", "replay", "kernels"},
@@ -97,6 +98,7 @@ EAGER = {
     "minigan",
     "errors",
     "methods",
+    "origin",
     "device",
     "tensor",
     "fused",

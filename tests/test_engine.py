@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import inspect
+import sys
 import threading
 import weakref
+from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from minigan.tensor import (
     PRIMITIVES,
     GraphError,
     Node,
+    Primitive,
     Tensor,
     _state,
     enable_grad,
@@ -78,6 +81,42 @@ def test_the_answer_has_the_structure_of_the_inputs() -> None:
         assert found.shape == b.shape
     assert grad(loss, []) == []
     assert grad(loss, {}) == {}
+
+
+def test_of_any_other_iterable_the_answer_is_a_list() -> None:
+    a, b = tensor(3), tensor(3, seed=1)
+    pair = namedtuple("pair", "a b")(a, b)
+    for inputs in ({"a": a, "b": b}.values(), (t for t in (a, b)), pair):
+        of_a, of_b = grad((a * b).sum(), inputs)
+        np.testing.assert_array_equal(of_a.data, b.data)
+        np.testing.assert_array_equal(of_b.data, a.data)
+
+
+def test_what_cannot_be_differentiated_is_refused() -> None:
+    """An integer's gradient would lose its fractions: that of a maximum shared by two is 1/2."""
+    x, counts = tensor(3), Tensor([1, 3, 3])
+    calls: list[tuple[Callable[[], Any], str]] = [
+        (lambda: grad(counts.max(), counts), r"the output of shape \(\) is int64.*numpy\.float32"),
+        (lambda: grad((x * counts).sum(), {"n": counts}), r"input 'n' of shape \(3,\) is int64"),
+        (lambda: grad(Tensor(x.data * 1j).sum(), x), "the output .* is complex128"),
+        (lambda: grad(x.sum(), [x, 1.0]), "input 1 is of type float, and no Tensor"),
+        (lambda: grad(x.data.sum(), x), "the output is of type float64, and no Tensor"),
+        (lambda: grad(x * 2, x, grad_output=counts), r"grad_output of shape \(3,\) is int64"),
+    ]
+    for call, words in calls:
+        with pytest.raises(GraphError, match=words):
+            call()
+    np.testing.assert_array_equal(grad((x * counts).sum(), x).data, [1, 3, 3])
+
+
+def test_grad_output_may_be_an_array_or_numbers() -> None:
+    x = Tensor([1.0, 2.0])
+    for g in (np.array([1.0, 3.0]), [1, 3]):
+        found = grad(x * 2, x, grad_output=g)
+        np.testing.assert_array_equal(found.data, [2, 6])
+        assert found.dtype == x.dtype
+    with pytest.raises(GraphError, match=r"grad_output is \(3,\), but the output is \(2,\)"):
+        grad(x * 2, x, grad_output=np.ones(3))
 
 
 def test_parameters_of_a_network_are_a_structure() -> None:
@@ -475,8 +514,35 @@ def test_a_new_primitive() -> None:
     g = grad(y, x, create_graph=True)
     assert (y.item(), g.item(), grad(g, x).item()) == (8, 12, 12)
     assert "from cube" in repr(y)
-    with pytest.raises(ValueError, match="'cube'"):
-        mg.primitive(np.cbrt, "cube")
+
+
+@pytest.mark.usefixtures("primitives")
+def test_a_primitive_may_be_defined_again() -> None:
+    """As a notebook does when a cell is run again; what was built with the old one keeps it."""
+    x = Tensor(2.0)
+    old = mg.primitive(lambda x: 2 * x, "thrice").gradients(lambda g, y, x: 2 * g)(x)
+    new = mg.primitive(lambda x: 3 * x, "thrice").gradients(lambda g, y, x: 3 * g)(x)
+    assert (grad(old, x).item(), grad(new, x).item()) == (2, 3)
+    assert PRIMITIVES["thrice"].kernel(1) == 3
+
+
+def test_no_two_primitives_of_the_package_share_a_name() -> None:
+    modules = [m for name, m in sys.modules.items() if name.startswith("minigan.")]
+    ours = {id(v): v for m in modules for v in vars(m).values() if isinstance(v, Primitive)}
+    names = [p.name for p in ours.values()]
+    assert len(names) > 50
+    assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.usefixtures("primitives")
+def test_a_primitive_without_a_rule_is_named() -> None:
+    scale = mg.primitive(lambda x, k: x * k, "scale_by").gradients(lambda g, y, x, k: g * k)
+    x, k = tensor(3), Tensor(2.0)
+    np.testing.assert_array_equal(grad(scale(x, k).sum(), x).data, [2, 2, 2])
+    with pytest.raises(
+        GraphError, match=r"scale_by has no gradient rule for argument 1; .*scale_by"
+    ):
+        grad(scale(x, k).sum(), k)
 
 
 @pytest.mark.usefixtures("primitives")

@@ -47,6 +47,10 @@ def _as_numpy(x: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndar
     return np.array(x.numpy(), dtype, copy=copy)
 
 
+def _refuse_to_write(x: Tensor, index: Any, value: Any) -> None:
+    raise TypeError("a tensor cannot be written; build a new one with where, pad or concatenate")
+
+
 _methods: dict[str, Any] = {
     "__add__": lambda a, b: add(a, b),
     "__radd__": lambda a, b: add(b, a),
@@ -63,6 +67,7 @@ _methods: dict[str, Any] = {
     "__neg__": lambda a: negative(a),
     "__abs__": lambda a: absolute(a),
     "__getitem__": lambda a, index: getitem(a, index=_index(index)),
+    "__setitem__": _refuse_to_write,
     "__iter__": _iterate,
     "__array__": _as_numpy,
     # Equal in value, as in NumPy, but hashed by identity: no two tensors share a hash while both

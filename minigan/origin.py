@@ -1,0 +1,20 @@
+"""Where an operation was built: the line to name when it, or its gradient, fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import CodeType
+
+_HERE = os.path.dirname(__file__)
+_ENGINE = tuple(os.path.join(_HERE, name) for name in ("tensor.py", "fused.py", "ops", "nn"))
+
+
+def caller(depth: int) -> tuple[CodeType, int]:
+    """The code and line of the first place up the stack, from `depth` frames above the caller of
+    this on, that is neither engine nor layer.
+    """
+    frame = sys._getframe(depth + 1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_ENGINE):
+        frame = frame.f_back
+    return frame.f_code, frame.f_lineno
