@@ -65,6 +65,12 @@ class Cuda(Device):
         except errors.UnavailableError as error:
             raise RunError(str(error)) from error
 
+    def versions(self) -> dict[str, str]:
+        found = facts()
+        known = {"cupy": found.cupy, "cuda": version(found.toolkit), "nvrtc": found.compiler}
+        known |= {"driver for cuda": version(found.driver), "card": found.card}
+        return {key: value for key, value in known.items() if value}
+
     def tuner(self) -> Any:
         """What measures tiles, and keeps its choices."""
         from minigan_kernels.cuda import tune

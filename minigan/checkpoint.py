@@ -11,8 +11,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import time
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from .files import atomic_write
 
 FORMAT = 1
 KEPT = 2  # newest checkpoints that stay in a run directory
+FORSAKEN = 3600  # seconds after which nobody writes a temporary file any more
 
 
 def save(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
@@ -67,12 +70,19 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}") from None
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"the checkpoint {path} is damaged: {error}") from error
+        raise damaged(path, error) from error
     if facts.pop("checksum", None) != _checksum(arrays, facts):
-        raise UserError(
-            f"the checkpoint {path} is damaged: its checksum does not match its contents"
-        )
+        raise damaged(path, "its checksum does not match its contents")
     return arrays, facts
+
+
+def damaged(path: Path, why: object) -> UserError:
+    """The error for a checkpoint that cannot be read, with what to do about it."""
+    way = "remove it"
+    if path in _all(path.parent):  # of a run
+        older = [other for other in _all(path.parent) if _step(other) < _step(path)]
+        way += f" to go on from round {_step(older[-1])}" if older else " to begin the run anew"
+    return UserError(f"the checkpoint {path} is damaged: {why}; {way}")
 
 
 def newest(folder: Path) -> Path | None:
@@ -82,9 +92,13 @@ def newest(folder: Path) -> Path | None:
 
 
 def prune(folder: Path) -> None:
-    """Remove all but the newest checkpoints."""
+    """Remove all but the newest checkpoints, and what killed processes left half written."""
     for path in _all(folder)[:-KEPT]:
         path.unlink()
+    for path in folder.glob(".step-*.safetensors"):
+        with suppress(FileNotFoundError):  # another process may have been faster
+            if time.time() - path.stat().st_mtime > FORSAKEN:
+                path.unlink()
 
 
 def file_name(step: int) -> str:
@@ -93,7 +107,11 @@ def file_name(step: int) -> str:
 
 def _all(folder: Path) -> list[Path]:
     found = [path for path in folder.glob("step-*.safetensors") if path.stem[5:].isdecimal()]
-    return sorted(found, key=lambda path: int(path.stem[5:]))
+    return sorted(found, key=_step)
+
+
+def _step(path: Path) -> int:
+    return int(path.stem[5:])
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:

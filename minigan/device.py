@@ -49,6 +49,10 @@ class Device:
         """
         return nullcontext()
 
+    def versions(self) -> dict[str, str]:
+        """What computes here, besides what computes on any device."""
+        return {}
+
     def put(self, array: Array) -> Array:
         """`array` where this device computes; the same one if it lies there already."""
         return array

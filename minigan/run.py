@@ -88,6 +88,12 @@ class Run:
         with open(self.metrics, "a") as file:
             file.write(json.dumps(row) + "\n")
 
+    def sync(self) -> None:
+        """Have all rows on the disk, before a checkpoint that counts on them."""
+        if self.metrics.exists():
+            with open(self.metrics, "rb") as file:
+                os.fsync(file.fileno())
+
     def rows(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl; a last line that a crash cut short is left out.
 
@@ -138,10 +144,13 @@ def fresh_directory(recipe: str, data: str) -> Path:
     return path
 
 
-def provenance() -> dict[str, Any]:
-    """Versions of what computes, and the revision of minigan if it runs from a checkout."""
+def provenance(device: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Versions of what computes, with what there is to say of the device, and the revision of
+    minigan if it runs from a checkout.
+    """
     packages = ("minigan", "numpy", "numba", "pillow", "matplotlib", "safetensors")
     versions = {"python": platform.python_version()} | {name: version(name) for name in packages}
+    versions |= device or {}
     return {"versions": versions, "revision": _revision()}
 
 

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -19,7 +19,7 @@ from . import checkpoint
 from .data import Batches, Dataset
 from .device import HOST, Device, on_host, to_host
 from .diagnosis import first_nonfinite
-from .errors import RunError, UserError
+from .errors import DivergedError, RunError, UserError
 from .feed import TensorFeed
 from .nn import Module
 from .optim import Optimizer
@@ -97,10 +97,11 @@ class State:
         outcome = take(self.step)
         self.feed.prefetch()  # while the card computes
         numbers, players = outcome.numbers(), outcome.players
+        row = dict(zip(outcome.names, numbers[len(players) :], strict=True))
         for player, value in zip(players, numbers, strict=False):
-            self._check(player, value)
+            self._check(player, value, row)
         self.step += 1
-        return dict(zip(outcome.names, numbers[len(players) :], strict=True))
+        return row
 
     def compute(self, number: Any) -> Outcome:
         """A round, which a graph may replay; its losses and extras stay where they are.
@@ -111,7 +112,7 @@ class State:
         players, losses = [], []
         for name, loss, extras in self.recipe.round(self.players, self.feed, self.rng, number):
             if on_host(loss.data):  # else reading it would wait for the card
-                self._check(name, loss.item(), loss)
+                self._check(name, loss.item(), row, loss)
             optimizer = self.optimizers[name]
             optimizer.step(grad(loss, optimizer.parameters))
             players.append(name)
@@ -151,7 +152,10 @@ class State:
         for owner, count in steps.items():
             self.optimizers[owner].steps = count
 
-    def _check(self, name: str, value: float, loss: Tensor | None = None) -> None:
+    def _check(
+        self, name: str, value: float, row: Mapping[str, Any], loss: Tensor | None = None
+    ) -> None:
+        """Make sure that the loss of `name` is finite; `row` is what the round has reported."""
         if not math.isfinite(value):
             plainly = "" if self.device.precision == HOST.precision else " --precision float32"
             where = (
@@ -159,7 +163,10 @@ class State:
                 if loss is None
                 else first_nonfinite(loss)
             )
-            raise RunError(f"the loss of {name} is {value} in round {self.step + 1}; {where}")
+            raise DivergedError(
+                f"the loss of {name} is {value} in round {self.step + 1}; {where}",
+                {key: float(v) for key, v in row.items()} | {f"loss_{name}": value},
+            )
 
     def save(self, folder: Path, name: str) -> Path:
         """Write a checkpoint for the recipe called `name` into `folder`."""
@@ -197,7 +204,7 @@ class State:
                 kind, owner, rest = key.split("/", 2)
                 parts.setdefault(f"{kind}/{owner}", {})[rest] = array
         except (KeyError, ValueError) as error:
-            raise UserError(f"the checkpoint {path} is damaged: it lacks {error}") from error
+            raise checkpoint.damaged(path, f"it lacks {error}") from error
         if recipe != name:
             raise UserError(f"{path} is a checkpoint of {recipe}, not of {name}")
         for kind, owners in (("players", self.players), ("optimizers", self.optimizers)):
@@ -267,7 +274,7 @@ def train(
     drawn; every `checkpoint_every` rounds the state is saved and the report renewed.
 
     Raises:
-        RunError: if a loss stops being finite.
+        RunError: if a loss stops being finite; its row is the last one, and the report shows it.
     """
     name = run.config["recipe"]
     z, columns = _fixed_latents(state.recipe, dataset, run.config["seed"])
@@ -289,26 +296,41 @@ def train(
             columns=columns,
         )
 
+    def save() -> None:
+        run.sync()
+        state.save(run.checkpoints, name)
+
     if state.step == 0:
         draw_data(run, dataset, say)
         draw()
-        state.save(run.checkpoints, name)
+        save()
     rows = run.rows()
     before = rows[-1]["seconds"] if rows else 0.0
     began = time.monotonic()
-    with Progress(state.step, steps) as progress, _interruption() as interrupted:
-        while state.step < steps and not interrupted():
-            row = state.round()
-            seconds = round(before + time.monotonic() - began, 3)
-            run.record({"step": state.step, "seconds": seconds, **row})
-            progress.update(state.step, row)
-            if state.step % sample_every == 0 or state.step == steps:
-                draw()
-            if state.step % checkpoint_every == 0 and state.step < steps:
-                state.save(run.checkpoints, name)
-                draw_progress(run)
-        state.save(run.checkpoints, name)
-        draw_progress(run, finished=state.step >= steps)
+
+    def record(step: int, row: Mapping[str, float]) -> None:
+        seconds = round(before + time.monotonic() - began, 3)
+        run.record({"step": step, "seconds": seconds, **row})
+
+    try:
+        with Progress(state.step, steps) as progress, _interruption() as interrupted:
+            while state.step < steps and not interrupted():
+                row = state.round()
+                record(state.step, row)
+                progress.update(state.step, row)
+                if state.step % sample_every == 0 or state.step == steps:
+                    draw()
+                if state.step % checkpoint_every == 0 and state.step < steps:
+                    save()
+                    draw_progress(run)
+            save()
+            draw_progress(run, finished=state.step >= steps)
+    except RunError as error:
+        with suppress(OSError):  # why the run failed is the thing to say, also on a full disk
+            if isinstance(error, DivergedError):
+                record(state.step + 1, error.row)
+            draw_progress(run)
+        raise
     return state.step >= steps
 
 

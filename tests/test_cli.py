@@ -476,10 +476,22 @@ def test_a_checkpoint_of_a_newer_format(
 def test_a_damaged_checkpoint(shell: Shell, run: Path) -> None:
     path = checkpoint.newest(run / "checkpoints")
     path.write_bytes(path.read_bytes()[:-20])
+    (run / "checkpoints/step-000001.safetensors").unlink()
     before = tiny.tree(run)
     for words in (["train", "--resume", "--out", run], ["sample", run]):
-        shell.refuses(*words, says=(str(path), "damaged"))
+        shell.refuses(*words, says=(str(path), "damaged", "; remove it to begin the run anew"))
     assert tiny.tree(run) == before
+
+
+def test_a_damaged_checkpoint_beside_an_older_one(shell: Shell, run: Path) -> None:
+    shell.succeeds("train", "--resume", "--out", run, "--more", "1")
+    path, older = (run / f"checkpoints/step-00000{step}.safetensors" for step in (3, 2))
+    assert older.exists()
+    path.write_bytes(path.read_bytes()[:-20])
+    shell.refuses("sample", run, says=(str(path), "damaged", "; remove it to go on from round 2"))
+    path.unlink()
+    shell.succeeds("train", "--resume", "--out", run, "--more", "1")
+    assert checkpoint.newest(run / "checkpoints") == path
 
 
 def test_a_config_of_a_newer_format(shell: Shell, run: Path) -> None:

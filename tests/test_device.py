@@ -26,7 +26,7 @@ from minigan.device import HOST, Device, beside, to_host, to_numbers
 from minigan.errors import RunError
 from minigan.random import Generator
 from minigan.replay import CHECKED
-from minigan.run import Run
+from minigan.run import Run, provenance
 from minigan.tensor import PRIMITIVES
 from minigan.train import State
 
@@ -343,3 +343,12 @@ def test_doctor_says_in_one_sentence_what_keeps_kernels_from_running(
     monkeypatch.setattr(doctor, "_compare", fail)
     with pytest.raises(RunError, match="no folder"):
         doctor.main([])
+
+
+def test_a_card_says_what_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(card, "facts", lambda: dataclasses.replace(GOOD, compiler=None))
+    found = provenance(card.Cuda().versions())["versions"]
+    assert found.items() >= {"cupy": GOOD.cupy, "card": GOOD.card}.items()
+    assert "nvrtc" not in found
+    assert provenance(HOST.versions()) == provenance()
+    assert "cupy" not in provenance()["versions"]

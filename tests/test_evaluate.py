@@ -320,6 +320,7 @@ def test_a_run_on_points(shell: Shell, tmp_path: Path) -> None:
         "recipe": "gan", "data": "grid", "step": 3, "seed": 4, "classifier": None,
     }  # fmt: skip
     assert facts["command"].startswith("minigan train gan --data grid")
+    assert facts["resumed"] == []
     assert 0 <= facts["minutes"] < 1
     assert set(facts["evaluation"]) == {
         "seed", "count", "encoded", "device", "precision", "deterministic", "versions",
@@ -333,6 +334,12 @@ def test_a_run_on_points(shell: Shell, tmp_path: Path) -> None:
     after = tiny.tree(run)
     assert after.pop("scores.json")
     assert after == before
+    again = f"train --resume --out {run} --more 1"
+    shell.succeeds(*again.split())
+    shell.succeeds("evaluate", run)
+    resumed = json.loads((run / "scores.json").read_text())["resumed"]
+    assert [(part["command"], part["step"]) for part in resumed] == [(f"minigan {again}", 3)]
+    assert resumed[0]["versions"] == facts["evaluation"]["versions"]
 
     shell.succeeds("evaluate", run, "--count", "50", "--seed", "1")
     facts = json.loads((run / "scores.json").read_text())

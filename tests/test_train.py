@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import math
+import os
 import re
 import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +27,7 @@ from minigan.random import Generator
 from minigan.recipe import Recipe
 from minigan.run import Run
 from minigan.train import State, check_range
+from minigan.viz.plots import save_losses
 
 EVERY = re.compile(r"step-(\d+)\.png")
 
@@ -264,7 +269,41 @@ def test_an_undefined_loss_ends_the_run_and_says_where_it_arose(
     assert "log of (4, 1)" in sentence
     assert f"failing.py:{line} in round" in sentence
     assert saved(tmp_path / "run") == [1, 2]
-    assert [row["step"] for row in Run.open(tmp_path / "run").rows()] == [1, 2]
+    rows = Run.open(tmp_path / "run").rows()
+    assert [row["step"] for row in rows] == [1, 2, 3]
+    assert [math.isfinite(row["loss_D"]) for row in rows] == [True, True, True]
+    assert [math.isfinite(row["loss_G"]) for row in rows] == [True, True, False]
+
+
+def test_a_run_that_diverged_shows_it(digits: Path, shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text(FAILING)
+    run = tmp_path / "run"
+    words = ["--data", digits, "--steps", "6", "--checkpoint-every", "9", "--out", run]
+    ended = shell("train", tmp_path / "failing.py", *words)
+    assert ended.code == 1
+    assert "the loss of G is nan in round 3" in ended.err.splitlines()[-1]
+    assert "Diverged in step 3 of 6" in (run / "report.html").read_text()
+    plot = (run / "loss.png").read_bytes()
+    rows = Run.open(run).rows()
+    save_losses(run / "without.png", rows[:2], title=f"{tmp_path}/failing.py on {digits.name}")
+    assert plot != (run / "without.png").read_bytes()
+    save_losses(run / "with.png", rows, title=f"{tmp_path}/failing.py on {digits.name}")
+    assert plot == (run / "with.png").read_bytes()
+
+
+def test_why_a_run_failed_is_said_on_a_full_disk_too(
+    digits: Path, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "failing.py").write_text(FAILING)
+
+    def full(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("minigan.train.draw_progress", full)
+    words = ["--data", digits, "--steps", "6", "--checkpoint-every", "9", "--out", tmp_path / "run"]
+    ended = shell("train", tmp_path / "failing.py", *words)
+    assert ended.code == 1
+    assert "the loss of G is nan in round 3" in ended.err.splitlines()[-1]
 
 
 def test_a_run_that_failed_keeps_the_checkpoints_of_a_good_one(
@@ -501,6 +540,28 @@ def test_a_metrics_line_that_a_crash_cut_short_is_made_again(
     same_end(run, straight(shell, digits, tmp_path / "straight", 6), 6)
 
 
+def test_the_rows_are_on_the_disk_before_the_checkpoint_that_counts_on_them(
+    digits: Path, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    flush, write = os.fsync, State.save
+    rows = tmp_path / "run/metrics.jsonl"
+
+    def fsync(number: int) -> None:
+        if rows.exists() and os.path.samestat(os.fstat(number), rows.stat()):
+            done.append(f"{len(rows.read_text().splitlines())} rows")
+        flush(number)
+
+    def save(state: State, *where: Any) -> Path:
+        done.append(f"checkpoint {state.step}")
+        return write(state, *where)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(State, "save", save)
+    straight(shell, digits, tmp_path / "run", 3)
+    assert done == ["checkpoint 0", "3 rows", "checkpoint 3"]
+
+
 def test_metrics_ahead_of_the_newest_checkpoint_are_made_again(
     digits: Path, shell: Shell, tmp_path: Path
 ) -> None:
@@ -525,6 +586,30 @@ def test_a_resumed_run_goes_to_its_end_or_as_far_as_it_is_told(
         assert last in drawn(run)
     seconds = [row["seconds"] for row in Run.open(run).rows()]
     assert seconds == sorted(seconds)  # the clock goes on, too
+
+
+def test_a_resumed_run_says_what_made_it(
+    digits: Path, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = straight(shell, digits, tmp_path / "run", 2)
+    began = Run.open(run).config
+    assert "resumed" not in began
+    shell.succeeds("train", "--resume", "--out", run, "--more", "1")
+    monkeypatch.setattr("minigan.run.version", lambda name: f"{name} of tomorrow")
+    shell.succeeds("train", "gan", "--resume", "--out", run, "--steps", "5")
+    config = Run.open(run).config
+    assert config["command"] == began["command"]
+    assert [part["step"] for part in config["resumed"]] == [2, 3]
+    first, second = config["resumed"]
+    assert first["command"] == f"minigan train --resume --out {run} --more 1"
+    assert first["versions"] == began["versions"]
+    assert second["versions"]["numba"] == "numba of tomorrow"
+    assert second["revision"] == began["revision"]
+    page = (run / "report.html").read_text()
+    for part in config["resumed"]:
+        assert part["command"] in page
+        assert f"Continued from step {part['step']}:" in page
+    assert "numba of tomorrow" in page
 
 
 def test_a_run_can_be_resumed_from_inside_its_directory(

@@ -522,7 +522,7 @@ def run(tmp_path) -> Path:
     (folder / "samples").mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(CONFIG))
     rows = _rows(20)
-    rows[-1]["loss_G"] = float("nan")
+    rows[-1]["D(x)"] = float("nan")
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     names = ["real", "classes", "interpolation", "step-000000", "step-000100", "step-000200"]
     for i, name in enumerate(names):
@@ -613,6 +613,15 @@ def test_report_knows_how_far_the_run_came(run):
     (run / "checkpoints" / "step-000300.safetensors").touch()
     write_report(run)
     assert "Interrupted at step 300 of 1,000" in read(run).text
+
+
+def test_report_says_that_a_run_diverged(run):
+    with open(run / "metrics.jsonl", "a") as file:
+        file.write('{"step": 201, "seconds": 1.0, "loss_D": 0.5, "loss_G": NaN}\n')
+    (run / "config.json").write_text(json.dumps(CONFIG | {"steps": 1000}))
+    write_report(run)
+    assert "Diverged in step 201 of 1,000" in read(run).text
+    assert "Interrupted" not in read(run).text
 
 
 def test_only_a_broken_last_line_of_the_metrics_is_forgiven(run):

@@ -54,7 +54,8 @@ def main(words: list[str]) -> int:
     for flag, value in (("--count", given.count), ("--encoded", given.encoded)):
         if value is not None and value < 1:
             raise UserError(f"{flag} must be at least 1, not {value}")
-    state, _, run = open_run(Path(words[0]), given.opened())
+    device = given.opened()
+    state, _, run = open_run(Path(words[0]), device)
     train, test = _data(run)
     asked: dict[str, Any] = asdict(given)
     where = {field.name for field in fields(Computing)}
@@ -71,7 +72,8 @@ def main(words: list[str]) -> int:
         "minutes": round(rows[-1]["seconds"] / 60, 2) if rows else 0.0,
         "seed": config["seed"],
         "command": config["command"],
-        "evaluation": {**asked, **provenance()},
+        "resumed": config.get("resumed", []),  # runs from before it was kept have none
+        "evaluation": {**asked, **provenance(device.versions())},
         **found.facts(),
     }
     path = run.path / "scores.json"

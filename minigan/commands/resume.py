@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from .. import checkpoint, gans
 from ..data import Dataset, load
 from ..device import HOST, Device
 from ..errors import UserError
-from ..run import Run
+from ..run import Run, provenance
 from ..train import State
 from .flags import Computing, Count, Folder, Place, Precision, UnknownFlagError, parse
 from .length import Length, run_to_end, say
@@ -47,7 +48,8 @@ def resume(words: list[str]) -> int:
     for key, default in where.items():  # a run from before there was a choice has the default
         asked = getattr(given, key, None)
         where[key] = before.get(key, default) if asked is None else asked
-    state, dataset, run = open_run(place, Computing(**where).opened())
+    device = Computing(**where).opened()
+    state, dataset, run = open_run(place, device)
     recipe = run.config["recipe"]
     if named and gans.canonical(named) != recipe:
         raise UserError(f"{place} holds a run of {recipe}, not of {named}")
@@ -57,12 +59,15 @@ def resume(words: list[str]) -> int:
             f"the run in {place} is at round {state.step} already; --steps {steps} lies behind it"
         )
     run.rewind(state.step)
+    command = shlex.join(["minigan", "train", *words])
+    now = {"command": command, "step": state.step, **provenance(device.versions())}
     run.config |= {
         "steps": steps,
         **where,
         "graphs": given.graphs,
         "sample_every": given.sample_every or run.config["sample_every"],
         "checkpoint_every": given.checkpoint_every or run.config["checkpoint_every"],
+        "resumed": [*run.config.get("resumed", []), now],
     }
     run.write_config()
     return run_to_end(state, dataset, run)

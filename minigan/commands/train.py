@@ -86,7 +86,7 @@ def main(words: list[str]) -> int:
         "sample_every": start.sample_every or max(1, steps // PICTURES),
         "checkpoint_every": start.checkpoint_every or max(1, steps // CHECKPOINTS),
         "command": shlex.join(["minigan", "train", *words]),
-        **provenance(),
+        **provenance(device.versions()),
     }
     return run_to_end(state, dataset, Run.create(path, config))
 

@@ -46,7 +46,7 @@ def write_report(run_dir: str | Path) -> Path:
     done = _last_step(run, rows)
     name = str(config.get("recipe", run.resolve().name))
     body = [
-        _header(name, config, done),
+        _header(name, config, rows, done),
         _result(config, rows, steps, done),
         _progress(run, steps),
         _training(run, rows),
@@ -115,14 +115,23 @@ def _last_step(run: Path, rows: list[Row]) -> int:
     return max([0, *saved, *(int(row["step"]) for row in rows if "step" in row)])
 
 
+def _diverged(rows: list[Row]) -> bool:
+    """Tell whether a loss of the last round was not finite: no later round was trained then."""
+    last = rows[-1] if rows else {}
+    losses = [v for key, v in last.items() if key.startswith("loss_")]
+    return any(isinstance(v, float) and not math.isfinite(v) for v in losses)
+
+
 # The sections, in the page's order: each is HTML, or nothing if it has nothing to say
 
 
-def _header(name: str, config: Row, done: int) -> str:
+def _header(name: str, config: Row, rows: list[Row], done: int) -> str:
     state = ""
     if "steps" in config:
         total = int(config["steps"])
-        if done >= total:
+        if _diverged(rows):
+            state = f'<span class="state cut">Diverged in step {done:,} of {total:,}</span>\n'
+        elif done >= total:
             state = f'<span class="state done">Finished: {total:,} steps</span>\n'
         else:
             text = f"Interrupted at step {done:,} of {total:,}"
@@ -235,17 +244,23 @@ def _hyper_parameters(config: Row) -> str:
 
 
 def _reproduction(config: Row) -> str:
-    command = config.get("command")
+    began = _made(config)
+    resumed = [
+        f'<p class="note">Continued from step {_value(part.get("step"))}:</p>\n{_made(part)}'
+        for part in config.get("resumed") or []
+    ]
+    return _section("Reproduction", "".join([began, *resumed])) if began or resumed else ""
+
+
+def _made(part: Row) -> str:
+    """The command that made a run or a part of it, and what it ran on."""
+    command = part.get("command")
     if isinstance(command, list):
         command = " ".join(map(str, command))
     code = f"<pre>{escape(str(command))}</pre>\n" if command else ""
-    facts = {key: str(config[key]) for key in ("seed", "revision") if config.get(key) is not None}
-    facts |= {key: str(value) for key, value in (config.get("versions") or {}).items()}
-    if not code and not facts:
-        return ""
-    return _section(
-        "Reproduction", f'{code}<div class="columns">{_definitions(facts.items())}</div>\n'
-    )
+    facts = {key: str(part[key]) for key in ("seed", "revision") if part.get(key) is not None}
+    facts |= {key: str(value) for key, value in (part.get("versions") or {}).items()}
+    return f'{code}<div class="columns">{_definitions(facts.items())}</div>\n' if facts else code
 
 
 # Pieces of HTML and of text
