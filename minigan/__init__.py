@@ -6,7 +6,7 @@
 Tensor([2., 4., 6.], float32)
 """
 
-from . import losses, nn, optim
+from . import losses, nn, optim, penalties
 from .errors import RunError, UserError
 from .fused import fused
 from .ops import *  # noqa: F403
@@ -17,6 +17,6 @@ from .tensor import GraphError, Tensor, enable_grad, grad, no_grad, primitive
 __version__ = "0.1.0"
 __all__ = [
     "Generator", "GraphError", "RunError", "Tensor", "UserError", "enable_grad", "fused", "grad",
-    "losses", "nn", "no_grad", "optim", "primitive",
+    "losses", "nn", "no_grad", "optim", "penalties", "primitive",
 ]  # fmt: skip
 __all__ += _ops

@@ -7,10 +7,16 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from . import __version__
+from . import GraphError, __version__
 from .errors import RunError, UserError
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+# What takes less memory, by verb; a resumed run keeps the size of its batches.
+REMEDIES = {
+    "train": "train anew with a smaller --batch-size",
+    "sample": "try a smaller --count",
+    "evaluate": "try a smaller --count",
+}
 
 
 def _verbs() -> dict[str, tuple[Callable[[list[str]], int], str]]:
@@ -41,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _dispatch(words)
         sys.stdout.flush()
         return code
-    except (UserError, RunError) as error:
+    except (UserError, RunError, GraphError) as error:  # the last of a recipe's own networks
         if debug:
             raise
         print(f"minigan: {error}", file=sys.stderr)
@@ -49,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         if debug:
             raise
-        print(f"minigan: out of memory ({error}); try a smaller --batch-size", file=sys.stderr)
+        remedy = REMEDIES.get(words[0] if words else "", "end what else takes memory here")
+        print(f"minigan: out of memory ({error}); {remedy}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("minigan: interrupted", file=sys.stderr)

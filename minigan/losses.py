@@ -1,4 +1,7 @@
-"""Losses of discriminator and generator, all on logits.
+"""Losses of discriminator and generator.
+
+Those that speak of probabilities take logits; least squares, Wasserstein's, hinge and the pyramid's
+take plain values.
 
 A logit l stands for the probability D = 1 / (1 + exp(-l)) that a sample is real. Then log D is
 -softplus(-l) and log(1 - D) is -softplus(l), which neither overflow nor lose their gradient where D

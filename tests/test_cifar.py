@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minigan.data import load
+from minigan.data import NoSplitError, load
 from minigan.errors import UserError
 
 
@@ -45,6 +45,9 @@ def test_batches_are_joined_and_the_lacking_ones_told(folder: Path) -> None:
     assert data.classes[2] == "thing2"
     assert "data_batch_2, data_batch_4, data_batch_5" in told[0]
     assert len(load(folder, split="test")) == 2
+    (folder / "test_batch").unlink()
+    with pytest.raises(NoSplitError, match="lacks test_batch"):
+        load(folder, split="test")
     assert load(folder, size=16).shape == (3, 16, 16)
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from tiny import Shell
 
 import minigan
-from minigan import checkpoint, gans
+from minigan import GraphError, checkpoint, gans
 
 VERBS = ["train", "sample", "evaluate", "recipes", "data", "gradcheck", "doctor"]
 
@@ -155,6 +155,16 @@ def test_sample_draws_single_images(shell: Shell, run: Path, tmp_path: Path) -> 
     for path in paths:
         with Image.open(path) as picture:
             assert (picture.size, picture.mode) == ((8, 8), "L")
+
+
+def test_single_images_of_a_larger_draw_are_not_mixed_with_others(shell: Shell, run: Path) -> None:
+    shell.succeeds("sample", run, "--single", "--count", "3")
+    shell.succeeds("sample", run, "--single", "--count", "3", "--seed", "1")
+    (run / "singles/mine.png").write_bytes(b"mine")
+    before = tiny.tree(run)
+    words = ["sample", run, "--single", "--count", "2"]
+    shell.refuses(*words, says=("singles holds images of another draw, such as 0002.png", "--out"))
+    assert tiny.tree(run) == before
 
 
 def test_sample_walks_between_latent_vectors(
@@ -617,6 +627,32 @@ def test_samples_of_a_folder_that_is_no_run(shell: Shell, here: Path, digits: Pa
     shell.refuses("sample", here, says=(str(here), "config.json"))
     shell.refuses("sample", digits / "train-images-idx3-ubyte", says=("not a run directory",))
     assert tiny.tree(here) == {}
+
+
+BROKEN = """
+from minigan.gans.gan import GAN
+
+
+class Broken(GAN):
+    \"\"\"A GAN whose players do not fit each other.\"\"\"
+
+    def round(self, players, batches, rng, step):
+        real = next(batches)
+        yield "D", players["D"](real[:, :, 1:]).mean(), {}
+"""
+
+
+def test_a_shape_error_in_a_recipe_is_one_sentence(shell: Shell, here: Path, digits: Path) -> None:
+    (here / "broken.py").write_text(BROKEN)
+    words = ["train", here / "broken.py", *tiny.FLAGS, "--data", digits, "--out", here / "run"]
+    answer = shell(*words, "--steps", "2")
+    assert answer.code == 1
+    assert "Traceback" not in answer.err
+    last = answer.err.splitlines()[-1]
+    assert last.startswith("minigan: ")
+    assert "of (4, 56)" in last
+    with pytest.raises(GraphError):
+        shell(*words[:-1], here / "again", "--steps", "2", "--debug")
 
 
 # --- Debugging -------------------------------------------------------------------------------

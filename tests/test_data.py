@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from minigan.data import Batches, Dataset, Mixture, catalogue, load
+from minigan.data import Batches, Dataset, Mixture, NoSplitError, catalogue, load
 from minigan.data.folder import read_images
 from minigan.data.glyphs import ROTATION, SLANT, THICKNESS, glyphs
 from minigan.data.idx import is_idx_folder, read_folder, read_idx
@@ -486,7 +486,7 @@ def test_train_and_test_folders_are_splits(tmp_path) -> None:
     save(tmp_path / "test" / "one" / "a.png", plain("blue"))
     assert load(tmp_path).classes == ("one",)
     assert load(tmp_path, split="test").x[0, 2].min() == 255
-    with pytest.raises(UserError, match="no test images"):
+    with pytest.raises(NoSplitError, match="no test images"):
         load(tmp_path / "train", split="test")
     with pytest.raises(UserError, match="train or test"):
         load(tmp_path, split="val")

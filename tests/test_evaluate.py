@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -380,6 +381,26 @@ def test_all_runs_on_glyphs_have_one_judge() -> None:
     np.testing.assert_array_equal(train.x, load("glyphs", size=12, seed=0).x)
     assert test is not None
     assert not (train.x[:200, None] == test.x[:200]).all(axis=(2, 3, 4)).any()
+
+
+def test_a_broken_test_split_is_not_taken_for_none(digits: Path, tmp_path: Path) -> None:
+    from minigan.commands.evaluate import _data
+    from minigan.run import Run
+
+    folder = tmp_path / "digits"
+    shutil.copytree(digits, folder)
+    run = Run(tmp_path, {"data": {"source": str(folder), "size": None}})
+    assert _data(run)[1] is None
+    for kind in ("images-idx3", "labels-idx1"):
+        shutil.copy(folder / f"train-{kind}-ubyte", folder / f"t10k-{kind}-ubyte")
+    assert _data(run)[1] is not None
+    test = folder / "t10k-images-idx3-ubyte"
+    test.write_bytes(test.read_bytes()[:-1])
+    with pytest.raises(UserError, match="cut short"):
+        _data(run)
+    test.unlink()
+    with pytest.raises(UserError, match="lacks the test images"):
+        _data(run)
 
 
 def test_what_the_command_refuses(shell: Shell, run: Path, tmp_path: Path) -> None:

@@ -161,7 +161,22 @@ def test_no_memory_is_said_in_one_sentence(
     assert answer.code == 1
     last = answer.err.splitlines()[-1]
     assert last.startswith("minigan: out of memory")
-    assert "--batch-size" in last
+    assert last.endswith("; train anew with a smaller --batch-size")
+
+
+@pytest.mark.parametrize(
+    ("verb", "remedy"),
+    [("sample", "try a smaller --count"), ("recipes", "end what else takes memory here")],
+)
+def test_what_helps_against_no_memory_is_the_verbs_own(
+    verb: str, remedy: str, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(words: list[str]) -> int:
+        raise MemoryError("Unable to allocate 64 GiB")
+
+    monkeypatch.setattr(f"minigan.commands.{verb}.main", exhausted)
+    last = shell.refuses(verb, code=1)
+    assert last == f"minigan: out of memory (Unable to allocate 64 GiB); {remedy}"
 
 
 # --- Hostile files ---------------------------------------------------------------------------

@@ -152,6 +152,42 @@ def test_a_copy_is_independent() -> None:
     assert list(copy.parameters()) == list(net.parameters())
 
 
+def test_a_copy_shares_the_generator_of_the_run() -> None:
+    """Dropout's and noise's masks come from it: a copy of it would give the same ones again."""
+    rng = Generator(0)
+    net = nn.Sequential(
+        nn.Linear(3, 4, rng=rng), nn.Dropout(0.5, rng=rng), nn.GaussianNoise(1, rng=rng)
+    )
+    twin = net.copy()
+    x = Tensor(np.ones((2, 3), np.float32))
+    assert not np.array_equal(net(x).data, twin(x).data)
+    before = rng.state
+    twin(x)
+    assert rng.state != before
+    mine = net.parameters()
+    assert all(mine[name] is not p for name, p in twin.parameters().items())
+
+
+def test_what_lies_in_a_tuple_cannot_be_replaced() -> None:
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            self.scale = Tensor(2.0)
+            self.pair = (Tensor([1.0]), Tensor([2.0]))
+
+    net = Pair()
+    scale, pair = net.scale, net.pair
+    assert list(net.parameters()) == ["scale", "pair.0", "pair.1"]
+    with (
+        pytest.raises(TypeError, match=r"entry 1 of a tuple, of shape \(1,\).*keep.* in a list"),
+        net.replaced({"scale": Tensor(3.0), "pair.1": Tensor([3.0])}),
+    ):
+        pass
+    assert net.scale is scale
+    assert net.pair is pair
+    with pytest.raises(TypeError, match="keep parameters and buffers in a list"):
+        net.astype(np.float64)
+
+
 def test_another_dtype() -> None:
     net = Parts()
     assert net.astype(np.float64) is net

@@ -322,6 +322,17 @@ def test_matmul_of_all_ranks(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     np.testing.assert_allclose(np.sum(by_w.data * u), np.sum(g * (x @ u)), atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("a", "b"), [((2, 3, 0), (0, 4)), ((0, 3), (3, 2)), ((2, 0), (0,)), ((2, 0, 3), (3, 4))]
+)
+def test_matmul_of_nothing(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    s, t = tensor(*a), tensor(*b)
+    y = s @ t
+    np.testing.assert_array_equal(y.data, s.data @ t.data)
+    for x, g in zip((s, t), grad(y.sum(), [s, t]), strict=True):
+        np.testing.assert_array_equal(g.data, np.zeros(x.shape))
+
+
 def test_matmul_refuses() -> None:
     with pytest.raises(GraphError, match="matmul"):
         tensor(2, 3) @ tensor(2, 3)

@@ -122,6 +122,15 @@ def test_a_zero_weight_gives_no_nan_in_the_iteration() -> None:
     assert np.isfinite(layer.v).all()
 
 
+def test_a_transposed_convolution_is_refused() -> None:
+    """Its weight is (I, O, kH, kW), whose first axis is not the output's."""
+    rng = mg.Generator(0)
+    with pytest.raises(
+        TypeError, match=r"ConvTranspose2d has \(I, O, kH, kW\); normalise a Conv2d"
+    ):
+        nn.SpectralNorm(nn.ConvTranspose2d(2, 3, 4, rng=rng), rng=rng)
+
+
 def test_iterations_are_counted_from_one() -> None:
     with pytest.raises(ValueError, match="at least one iteration, not 0"):
         linear(iterations=0)

@@ -451,6 +451,16 @@ def test_animation_has_one_palette(tmp_path):
     assert all(flags[0] & 0x80 == 0 for flags in descriptors)
 
 
+def test_an_animation_of_a_long_run_is_thinned_evenly(tmp_path, monkeypatch):
+    monkeypatch.setattr("minigan.viz.animation.MOST", 3)
+    frames = _frames(tmp_path / "frames")
+    long = [*frames, *frames[::-1], frames[2]]  # of seven the first, the fourth and the last
+    save_animation(tmp_path / "long.gif", long, fps=4)
+    monkeypatch.undo()
+    save_animation(tmp_path / "short.gif", [long[0], long[3], long[6]], fps=4)
+    assert (tmp_path / "long.gif").read_bytes() == (tmp_path / "short.gif").read_bytes()
+
+
 def test_animation_names_what_is_wrong(tmp_path):
     frames = _frames(tmp_path / "frames")
     Image.new("RGB", (31, 20)).save(frames[2])

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..data import Dataset, load
+from ..data import Dataset, NoSplitError, load
 from ..errors import UserError
 from ..files import atomic_write
 from ..metrics.evaluation import evaluate
@@ -99,7 +99,7 @@ def _data(run: Run) -> tuple[Dataset, Dataset | None]:
     train = load(data["source"], **known)
     try:
         test = load(data["source"], split="test", **known)
-    except UserError as error:
+    except NoSplitError as error:
         say(f"there are no test data, so some scores are left out: {error}")
         return train, None
     if test.shape != train.shape or (test.y is not None and test.classes != train.classes):

@@ -11,8 +11,9 @@ from ..errors import UserError
 from .batches import Batches
 from .dataset import Dataset
 from .mixture import Mixture
+from .streams import NoSplitError
 
-__all__ = ["Batches", "Dataset", "Entry", "Mixture", "catalogue", "load"]
+__all__ = ["Batches", "Dataset", "Entry", "Mixture", "NoSplitError", "catalogue", "load"]
 
 
 def load(
@@ -41,6 +42,7 @@ def load(
         report: called with a line now and then while files are fetched or read.
 
     Raises:
+        NoSplitError: if the data have no such split.
         UserError: if there is no such data set or folder, or its files cannot be used.
     """
     from . import stacked

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import UserError
 from .dataset import Dataset
 from .images import resize
-from .streams import check_split
+from .streams import NoSplitError, check_split
 
 SHAPE = (3, 32, 32)
 _TRAIN = [f"data_batch_{i}" for i in range(1, 6)]
@@ -54,13 +54,14 @@ def read_folder(
     batches that are not there are left out, and `report` is told.
 
     Raises:
-        UserError: if there is no batch of this split, or a file is no such batch.
+        NoSplitError: if there is no batch of this split.
+        UserError: if a file is no such batch.
     """
     check_split(split)
     folder = Path(folder)
     paths = [folder / name for name in _BATCHES[split] if (folder / name).is_file()]
     if not paths:
-        raise UserError(f"The folder {folder} lacks {' and '.join(_BATCHES[split])}.")
+        raise NoSplitError(f"The folder {folder} lacks {' and '.join(_BATCHES[split])}.")
     lacking = [name for name in _BATCHES[split] if folder / name not in paths]
     if lacking and report is not None:
         report(f"{folder} lacks {', '.join(lacking)}; the data are the other batches")

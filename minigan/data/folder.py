@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import UserError
 from .dataset import Dataset
 from .images import check_size
-from .streams import check_split
+from .streams import NoSplitError, check_split
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -47,6 +47,7 @@ def read_images(
     `channels` says 1 or 3.
 
     Raises:
+        NoSplitError: if the folder has no such split.
         UserError: if the folder holds no image, or images beside class folders; if an image is
             broken or suspiciously large, by its name; if an argument is impossible.
     """
@@ -78,7 +79,7 @@ def _split_folder(folder: Path, split: str) -> Path:
             return folder / split
     elif split == "train":
         return folder
-    raise UserError(f"The folder {folder} has no {split} images: there is no {folder / split}.")
+    raise NoSplitError(f"The folder {folder} has no {split} images: there is no {folder / split}.")
 
 
 def _list(folder: Path) -> tuple[list[Path], np.ndarray | None, tuple[str, ...]]:

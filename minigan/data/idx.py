@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import UserError
 from .dataset import Dataset
 from .images import resize
-from .streams import check_split
+from .streams import NoSplitError, check_split
 
 _PREFIX = {"train": "train", "test": "t10k"}
 _KINDS = {"images": 3, "labels": 1}  # the number of dimensions, which is a part of the name
@@ -100,7 +100,8 @@ def read_folder(
     `classes`, the classes are called by their numbers.
 
     Raises:
-        UserError: if a file is missing or broken, or images and labels disagree.
+        NoSplitError: if neither of the split's two files is there.
+        UserError: if one is missing or broken, or images and labels disagree.
     """
     check_split(split)
     folder = Path(folder)
@@ -135,7 +136,8 @@ def _find(folder: Path, split: str, kind: str) -> Path | None:
 def _required(folder: Path, split: str, kind: str) -> Path:
     path = _find(folder, split, kind)
     if path is None:
-        raise UserError(
+        whole = not any(_find(folder, split, other) for other in _KINDS)
+        raise (NoSplitError if whole else UserError)(
             f"The folder {folder} lacks the {split} {kind}: there is no "
             f"{_names(split, kind)[0]}, with or without .gz."
         )

@@ -9,6 +9,10 @@ import numpy as np
 from ..errors import UserError
 
 
+class NoSplitError(UserError):
+    """Data that can be used have no such split: only a training part, say."""
+
+
 class Purpose(IntEnum):
     """What a stream is for, so that equal seeds never give equal numbers to different ends."""
 

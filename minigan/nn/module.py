@@ -10,6 +10,7 @@ from typing import Any, Self
 from minigan_kernels.derived import writable
 
 from ..device import Device, beside, is_array
+from ..random import Generator
 from ..tensor import Array, Tensor
 
 
@@ -19,7 +20,7 @@ class Module:
     A `Tensor` attribute is a parameter, an array attribute is a buffer (state that is not trained),
     and a `Module`, or a list, tuple or dict of modules, is a part. They are found by walking the
     attributes in the order in which they were set, and named by the dotted path to them:
-    `trunk.0.weight`.
+    `trunk.0.weight`. What is to be replaced, as `astype` does, must not lie in a tuple itself.
     """
 
     training = True
@@ -137,17 +138,20 @@ class Module:
                 raise ValueError(f"{type(self).__name__} has no parameter {name!r}")
         substitute = {id(mine[name]): tensor for name, tensor in parameters.items()}
         slots = [(o, k, v) for o, k, v in _slots(self) if id(v) in substitute]
-        for owner, key, value in slots:
-            _put(owner, key, substitute[id(value)])
         try:
+            for owner, key, value in slots:
+                _put(owner, key, substitute[id(value)])
             yield self
         finally:
             for owner, key, value in slots:
                 _put(owner, key, value)
 
     def copy(self) -> Self:
-        """An independent copy with equal parameters and buffers."""
-        return copy.deepcopy(self)
+        """An independent copy with equal parameters and buffers; a generator stays the run's."""
+        memo: dict[int, Any] = {}
+        for module in self.modules().values():
+            memo |= {id(v): v for v in vars(module).values() if isinstance(v, Generator)}
+        return copy.deepcopy(self, memo)
 
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
         """Multiply-add operations that one forward pass takes, apart from the parts'."""
@@ -199,6 +203,12 @@ def _parts(value: Any) -> Iterator[tuple[Any, Any]]:
 def _put(owner: Any, key: Any, value: Any) -> None:
     if isinstance(owner, Module):
         setattr(owner, key, value)
+    elif isinstance(owner, tuple):
+        if owner[key] is not value:
+            raise TypeError(
+                f"entry {key} of a tuple, of shape {value.shape}, cannot be replaced; keep "
+                "parameters and buffers in a list instead"
+            )
     else:
         owner[key] = value
 

@@ -8,7 +8,7 @@ import numpy as np
 from .. import ops
 from ..random import Generator
 from ..tensor import Array, Tensor
-from .conv import Conv2d
+from .conv import Conv2d, ConvTranspose2d
 from .linear import Linear
 from .module import Module
 
@@ -24,9 +24,15 @@ class SpectralNorm(Module):
 
     Raises:
         ValueError: if `iterations` is below 1.
+        TypeError: for a transposed convolution, whose weight (I, O, kH, kW) is no such matrix.
     """
 
     def __init__(self, layer: Linear | Conv2d, *, rng: Generator, iterations: int = 1) -> None:
+        if isinstance(layer, ConvTranspose2d):
+            raise TypeError(
+                "spectral norm reads the matrix (O, I kH kW) of a weight, and a ConvTranspose2d "
+                "has (I, O, kH, kW); normalise a Conv2d, after an UpsampleNearest say"
+            )
         if iterations < 1:
             raise ValueError(f"spectral norm needs at least one iteration, not {iterations}")
         self.layer = layer

@@ -107,7 +107,7 @@ def clip(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def relu(x: Tensor) -> Tensor:
-    """max(x, 0), with gradient 0 at 0 (Nair & Hinton 2010)."""
+    """max(x, 0), with gradient 0 at 0 (Nair & Hinton 2010); NaN at -infinity, as 0 times it is."""
     return leaky_relu_p(x, slope=0.0)
 
 

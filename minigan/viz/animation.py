@@ -11,6 +11,7 @@ from ..files import atomic_write
 
 HOLD = 2000  # milliseconds for which the last frame stays before the animation begins again
 PALETTE_FRAMES = 12  # frames that the palette is chosen from
+MOST = 300  # frames of an animation: a minute, at five a second
 
 
 def save_animation(path: str | Path, frames: Sequence[str | Path], *, fps: float) -> None:
@@ -18,7 +19,8 @@ def save_animation(path: str | Path, frames: Sequence[str | Path], *, fps: float
 
     All frames share one palette of 256 colours, chosen from up to twelve of them spread over the
     sequence, so a colour does not flicker. Neighbouring frames that are equal become one, which is
-    shown for as long as both.
+    shown for as long as both. Of more than 300 frames so many are taken, evenly spaced, with the
+    first and the last among them.
 
     Args:
         path: the GIF to write.
@@ -33,17 +35,18 @@ def save_animation(path: str | Path, frames: Sequence[str | Path], *, fps: float
         raise ValueError("an animation needs at least one frame")
     if not 0 < fps <= 50:
         raise ValueError(f"fps must be above 0 and at most 50, not {fps}")
-    pictures = []
-    for name in frames:
-        with Image.open(name) as image:
-            pictures.append(image.convert("RGB"))
-        if pictures[-1].size != pictures[0].size:
+    names = _spread(frames, MOST)
+    first = _read(names[0])
+    palette = _shared_palette([_read(name) for name in _spread(names, PALETTE_FRAMES)])
+    indexed = []  # frames of a byte a pixel, for all of them are held at once
+    for name in names:
+        picture = _read(name)
+        if picture.size != first.size:
             raise ValueError(
-                f"frames must have one size: {name} is {_size(pictures[-1])} pixels, "
-                f"{frames[0]} is {_size(pictures[0])}"
+                f"frames must have one size: {name} is {_size(picture)} pixels, "
+                f"{names[0]} is {_size(first)}"
             )
-    palette = _shared_palette(pictures)
-    indexed = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
+        indexed.append(picture.quantize(palette=palette, dither=Image.Dither.NONE))
     duration = [10 * max(2, round(100 / fps))] * len(indexed)
     duration[-1] = max(HOLD, duration[-1])
     with atomic_write(path) as temporary:
@@ -59,13 +62,21 @@ def save_animation(path: str | Path, frames: Sequence[str | Path], *, fps: float
         )
 
 
+def _read(name: str | Path) -> Image.Image:
+    with Image.open(name) as image:
+        return image.convert("RGB")
+
+
+def _spread(frames: Sequence[str | Path], most: int) -> list[str | Path]:
+    """At most so many of the frames, evenly spaced, from the first to the last."""
+    count, last = min(most, len(frames)), len(frames) - 1
+    return [frames[i * last // max(1, count - 1)] for i in range(count)]
+
+
 def _shared_palette(pictures: list[Image.Image]) -> Image.Image:
-    count = min(PALETTE_FRAMES, len(pictures))
-    last = len(pictures) - 1
-    chosen = [pictures[i * last // max(1, count - 1)] for i in range(count)]
     width, height = pictures[0].size
-    strip = Image.new("RGB", (width, height * count))
-    for i, picture in enumerate(chosen):
+    strip = Image.new("RGB", (width, height * len(pictures)))
+    for i, picture in enumerate(pictures):
         strip.paste(picture, (0, i * height))
     return strip.quantize(colors=256, method=Image.Quantize.MEDIANCUT)
 

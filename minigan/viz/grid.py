@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..errors import UserError
 from ..files import atomic_write
 
 CELL = 64  # pixels that a cell should have at least, about
@@ -114,6 +115,7 @@ def save_images(
 
     Raises:
         ValueError: as `image_grid`; then nothing has been written.
+        UserError: if images of a larger draw lie there, which would seem to belong to this one.
         OSError: if a file cannot be written.
     """
     pixels = _to_pixels(images, value_range)  # (N, H, W, C)
@@ -121,6 +123,11 @@ def save_images(
     folder.mkdir(parents=True, exist_ok=True)
     digits = max(4, len(str(len(pixels) - 1)))
     paths = [folder / f"{i:0{digits}d}.png" for i in range(len(pixels))]
+    if others := {p for p in folder.glob("*.png") if p.stem.isdecimal()} - set(paths):
+        raise UserError(
+            f"{folder} holds images of another draw, such as {min(others).name}; remove them, or "
+            "choose another --out"
+        )
     for path, image in zip(paths, pixels, strict=True):
         with atomic_write(path) as temporary:
             Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(

@@ -10,6 +10,8 @@ what did not happen: `product` asks it not to look.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .memory import empty
@@ -23,7 +25,8 @@ _EVEN = 32  # rows that a block has a multiple of
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Matrix product over the last two axes, the leading ones broadcast, as `numpy.matmul`."""
     if a.ndim > 2 and b.ndim == 2:
-        return matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[1])
+        rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])  # -1 is no number if a is empty
+        return matmul(rows, b).reshape(*a.shape[:-1], b.shape[1])
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
         return product(a, b)
     if max(a.size * b.shape[-1], a.shape[-2] * b.size) <= _TINY:

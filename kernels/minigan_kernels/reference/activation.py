@@ -11,7 +11,11 @@ import numpy as np
 
 
 def leaky_relu(x: np.ndarray, *, slope: float) -> np.ndarray:
-    """x where x > 0, else slope * x (Maas et al. 2013), 0 <= slope <= 1; 0 gives ReLU."""
+    """x where x > 0, else slope * x (Maas et al. 2013), 0 <= slope <= 1; 0 gives ReLU.
+
+    It is that product for a slope of 0 too: -0.0 for x < 0, and NaN, not 0, for -infinity, which
+    thus shows in a network whose values have overflowed.
+    """
     return np.where(x > 0, x, x.dtype.type(slope) * x)
 
 
