@@ -184,10 +184,11 @@ class Primitive:
 
     def flows_to(self, position: int) -> bool:
         """Whether a gradient flows to the input at `position`."""
-        if self.rule_of_each is None and position >= len(self.rules):
+        try:
+            return self.rule_of_each is not None or self.rules[position] is not None
+        except IndexError:
             lacking = f"{self.name} has no gradient rule for argument {position}"
-            raise GraphError(f"{lacking}; give it one with {self.name}.gradients")
-        return self.rule_of_each is not None or self.rules[position] is not None
+            raise GraphError(f"{lacking}; give it one with {self.name}.gradients") from None
 
     def __call__(self, *args: Any, **options: Any) -> Tensor:
         inputs = _tensors(args)
@@ -243,9 +244,8 @@ def grad(
 
     The answer has the structure of `inputs` (of another iterable it is a list), and each gradient
     its input's shape. `output` must be a single number unless `grad_output`, the gradient by
-    `output`, is given; an array takes the output's dtype. With `create_graph`
-    the gradient is recorded and can be differentiated again. Only what leads from `inputs` to
-    `output` is computed.
+    `output`, is given; an array takes the output's dtype. With `create_graph` the gradient is
+    recorded and can be differentiated again. Only what leads from `inputs` to `output` is computed.
 
     Raises:
         GraphError: if an input has no influence on the output (`allow_unused` gives zeros instead),
@@ -259,13 +259,10 @@ def grad(
         names = list(range(len(wanted)))
     _differentiable(output, "the output")
     for name, tensor in zip(names, wanted, strict=True):
-        _differentiable(tensor, f"input {name!r}")
+        _differentiable(tensor, "input", name)
     if grad_output is None:
         if output.size != 1:
-            raise GraphError(
-                f"the gradient of an output of shape {output.shape} needs grad_output; or take the "
-                "output's sum or mean"
-            )
+            raise GraphError(f"output of shape {output.shape} needs grad_output; or take its mean")
         grad_output = Tensor(np.ones_like(output.data))
     elif not isinstance(grad_output, Tensor):
         grad_output = Tensor(grad_output, output.dtype)
@@ -288,14 +285,16 @@ def grad(
     return (tuple if isinstance(inputs, tuple) else list)(gradients)  # type: ignore[return-value]
 
 
-def _differentiable(value: Any, name: str) -> None:
+def _differentiable(value: Any, what: str, *name: object) -> None:
+    if isinstance(value, Tensor) and value.dtype.kind == "f":
+        return
+    what = " ".join([what, *map(repr, name)])
     if not isinstance(value, Tensor):
-        raise GraphError(f"{name} is of type {type(value).__name__}, and no Tensor")
-    if value.dtype.kind != "f":
-        raise GraphError(
-            f"{name} of shape {value.shape} is {value.dtype}, in which no gradient can be told; "
-            "build it of floating-point values, such as Tensor(data, numpy.float32)"
-        )
+        raise GraphError(f"{what} is of type {type(value).__name__}, and no Tensor")
+    raise GraphError(
+        f"{what} of shape {value.shape} is {value.dtype}, in which no gradient can be told; build "
+        "it of floating-point values, such as Tensor(data, numpy.float32)"
+    )
 
 
 def _backward(

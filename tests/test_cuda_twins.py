@@ -49,6 +49,14 @@ def test_twins_agree(name: str) -> None:
     check()
 
 
+@pytest.mark.parametrize(
+    ("a", "b"), [((2, 3, 0), (0, 4)), ((2, 0), (0, 4)), ((5, 2, 0), (5, 0, 3))]
+)
+def test_a_product_over_nothing_is_zero(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+    x, w = np.ones(a, np.float32), np.ones(b, np.float32)
+    np.testing.assert_array_equal(emulated("matmul", x, w), x @ w)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("schedule", SCHEDULES[1:])
 def test_results_do_not_depend_on_the_order_of_warps(name: str, schedule: int) -> None:

@@ -37,7 +37,7 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _product(a: Any, b: Any) -> Any:
     (m, k), n = a.shape[-2:], b.shape[-1]
     if b.ndim == 2:  # one matrix for all rows
-        rows = a.reshape(-1, k)
+        rows = a.reshape(math.prod(a.shape[:-1]), k)  # -1 is no number if k is 0
         y = correlate(
             rows[:, :, None, None], b.T[:, :, None, None], (len(rows), n, 1, 1), _POINT, 1,
             transposed=False,
