@@ -108,8 +108,8 @@ def _measure(part: str, settings: Settings, cores: int, out: Path | None) -> Non
     from . import plots, results
     from .timing import Clock
 
-    if Clock().waited() is None:
-        say("this system does not say when threads wait for a core: no sample is rejected")
+    if Clock().others() is None:
+        say("this system does not say what others use of the cores: no sample is rejected")
     module: ModuleType = importlib.import_module(f".{part}", __package__)
     result = _result(part, settings, cores, lambda: module.measure(settings))
     module.show(result)
@@ -137,7 +137,7 @@ def _result(
         "seconds": time.monotonic() - began,
         "quick": settings.quick,
         "threads": settings.threads,
-        "rejects": Clock().waited() is not None,
+        "rejects": Clock().others() is not None,
         "machine": machine(cores),
         **found,
     }

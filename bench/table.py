@@ -30,7 +30,7 @@ def show(
 
 
 def seconds(timing: Numbers | None) -> str:
-    """The median with a unit; with a mark if every sample was disturbed."""
+    """The median with a unit; with a mark if it was disturbed."""
     if timing is None:
         return "-"
     return duration(timing["median"]) + ("?" if timing["disturbed"] else "")

@@ -4,11 +4,14 @@ A machine is never quiet: clocks change, neighbours wake up. So candidates are n
 after the other, but in rounds in which each has one turn, and two of them are compared by the
 ratio within a round. Medians and quartiles are over the samples that nothing disturbed.
 
-Linux counts how long a thread that could run has waited for a core (schedstat), and how long the
-hypervisor let others have one (steal). A candidate whose own threads wait for one another shows
-that in every sample, and it is part of its time; so a sample is disturbed if its threads waited
-longer than in the candidate's better samples. A neighbour that never rests escapes this; what
-others used of the cores in the whole comparison tells of him.
+Linux counts what each core has done, and how long the hypervisor let others have it (steal); what
+this process has not done itself was somebody else's. A sample is disturbed if others used the cores
+while it was taken, and for no other reason. That its own threads waited is none: a candidate that
+makes itself wait now and then, because its threads wait for one another or start while another
+library's still spin, takes that long, and without those samples it would be judged by its luckiest.
+
+The cores' time is counted in ticks of 10 ms, so of a shorter sample nobody can say; what others
+used of the cores in the whole comparison tells of it.
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,9 +28,10 @@ from .threads import processors
 
 Step = Callable[[], object]
 
-WAITED = 0.03  # share of a sample that its threads may wait more than usual
-ALWAYS = 20e-6  # seconds of waiting that are no disturbance
+USED = 0.03  # share of the cores that others may use in a sample that counts as clean
+TICKS = 20e-3  # seconds more of a core: the counts are whole ticks, those of two cores uneven
 BUSY = 0.1  # share of the cores that others may use in a comparison that counts as undisturbed
+MOST = 2 / 3  # share of the samples that are clean in one that counts as undisturbed, at least
 FEW = 3  # samples that a number needs, and that a candidate far slower than the others gets
 PATIENCE = 2  # times its budget that a comparison may take while samples are disturbed
 GAP = 0.02  # seconds between samples: OpenMP's threads spin for some milliseconds after their work
@@ -43,18 +46,6 @@ class Clock:
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
-
-    def waited(self) -> float | None:
-        """Seconds that threads of this process have waited for a core; None where none can say."""
-        total = 0
-        try:
-            for thread in os.listdir("/proc/self/task"):
-                with suppress(FileNotFoundError):  # it ended meanwhile
-                    text = Path(f"/proc/self/task/{thread}/schedstat").read_text()
-                    total += int(text.split()[1])
-            return total * 1e-9 + sum(row[7] for row in _ticks()) / os.sysconf("SC_CLK_TCK")
-        except (OSError, IndexError, ValueError):
-            return None
 
     def others(self) -> float | None:
         """Seconds of this process's cores that everybody else has used; None where none can say."""
@@ -78,16 +69,20 @@ class Sample:
 
     seconds: float  # a call
     calls: int
-    waited: float  # seconds that threads waited in all calls
+    disturbed: bool = False  # others used the cores meanwhile
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds a call of one candidate: the median and the quartiles of its clean samples."""
+    """Seconds a call of one candidate: the median and the quartiles of its clean samples.
+
+    Of all samples if fewer than FEW are clean, and then it is disturbed.
+    """
 
     median: float
     low: float
     high: float
+    every: float  # the median of all samples
     clean: int  # samples that nothing disturbed
     samples: int
     disturbed: bool  # too few were clean, or others used the cores all the time
@@ -112,30 +107,33 @@ class Comparison:
 
     def clean(self, name: str) -> dict[int, Sample]:
         """The undisturbed samples of a candidate by round."""
-        samples = {i: row[name] for i, row in enumerate(self.rounds) if name in row}
-        usual = _quartiles([s.waited for s in samples.values()])[1]
-        return {
-            i: s
-            for i, s in samples.items()
-            if s.waited <= usual + WAITED * s.seconds * s.calls + ALWAYS
-        }
+        taken = {i: row[name] for i, row in enumerate(self.rounds) if name in row}
+        return {i: sample for i, sample in taken.items() if not sample.disturbed}
 
     def timing(self, name: str) -> Timing:
         """What `name` took."""
-        clean = self.clean(name)
-        samples = sum(name in row for row in self.rounds)
+        every = [row[name].seconds for row in self.rounds if name in row]
+        clean = [sample.seconds for sample in self.clean(name).values()]
+        few = len(clean) < min(FEW, len(every))
         busy = self.others is not None and self.others > BUSY
-        disturbed = busy or len(clean) < min(FEW, samples)
-        quartiles = _quartiles([s.seconds for s in clean.values()])
-        return Timing(*quartiles, len(clean), samples, disturbed)
+        return Timing(
+            *_quartiles(every if few else clean),
+            statistics.median(every),
+            len(clean),
+            len(every),
+            few or busy or len(clean) < MOST * len(every),
+        )
 
     def timings(self) -> dict[str, Timing]:
         """What each candidate took."""
         return {name: self.timing(name) for name in self.rounds[0]}
 
-    def fastest(self, names: Iterable[str]) -> str | None:
-        """The one of `names` that took least; None if there are no names."""
-        return min(names, key=lambda name: self.timing(name).median, default=None)
+    def fastest(self, names: Iterable[str], base: str) -> str | None:
+        """The one of `names` whose ratio to `base` is least; None if there are no names.
+
+        By ratios because they are what is told of it: medians over other rounds may say another.
+        """
+        return min(names, key=lambda name: self.ratio(name, base).median, default=None)
 
     def ratio(self, other: str, base: str) -> Ratio:
         """How many times as long `other` took as `base`: the median over rounds of the ratio.
@@ -162,14 +160,14 @@ def compare(
 ) -> Comparison:
     """Take samples of all candidates in turns for about `budget` seconds.
 
-    Every second round runs backwards, so that nobody always follows the same neighbour. The
-    comparison goes on, up to PATIENCE times the budget, until each candidate has `least` clean
-    samples; one that would need more than twice its share of the budget for them takes part in the
-    first few rounds only, and its time is not the others'. A sample is as many calls as fill
-    `shortest` seconds for the fastest candidate; `prime` puts an unmeasured call before it, which
-    wakes threads and fills caches.
+    Rounds differ in order, so that nobody always follows the same neighbour. The comparison goes
+    on, up to PATIENCE times the budget, until each candidate has `least` clean samples; one that
+    would need more than twice its share of the budget for them takes part in the first few rounds
+    only, and its time is not the others'. A sample is as many calls as fill `shortest` seconds for
+    the fastest candidate; `prime` puts an unmeasured call before it, which wakes threads and fills
+    caches.
     """
-    clock = clock or Clock()
+    clock, cores = clock or Clock(), len(processors())
     once = {name: _warm(step, clock) for name, step in candidates.items()}
     calls = max(1, round(shortest / max(min(once.values()), 1e-9)))
     most = 2 * budget / len(candidates)
@@ -182,16 +180,18 @@ def compare(
         while True:
             turn = [name for name in candidates if name in regular or len(rounds) < FEW]
             taken: dict[str, Sample] = {}
-            for name in turn if len(rounds) % 2 == 0 else turn[::-1]:
+            for name in _order(turn, len(rounds)):
+                started = clock.now()
                 clock.sleep(gap)
                 if prime:
                     candidates[name]()
-                taken[name] = _sample(candidates[name], calls, clock)
+                taken[name] = _sample(candidates[name], calls, clock, cores)
+                if name not in regular:
+                    slow += clock.now() - started
             rounds.append({name: taken[name] for name in turn})
-            slow += sum(taken[name].seconds * calls for name in turn if name not in regular)
             elapsed = clock.now() - began
             spent = elapsed - slow
-            found = Comparison(rounds, _share(others, clock.others(), elapsed))
+            found = Comparison(rounds, share(others, clock.others(), elapsed))
             enough = len(rounds) >= FEW and all(len(found.clean(n)) >= least for n in regular)
             if (enough and (spent >= budget or not regular)) or spent >= PATIENCE * budget:
                 return found
@@ -199,11 +199,22 @@ def compare(
         gc.unfreeze()
 
 
-def _share(before: float | None, after: float | None, spent: float) -> float | None:
-    """Share of the cores that others used."""
+def share(before: float | None, after: float | None, spent: float) -> float | None:
+    """Share of the cores that others used in `spent` seconds, by the clock before and after."""
     if before is None or after is None:
         return None
     return max(0.0, after - before) / (spent * len(processors()))
+
+
+def _order(names: Sequence[str], number: int) -> list[str]:
+    """Who is when in the round of that number.
+
+    In twice as many rounds as there are names each comes after each other one as often (Williams
+    1949, "Experimental designs balanced for the estimation of residual effects of treatments").
+    """
+    steps = [(i + 1) // 2 if i % 2 else -(i // 2) for i in range(len(names))]  # 0, 1, -1, 2, -2
+    order = [names[(number // 2 + step) % len(names)] for step in steps]
+    return order if number % 2 == 0 else order[::-1]
 
 
 def _warm(step: Step, clock: Clock) -> float:
@@ -214,16 +225,15 @@ def _warm(step: Step, clock: Clock) -> float:
     return clock.now() - began
 
 
-def _sample(step: Step, calls: int, clock: Clock) -> Sample:
-    before = clock.waited()
+def _sample(step: Step, calls: int, clock: Clock, cores: int) -> Sample:
+    before = clock.others()
     began = clock.now()
     for _ in range(calls):
         step()
     seconds = clock.now() - began
-    after = clock.waited()
-    # A thread that ends takes its count along.
-    waited = 0.0 if before is None or after is None else max(0.0, after - before)
-    return Sample(seconds / calls, calls, waited)
+    after = clock.others()
+    used = 0.0 if before is None or after is None else after - before
+    return Sample(seconds / calls, calls, used > USED * seconds * cores + TICKS)
 
 
 def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:

@@ -64,7 +64,7 @@ def _choose(layer: Layer, direction: str, settings: Settings) -> list[str]:
             ways.add(way)
             steps[name] = _forced(name, kept(layer, direction, arrays))
     found = compare(steps, budget=settings.budget(BUDGET), prime=True)
-    times, best = plain(found.timings()), found.fastest(steps) or rule
+    times, best = plain(found.timings()), found.fastest(steps, rule) or rule
     disturbed = any(times[name]["disturbed"] for name in (rule, best))
     if disturbed or found.ratio(rule, best).median <= CLEARLY:
         best = rule

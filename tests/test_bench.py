@@ -1,4 +1,4 @@
-"""The benchmarks: the harness on a clock of its own, what is kept of a run, and whether it runs.
+"""The benchmarks: what they compare, what is kept of a run, and whether it runs.
 
 Nothing here asserts how long anything takes.
 """
@@ -21,8 +21,8 @@ from bench import endurance, kernels, ladder, naive, overhead, plots, readme, re
 from bench.layers import DIRECTIONS, Layer, dcgan
 from bench.peers import Peer, Size, UnavailableError, peer, ready
 from bench.settings import Settings
-from bench.threads import processors, using
-from bench.timing import Clock, Comparison, Sample, compare
+from bench.threads import using
+from bench.timing import Comparison, Sample
 from bench.workloads import EAGER, OURS, TUNED, workloads
 from minigan.commands import bench as command
 from minigan.errors import UserError
@@ -33,142 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SAVED = sorted((ROOT / "bench" / "results").glob("*.json"))
 
 
-class Watch(Clock):
-    """A clock that stands still until a candidate moves it."""
-
-    def __init__(self) -> None:
-        self.time = 0.0
-        self.delay = 0.0
-        self.stolen = 0.0
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
-
-    def waited(self) -> float | None:
-        return self.delay
-
-    def others(self) -> float | None:
-        return self.stolen
-
-    def candidate(self, *seconds: float, waits: tuple[float, ...] = (0.0,)) -> Callable[[], None]:
-        """A step that takes each of `seconds` in turn, of which it waits each of `waits`."""
-        calls = 0
-
-        def step() -> None:
-            nonlocal calls
-            self.time += seconds[calls % len(seconds)]
-            self.delay += waits[calls % len(waits)]
-            calls += 1
-
-        return step
-
-
-# --- The harness -----------------------------------------------------------------------------
-
-
-def test_candidates_take_turns_and_every_second_round_runs_backwards() -> None:
-    watch, order = Watch(), []
-
-    def step(name: str) -> Callable[[], None]:
-        tick = watch.candidate(1.0)
-        return lambda: (order.append(name), tick())[1]
-
-    found = compare({"a": step("a"), "b": step("b")}, budget=100, least=4, clock=watch)
-    assert order[:4] == ["a", "a", "b", "b"]  # each is called twice before anything counts
-    assert order[4:8] == ["a", "b", "b", "a"]
-    assert len(found.rounds) * 2 == len(order) - 4
-
-
-def test_a_comparison_ends_with_its_budget() -> None:
-    watch = Watch()
-    compare({"a": watch.candidate(0.1)}, budget=5, gap=0.0, clock=watch)
-    assert 5 <= watch.time < 5.5
-
-
-@pytest.mark.parametrize(("least", "seconds"), [(3, 1.0), (6, 1.5), (15, 2.0)])
-def test_a_comparison_goes_on_while_samples_are_disturbed_but_not_forever(
-    least: int, seconds: float
-) -> None:
-    watch = Watch()
-    noisy = watch.candidate(0.1, waits=(0.0, 0.0, 0.05, 0.09, 0.05))
-    compare({"a": noisy}, budget=1, least=least, gap=0.0, clock=watch)
-    assert watch.time == pytest.approx(seconds + 0.2, abs=0.15)  # and two calls to warm up
-
-
-def test_a_disturbed_sample_is_rejected() -> None:
-    watch = Watch()
-    step = watch.candidate(1.0, 1.0, 9.0, waits=(0.0, 0.0, 8.0))
-    found = compare({"a": step}, budget=60, gap=0.0, clock=watch)
-    timing = found.timing("a")
-    assert timing.median == timing.low == timing.high == 1.0
-    assert 0 < timing.clean < timing.samples
-    assert not timing.disturbed
-
-
-def test_threads_that_always_wait_for_one_another_are_the_candidates_own_affair() -> None:
-    watch = Watch()
-    step = watch.candidate(1.0, waits=(0.5,))
-    timing = compare({"a": step}, budget=20, gap=0.0, clock=watch).timing("a")
-    assert timing.clean == timing.samples
-    assert not timing.disturbed
-
-
-def test_a_neighbour_that_never_rests_is_told_of() -> None:
-    watch = Watch()
-
-    def step() -> None:
-        watch.time += 1.0
-        watch.stolen += 0.5 * len(processors())
-
-    found = compare({"a": step}, budget=20, gap=0.0, clock=watch)
-    assert found.others == pytest.approx(0.5)
-    assert found.timing("a").disturbed
-
-
-def test_nothing_is_rejected_where_the_system_does_not_say() -> None:
-    watch = Watch()
-    watch.waited = watch.others = lambda: None  # type: ignore[method-assign]
-    found = compare({"a": watch.candidate(1.0, 9.0)}, budget=60, gap=0.0, clock=watch)
-    timing = found.timing("a")
-    assert timing.clean == timing.samples
-    assert found.others is None
-
-
-def test_the_ratio_is_the_median_of_ratios_not_the_ratio_of_medians() -> None:
-    def row(a: float, b: float, waited: float = 0.0) -> dict[str, Sample]:
-        return {"a": Sample(a, 1, 0.0), "b": Sample(b, 1, waited)}
-
-    found = Comparison([row(1, 2), row(10, 20), row(2, 6), row(3, 100, waited=50.0)], None)
-    ratio = found.ratio("b", "a")
-    assert ratio.median == 2.0
-    assert ratio.rounds == 3  # the fourth was disturbed
-    assert found.timing("b").median / found.timing("a").median != 2.0
-
-
-def test_a_candidate_far_slower_than_the_others_gets_few_samples_of_its_own_time() -> None:
-    watch = Watch()
-    steps = {"fast": watch.candidate(0.1), "slow": watch.candidate(50.0)}
-    found = compare(steps, budget=20, gap=0.0, clock=watch)
-    assert found.timing("slow").samples == 3
-    assert found.timing("fast").samples >= 190
-    assert found.ratio("slow", "fast").median == pytest.approx(500)
-
-
-def test_short_calls_are_timed_by_the_dozen() -> None:
-    watch = Watch()
-    found = compare({"a": watch.candidate(1e-5)}, budget=0.1, gap=0.0, clock=watch)
-    assert found.rounds[0]["a"].calls == 100
-    assert found.timing("a").median == pytest.approx(1e-5)
-
-
-def test_the_real_clock_says_what_it_can() -> None:
-    clock = Clock()
-    for read in (clock.waited, clock.others):
-        before, after = read(), read()
-        assert before is None or after >= before - 0.1
+# --- What is compared ------------------------------------------------------------------------
 
 
 def test_threads_are_as_before_afterwards() -> None:
@@ -178,9 +43,6 @@ def test_threads_are_as_before_afterwards() -> None:
     with using(1):
         assert numba.get_num_threads() == 1
     assert numba.get_num_threads() == before
-
-
-# --- What is compared ------------------------------------------------------------------------
 
 
 def test_the_layers_are_those_of_the_recipe() -> None:
@@ -315,7 +177,7 @@ def test_endurance_times_two_states_of_one_run(monkeypatch: pytest.MonkeyPatch) 
         for name, step in rounds.items():
             step()
             steps[name] = step.__self__.step  # type: ignore[attr-defined]
-        return Comparison([{name: Sample(1.0, 1, 0.0) for name in rounds}] * 5, 0.0)
+        return Comparison([{name: Sample(1.0, 1) for name in rounds}] * 5, 0.0)
 
     monkeypatch.setattr(endurance, "compare", comparison)
     found = results.plain(endurance.measure(Settings(1, quick=True)))
@@ -419,7 +281,7 @@ def test_tuning_remembers_a_clear_winner_alone(
             step()  # each algorithm runs
         turn = turns.setdefault("layers", 0) // len(DIRECTIONS)
         turns["layers"] += 1
-        row = {name: Sample(speed.get(name, [3.0, 3.0])[turn], 1, 0.0) for name in steps}
+        row = {name: Sample(speed.get(name, [3.0, 3.0])[turn], 1) for name in steps}
         return Comparison([row] * 5, 0.0)
 
     monkeypatch.setattr(plan, "cache_folder", lambda: tmp_path / "kernels")
