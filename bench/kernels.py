@@ -135,6 +135,7 @@ def _errors(
 def show(result: dict[str, Any]) -> None:
     """Print the tables."""
     roof = result["roofline"]
+    products, traffic = (table.doubt(roof, f"{roof[key]:.0f}") for key in ("gflops", "gbytes"))
     heading = (
         "layer", "pixels", "", "minigan", "PyTorch", "ratio", "kept", "ratio", "GFLOP/s", "of roof",
         "error", "PyTorch's",
@@ -158,8 +159,8 @@ def show(result: dict[str, Any]) -> None:
         ]
         rows.append(cells)
     notes = (
-        f"Roof: {roof['gflops']:.0f} GFLOP/s (matrix product by {roof['product_by']}), "
-        f"{roof['gbytes']:.1f} GB/s; operations as the direct algorithm counts them. PyTorch is "
+        f"Roof: {products} GFLOP/s (matrix product by {roof['product_by']}), "
+        f"{traffic} GB/s; operations as the direct algorithm counts them. PyTorch is "
         "the faster of channels_first and channels_last. A ratio is PyTorch's time over minigan's. "
         "kept: transforms of frozen arrays were there. error: rms against float64, relative."
     )

@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from minigan.run import provenance
 
 from .threads import using
+from .timing import BUSY, Clock, share
 
 SIDE = 2048  # of the matrices
 VALUES = 1 << 24  # in each vector: 64 MB, more than caches hold
@@ -47,6 +48,7 @@ class Roofline:
     gflops: float  # 1e9 float32 operations a second, in a matrix product
     product_by: str  # whose product that was
     gbytes: float  # 1e9 bytes a second between memory and cores, counted as STREAM does
+    disturbed: bool  # others used the cores meanwhile
 
     def least(self, flops: float, size: float) -> float:
         """Seconds that `flops` operations on `size` bytes take at least."""
@@ -65,12 +67,17 @@ def machine(cores: int) -> Machine:
     return Machine(_processor(), cores, _vectors(), versions, made["revision"])
 
 
-def roofline(threads: int, turns: int = TURNS, side: int = SIDE) -> Roofline:
+def roofline(
+    threads: int, turns: int = TURNS, side: int = SIDE, clock: Clock | None = None
+) -> Roofline:
     """Measure both lines on `threads` threads; about five seconds."""
+    clock = clock or Clock()
+    began, before = clock.now(), clock.others()
     with using(threads), threadpool_limits(threads, user_api="blas"):
         gflops, by = max((2e-9 * side**3 / t, name) for name, t in _products(side, turns).items())
-        gbytes = _traffic(turns)
-    return Roofline(threads, gflops, by, gbytes)
+        gbytes = _traffic(_vectors_to_add(), turns)
+    used = share(before, clock.others(), clock.now() - began)
+    return Roofline(threads, gflops, by, gbytes, used is not None and used > BUSY)
 
 
 def _products(side: int, turns: int) -> dict[str, float]:
@@ -87,9 +94,17 @@ def _products(side: int, turns: int) -> dict[str, float]:
     return found | {"PyTorch": _best(lambda: torch.mm(ta, tb, out=tout), turns)}
 
 
-def _traffic(turns: int) -> float:
+def _vectors_to_add() -> np.ndarray:
+    """Three vectors in memory of their own.
+
+    Of zeros nobody has written they would all be one page, which the caches hold.
+    """
+    return np.ones((3, VALUES), np.float32)
+
+
+def _traffic(vectors: np.ndarray, turns: int) -> float:
     """1e9 bytes a second of the faster of copying and STREAM's triad, by the kernels' threads."""
-    a, b, c = np.zeros((3, VALUES), np.float32)
+    a, b, c = vectors
     grain = VALUES // 64
 
     def copy(i: int, j: int) -> None:

@@ -33,7 +33,12 @@ def seconds(timing: Numbers | None) -> str:
     """The median with a unit; with a mark if it was disturbed."""
     if timing is None:
         return "-"
-    return duration(timing["median"]) + ("?" if timing["disturbed"] else "")
+    return doubt(timing, duration(timing["median"]))
+
+
+def doubt(found: Numbers, text: str) -> str:
+    """The text of a number that was found, with a mark if something disturbed it."""
+    return f"{text}?" if found["disturbed"] else text
 
 
 def duration(value: float) -> str:

@@ -17,12 +17,25 @@ from minigan_kernels.cpu import plan
 from minigan_kernels.shapes import conv_window
 
 import minigan as mg
-from bench import endurance, kernels, ladder, naive, overhead, plots, readme, results, tune
+from bench import (
+    endurance,
+    kernels,
+    ladder,
+    machine,
+    naive,
+    overhead,
+    plots,
+    readme,
+    results,
+    table,
+    tune,
+)
 from bench.layers import DIRECTIONS, Layer, dcgan
+from bench.memory import resident
 from bench.peers import Peer, Size, UnavailableError, peer, ready
 from bench.settings import Settings
 from bench.threads import using
-from bench.timing import Comparison, Sample
+from bench.timing import Clock, Comparison, Sample
 from bench.workloads import EAGER, OURS, TUNED, workloads
 from minigan.commands import bench as command
 from minigan.errors import UserError
@@ -34,6 +47,34 @@ SAVED = sorted((ROOT / "bench" / "results").glob("*.json"))
 
 
 # --- What is compared ------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system does not say what is resident")
+def test_the_memory_that_is_measured_is_there() -> None:
+    """Zeros that nobody has written are one page however many they are."""
+    before = resident()
+    vectors = machine._vectors_to_add()
+    assert resident() - before > 0.9 * vectors.nbytes
+
+
+def test_a_roof_that_was_measured_while_others_used_the_cores_is_doubtful() -> None:
+    class Watch(Clock):
+        used = 0.0
+
+        def now(self) -> float:
+            return self.used  # as long as it takes
+
+        def others(self) -> float | None:
+            self.used += 1.0
+            return self.used
+
+    assert machine.roofline(1, 1, 8, Watch()).disturbed
+    quiet = Clock()
+    quiet.others = lambda: None  # type: ignore[method-assign]
+    roof = machine.roofline(1, 1, 8, quiet)
+    assert not roof.disturbed
+    assert roof.gbytes > 0
+    assert table.doubt({"disturbed": True}, "7") == "7?"
 
 
 def test_threads_are_as_before_afterwards() -> None:
