@@ -29,7 +29,7 @@ from minigan.viz.style import (
 
 from .layers import DIRECTIONS
 from .results import Result
-from .table import counted, duration
+from .table import counted, doubt, duration
 from .workloads import EAGER, TUNED
 
 OURS, THEIRS, TUNED_BY_HAND = FAKE, OTHERS[1], OPTIMUM
@@ -77,8 +77,12 @@ def roofline(result: Result) -> Figure:
     axes.set_ylim(bottom / 2.5, top * 1.3)
     _plain_ticks(axes)
     for text, at, angle in (
-        (f"memory: {roof['gbytes']:.0f} GB/s", low * 1.1, _angle(axes)),
-        (f"matrix product: {roof['gflops']:.0f} GFLOP/s", knee * 1.15, 0.0),
+        (f"memory: {doubt(roof, str(round(roof['gbytes'])))} GB/s", low * 1.1, _angle(axes)),
+        (
+            f"matrix product: {doubt(roof, str(round(roof['gflops'])))} GFLOP/s",
+            knee * 1.15,
+            0.0,
+        ),
     ):
         axes.annotate(
             text,
@@ -108,9 +112,11 @@ def _rates(axes: Axes, row: dict[str, Any], x: float) -> float:
     shape, times = SHAPES[row["direction"]], row["times"]
     mine = 1e-9 * row["flops"] / times["minigan"]["median"]
     axes.plot(x, mine, shape, color=OURS, markersize=6.5, zorder=3)
+    _doubt(axes, times["minigan"], (x, mine))
     if not row["peer"]:
         return mine
     theirs = 1e-9 * row["flops"] / times[row["peer"]]["median"]
+    _doubt(axes, times[row["peer"]], (x, theirs))
     axes.plot([x, x], [mine, theirs], color=RULE, linewidth=1, zorder=1)
     axes.plot(x, theirs, shape, color=THEIRS, markerfacecolor="white", markersize=6, zorder=2)
     return min(mine, theirs)
@@ -137,11 +143,14 @@ def ladder(result: Result) -> Figure:
         for offset, direction in zip((-0.26, 0.0, 0.26), DIRECTIONS, strict=True):
             rate = 1e-9 * result["flops"] / layer[direction]["median"]
             left.barh(place + offset, rate, 0.26, color=color, alpha=SHADES[direction])
+            _doubt(left, layer[direction], (rate, place + offset))
         ms = 1e3 * step["median"]
         if not step.get("estimated"):
             right.barh(place, ms, 0.62, color=color)
         right.annotate(
-            f"about {duration(step['median'])}" if step.get("estimated") else f"{ms:,.0f}",
+            f"about {duration(step['median'])}"
+            if step.get("estimated")
+            else doubt(step, f"{ms:,.0f}"),
             (0 if step.get("estimated") else ms, place),
             xytext=(4, 0),
             textcoords="offset points",
@@ -179,6 +188,8 @@ def growth(result: Result) -> Figure:
         for name, color in zip(rows[0]["times"], colors, strict=False):
             points = [(r["value"], 1e3 * r["times"][name]["median"]) for r in rows]
             axes.plot(*zip(*points, strict=True), "o-", color=color, markersize=4, label=name)
+            for row, point in zip(rows, points, strict=True):
+                _doubt(axes, row["times"][name], point)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         values = [row["value"] for row in rows]
@@ -227,6 +238,20 @@ def _angle(axes: Axes) -> float:
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]
     (x0, y0), (x1, y1) = (axes.transData.transform((v, v * axes.get_ylim()[0])) for v in (1, 10))
     return float(np.degrees(np.arctan2(y1 - y0, x1 - x0)))
+
+
+def _doubt(axes: Axes, timing: dict[str, Any], place: tuple[float, float]) -> None:
+    """A mark beside a number that was disturbed while it was measured, as in the tables."""
+    if timing["disturbed"]:
+        axes.annotate(
+            "?",
+            place,
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
+            color=INK,
+        )
 
 
 def _machine(result: Result) -> str:

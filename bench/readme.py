@@ -12,10 +12,11 @@ from .layers import DIRECTIONS
 from .plots import DRAWN
 from .results import FOLDER, Result, load
 from .steps import best_of
-from .table import counted, digits, duration
+from .table import counted, digits, doubt, seconds
 from .workloads import EAGER, IM2COL, JAX
 
 README = Path(__file__).resolve().parents[1] / "README.md"
+DOUBTS = "A question mark: others used the cores meanwhile. "
 BEGIN, END = "<!-- bench: written by python -m bench readme -->", "<!-- end of bench -->"
 
 
@@ -24,17 +25,18 @@ def section(folder: Path = FOLDER) -> str:
     steps, kernels = load("steps", folder), load("kernels", folder)
     if steps is None:
         return "Nothing is measured yet; `minigan bench all` measures this machine."
-    parts = [_opening(steps), _steps(steps)]
+    parts = [_steps(steps)]
     if one := load("steps-1", folder):
-        parts += ["On one thread:", _steps(one)]
+        parts += [f"On one thread{_elsewhen(one, steps)}:", _steps(one)]
     if text := _extras(steps, load("endurance", folder)):
         parts.append(text)
     if kernels:
-        parts += [_layers_opening(kernels), _layers(kernels)]
+        parts += [_layers_opening(kernels, steps), _layers(kernels)]
+    doubts = any("?" in part for part in parts)
     for part, (name, _) in DRAWN.items():
-        if load(part, folder) is not None:
-            parts.append(f"![{name}](bench/results/{name}.png)")
-    return "\n\n".join(parts)
+        if (result := load(part, folder)) is not None:
+            parts.append(f"![{name}](bench/results/{name}.png){_elsewhen(result, steps)}")
+    return "\n\n".join([_opening(steps, doubts), *parts])
 
 
 def rewrite(path: Path = README, folder: Path = FOLDER) -> None:
@@ -46,7 +48,19 @@ def rewrite(path: Path = README, folder: Path = FOLDER) -> None:
     rewrite_part(path, BEGIN, END, section(folder))
 
 
-def _opening(steps: Result) -> str:
+def _origin(result: Result) -> str:
+    """When a part was measured, and of which minigan."""
+    revision = result["machine"]["revision"]
+    where = f"at revision {revision}" if revision else "outside a checkout"
+    return f"measured {result['measured']} {where}"
+
+
+def _elsewhen(result: Result, steps: Result) -> str:
+    """The same in brackets, if the steps were measured at another time or revision."""
+    return "" if _origin(result) == _origin(steps) else f" ({_origin(result)})"
+
+
+def _opening(steps: Result, doubts: bool) -> str:
     machine = steps["machine"]
     versions = machine["versions"]
     peers = " and ".join(
@@ -56,10 +70,11 @@ def _opening(steps: Result) -> str:
     )
     return (
         f"One round of training on an **{machine['cpu']}** ({machine['vectors']}), "
-        f"{counted(steps['threads'], 'thread')}, float32, measured {steps['measured']} in one "
+        f"{counted(steps['threads'], 'thread')}, float32, {_origin(steps)} in one "
         f"process with {peers or 'nobody else'} in turns: medians, and how many times as long as "
-        "minigan that is. Best is the fastest of both layouts with D frozen in G's update and "
-        "fused Adam, and of torch.compile. `minigan bench all` measures your machine; "
+        f"minigan that is. {DOUBTS if doubts else ''}Best is the fastest of all: as its example, "
+        "both layouts with D frozen in G's update and fused Adam, and torch.compile. "
+        "`minigan bench all` measures your machine; "
         "`minigan bench tune` lets measurement choose each layer's algorithm."
     )
 
@@ -78,26 +93,31 @@ def _steps(steps: Result) -> str:
 
 
 def _extras(steps: Result, endurance: Result | None) -> str:
-    found = {row["peer"]: row["peak"] for row in steps["memory"]}
+    peaks = {row["peer"]: row["peak"] for row in steps["memory"]}
     sentences = []
-    if len(found) > 1:
-        each = ", ".join(f"{name} {total / 1e6:,.0f} MB" for name, total in found.items())
+    if len(peaks) > 1:
+        each = ", ".join(f"{name} {total / 1e6:,.0f} MB" for name, total in peaks.items())
         sentences.append(f"Peak memory of the first one: {each}.")
     if endurance:
         rounds, ratio = endurance["rounds"], endurance["ratio"]
+        disturbed = any(timing["disturbed"] for timing in endurance["times"].values())
+        found = doubt({"disturbed": disturbed}, f"{ratio['median']:.3f}")
         sentences.append(
-            f"Round {rounds[1]:,} takes {ratio['median']:.3f} times as long as round {rounds[0]} "
-            f"(quartiles {ratio['low']:.2f} to {ratio['high']:.2f}); {growth(endurance)}."
+            f"Round {rounds[1]:,} takes {found} times as long as round {rounds[0]} "
+            f"(quartiles {ratio['low']:.2f} to {ratio['high']:.2f}); {growth(endurance)}"
+            f"{_elsewhen(endurance, steps)}."
         )
     return " ".join(sentences)
 
 
-def _layers_opening(kernels: Result) -> str:
+def _layers_opening(kernels: Result, steps: Result) -> str:
     roof = kernels["roofline"]
+    products, traffic = (doubt(roof, f"{roof[key]:.0f}") for key in ("gflops", "gbytes"))
     return (
         "Its convolutions, in milliseconds and against the better of PyTorch's two layouts, "
-        "nothing kept between calls (a step keeps transforms, and is faster). A matrix product "
-        f"runs at {roof['gflops']:.0f} GFLOP/s here, memory at {roof['gbytes']:.0f} GB/s."
+        "nothing kept between calls (a step keeps the filters that many of Winograd's tiles use, "
+        "and its tiles where they are few, for its other convolutions). A matrix product runs at "
+        f"{products} GFLOP/s here, memory at {traffic} GB/s{_elsewhen(kernels, steps)}."
     )
 
 
@@ -106,9 +126,10 @@ def _layers(kernels: Result) -> str:
     cells: dict[str, dict[str, str]] = {}
     planes = {}
     for row in kernels["rows"]:
-        ms = digits(1e3 * row["times"]["minigan"]["median"])
-        ratio = row["ratios"].get("minigan")
-        text = ms if ratio is None else f"{ms} ({digits(ratio['median'])}x)"
+        times, ratio = row["times"], row["ratios"].get("minigan")
+        text = doubt(times["minigan"], digits(1e3 * times["minigan"]["median"]))
+        if ratio is not None:
+            text += f" ({doubt(times[row['peer']], digits(ratio['median']) + 'x')})"
         cells.setdefault(row["name"], {})[row["direction"]] = text
         planes[row["name"]] = row["planes"]
     lines += [
@@ -118,7 +139,7 @@ def _layers(kernels: Result) -> str:
 
 
 def _time(row: dict[str, Any], name: str) -> str:
-    return duration(row["times"][name]["median"])
+    return seconds(row["times"][name])
 
 
 def _against(row: dict[str, Any], name: str | None) -> str:

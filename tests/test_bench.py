@@ -34,6 +34,7 @@ from bench.layers import DIRECTIONS, Layer, dcgan
 from bench.memory import resident
 from bench.peers import Peer, Size, UnavailableError, peer, ready
 from bench.settings import Settings
+from bench.steps import best_of
 from bench.threads import using
 from bench.timing import Clock, Comparison, Sample
 from bench.workloads import EAGER, OURS, TUNED, workloads
@@ -41,6 +42,7 @@ from minigan.commands import bench as command
 from minigan.errors import UserError
 from minigan.files import around_part
 from minigan.gans.dcgan import DCGAN
+from minigan.viz.style import new_figure
 
 ROOT = Path(__file__).resolve().parents[1]
 SAVED = sorted((ROOT / "bench" / "results").glob("*.json"))
@@ -263,23 +265,77 @@ def test_the_readme_shows_the_newest_results() -> None:
     assert text == readme.section().join(parts), "say python -m bench readme"
 
 
-def test_the_section_names_the_machine_and_the_ratios(tmp_path: Path) -> None:
-    def timing(seconds: float) -> dict[str, float]:
-        return {"median": seconds, "low": seconds, "high": seconds}
+def timing(seconds: float, *, disturbed: bool = False) -> dict[str, float]:
+    return {"median": seconds, "low": seconds, "high": seconds, "disturbed": disturbed}
 
-    peers = {OURS: 0.1, EAGER: 0.3, TUNED: 0.2}
-    row = {
-        "title": "a step",
-        "times": {name: timing(seconds) for name, seconds in peers.items()},
-        "ratios": {name: timing(10 * seconds) for name, seconds in peers.items() if name != OURS},
-    }
+
+def saved(folder: Path, part: str, *, revision: str = "abc", **more: object) -> None:
+    """A result of one part as its file holds it."""
     machine = {"cpu": "a CPU", "vectors": "vectors", "versions": {"torch": "1.2"}}
-    whole = dict.fromkeys(results.KEYS, 1) | {"part": "steps", "machine": machine, "rows": [row]}
-    results.save("steps", whole | {"memory": [], "format": results.FORMAT}, tmp_path)
+    whole = dict.fromkeys(results.KEYS, 1) | {"format": results.FORMAT, "measured": "a day"}
+    whole |= {"part": part, "machine": machine | {"revision": revision}, "memory": [], **more}
+    results.save(part, whole, folder)
+
+
+def step_row(disturbed: tuple[str, ...] = ()) -> dict[str, object]:
+    seconds = {OURS: 0.1, EAGER: 0.3, TUNED: 0.2}
+    return {
+        "title": "a step",
+        "times": {name: timing(s, disturbed=name in disturbed) for name, s in seconds.items()},
+        "ratios": {name: timing(10 * s) for name, s in seconds.items() if name != OURS},
+    }
+
+
+def test_the_section_names_the_machine_and_the_ratios(tmp_path: Path) -> None:
+    saved(tmp_path, "steps", rows=[step_row()])
     text = readme.section(tmp_path)
     assert "**a CPU**" in text
     assert "PyTorch 1.2" in text
+    assert "measured a day at revision abc in one process" in text
     assert "| a step | **100 ms** | 300 ms (3.00x) | 200 ms (2.00x) | - | - |" in text
+    assert "?" not in text
+
+
+def test_the_section_marks_what_was_disturbed(tmp_path: Path) -> None:
+    saved(tmp_path, "steps", rows=[step_row(disturbed=(OURS, TUNED))])
+    times = {"minigan": timing(1e-3, disturbed=True), "PyTorch": timing(2e-3)}
+    rows = [
+        {"name": "D", "planes": "8", "direction": d, "times": times, "peer": "PyTorch",
+         "ratios": {"minigan": timing(2.0)}}
+        for d in DIRECTIONS
+    ]  # fmt: skip
+    roof = {"gflops": 5.0, "gbytes": 6.0, "disturbed": True}
+    saved(tmp_path, "kernels", rows=rows, roofline=roof)
+    text = readme.section(tmp_path)
+    assert "| a step | **100 ms?** | 300 ms (3.00x) | 200 ms? (2.00x) | - | - |" in text
+    assert "| D | 8 | 1.00? (2.00x) |" in text
+    assert "5? GFLOP/s" in text
+    assert readme.DOUBTS in text
+
+
+def test_the_section_says_what_was_measured_at_another_time(tmp_path: Path) -> None:
+    saved(tmp_path, "steps", rows=[step_row()])
+    saved(tmp_path, "steps-1", rows=[step_row()])
+    assert "On one thread:" in readme.section(tmp_path)
+    saved(tmp_path, "steps-1", rows=[step_row()], revision="xyz")
+    assert "On one thread (measured a day at revision xyz):" in readme.section(tmp_path)
+    saved(tmp_path, "steps-1", rows=[step_row()], measured="another")
+    assert "On one thread (measured another at revision abc):" in readme.section(tmp_path)
+
+
+def test_the_best_is_the_one_whose_ratio_is_least() -> None:
+    """Of all that a library has, whatever the medians, which are over other rounds, say."""
+    times = {OURS: timing(1.0), EAGER: timing(3.0), TUNED: timing(2.0), "JAX": timing(0.5)}
+    ratios = {EAGER: timing(2.4), TUNED: timing(2.5), "JAX": timing(0.5)}
+    assert best_of({"times": times, "ratios": ratios}, "PyTorch") == EAGER
+    assert best_of({"times": {}, "ratios": {}}, "PyTorch") is None
+
+
+def test_a_picture_marks_what_was_disturbed() -> None:
+    for disturbed in (False, True):
+        axes = new_figure(1, 1).add_subplot()
+        plots._doubt(axes, {"disturbed": disturbed}, (1.0, 1.0))
+        assert [text.get_text() for text in axes.texts] == ["?"] * disturbed
 
 
 def test_a_readme_without_its_marks_is_refused(tmp_path: Path) -> None:
