@@ -23,10 +23,10 @@ PARTS = {
     "growth": "how a step's time grows with batch, width, resolution and threads",
     "ladder": "what each idea in the kernels bought",
     "overhead": "the engine's own cost, in microseconds an operation",
-    "endurance": "whether 2,000 rounds make memory or time grow: half an hour",
+    "endurance": "whether 2,000 rounds make memory or time grow: an hour",
 }
 OTHERS = {
-    "all": "all of these but endurance, steps also on one thread: a quarter of an hour",
+    "all": "all of these but endurance, steps also on one thread: half an hour",
     "gpu": "a CUDA card: whether it computes right, then how fast, beside PyTorch: ten minutes",
     "tune": "let measurement choose the algorithm of each layer of a DCGAN, from now on",
     "readme": "draw the pictures and write the README's section from the newest results",
@@ -36,6 +36,15 @@ OTHERS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the answer is its exit code, as minigan's."""
     options = _parse(sys.argv[1:] if arguments is None else arguments)
+    try:
+        # Not limited itself: its children would take what is left for the whole machine.
+        return _all(options) if options.part == "all" else _one(options)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _one(options: argparse.Namespace) -> int:
+    """A part in this process, on as many threads as were asked for."""
     cores = len(processors())  # before `limit` takes some away
     threads = options.threads or cores
     limit(threads)  # before NumPy and everything else comes in
@@ -44,8 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.part == "readme":
             return _readme()
-        if options.part == "all":
-            return _all(options)
         settings = Settings(threads, options.quick)
         if options.part == "gpu":
             return _gpu(settings, cores, options.out)
@@ -55,8 +62,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, RunError) as error:
         print(f"minigan bench: {error}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 
@@ -84,7 +89,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.threads is not None and not 1 <= options.threads <= len(processors()):
         parser.error(f"--threads must be from 1 to {len(processors())}, the cores of this process")
-    if options.quick and options.out is None and options.part not in ("readme", "tune"):
+    if options.quick and options.part == "tune":
+        parser.error("--quick measures nothing worth remembering; say tune without it")
+    if options.quick and options.out is None and options.part != "readme":
         parser.error("--quick measures nothing worth keeping; say with --out where it goes")
     return options
 
@@ -124,10 +131,14 @@ def _result(
     part: str, settings: Settings, cores: int, measure: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
     """What was measured, when and on what."""
+    from minigan_kernels.cpu import plan
+
     from . import results
     from .machine import machine
     from .timing import Clock
 
+    if number := len(plan.remembered()):
+        say(f"{number} kernels of layers by choices of `tune`; tune --forget goes back to the rule")
     began = time.monotonic()
     found = measure()
     result = {
@@ -139,6 +150,7 @@ def _result(
         "threads": settings.threads,
         "rejects": Clock().others() is not None,
         "machine": machine(cores),
+        "choices": plan.remembered(),
         **found,
     }
     return results.check(results.plain(result))
@@ -148,8 +160,9 @@ def _all(options: argparse.Namespace) -> int:
     """Every part in a process of its own, so that none begins with another's memory."""
     flags = ["--quick"] if options.quick else []
     flags += ["--out", str(options.out)] if options.out else []
-    runs = [[part] for part in PARTS if part != "endurance"]
-    if len(processors()) > 1:
+    threads = options.threads or len(processors())
+    runs = [[part, "--threads", str(threads)] for part in PARTS if part != "endurance"]
+    if threads > 1:
         runs.append(["steps", "--threads", "1"])
     for words in runs:
         code = subprocess.call([sys.executable, "-m", "bench", *words, *flags], cwd=ROOT)

@@ -75,7 +75,8 @@ def _opening(steps: Result, doubts: bool) -> str:
         f"minigan that is. {DOUBTS if doubts else ''}Best is the fastest of all: as its example, "
         "both layouts with D frozen in G's update and fused Adam, and torch.compile. "
         "`minigan bench all` measures your machine; "
-        "`minigan bench tune` lets measurement choose each layer's algorithm."
+        "`minigan bench tune` lets measurement choose each layer's algorithm"
+        f"{', as it did here' if steps['choices'] else ''}."
     )
 
 

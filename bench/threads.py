@@ -34,14 +34,14 @@ def processors() -> list[int]:
 def limit(threads: int) -> None:
     """Hold this process, and every library that it imports from now on, to `threads` threads.
 
-    Where the system can, the process is also confined to as many cores: JAX and others that read
-    no variable count those.
+    Where the system can, the process is also confined to as many cores, and to one processor of
+    each: JAX and others that read no variable count processors.
     """
     for name in VARIABLES:
         os.environ[name] = str(threads)
-    cores = processors()
-    if threads < len(cores) and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores[:threads])
+    mine = set(processors()[:threads])
+    if hasattr(os, "sched_setaffinity") and mine != os.sched_getaffinity(0):
+        os.sched_setaffinity(0, mine)
 
 
 @contextmanager

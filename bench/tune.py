@@ -2,10 +2,13 @@
 
 The planner's rule goes by shapes and knows no CPU. What this part remembers goes before the rule in
 every later run on this machine, so the same seed may give other last bits than without; `--forget`
-goes back to the rule.
+goes back to the rule. It counts for any number of threads, whatever it was measured on: bits that
+changed with the threads would be worse than a choice that is not the fastest on each.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import minigan_kernels
 import numpy as np
@@ -25,21 +28,21 @@ CLEARLY = 1.05  # times as fast as the rule's choice an algorithm must be to rep
 
 
 def tune(settings: Settings) -> None:
-    """Measure, print, remember."""
-    plan.forget()
-    if settings.quick:
-        layers = dcgan(width=16, batch=8, side=32)
-    else:
-        layers = [*dcgan(), *dcgan(side=32, channels=1)]
+    """Measure, print, remember; what was remembered before counts until all is measured."""
     todo: dict[object, tuple[Layer, str]] = {}
-    for layer in layers:
+    for layer in (*dcgan(), *dcgan(side=32, channels=1)):
         for direction in DIRECTIONS:  # G's layers are D's, run backwards
             key = (layer.kernel_of(direction), layer.image, layer.weight)
             todo.setdefault(key, (layer, direction))
-    rows = []
+    rows, better = [], []
     for number, (layer, direction) in enumerate(todo.values(), 1):
         say(f"tune {number}/{len(todo)}: {layer.name} {direction}")
-        rows.append(_choose(layer, direction, settings))
+        row, choice = _choose(layer, direction, settings)
+        rows.append(row)
+        better += [] if choice is None else [choice]
+    plan.forget()
+    for choice in better:
+        plan.remember(*choice)
     heading = ("layer", "pixels", "", "by the rule", *ALGORITHMS, "from now on")
     notes = (
         f"From now on another algorithm than the rule's where it was {CLEARLY:g} times as fast by "
@@ -49,17 +52,19 @@ def tune(settings: Settings) -> None:
     table.show("Algorithms by measurement", heading, rows, notes)
 
 
-def _choose(layer: Layer, direction: str, settings: Settings) -> list[str]:
+def _choose(
+    layer: Layer, direction: str, settings: Settings
+) -> tuple[list[str], tuple[Any, ...] | None]:
+    """What was measured, as a row, and what to remember, if it is not the rule's choice."""
     kernel, arrays = layer.kernel_of(direction), operands(layer)
     window = conv_window(layer.weight, layer.stride, layer.padding, 1)
     of_layer = (kernel, layer.image, layer.output, window, 1)
-    float32 = np.dtype(np.float32)
-    rule, _ = plan.choose(*of_layer, float32)
+    rule, _ = plan.by_rule(*of_layer[1:])
     steps: dict[str, Step] = {}
     ways = set()
     for name in ALGORITHMS:
         with minigan_kernels.use(name):
-            way = plan.choose(*of_layer, float32)
+            way = plan.choose(*of_layer, np.dtype(np.float32))
         if way not in ways:  # what cannot do a layer leaves it to another one
             ways.add(way)
             steps[name] = _forced(name, kept(layer, direction, arrays))
@@ -68,10 +73,9 @@ def _choose(layer: Layer, direction: str, settings: Settings) -> list[str]:
     disturbed = any(times[name]["disturbed"] for name in (rule, best))
     if disturbed or found.ratio(rule, best).median <= CLEARLY:
         best = rule
-    if best != rule:
-        plan.remember(*of_layer, best)
     shown = [table.seconds(times.get(name)) for name in ALGORITHMS]
-    return [layer.name, layer.planes, direction, rule, *shown, best]
+    row = [layer.name, layer.planes, direction, rule, *shown, best]
+    return row, None if best == rule else (*of_layer, best)
 
 
 def _forced(algorithm: str, step: Step) -> Step:

@@ -5,8 +5,6 @@ Nothing here asserts how long anything takes.
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,32 +15,26 @@ from minigan_kernels.cpu import plan
 from minigan_kernels.shapes import conv_window
 
 import minigan as mg
+from bench import __main__ as bench_main
 from bench import (
-    endurance,
     kernels,
     ladder,
     machine,
     naive,
-    overhead,
-    plots,
-    readme,
-    results,
     table,
+    threads,
     tune,
 )
 from bench.layers import DIRECTIONS, Layer, dcgan
 from bench.memory import resident
 from bench.peers import Peer, Size, UnavailableError, peer, ready
 from bench.settings import Settings
-from bench.steps import best_of
 from bench.threads import using
 from bench.timing import Clock, Comparison, Sample
-from bench.workloads import EAGER, OURS, TUNED, workloads
+from bench.workloads import OURS, workloads
 from minigan.commands import bench as command
 from minigan.errors import UserError
-from minigan.files import around_part
 from minigan.gans.dcgan import DCGAN
-from minigan.viz.style import new_figure
 
 ROOT = Path(__file__).resolve().parents[1]
 SAVED = sorted((ROOT / "bench" / "results").glob("*.json"))
@@ -191,161 +183,6 @@ def test_nothing_is_kept_where_the_ladder_says_so() -> None:
     assert winograd.derived(array, "once", lambda: 3) == 1
 
 
-# --- What is kept of a run -------------------------------------------------------------------
-
-
-def test_a_quick_run_is_whole(tmp_path: Path) -> None:
-    """The command line, from the words to the file, in a process of its own."""
-    answer = subprocess.run(
-        [sys.executable, "-m", "bench", "overhead", "--quick", "--out", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stderr
-    assert "leaky_relu" in answer.stdout
-    found = results.load("overhead", tmp_path)
-    assert found is not None
-    assert found["quick"]
-    assert {row["name"] for row in found["rows"]} == set(overhead.operations())
-
-
-def test_endurance_times_two_states_of_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endurance, "EARLY", 10)  # a tenth of it, because it is quick
-    monkeypatch.setattr(endurance, "LATE", 30)
-    steps: dict[str, int] = {}
-
-    def comparison(rounds: dict[str, Callable[[], object]], **_: object) -> Comparison:
-        for name, step in rounds.items():
-            step()
-            steps[name] = step.__self__.step  # type: ignore[attr-defined]
-        return Comparison([{name: Sample(1.0, 1) for name in rounds}] * 5, 0.0)
-
-    monkeypatch.setattr(endurance, "compare", comparison)
-    found = results.plain(endurance.measure(Settings(1, quick=True)))
-    assert steps == {"round 1": 2, "round 3": 4}
-    assert [row["round"] for row in found["rows"]] == [1, 2, 3]
-    assert found["ratio"]["median"] == 1
-    assert "from round 1 to round 3" in endurance.growth(found)
-
-
-def test_a_result_that_lacks_something_is_refused(tmp_path: Path) -> None:
-    whole = dict.fromkeys(results.KEYS, 0) | {
-        "format": results.FORMAT,
-        "part": "steps",
-        "rows": [{"ms": 1.23456}],
-    }
-    results.save("whole", whole, tmp_path)
-    assert results.load("whole", tmp_path)["rows"] == [{"ms": 1.235}]  # type: ignore[index]
-    assert results.load("nothing", tmp_path) is None
-    for wrong, word in (
-        ({k: v for k, v in whole.items() if k != "machine"}, "lacks machine"),
-        (whole | {"format": 99}, "format 99"),
-        (whole | {"rows": []}, "measured nothing"),
-        (whole | {"rows": [{"ms": float("nan")}]}, r"steps\.rows\.0\.ms is nan"),
-    ):
-        with pytest.raises(ValueError, match=word):
-            results.save("wrong", wrong, tmp_path)
-
-
-@pytest.mark.parametrize("path", SAVED, ids=lambda path: path.stem)
-def test_what_is_committed_is_whole_and_small(path: Path) -> None:
-    found = results.check(json.loads(path.read_text()))
-    assert not found["quick"], "measure without --quick before it is committed"
-    assert found["part"] == path.stem.split("-")[0]
-    assert path.stat().st_size < 100_000
-    if found["part"] in plots.DRAWN:
-        assert (path.parent / f"{plots.DRAWN[found['part']][0]}.png").is_file()
-
-
-def test_the_readme_shows_the_newest_results() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    parts = around_part(text, readme.BEGIN, readme.END)
-    assert text == readme.section().join(parts), "say python -m bench readme"
-
-
-def timing(seconds: float, *, disturbed: bool = False) -> dict[str, float]:
-    return {"median": seconds, "low": seconds, "high": seconds, "disturbed": disturbed}
-
-
-def saved(folder: Path, part: str, *, revision: str = "abc", **more: object) -> None:
-    """A result of one part as its file holds it."""
-    machine = {"cpu": "a CPU", "vectors": "vectors", "versions": {"torch": "1.2"}}
-    whole = dict.fromkeys(results.KEYS, 1) | {"format": results.FORMAT, "measured": "a day"}
-    whole |= {"part": part, "machine": machine | {"revision": revision}, "memory": [], **more}
-    results.save(part, whole, folder)
-
-
-def step_row(disturbed: tuple[str, ...] = ()) -> dict[str, object]:
-    seconds = {OURS: 0.1, EAGER: 0.3, TUNED: 0.2}
-    return {
-        "title": "a step",
-        "times": {name: timing(s, disturbed=name in disturbed) for name, s in seconds.items()},
-        "ratios": {name: timing(10 * s) for name, s in seconds.items() if name != OURS},
-    }
-
-
-def test_the_section_names_the_machine_and_the_ratios(tmp_path: Path) -> None:
-    saved(tmp_path, "steps", rows=[step_row()])
-    text = readme.section(tmp_path)
-    assert "**a CPU**" in text
-    assert "PyTorch 1.2" in text
-    assert "measured a day at revision abc in one process" in text
-    assert "| a step | **100 ms** | 300 ms (3.00x) | 200 ms (2.00x) | - | - |" in text
-    assert "?" not in text
-
-
-def test_the_section_marks_what_was_disturbed(tmp_path: Path) -> None:
-    saved(tmp_path, "steps", rows=[step_row(disturbed=(OURS, TUNED))])
-    times = {"minigan": timing(1e-3, disturbed=True), "PyTorch": timing(2e-3)}
-    rows = [
-        {"name": "D", "planes": "8", "direction": d, "times": times, "peer": "PyTorch",
-         "ratios": {"minigan": timing(2.0)}}
-        for d in DIRECTIONS
-    ]  # fmt: skip
-    roof = {"gflops": 5.0, "gbytes": 6.0, "disturbed": True}
-    saved(tmp_path, "kernels", rows=rows, roofline=roof)
-    text = readme.section(tmp_path)
-    assert "| a step | **100 ms?** | 300 ms (3.00x) | 200 ms? (2.00x) | - | - |" in text
-    assert "| D | 8 | 1.00? (2.00x) |" in text
-    assert "5? GFLOP/s" in text
-    assert readme.DOUBTS in text
-
-
-def test_the_section_says_what_was_measured_at_another_time(tmp_path: Path) -> None:
-    saved(tmp_path, "steps", rows=[step_row()])
-    saved(tmp_path, "steps-1", rows=[step_row()])
-    assert "On one thread:" in readme.section(tmp_path)
-    saved(tmp_path, "steps-1", rows=[step_row()], revision="xyz")
-    assert "On one thread (measured a day at revision xyz):" in readme.section(tmp_path)
-    saved(tmp_path, "steps-1", rows=[step_row()], measured="another")
-    assert "On one thread (measured another at revision abc):" in readme.section(tmp_path)
-
-
-def test_the_best_is_the_one_whose_ratio_is_least() -> None:
-    """Of all that a library has, whatever the medians, which are over other rounds, say."""
-    times = {OURS: timing(1.0), EAGER: timing(3.0), TUNED: timing(2.0), "JAX": timing(0.5)}
-    ratios = {EAGER: timing(2.4), TUNED: timing(2.5), "JAX": timing(0.5)}
-    assert best_of({"times": times, "ratios": ratios}, "PyTorch") == EAGER
-    assert best_of({"times": {}, "ratios": {}}, "PyTorch") is None
-
-
-def test_a_picture_marks_what_was_disturbed() -> None:
-    for disturbed in (False, True):
-        axes = new_figure(1, 1).add_subplot()
-        plots._doubt(axes, {"disturbed": disturbed}, (1.0, 1.0))
-        assert [text.get_text() for text in axes.texts] == ["?"] * disturbed
-
-
-def test_a_readme_without_its_marks_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "README.md"
-    path.write_text("# minigan")
-    with pytest.raises(UserError, match="lacks the lines"):
-        readme.rewrite(path)
-    assert path.read_text() == "# minigan"
-
-
 # --- The command -----------------------------------------------------------------------------
 
 
@@ -356,6 +193,45 @@ def test_the_command_passes_its_words_on(capfd: pytest.CaptureFixture[str]) -> N
     assert command.main(["everything"]) == 2
     assert command.main(["steps", "--quick"]) == 2
     assert "--out" in capfd.readouterr().err
+    assert command.main(["tune", "--quick"]) == 2
+    assert "nothing worth remembering" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("threads", [None, 1])
+def test_every_part_has_the_whole_machine_and_is_told_how_much_of_it_to_use(
+    threads: int | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A part that finds fewer cores takes them for all, and its result for the machine's."""
+    said: list[list[str]] = []
+    monkeypatch.setattr(bench_main, "limit", lambda threads: pytest.fail("its children inherit it"))
+    monkeypatch.setattr(bench_main, "processors", lambda: [0, 1, 2])
+    monkeypatch.setattr(bench_main.subprocess, "call", lambda words, cwd: said.append(words[3:]))
+    words = [] if threads is None else ["--threads", str(threads)]
+    assert bench_main.main(["all", "--out", str(tmp_path), *words]) == 0
+    parts = {words[0] for words in said}
+    assert parts == bench_main.PARTS.keys() - {"endurance"}
+    counts = [(words[0], words[words.index("--threads") + 1]) for words in said]
+    expected = {(part, str(threads or 3)) for part in parts} | {("steps", "1")}
+    assert set(counts) == expected
+    assert len(counts) == len(expected)
+
+
+def test_everybody_has_one_processor_of_each_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a core has two, peers that count processors would start two threads on each."""
+    held: list[set[int]] = []
+    monkeypatch.setattr(threads, "processors", lambda: [0, 2])
+    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr(
+        threads.os, "sched_setaffinity", lambda _, cpus: held.append(cpus), raising=False
+    )
+    for name in threads.VARIABLES:
+        monkeypatch.setenv(name, "")
+    threads.limit(2)
+    threads.limit(1)
+    assert held == [{0, 2}, {0}]
+    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: {0, 2})
+    threads.limit(2)
+    assert len(held) == 2  # as it is already
 
 
 def test_without_a_checkout_the_command_says_where_the_benchmarks_are(
@@ -376,17 +252,28 @@ def test_tuning_remembers_a_clear_winner_alone(
     def comparison(steps: dict[str, Callable[[], object]], **_: object) -> Comparison:
         for step in steps.values():
             step()  # each algorithm runs
+        assert "direct" in plan.remembered().values()  # until all is measured
         turn = turns.setdefault("layers", 0) // len(DIRECTIONS)
         turns["layers"] += 1
         row = {name: Sample(speed.get(name, [3.0, 3.0])[turn], 1) for name in steps}
         return Comparison([row] * 5, 0.0)
 
+    def interrupted(*_: object, **__: object) -> Comparison:
+        raise KeyboardInterrupt
+
     monkeypatch.setattr(plan, "cache_folder", lambda: tmp_path / "kernels")
     monkeypatch.setattr(tune, "dcgan", lambda **_: layers)
-    monkeypatch.setattr(tune, "compare", comparison)
     plan._remembered.cache_clear()
     try:
-        tune.tune(Settings(1, quick=True))
+        window = conv_window(layers[1].weight, 2, 1, 1)
+        of_second = ("conv2d", layers[1].image, layers[1].output, window, 1)
+        plan.remember(*of_second, "direct")  # by an earlier run
+        monkeypatch.setattr(tune, "compare", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            tune.tune(Settings(1))
+        assert list(plan.remembered().values()) == ["direct"]
+        monkeypatch.setattr(tune, "compare", comparison)
+        tune.tune(Settings(1))
         for layer, algorithm in zip(layers, ("direct", "winograd"), strict=True):
             window = conv_window(layer.weight, layer.stride, layer.padding, 1)
             of_layer = ("conv2d", layer.image, layer.output, window, 1, np.dtype(np.float32))

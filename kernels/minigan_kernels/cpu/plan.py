@@ -45,19 +45,31 @@ def choose(
     if 0 in image + output:  # nothing to do, which direct does well
         return "direct", 0
     wish = forced.get()
-    possible = winograd.fits(window, groups)
-    tile = min((4, 2), key=lambda m: _products(output, window, m)) if possible else 0
     if wish is None and _remembered():
         wish = _remembered().get(_key(direction, image, output, window, groups))
-    if wish in ("winograd", "winograd2"):
-        return ("winograd", tile if wish == "winograd" else 2) if possible else ("direct", 0)
-    if wish is not None:
+    if wish is None:
+        return by_rule(image, output, window, groups)
+    if wish not in ("winograd", "winograd2"):
         return wish, 0
+    if not winograd.fits(window, groups):
+        return "direct", 0
+    return "winograd", _tile(output, window) if wish == "winograd" else 2
+
+
+def by_rule(image: Shape, output: Shape, window: Window, groups: int) -> tuple[str, int]:
+    """The same for float32 by the rule alone, whatever was asked for or remembered."""
     plain = output[2] * output[3] * window.kernel[0] * window.kernel[1]
     few = min(image[1], output[1]) < FEW
-    if possible and not few and _products(output, window, tile) <= SAVED * plain:
-        return "winograd", tile
+    if not few and winograd.fits(window, groups):
+        tile = _tile(output, window)
+        if _products(output, window, tile) <= SAVED * plain:
+            return "winograd", tile
     return "direct", 0
+
+
+def remembered() -> dict[str, str]:
+    """The algorithms that go before the rule, by a description of their layers."""
+    return dict(_remembered())
 
 
 def remember(
@@ -84,6 +96,11 @@ def forget() -> None:
     """Go by the rule again."""
     _file().unlink(missing_ok=True)
     _remembered.cache_clear()
+
+
+def _tile(output: Shape, window: Window) -> int:
+    """The side of Winograd's tiles that leaves fewer products."""
+    return min((4, 2), key=lambda m: _products(output, window, m))
 
 
 def _products(output: Shape, window: Window, m: int) -> int:
