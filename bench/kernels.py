@@ -2,9 +2,10 @@
 
 Rates count the operations of the direct algorithm, so that Winograd's, which needs fewer
 multiplications, can lie above what the machine does in a matrix product. "kept" is the same call
-with arrays that the engine has frozen, whose transforms are still there from an earlier call:
-the weights' in forward and dx, the image's and the output gradient's in dw. A training step is in
-between.
+with arrays that the engine has frozen, where kernels find what they kept of an earlier call: in
+forward and dx the weights as the algorithm wants them, for Winograd's transformed if more than a
+few tiles use them (`_ONCE` in `winograd`); in dw Winograd's tiles of the image and of the output
+gradient, if they are not too large (`_LARGE` there). A training step is in between.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import minigan_kernels
 import numpy as np
 from minigan_kernels.derived import freeze_result
+from minigan_kernels.shapes import hwio
 
 from . import table
 from .layers import DIRECTIONS, Layer, dcgan
@@ -67,8 +69,8 @@ def ours(layer: Layer, direction: str, arrays: Arrays) -> Step:
 
 
 def kept(layer: Layer, direction: str, arrays: Arrays) -> Step:
-    """The same, with what the engine would have frozen and transformed before."""
-    frozen = {key: stored(array) if key == "w" else image(array) for key, array in arrays.items()}
+    """The same, with arrays that the engine would have frozen."""
+    frozen = {key: array.copy(order="K") for key, array in arrays.items()}
     for key in KEPT_OPERANDS[layer.kernel_of(direction)]:
         freeze_result(frozen[key], ())
     return ours(layer, direction, frozen)
@@ -79,7 +81,7 @@ def operands(layer: Layer) -> Arrays:
     rng = np.random.default_rng(0)
     return {
         "image": image(rng.standard_normal(layer.image, np.float32)),
-        "w": stored(np.float32(0.02) * rng.standard_normal(layer.weight, np.float32)),
+        "w": hwio(np.float32(0.02) * rng.standard_normal(layer.weight, np.float32)),
         "output": image(rng.standard_normal(layer.output, np.float32)),
     }
 
@@ -87,11 +89,6 @@ def operands(layer: Layer) -> Arrays:
 def image(x: np.ndarray) -> np.ndarray:
     """A copy of x (N, C, H, W) with channels last in memory."""
     return np.array(x.transpose(0, 2, 3, 1), order="C").transpose(0, 3, 1, 2)
-
-
-def stored(w: np.ndarray) -> np.ndarray:
-    """A copy of w (O, I, kH, kW) with the memory order (kH, kW, I, O)."""
-    return np.array(w.transpose(2, 3, 1, 0), order="C").transpose(3, 2, 0, 1)
 
 
 def _row(layer: Layer, direction: str, settings: Settings) -> dict[str, Any]:
@@ -162,7 +159,8 @@ def show(result: dict[str, Any]) -> None:
         f"Roof: {products} GFLOP/s (matrix product by {roof['product_by']}), "
         f"{traffic} GB/s; operations as the direct algorithm counts them. PyTorch is "
         "the faster of channels_first and channels_last. A ratio is PyTorch's time over minigan's. "
-        "kept: transforms of frozen arrays were there. error: rms against float64, relative."
+        "kept: what kernels keep of frozen arrays was there: weights as the algorithm wants them, "
+        "Winograd's tiles if they are not too large. error: rms against float64, relative."
     )
     table.show(TITLE, heading, rows, notes)
     rows = [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from minigan_kernels.cpu import plan
+from minigan_kernels.cpu import plan, winograd
 from minigan_kernels.shapes import conv_window
 
 import minigan as mg
@@ -171,7 +171,6 @@ def test_the_peers_take_their_steps(path: str) -> None:
 
 
 def test_nothing_is_kept_where_the_ladder_says_so() -> None:
-    from minigan_kernels.cpu import winograd
     from minigan_kernels.derived import freeze_result
 
     array = np.zeros(3, np.float32)
@@ -181,6 +180,31 @@ def test_nothing_is_kept_where_the_ladder_says_so() -> None:
     with ladder.nothing_kept():
         assert winograd.derived(array, "once", lambda: 2) == 2
     assert winograd.derived(array, "once", lambda: 3) == 1
+
+
+def test_the_rungs_on_a_layer_do_nothing_but_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What forgets in the step takes as long as a small layer, and its arrays keep nothing."""
+    transforms: list[int] = []
+    counts: dict[str, int] = {}
+
+    def comparison(steps: dict[str, Callable[[], object]], **_: object) -> Comparison:
+        for name in ("Winograd F(4x4)", "kept transforms"):
+            transforms.clear()
+            steps[name]()
+            steps[name]()
+            counts[name] = len(transforms)
+        return Comparison([{name: Sample(1.0, 1) for name in steps}] * 3, None)
+
+    done = winograd._transformed_filters
+    monkeypatch.setattr(
+        winograd, "_transformed_filters", lambda *a: (transforms.append(1), done(*a))[1]
+    )
+    monkeypatch.setattr(ladder, "compare", comparison)
+    monkeypatch.setattr(ladder, "nothing_kept", lambda: pytest.fail("it would be timed as well"))
+    rows = [{"layer": {}} for _ in ladder.RUNGS]
+    layer = Layer("D", 8, 16, 32, 32)  # tiles enough to keep the filters for
+    ladder._climb_layer(layer, "forward", rows, Settings(1, quick=True))
+    assert counts == {"Winograd F(4x4)": 2, "kept transforms": 1}
 
 
 # --- The command -----------------------------------------------------------------------------
