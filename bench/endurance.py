@@ -25,7 +25,7 @@ EARLY, LATE = 100, 2000  # rounds
 
 
 def measure(settings: Settings) -> dict[str, Any]:
-    """Train a DCGAN of 64x64x3 for LATE rounds: half an hour or so."""
+    """Train a DCGAN of 64x64x3 for LATE rounds: an hour or so."""
     scale, width = (10, 8) if settings.quick else (1, 64)
     early, late = EARLY // scale, LATE // scale
     dataset = Dataset("digits", images((3, 64, 64)))

@@ -22,14 +22,15 @@ from .settings import Settings, say
 from .threads import limit
 
 STEPS = 6
+LIBRARIES = {"minigan": "minigan_kernels.cpu.conv", "PyTorch": "torch"}  # by a name's first word
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def of_peer(name: str, settings: Settings) -> dict[str, Any]:
     """Resident memory in bytes of the first workload's steps by the peer of that name.
 
-    `imported` is what there is with its libraries and the images, `built` the peak until the first
-    step was done, `peak` that of the steps after it.
+    `imported` is what there is with its libraries and the images, minigan's with Numba, `built` the
+    peak until the first step was done, `peak` that of the steps after it.
 
     Raises:
         RunError: if the process fails.
@@ -83,8 +84,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 def main(name: str, threads: str, how: str) -> None:
     """Take a few steps in this process and print what they needed."""
     limit(int(threads))
-    if name.startswith("PyTorch"):
-        importlib.import_module("torch")
+    importlib.import_module(LIBRARIES[name.split()[0]])
     images = importlib.import_module("bench.peers.images").images
     workload = importlib.import_module("bench.workloads").workloads(how == "quick")[0]
     images((3, 64, 64))

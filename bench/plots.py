@@ -203,7 +203,7 @@ def growth(result: Result) -> Figure:
     )
     _caption(
         figure,
-        f"{_machine(result)}, float32. What does not change: 64x64x3 pixels, batch 64, width 64.",
+        f"{_machine(result)}, float32. What does not change: {result['base']}.",
     )
     return figure
 

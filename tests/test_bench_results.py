@@ -43,6 +43,20 @@ def test_a_quick_run_is_whole(tmp_path: Path) -> None:
     assert {row["name"] for row in found["rows"]} == set(overhead.operations())
 
 
+def test_what_is_imported_is_counted_with_all_that_the_steps_import() -> None:
+    code = (
+        "import sys; from bench import memory; seen = []; "
+        "memory.start_anew = lambda: seen.append('numba' in sys.modules); "
+        "memory.main('minigan', '1', 'quick'); assert all(seen)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(answer.stdout)
+    assert found["imported"] <= found["built"]
+
+
 def test_endurance_times_two_states_of_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endurance, "EARLY", 10)  # a tenth of it, because it is quick
     monkeypatch.setattr(endurance, "LATE", 30)
@@ -170,6 +184,17 @@ def test_the_best_is_the_one_whose_ratio_is_least() -> None:
     ratios = {EAGER: timing(2.4), TUNED: timing(2.5), "JAX": timing(0.5)}
     assert best_of({"times": times, "ratios": ratios}, "PyTorch") == EAGER
     assert best_of({"times": {}, "ratios": {}}, "PyTorch") is None
+
+
+def test_growth_is_drawn_with_what_did_not_change() -> None:
+    rows = [
+        {"kind": kind, "value": value, "times": {OURS: timing(1e-2 * value)}}
+        for kind in ("batch", "width")
+        for value in (8, 16)
+    ]
+    result = {"rows": rows, "base": "8x8x1", "threads": 1, "machine": {"cpu": "a CPU"}}
+    figure = plots.growth(result)
+    assert figure.get_supxlabel().endswith("What does not change: 8x8x1.")
 
 
 def test_a_picture_marks_what_was_disturbed() -> None:
