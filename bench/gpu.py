@@ -32,7 +32,6 @@ from .settings import say
 
 LIMIT = 540  # seconds after which nothing is begun
 PRECISIONS = ("float32", "tf32", "bfloat16")
-OURS = ("minigan, graph", "minigan")  # the first that there is
 
 
 @dataclass
@@ -87,7 +86,7 @@ def measure(
         every = partial(times.layers, watch, size, precision, roof, torch)
         found["layers"] += part(f"layers in {precision}", every) or []
     for row in found["rounds"] if torch else ():  # last: compiling takes minutes
-        last = partial(times.beside, watch, size, sizes.timed, row, torch, times.COMPILED)
+        last = partial(times.compiled, watch, size, sizes.timed, row, torch)
         part(f"{times.COMPILED} in {row['precision']}", last)
     found["goals"] = goals(found)
     return found
@@ -105,9 +104,7 @@ def goals(found: Row) -> list[Row]:
     wanted: list[tuple[str, float, list[float]]] = []
     for peer, least in ((times.EAGER, 2.0), (times.COMPILED, 1.0)):
         for row in found["rounds"]:
-            took = row["times"]
-            mine = next((took[name] for name in OURS if name in took), None)
-            reached = [took[peer] / mine] if mine and peer in took else []
+            reached = [row["ratios"][peer]] if peer in row["ratios"] else []
             wanted.append((f"a round in {row['precision']}, to {peer}", least, reached))
     middle = [r for r in found["layers"] if r["middle"] and r["cudnn"]]
     for precision in PRECISIONS[1:]:

@@ -1,14 +1,15 @@
 """What a card takes for a DCGAN: its rounds, layers and passes, beside PyTorch and the roofline.
 
 Times of single kernels are those of the card alone: as many calls as make a graph, launched between
-two events. Rounds are timed by the clock, with all that the host does for them.
+two events. Rounds are timed by the clock, with all that the host does for them. What is compared
+takes turns, because a card's clock changes with its load and its heat.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -26,11 +27,13 @@ from .layers import DIRECTIONS, Layer
 from .layers import dcgan as layers_of
 from .passes import ARRAYS
 from .peers import Size, module
-from .timing import Step
+from .timing import Step, order_of
 
 CALLS = 20  # of a kernel in a graph
 TURNS = 7  # of which the median counts
+USUAL, GRAPH = "minigan", "minigan, graph"
 EAGER, COMPILED = "PyTorch eager", "PyTorch compiled"
+Turn = Callable[[], float]  # seconds of one call, measured anew each time
 STEADY = 5  # rounds before any is timed: graphs are captured, algorithms chosen
 # 1e12 operations a second and multiprocessor at 1 GHz, by compute capability (NVIDIA's white papers
 # on A100 and H100).
@@ -48,33 +51,40 @@ class Watch:
 
     def kernel(self, step: Step) -> float:
         """Seconds of one call of `step`, without what the host does for it."""
-        step()  # compiles
-        _, launch = self.device.capture(lambda: [step() for _ in range(CALLS)])
-        return self.events(launch) / CALLS
+        return in_turns({"": self.turn(step)})[""]
 
-    def events(self, launch: Step) -> float:
-        """Seconds from before a launch to after it, on the card's own clock."""
+    def turn(self, step: Step) -> Turn:
+        """What gives seconds of one call of `step`, without what the host does for it."""
         import cupy
 
+        step()  # compiles
+        _, launch = self.device.capture(lambda: [step() for _ in range(CALLS)])
         launch()
         began, ended = cupy.cuda.Event(), cupy.cuda.Event()
-        times = []
-        for _ in range(TURNS):
+
+        def seconds() -> float:
             began.record()
             launch()
             ended.record()
             ended.synchronize()
-            times.append(1e-3 * cupy.cuda.get_elapsed_time(began, ended))
-        return statistics.median(times)
+            return 1e-3 * float(cupy.cuda.get_elapsed_time(began, ended)) / CALLS
 
-    def rounds(self, step: Step, count: int) -> float:
-        """Seconds of one of `count` rounds, each of which waits for its values."""
-        for _ in range(STEADY):
-            step()
-        began = time.perf_counter()
-        for _ in range(count):
-            step()
-        return (time.perf_counter() - began) / count
+        return seconds
+
+    def rounds(self, steps: Mapping[str, Step], count: int) -> dict[str, float]:
+        """Seconds of a round of each, of about `count`, each of which waits for its values."""
+        block = max(1, count // TURNS)
+        for step in steps.values():
+            for _ in range(STEADY):
+                step()
+
+        def turn(step: Step) -> float:
+            began = time.perf_counter()
+            for _ in range(block):
+                step()
+            return (time.perf_counter() - began) / block
+
+        return in_turns({name: partial(turn, step) for name, step in steps.items()})
 
     def used(self) -> int:
         """Bytes of the card's memory that are not free."""
@@ -82,6 +92,15 @@ class Watch:
 
         free, total = cupy.cuda.runtime.memGetInfo()
         return int(total - free)
+
+
+def in_turns(turns: Mapping[str, Turn]) -> dict[str, float]:
+    """The median by name of what TURNS turns of each give."""
+    found: dict[str, list[float]] = {name: [] for name in turns}
+    for number in range(TURNS):
+        for name in order_of(list(turns), number):
+            found[name].append(turns[name]())
+    return {name: statistics.median(seconds) for name, seconds in found.items()}
 
 
 def roofline(watch: Watch, values: int, peaks: dict[str, float]) -> Row:
@@ -106,27 +125,49 @@ def least(flops: float, size: float, roof: Row, precision: str) -> float | None:
 
 def rounds(watch: Watch, size: Size, count: int, precision: str, torch: Any) -> Row:
     """A DCGAN's round in a precision: as usual, replayed, and by PyTorch as it is written."""
-    row: Row = {"precision": precision, "times": {}, "absent": {}}
+    row: Row = {"precision": precision, "times": {}, "ratios": {}, "absent": {}}
     device = at(watch.device, precision)
     usual, replayed = dcgan(device, size), dcgan(device, size)
-    replayed.use_graphs(lambda why: row["absent"].update({"minigan, graph": why}))
-    row["times"]["minigan"] = watch.rounds(usual.round, count)
-    row["times"]["minigan, graph"] = watch.rounds(replayed.round, count)
-    if row["absent"]:
-        del row["times"]["minigan, graph"]  # which were rounds as usual
+    replayed.use_graphs(lambda why: row["absent"].update({GRAPH: why}))
+    steps: dict[str, Step] = {USUAL: usual.round, GRAPH: replayed.round}
     if torch:
-        beside(watch, size, count, row, torch, EAGER)
+        steps |= _theirs(size, row, torch, EAGER)
+    row["times"] = watch.rounds(steps, count)
+    if GRAPH in row["absent"]:
+        del row["times"][GRAPH]  # which were rounds as usual
+    if EAGER in row["times"]:
+        row["ratios"][EAGER] = row["times"][EAGER] / row["times"][_ours(row)]
     return row
 
 
-def beside(watch: Watch, size: Size, count: int, row: Row, torch: Any, name: str) -> None:
-    """Add PyTorch's time to a row of `rounds`, or why there is none."""
+def compiled(watch: Watch, size: Size, count: int, row: Row, torch: Any) -> None:
+    """Add compiled PyTorch's time to a row of `rounds`, in turns with ours anew, or why not."""
+    theirs = _theirs(size, row, torch, COMPILED)
+    if not theirs:
+        return
+    state, mine = dcgan(at(watch.device, row["precision"]), size), _ours(row)
+    if mine == GRAPH:
+        state.use_graphs(lambda why: None)
+    found = watch.rounds({mine: state.round} | theirs, count)
+    row["times"][COMPILED] = found[COMPILED]
+    row["ratios"][COMPILED] = found[COMPILED] / found[mine]
+
+
+def _ours(row: Row) -> str:
+    """What of ours the others are compared with."""
+    return GRAPH if GRAPH in row["times"] else USUAL
+
+
+def _theirs(size: Size, row: Row, torch: Any, name: str) -> dict[str, Step]:
+    """PyTorch's step; none if it cannot take one, and the row says why."""
     try:
-        step = torch.dcgan(size, row["precision"], compiled=name == COMPILED)
-        row["times"][name] = watch.rounds(step, count)
+        step: Step = torch.dcgan(size, row["precision"], compiled=name == COMPILED)
+        step()
     except Exception as error:  # a compiler that is not there, a mode that is not
         first = (str(error).splitlines() or [""])[0]
         row["absent"][name] = f"{type(error).__name__}: {first}"[:140]
+        return {}
+    return {name: step}
 
 
 def layers(watch: Watch, size: Size, precision: str, roof: Row, torch: Any) -> list[Row]:
@@ -139,13 +180,17 @@ def layers(watch: Watch, size: Size, precision: str, roof: Row, torch: Any) -> l
         arrays = operands(layer, watch.device)
         for direction in DIRECTIONS:
             with at(watch.device, precision).computing():
-                seconds = watch.kernel(ours(layer, direction, arrays))
-            theirs = torch.conv(layer, direction, precision) if torch else None
+                turns = {USUAL: watch.turn(ours(layer, direction, arrays))}
+            if torch:
+                turns["cuDNN"] = torch.conv(layer, direction, precision)
+            found = in_turns(turns)
+            seconds = found[USUAL]
             bound = least(layer.flops, layer.bytes, roof, precision)
             rows.append({
                 "layer": layer.name, "planes": layer.planes, "direction": direction,
                 "precision": precision, "middle": layer.middle,
-                "kernel": layer.kernel_of(direction), "seconds": seconds, "cudnn": theirs,
+                "kernel": layer.kernel_of(direction), "seconds": seconds,
+                "cudnn": found.get("cuDNN"),
                 "tflops": 1e-12 * layer.flops / seconds,
                 "roof": None if bound is None else bound / seconds,
             })  # fmt: skip

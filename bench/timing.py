@@ -180,7 +180,7 @@ def compare(
         while True:
             turn = [name for name in candidates if name in regular or len(rounds) < FEW]
             taken: dict[str, Sample] = {}
-            for name in _order(turn, len(rounds)):
+            for name in order_of(turn, len(rounds)):
                 started = clock.now()
                 clock.sleep(gap)
                 if prime:
@@ -206,7 +206,7 @@ def share(before: float | None, after: float | None, spent: float) -> float | No
     return max(0.0, after - before) / (spent * len(processors()))
 
 
-def _order(names: Sequence[str], number: int) -> list[str]:
+def order_of(names: Sequence[str], number: int) -> list[str]:
     """Who is when in the round of that number.
 
     In twice as many rounds as there are names each comes after each other one as often (Williams

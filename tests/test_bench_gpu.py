@@ -33,13 +33,14 @@ TINY = Size((1, 28, 28), 2, 2)
 class Watch(gpu_times.Watch):
     """Time stands still; what is timed runs once."""
 
-    def kernel(self, step: Any) -> float:
+    def turn(self, step: Any) -> gpu_times.Turn:
         step()
-        return 1e-3
+        return lambda: 1e-3
 
-    def rounds(self, step: Any, count: int) -> float:
-        step()
-        return 4e-3
+    def rounds(self, steps: Any, count: int) -> dict[str, float]:
+        for step in steps.values():
+            step()
+        return dict.fromkeys(steps, 4e-3)
 
     def used(self) -> int:
         return 7
@@ -47,7 +48,7 @@ class Watch(gpu_times.Watch):
 
 TORCH = SimpleNamespace(
     dcgan=lambda size, precision, *, compiled: lambda: None,
-    conv=lambda layer, direction, precision: 1.1e-3 if direction == "dw" else 0.5e-3,
+    conv=lambda layer, direction, precision: lambda: 1.1e-3 if direction == "dw" else 0.5e-3,
 )
 
 
@@ -289,9 +290,9 @@ def test_rounds_that_are_not_replayed_have_no_time_for_that() -> None:
             raise RuntimeError("no graphs here")
 
     class Twice(Watch):
-        def rounds(self, step: Any, count: int) -> float:
-            step()
-            return super().rounds(step, count)
+        def rounds(self, steps: Any, count: int) -> dict[str, float]:
+            super().rounds(steps, count)
+            return super().rounds(steps, count)
 
     row = gpu_times.rounds(Twice(Refuses()), TINY, 1, "float32", None)
     assert row["times"].keys() == {"minigan"}
@@ -301,8 +302,49 @@ def test_rounds_that_are_not_replayed_have_no_time_for_that() -> None:
         raise ValueError("no Triton\nat all")
 
     torch = SimpleNamespace(dcgan=broken)
-    gpu_times.beside(Watch(HOST), TINY, 1, row, torch, gpu_times.COMPILED)
+    gpu_times.compiled(Watch(HOST), TINY, 1, row, torch)
     assert row["absent"][gpu_times.COMPILED] == "ValueError: no Triton"
+    row = gpu_times.rounds(Watch(HOST), TINY, 1, "float32", torch)
+    assert row["absent"][gpu_times.EAGER] == "ValueError: no Triton"
+    assert row["times"].keys() == {"minigan", "minigan, graph"}
+    assert not row["ratios"]
+
+
+def test_rounds_and_layers_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    steps = {name: lambda name=name: order.append(name) for name in "ab"}
+    found = gpu_times.Watch(HOST).rounds(steps, 2 * gpu_times.TURNS)
+    assert found.keys() == {"a", "b"}
+    blocks = "".join(order[2 * gpu_times.STEADY :])
+    assert blocks.startswith("aabbbbaabbaaaabb")
+    assert len(blocks) == 2 * 2 * gpu_times.TURNS
+    order.clear()
+
+    class Turns(Watch):
+        def turn(self, step: Any) -> gpu_times.Turn:
+            return lambda: (order.append("minigan"), 1.0)[1]
+
+    torch = SimpleNamespace(conv=lambda *_: lambda: (order.append("cuDNN"), 2.0)[1])
+    monkeypatch.setattr(gpu_times, "layers_of", lambda *size: [layer(8, 8)])
+    monkeypatch.setattr(gpu_times, "DIRECTIONS", ("forward",))
+    roof = {"gbytes": 1.0, "tflops": {}}
+    (row,) = gpu_times.layers(Turns(HOST), TINY, "float32", roof, torch)
+    assert (row["seconds"], row["cudnn"]) == (1.0, 2.0)
+    assert order[:4] == ["minigan", "cuDNN", "cuDNN", "minigan"]
+    assert len(order) == 2 * gpu_times.TURNS
+
+
+def test_compiled_steps_are_compared_with_ours_of_the_same_minutes() -> None:
+    class Warm(Watch):
+        def rounds(self, steps: Any, count: int) -> dict[str, float]:
+            return {name: 2.0 if "minigan" in name else 3.0 for name in steps}
+
+    row: dict[str, Any] = {
+        "precision": "float32", "times": {"minigan": 1.0}, "ratios": {}, "absent": {},
+    }  # fmt: skip
+    gpu_times.compiled(Warm(HOST), TINY, 1, row, TORCH)
+    assert row["times"] == {"minigan": 1.0, gpu_times.COMPILED: 3.0}
+    assert row["ratios"] == {gpu_times.COMPILED: 1.5}
 
 
 @pytest.mark.skipif(card.trouble(card.facts()) is None, reason="there is a card")

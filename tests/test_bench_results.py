@@ -208,5 +208,5 @@ def test_a_readme_without_its_marks_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     path.write_text("# minigan")
     with pytest.raises(UserError, match="lacks the lines"):
-        readme.rewrite(path)
+        readme.rewrite(path, tmp_path)
     assert path.read_text() == "# minigan"

@@ -7,11 +7,10 @@ frozen in G's update, fused Adam, channels last, and its values read once, at th
 from __future__ import annotations
 
 import contextlib
-import statistics
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from ..layers import Layer
@@ -21,7 +20,7 @@ from .torch_dcgan import LATENT, discriminator, generator, initialise
 from .torch_images import batches
 from .torch_kernels import _call
 
-CALLS, TURNS = 20, 7
+CALLS = 20
 
 
 def available() -> bool:
@@ -83,19 +82,19 @@ def dcgan(size: Size, precision: str, *, compiled: bool) -> Step:
     return step
 
 
-def conv(layer: Layer, direction: str, precision: str) -> float:
-    """Seconds of one direction of a layer, channels last, on the card alone."""
+def conv(layer: Layer, direction: str, precision: str) -> Callable[[], float]:
+    """What gives seconds of one direction of a layer, channels last, on the card alone."""
     _precise(precision)
     kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
     arrays = [
         torch.randn(shape, device="cuda").to(kind).to(memory_format=torch.channels_last)
         for shape in (layer.image, layer.weight, layer.output)
     ]
-    return _seconds(_call(layer, direction, *arrays))
+    return _turn(_call(layer, direction, *arrays))
 
 
-def _seconds(step: Step) -> float:
-    """Seconds of a call in a graph of several, the median of some launches."""
+def _turn(step: Step) -> Callable[[], float]:
+    """What gives seconds of a call in a graph of several."""
     side = torch.cuda.Stream()
     with torch.cuda.stream(side):
         for _ in range(3):  # cuDNN chooses
@@ -104,16 +103,13 @@ def _seconds(step: Step) -> float:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         kept = [step() for _ in range(CALLS)]
-    times = []
-    for _ in range(TURNS):
-        began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+
+    def seconds(keep: Any = kept) -> float:  # the graph writes to it
         began.record()
         graph.replay()
         ended.record()
         ended.synchronize()
-        times.append(1e-3 * began.elapsed_time(ended))
-    del kept
-    return statistics.median(times) / CALLS
+        return 1e-3 * float(began.elapsed_time(ended)) / CALLS
 
-
-__all__ = ["available", "conv", "dcgan", "nn"]
+    return seconds
