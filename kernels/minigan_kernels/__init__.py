@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -68,12 +69,16 @@ def _public(reference: _F) -> _F:
     """The kernel that calls, for its first array's type, the twin of `reference`."""
     file, name = reference.__module__.rpartition(".")[2], reference.__name__
     KERNELS[name] = reference
+    called = next(iter(inspect.signature(reference).parameters))  # what its first array is
 
     @functools.wraps(reference)
-    def kernel(array: Any, *args: Any, **kwargs: Any) -> Any:
-        first = array[0] if isinstance(array, list) and array else array
+    def kernel(*args: Any, **kwargs: Any) -> Any:
+        if not args and called not in kwargs:
+            return reference(**kwargs)  # which says what is missing
+        array = args[0] if args else kwargs[called]
+        first = array[0] if isinstance(array, list | tuple) and array else array
         room = _forced.get() or _room(first.__class__)
-        return _twin(file, name, room)(array, *args, **kwargs)
+        return _twin(file, name, room)(*args, **kwargs)
 
     derived.KERNELS.add(kernel)
     return kernel  # type: ignore[return-value]

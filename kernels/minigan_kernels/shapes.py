@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import NamedTuple
 
 import numpy as np
@@ -44,14 +45,16 @@ def pair(value: int | Pair, name: str, *, least: int) -> Pair:
     Raises:
         ValueError: if it is neither a whole number nor a pair of them, or is below `least`.
     """
-    if isinstance(value, int) and value >= least:
-        return value, value
-    both = (value, value) if isinstance(value, int) else tuple(value)
-    if len(both) != 2 or not all(isinstance(v, int) and v >= least for v in both):
+    both = value if isinstance(value, tuple | list) else (value, value)
+    try:
+        found = tuple(map(operator.index, both))  # NumPy's whole numbers as well
+    except TypeError:
+        found = ()
+    if len(found) != 2 or min(found) < least:
         raise ValueError(
             f"{name} must be a whole number of at least {least}, or two, but is {value!r}"
         )
-    return both
+    return found
 
 
 def conv_window(

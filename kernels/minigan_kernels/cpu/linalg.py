@@ -74,7 +74,7 @@ def _stacked(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     spread(
         lambda i, j: product(a[i:j], b[i:j], out[i:j]),
         len(out),
-        grain=max(1, _PIECE // max(1, out[0].size * a.shape[-1])),
+        grain=max(1, _PIECE // max(1, math.prod(out.shape[1:]) * a.shape[-1])),
     )
     return out
 

@@ -93,7 +93,7 @@ def conv2d_dw(
     filters, depth = shape[0] // groups, math.prod(shape[1:])
     blocks = _blocks(g.shape, depth * groups)
     size = groups * depth * filters
-    shares = max(2, min(_SHARES, _SHARED // size, len(blocks)))
+    shares = max(2, min(_SHARES, _SHARED // max(1, size), len(blocks)))
     sums = np.zeros((shares, groups, depth, filters), dtype)
 
     def work(start: int, stop: int) -> None:
@@ -123,7 +123,7 @@ def _rows(array: np.ndarray) -> np.ndarray:
 
 def _images(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """(N, C, H, W) as (N, C, H*W)."""
-    return np.ascontiguousarray(array, dtype).reshape(*array.shape[:2], -1)
+    return np.ascontiguousarray(array, dtype).reshape(*array.shape[:2], math.prod(array.shape[2:]))
 
 
 def _filters(w: np.ndarray, groups: int, dtype: np.dtype) -> np.ndarray:
@@ -142,7 +142,7 @@ def _padded(shape: Shape, images: int, window: Window) -> Shape:
 def _blocks(shape: Shape, depth: int) -> list[Block]:
     """Cut the windows of an output (N, O, H', W') into products: some images, or rows of one."""
     n, _, oh, ow = shape
-    most = max(1, _VALUES // (depth * ow))  # rows of windows
+    most = max(1, _VALUES // max(1, depth * ow))  # rows of windows
     if most >= oh:
         images = max(1, min(most // oh, -(-n // 4)))
         return [(i, min(i + images, n), 0, oh) for i in range(0, n, images)]

@@ -54,7 +54,8 @@ def conv2d_dx(
         _grouped(w, groups, axis=0),
         optimize=True,
     )
-    columns = gradients.reshape(shape[0], shape[1] * w.shape[2] * w.shape[3], -1)
+    places = g.shape[2] * g.shape[3]  # not -1, which no empty array can be reshaped to
+    columns = gradients.reshape(shape[0], shape[1] * w.shape[2] * w.shape[3], places)
     return col2im(
         columns,
         shape=shape,
@@ -132,7 +133,8 @@ def im2col(
     window = conv_window((1, 1, *kernel), stride, padding, dilation)
     image_shape(x.shape)
     patches = _windows(x, window).transpose(0, 1, 4, 5, 2, 3)  # (N, C, kH, kW, H', W')
-    return patches.reshape(x.shape[0], x.shape[1] * kernel[0] * kernel[1], -1)
+    places = patches.shape[4] * patches.shape[5]
+    return patches.reshape(x.shape[0], x.shape[1] * kernel[0] * kernel[1], places)
 
 
 def col2im(
