@@ -116,8 +116,8 @@ def _layers_opening(kernels: Result, steps: Result) -> str:
     products, traffic = (doubt(roof, f"{roof[key]:.0f}") for key in ("gflops", "gbytes"))
     return (
         "Its convolutions, in milliseconds and against the better of PyTorch's two layouts, "
-        "nothing kept between calls (a step keeps packed filters, Winograd's where many tiles use "
-        "them, and few tiles for the weight gradient). A matrix product runs at "
+        "nothing kept between calls (in a step kernels keep packed filters, and of Winograd's "
+        "transforms what is worth its memory). A matrix product runs at "
         f"{products} GFLOP/s here, memory at {traffic} GB/s{_elsewhen(kernels, steps)}."
     )
 
