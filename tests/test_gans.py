@@ -15,6 +15,7 @@ from tiny import Shell
 from minigan import Tensor, gans, nn
 from minigan.data import Dataset
 from minigan.errors import UserError
+from minigan.random import Generator
 from minigan.run import Run
 from minigan.train import State
 
@@ -340,6 +341,25 @@ def test_gan_drops_out_in_training_and_not_in_inference() -> None:
     with D.evaluating():
         np.testing.assert_array_equal(D(x).numpy(), D(x).numpy())
     assert (D(x).numpy() != D(x).numpy()).any()
+
+
+def test_gan_on_images_has_the_settings_of_the_authors_code() -> None:
+    recipe = gans.load("gan")()
+    assert (recipe.weight_d, recipe.batch_size, recipe.latent_size) == (0.5, 100, 100)
+    assert recipe.momentum_steps == 250 * 50_000 // recipe.batch_size
+    z = recipe.latent(Generator(0, "test"), 1000)
+    assert z.var() == pytest.approx(1, abs=0.01)
+    assert 1.73 < z.max() < 3**0.5
+    half, whole = tiny.state("gan"), tiny.state("gan", weight_d=1.0)
+    assert half.round()["loss_D"] == pytest.approx(0.5 * whole.round()["loss_D"])
+
+
+def test_gan_on_points_has_the_loss_of_algorithm_1() -> None:
+    kind = gans.load("gan")
+    recipe = kind(**kind.defaults((1,), classes=0, samples=100))
+    z = recipe.latent(Generator(0, "test"), 1000)
+    assert 0.99 < z.max() < 1
+    assert recipe.weight_d == 1
 
 
 def test_gan_follows_the_papers_schedules() -> None:

@@ -26,7 +26,7 @@ def jitted(batch: int = 100) -> Step:
     D = _linears([(values, maxout), (r.units, maxout), (r.units, 1)], r.init_d)
 
     def generate(p: Any, key: Any) -> Any:
-        x = jax.random.uniform(key, (batch, r.latent_size)) * 2 - 1
+        x = r.noise * (jax.random.uniform(key, (batch, r.latent_size)) * 2 - 1)
         for w, b in p[:-1]:
             x = jax.nn.relu(x @ w + b)
         return jax.nn.sigmoid(x @ p[-1][0] + p[-1][1])
@@ -47,6 +47,7 @@ def jitted(batch: int = 100) -> Step:
         def loss(D: Any) -> Any:
             on_real, on_fake = judge(D, real / 255.0, keys[1]), judge(D, fake, keys[2])
             value = jax.nn.softplus(-on_real).mean() + jax.nn.softplus(on_fake).mean()
+            value = r.weight_d * value
             return value, (jax.nn.sigmoid(on_real).mean(), jax.nn.sigmoid(on_fake).mean())
 
         (value, _), g = jax.value_and_grad(loss, has_aux=True)(D)

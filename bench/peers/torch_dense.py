@@ -53,14 +53,14 @@ def eager(batch: int = 100, *, frozen: bool = False, fused: bool = False) -> Ste
         return last(x).view(-1)
 
     def latent() -> Any:
-        return torch.rand(batch, r.latent_size) * 2 - 1
+        return r.noise * (torch.rand(batch, r.latent_size) * 2 - 1)
 
     def step() -> tuple[float, ...]:
         real = next(data).view(batch, values)
         with torch.no_grad():
             fake = G(latent())
         on_real, on_fake = judge(real), judge(fake)
-        loss_D = criterion(on_real, ones) + criterion(on_fake, zeros)
+        loss_D = r.weight_d * (criterion(on_real, ones) + criterion(on_fake, zeros))
         optimizers[1].zero_grad()
         loss_D.backward()
         optimizers[1].step()
