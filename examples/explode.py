@@ -10,11 +10,12 @@ real images nearest to them (root mean square difference in [-1, 1]) and how muc
 each other (mean standard deviation of a pixel).
 
 What 100 rounds show. With SGD the losses of plain DCGAN reach 7e6 and its samples are all the same;
-clipping bounds the step, and it learns. Spectral normalisation bounds D, so losses stay below 10,
-but G ends in one image: finite is not well. WGAN-GP is lost in the third round: its penalty is the
-steeper the larger the weights, and SGD overshoots. Adam divides by the size of the gradient, so
-that nothing explodes for long and clipping does not help; SNGAN and WGAN-GP end a little nearer to
-the data than DCGAN.
+clipping bounds the step, and it learns. Spectral normalisation bounds the weights, and with them
+how steep D can be (by 12, not by 1: see minigan/gans/sngan.py). Losses stay below 10, but G ends in
+one image: finite is not well. WGAN-GP is lost in the third round: its penalty is the steeper the
+larger the weights, and SGD overshoots. Adam divides by the size of the gradient, so that nothing
+explodes for long and clipping does not help; SNGAN and WGAN-GP end a little nearer to the data than
+DCGAN.
 """
 
 from __future__ import annotations

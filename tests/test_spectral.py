@@ -53,6 +53,19 @@ def test_the_layer_is_its_own_layer_divided() -> None:
     np.testing.assert_allclose(y.data, inner(x).data, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("kernel", "stride", "most"), [(3, 1, 3), (4, 2, 2), (1, 1, 1), (5, 2, 3)])
+def test_a_convolution_stretches_by_as_many_windows_as_a_pixel_lies_in(
+    kernel: int, stride: int, most: int
+) -> None:
+    """Of one filter whose values are all equal, and equal pixels, nearly; never by more."""
+    inner = nn.Conv2d(1, 1, kernel, stride=stride, padding=kernel // 2, bias=False, rng=rng())
+    inner.weight.data[...] = 1
+    layer = nn.SpectralNorm(inner, rng=rng())
+    x = np.ones((1, 1, 60, 60), np.float32)
+    stretch = np.linalg.norm(layer(Tensor(x)).data) / np.linalg.norm(x)
+    assert 0.8 * most < stretch <= most * 1.0001
+
+
 def test_each_pass_in_training_is_one_more_iteration_and_inference_is_none() -> None:
     x = Tensor(np.ones((2, 3), np.float32))
     once, thrice = linear(iterations=1), linear(iterations=3)

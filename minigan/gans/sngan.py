@@ -1,4 +1,4 @@
-"""SNGAN: every layer of the discriminator divided by its largest singular value."""
+"""SNGAN: every weight matrix of the discriminator divided by its largest singular value."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ class SNGAN(Recipe):
     """Miyato et al. 2018, "Spectral normalization for generative adversarial networks",
     arXiv:1802.05957.
 
-    Each of D's layers has spectral norm 1, so that |D(x) - D(x')| <= K |x - x'| (equation 7), where
-    K = `lipschitz` multiplies D's output. The losses are the hinge loss's (equations 16 and 17).
-    Images are made by convolutions after the paper's Table 3, points by dense networks.
+    Each of D's weight matrices has spectral norm 1, and K = `lipschitz` multiplies D's output. On
+    points therefore |D(x) - D(x')| <= K |x - x'| (equation 7). On images the matrix is the paper's,
+    (O, I kH kW), and a convolution of k x k pixels may stretch its input by k / stride even so: D's
+    three by 2, 2 and 3, so that the bound is 12 K. The losses are the hinge loss's (equations 16
+    and 17). Images are made by convolutions after Table 3, points by dense networks.
     """
 
     batch_size: int = 64  # samples in a batch
     n_critic: int = 1  # D's updates in a round
     iterations: int = 1  # power iterations in a forward pass
-    lipschitz: float = 1.0  # K, at most how steep D is; 1 in the paper
+    lipschitz: float = 1.0  # K, by which D's output is multiplied; 1 in the paper
     latent_size: int = 100  # components of z, standard normal
     width: int = 32  # channels next to the image, doubled with each halving; 64 in the paper
     hidden: int = 128  # rectifiers in each of three hidden layers, for points

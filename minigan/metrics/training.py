@@ -31,8 +31,9 @@ def course(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> list[Scor
 
 
 def spectral(players: Mapping[str, nn.Module]) -> list[Score]:
-    """Of the largest singular values of all spectrally normalised layers, by an SVD, the one that
-    is farthest from 1.
+    """Of the largest singular values of all spectrally normalised weight matrices, by an SVD, the
+    one that is farthest from 1. A convolution's matrix is (O, I kH kW), and bounds it up to a
+    factor (`nn.SpectralNorm`).
     """
     layers = [
         module
@@ -45,6 +46,6 @@ def spectral(players: Mapping[str, nn.Module]) -> list[Score]:
     weights = (layer.normalised().numpy().astype(np.float64) for layer in layers)
     largest = [np.linalg.svd(w.reshape(len(w), -1), compute_uv=False)[0] for w in weights]
     value = float(max(largest, key=lambda s: abs(s - 1)))
-    name = "largest singular value of a normalised layer, of that farthest from 1"
+    name = "largest singular value of a normalised weight matrix, of that farthest from 1"
     note = f"{len(layers)} layers"
     return [Score("singular", name, value, None, 1.0, "what it should be", note=note)]

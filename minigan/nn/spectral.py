@@ -1,4 +1,4 @@
-"""Spectral normalisation: a layer that stretches no vector."""
+"""Spectral normalisation: a layer whose weight matrix stretches no vector."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ class SpectralNorm(Module):
     """The layer with its weight W divided by its largest singular value sigma (Miyato et al. 2018,
     arXiv:1802.05957, Algorithm 1).
 
-    W is (rows, columns); of a convolution (O, I, kH, kW) it is the matrix (O, I kH kW). Each
-    forward pass in training continues the power iteration by `iterations` steps; inference leaves
-    u and v as they are. The gradient flows through W and through sigma = u^T W v, where u and v
-    count as constants (equation 8 and appendix D).
+    W is (rows, columns); of a convolution (O, I, kH, kW) it is the matrix (O, I kH kW), as in the
+    paper. That bounds what becomes of one window, not of an image whose pixels lie in several: the
+    convolution stretches by up to sqrt(ceil(kH / stride) ceil(kW / stride)).
+
+    Each forward pass in training continues the power iteration by `iterations` steps; inference
+    leaves u and v as they are. The gradient flows through W and through sigma = u^T W v, where u
+    and v count as constants (equation 8 and appendix D).
 
     Raises:
         ValueError: if `iterations` is below 1.
