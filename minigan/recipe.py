@@ -74,6 +74,20 @@ class Recipe:
             flag = "--" + name.replace("_", "-")
             raise UserError(f"{flag} must be {what}, not {getattr(self, name)}")
 
+    def check_length(self, steps: int) -> None:
+        """Make sure that a run up to round `steps` learns to its end: in any recipe with a field
+        `lr_steps`, the learning rates have fallen to 0 after that many rounds.
+
+        Raises:
+            UserError: if rounds would follow in which nothing moves.
+        """
+        last = getattr(self, "lr_steps", steps)
+        if steps > last:
+            raise UserError(
+                f"the learning rate is 0 after round {last}, so nothing would be learned from "
+                f"there to round {steps}; give --steps {last}, or a new run a larger --lr-steps"
+            )
+
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
         """Fields whose default is another one for data of so many samples of `shape`, in so many

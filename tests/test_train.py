@@ -612,6 +612,23 @@ def test_a_resumed_run_says_what_made_it(
     assert "numba of tomorrow" in page
 
 
+def test_no_run_goes_on_where_the_learning_rate_is_zero(
+    digits: Path, shell: Shell, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    words = ["train", "lsgan", "--data", digits, "--batch-size", "4", "--width", "4", "--out", run]
+    says = ("learning rate is 0 after round 3", "--steps 3", "--lr-steps")
+    shell.refuses(*words, "--lr-steps", "3", "--steps", "4", says=says)
+    assert not run.exists()
+    shell.succeeds(*words, "--lr-steps", "3", "--steps", "2")
+    before = tiny.tree(run)
+    for more in (["--more", "2"], ["--steps", "4"]):
+        sentence = shell.refuses("train", "--resume", "--out", run, *more, says=says)
+        assert "round 4" in sentence
+    assert tiny.tree(run) == before
+    shell.succeeds("train", "--resume", "--out", run, "--more", "1")
+
+
 def test_a_run_can_be_resumed_from_inside_its_directory(
     digits: Path, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,7 @@ def resume(words: list[str]) -> int:
         raise UserError(
             f"the run in {place} is at round {state.step} already; --steps {steps} lies behind it"
         )
+    state.recipe.check_length(steps)
     run.rewind(state.step)
     command = shlex.join(["minigan", "train", *words])
     now = {"command": command, "step": state.step, **provenance(device.versions())}

@@ -58,12 +58,13 @@ def main(words: list[str]) -> int:
         # Once more, now that the data are known: the recipe may have other defaults for them.
         default = kind(**defaults(kind, dataset))
         start, recipe = _parse(name, kind, flags, default)
+        steps = start.steps or kind.steps
+        recipe.check_length(steps)
         state = State.fresh(recipe, dataset, start.seed, device)
         check_range(state, start.seed)
     except ValueError as error:
         raise UserError(f"minigan train {name}: {error}") from error
     path = start.out or fresh_directory(Path(name).stem, dataset.name)
-    steps = start.steps or kind.steps
     config: dict[str, Any] = {
         "recipe": gans.canonical(name),
         "recipe_doc": kind.__doc__,
