@@ -31,7 +31,7 @@ from minigan.recipe import Feed, Players, Recipe, Shape, Update
 from minigan.tensor import Array, Tensor
 from minigan.train import State
 
-TRAIN, TEST = glyphs(size=16, count=1400), glyphs(size=16, count=400, split="test")
+TRAIN, TEST = glyphs(size=16, count=2000), glyphs(size=16, count=400, split="test")
 HERE = sys.modules[__name__]
 PLACE = {image.tobytes(): (d, i) for d in (TRAIN, TEST) for i, image in enumerate(d.x)}
 BANK = glyphs(size=16, count=400, seed=9)  # what the cheats draw: real, and seen by nobody
@@ -258,8 +258,41 @@ def test_without_labels_and_without_test_images(monkeypatch: pytest.MonkeyPatch)
 def test_few_samples_have_no_frechet_distance() -> None:
     found, left_out = scored(Cheat(), count=128)
     assert "frechet" not in found
-    assert any("128 samples" in text for text in left_out)
+    assert any("there are 128 samples; raise --count" in text for text in left_out)
     assert scored(Cheat(), count=3)[0]["inception"].fake == 3
+
+
+def test_all_sides_of_a_distance_have_as_many_images() -> None:
+    """For with more samples the distance of the same generator is a smaller one."""
+    few = replace(TEST, x=TEST.x[:150], y=TEST.y[:150], factors={})
+    found, _ = scored(Cheat(), test=few)
+    for key in ("inception", "frechet"):
+        assert (found[key].real, found[key].fake) == (150, 150)
+        assert found[key].note == "150 images on each side"
+    assert found["frechet"].value == pytest.approx(found["frechet"].baseline, rel=0.35)
+
+
+def test_the_side_that_is_short_is_named() -> None:
+    short = replace(TRAIN, x=TRAIN.x[:120], y=TRAIN.y[:120], factors={})
+    found, left_out = scored(Cheat(batch_size=8), short)
+    assert "frechet" not in found
+    (sentence,) = (text for text in left_out if text.startswith("Fréchet"))
+    assert sentence.endswith("there are 120 training images")
+    assert any("2,000 training images, and there are 120" in text for text in left_out)
+    few = replace(TEST, x=TEST.x[:100], y=TEST.y[:100], factors={})
+    found, left_out = scored(Cheat(), test=few)
+    assert found["frechet"].fake == 400  # worth more than a baseline of a hundred images
+    assert found["frechet"].baseline is None
+    assert any("test images beside the samples: there are 100" in text for text in left_out)
+
+
+def test_images_are_withheld_for_the_likelihood_alone() -> None:
+    """All of 1,400 training images are drawn from; none has to choose the width of a window."""
+    some = replace(TRAIN, x=TRAIN.x[:1400], y=TRAIN.y[:1400], factors={})
+    found, left_out = scored(Cheat(), some, count=1200)
+    assert any("Parzen" in text and "1,400" in text for text in left_out)
+    found, _ = scored(Cheat(), some, None, count=1200)
+    assert found["frechet"].real == 1200
 
 
 def test_samples_that_are_no_numbers_are_no_samples() -> None:

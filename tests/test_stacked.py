@@ -151,6 +151,13 @@ def test_a_perfect_sampler_covers_all_tuples(monkeypatch: pytest.MonkeyPatch) ->
     assert scored(monkeypatch, None)["modes"].baseline_of == "stacked training images"
 
 
+def test_without_labels_of_test_images_training_images_stand_beside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = scored(monkeypatch, Dataset("glyphs", TEST.x))
+    assert found["modes"].baseline_of == "stacked training images"
+
+
 def test_a_collapsed_sampler_covers_one(monkeypatch: pytest.MonkeyPatch) -> None:
     found = scored(monkeypatch, TEST, collapsed=True)
     assert (found["modes"].value, found["modes_well"].value) == (1, 1)

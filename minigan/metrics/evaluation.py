@@ -106,11 +106,21 @@ class _Images:
         self.state, self.train, self.test = state, train, test
         self.count, self.seed, self.say, self.bounds = count, seed, say, bounds
         some = np.random.default_rng(seed).permutation(len(train))
-        self.validation, self.some = some[:VALIDATION], some[VALIDATION:][:count]
-        if not len(self.some):  # too few for a validation set of their own
-            self.some = some[:count]
+        held = 0 if self.no_likelihood() else VALIDATION  # images for nothing but to choose sigma
+        self.validation, self.some = some[:held], some[held:][:count]
         say(f"drawing {count:,} samples")
         self.fake = self.generated(_latent(state, count, seed))
+
+    def no_likelihood(self) -> str:
+        """Why there is no Parzen window; empty if there is one."""
+        size, known = self.train.x[0].size, len(self.train)
+        if size > SMALL:
+            return f"images have {size:,} values, and it wants at most {SMALL:,}"
+        if self.test is None:
+            return "there are no test images"
+        if known < 2 * VALIDATION:
+            return f"it wants {2 * VALIDATION:,} training images, and there are {known:,}"
+        return ""
 
     def likelihood(self, found: Evaluation) -> None:
         """Parzen windows around samples, and around training images.
@@ -118,46 +128,59 @@ class _Images:
         The images that choose sigma come from the training data: the run has seen them, the windows
         around training images are around others.
         """
-        if self.train.x[0].size > SMALL or self.test is None or len(self.train) <= VALIDATION:
-            why = f"it wants at most {SMALL} values an image, a test set and {VALIDATION} others"
+        if why := self.no_likelihood():
             found.left_out.append(f"Parzen-window log-likelihood: {why}")
             return
-        self.say(f"Parzen windows around {min(self.count, SAMPLES):,} samples, then real images")
-        validation, windows = self.train.x[self.validation], self.train.x[self.some[:SAMPLES]]
-        mine = parzen(self.fake[:SAMPLES], validation, self.test.x)
-        real = parzen(windows, validation, self.test.x)
+        assert self.test is not None
+        n = min(len(self.fake), len(self.some), SAMPLES)  # windows, on either side
+        self.say(f"Parzen windows around {n:,} samples, then real images")
+        validation = self.train.x[self.validation]
+        mine = parzen(self.fake[:n], validation, self.test.x)
+        real = parzen(self.train.x[self.some[:n]], validation, self.test.x)
         found.scores.append(
             Score(
                 "parzen", "Parzen log-likelihood, nats", mine.mean, mine.error, real.mean,
-                "training images", len(self.test), min(self.count, SAMPLES),
+                "training images", len(self.test), n,
                 f"sigma {mine.sigma:.3g}, beside it {real.sigma:.3g}",
             )
         )  # fmt: skip
 
     def judged(self, found: Evaluation, judge: Classifier) -> None:
-        """What the classifier says of samples."""
+        """What the classifier says of samples.
+
+        Both scores depend on how many images they come of, so that all sides have as many.
+        """
         self.say("classifying")
-        real, fake = self.train.x[self.some], self.fake
-        logits, features = judge(fake)
-        _, of_real = judge(real)
-        beside, far = None, None
-        of: dict[str, Any] = {"real": len(real), "fake": len(fake)}
-        if self.test is not None:
-            of["baseline_of"] = "test images"
-            mixed = np.random.default_rng(self.seed).permutation(len(self.test))
-            others = judge(self.test.x[mixed[: self.count]])
-            beside = scores.inception_score(others[0])[0]
-            if min(len(real), len(others[1])) > FEATURES:
-                far = scores.frechet_distance(of_real, others[1])
-        score = scores.inception_score(logits)
+        sides = {"samples": self.fake, "training images": self.train.x[self.some]}
+        enough = min(*map(len, sides.values()), FEATURES + 1)
+        if self.test is not None and len(self.test) >= enough:
+            sides["test images"] = self.test.x[self.some_of(self.test, self.count)]
+        elif self.test is not None:
+            found.left_out.append(
+                f"test images beside the samples: there are {len(self.test):,}, and {enough:,} "
+                "are the fewest"
+            )
+        short = min(sides, key=lambda side: len(sides[side]))
+        n = len(sides[short])
+        logits, features = zip(*(judge(x[:n]) for x in sides.values()), strict=True)
+        of: dict[str, Any] = {"real": n, "fake": n, "note": f"{n:,} images on each side"}
+        if "test images" in sides:
+            of |= {"baseline_of": "test images", "baseline": scores.inception_score(logits[2])[0]}
+        score = scores.inception_score(logits[0])
         name = f"inception score ({judge.name})"
-        found.scores.append(Score("inception", name, *score, beside, **of))
+        found.scores.append(Score("inception", name, *score, **of))
         name = f"Fréchet distance ({judge.name})"
-        if min(len(real), len(fake)) > FEATURES:
-            distance = scores.frechet_distance(of_real, features)
-            found.scores.append(Score("frechet", name, distance, None, far, **of))
+        if n > FEATURES:
+            if "test images" in sides:
+                of["baseline"] = scores.frechet_distance(features[1], features[2])
+            distance = scores.frechet_distance(features[1], features[0])
+            found.scores.append(Score("frechet", name, distance, **of))
         else:
-            found.left_out.append(f"{name}: it wants more than {FEATURES} samples; raise --count")
+            out = "; raise --count" if short == "samples" else ""
+            found.left_out.append(
+                f"{name}: it wants more than {FEATURES} images on each side, and there are {n:,} "
+                f"{short}{out}"
+            )
 
         asked = np.arange(self.count) % judge.classes
         z = self.state.recipe.with_labels(_latent(self.state, self.count, self.seed), asked)
@@ -173,8 +196,9 @@ class _Images:
             f"inception score and Fréchet distance: the {judge.name} sees single channels"
         )
         self.say("classifying each channel")
-        real = self.test or self.train
-        assert real.y is not None
+        unseen = self.test is not None and self.test.y is not None
+        real = self.test if self.test is not None and unseen else self.train
+        assert real.y is not None  # evaluate() asks for labels to train on
         channels = real.shape[0]
         # Real images, judged as the others: any of them may be in any channel.
         places = np.random.default_rng(self.seed).integers(len(real), size=(self.count, channels))
@@ -182,7 +206,7 @@ class _Images:
         true = labels_of_parts(real, real.y)[:, 0][places]
         a = modes.stacked_modes(_by_channel(judge, self.fake), judge.classes)
         b = modes.stacked_modes(seen, judge.classes)
-        kind = "training" if self.test is None else "test"
+        kind = "test" if unseen else "training"
         of: dict[str, Any] = {"baseline_of": f"stacked {kind} images"}
         of |= {"real": self.count, "fake": self.count}
         well = f"modes with {modes.WELL} samples or more"
@@ -213,7 +237,7 @@ class _Images:
         """What the recipe's own networks read in labelled images."""
         recipe, train, test = self.state.recipe, self.train, self.test
         if test is None or test.y is None or train.y is None:
-            found.left_out.append("errors on test images: there are none")
+            found.left_out.append("errors on test images: there are none with labels")
             return
         logits = self.ask(recipe.classify, test.x)
         if logits is not None:
@@ -286,6 +310,10 @@ class _Images:
         value = pca.mean_squared_error(_rows(x), _rows(again))
         name = "mean squared error of reconstructions, of pixels in [0, 1]"
         found.scores.append(Score("reconstruction", name, value, real=len(x), **of))
+
+    def some_of(self, data: Dataset, count: int) -> np.ndarray:
+        """The places of `count` samples, drawn by the seed: files may be sorted by class."""
+        return np.random.default_rng(self.seed).permutation(len(data))[:count]
 
     def ask(self, question: Callable[..., Any], images: np.ndarray) -> np.ndarray | None:
         """What the recipe answers about images uint8; None if it has no answer."""
