@@ -116,6 +116,21 @@ def test_parzen_is_the_likelihood_under_the_windows() -> None:
     assert found.error == pytest.approx(single.std() / math.sqrt(7))
 
 
+@pytest.mark.parametrize(("spread", "sigma"), [(8, (0.01, 0.1)), (0, (0.01, 0.01))])
+def test_parzen_looks_beyond_the_ends_of_the_authors_widths(
+    spread: int, sigma: tuple[float, float]
+) -> None:
+    """Noise of eight grey levels wants windows narrower than 0.1; none at all, ever narrower ones:
+    then the last is marked.
+    """
+    rng = np.random.default_rng(0)
+    sets = (128 + rng.normal(0, spread, (n, 1, 4, 4)) for n in (300, 50, 50))
+    found = parzen(*(np.rint(x).astype(np.uint8) for x in sets))
+    assert sigma[0] <= found.sigma <= sigma[1]
+    assert found.last == (spread == 0)
+    assert found.last or 0.01 < found.sigma < 0.09
+
+
 def test_parzen_neither_underflows_nor_minds_the_blocks() -> None:
     black, white = np.zeros((3, 1, 28, 28), np.uint8), np.full((600, 1, 28, 28), 255, np.uint8)
     found = log_likelihood(white, black, np.array([0.1]))

@@ -16,7 +16,7 @@ from ..recipe import Recipe
 from ..train import State
 from . import modes, pca, scores
 from .classifier import FEATURES, Classifier, classifier
-from .parzen import SAMPLES, VALIDATION, parzen
+from .parzen import SAMPLES, VALIDATION, Parzen, parzen
 from .score import Evaluation, Score
 from .training import spectral
 
@@ -141,7 +141,7 @@ class _Images:
             Score(
                 "parzen", "Parzen log-likelihood, nats", mine.mean, mine.error, real.mean,
                 "training images", len(self.test), n,
-                f"sigma {mine.sigma:.3g}, beside it {real.sigma:.3g}",
+                f"sigma {_sigma(mine)}, beside it {_sigma(real)}",
             )
         )  # fmt: skip
 
@@ -356,6 +356,10 @@ def _samples(state: State, z: np.ndarray) -> np.ndarray:
     if not np.isfinite(samples).all():
         raise RunError(f"the samples of G are not finite after round {state.step}")
     return samples
+
+
+def _sigma(found: Parzen) -> str:
+    return f"{found.sigma:.3g}" + (" (the last that was tried)" if found.last else "")
 
 
 def _rows(x: np.ndarray) -> np.ndarray:

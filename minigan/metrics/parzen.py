@@ -9,6 +9,7 @@ import numpy as np
 from ..progress import Progress
 
 SIGMAS = np.logspace(-1, 0, 10)  # those that the authors' code tries
+WIDER = np.logspace(-2, 1, 28)  # and those besides, if the best of these is at an end
 SAMPLES = 10_000  # samples under the windows
 VALIDATION = 1000  # images on which sigma is chosen
 BLOCK = 250  # rows of the matrix of distances at once, which bounds the memory
@@ -16,27 +17,36 @@ BLOCK = 250  # rows of the matrix of distances at once, which bounds the memory
 
 @dataclass(frozen=True)
 class Parzen:
-    """Mean log-likelihood of the test images in nats, its standard error, and the chosen sigma."""
+    """Mean log-likelihood of the test images in nats, its standard error, and the chosen sigma.
+
+    That may be the `last` which was tried on its side: then another one would do better.
+    """
 
     mean: float
     error: float
     sigma: float
+    last: bool = False
 
 
 def parzen(samples: np.ndarray, validation: np.ndarray, test: np.ndarray) -> Parzen:
     """The log-likelihood of `test` under Gaussian windows around `samples`.
 
-    The width of the windows is the one of `SIGMAS` under which `validation` is the most likely.
+    The width of the windows is the one of `SIGMAS` under which `validation` is the most likely, or
+    if that is the first or last of them, of `WIDER`, a decade more on either side.
     All three are images (n, ...) uint8, taken to [0, 1]; each is one vector of D values. The
     estimate is far from the true likelihood (Theis et al. 2016, arXiv:1511.01844, section 3.2), so
     it is worth as much as its comparison with real images as samples.
 
     Source: Goodfellow et al. 2014, arXiv:1406.2661, section 5; Breuleux et al. 2011.
     """
-    likelihoods = log_likelihood(validation, samples, SIGMAS).mean(axis=1)
-    sigma = SIGMAS[likelihoods.argmax()]
-    of_test = log_likelihood(test, samples, np.array([sigma]))[0]
-    return Parzen(float(of_test.mean()), float(of_test.std() / np.sqrt(len(of_test))), float(sigma))
+    for sigmas in (SIGMAS, WIDER):
+        best = int(log_likelihood(validation, samples, sigmas).mean(axis=1).argmax())
+        last = best in (0, len(sigmas) - 1)
+        if not last:
+            break
+    of_test = log_likelihood(test, samples, sigmas[[best]])[0]
+    error = of_test.std() / np.sqrt(len(of_test))
+    return Parzen(float(of_test.mean()), float(error), float(sigmas[best]), last)
 
 
 def log_likelihood(x: np.ndarray, samples: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
