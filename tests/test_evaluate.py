@@ -20,7 +20,7 @@ from minigan.data import Dataset, load
 from minigan.data.glyphs import glyphs
 from minigan.errors import RunError, UserError
 from minigan.metrics import classifier as judges
-from minigan.metrics import evaluation
+from minigan.metrics import evaluation, pca
 from minigan.metrics.evaluation import evaluate
 from minigan.metrics.score import Score
 from minigan.metrics.training import course, spectral
@@ -112,6 +112,16 @@ class Halves(Cheat):
 
     def reconstruct(self, players: Players, x: Array) -> Array:
         return np.concatenate([x[:, :, :8], np.full_like(x[:, :, 8:], -1)], axis=2)
+
+
+class Mirror(Cheat):
+    """Reconstructs an image as its mirror image, and encodes nothing, as BEGAN does."""
+
+    def latent(self, rng: Generator, n: int) -> np.ndarray:
+        return super().latent(rng, n).repeat(7, axis=1)
+
+    def reconstruct(self, players: Players, x: Array) -> Array:
+        return x[:, :, :, ::-1].copy()
 
 
 class Places(Cheat):
@@ -231,14 +241,52 @@ def test_reconstructions_beside_principal_components() -> None:
 
 
 def test_reconstructions_come_from_the_encodings() -> None:
-    found, _ = scored(Places(), count=150)
-    squares = (TEST.x[:150] / 255 - BANK.x[5] / 255) ** 2
+    found, _ = scored(Places())
+    squares = (TEST.x / 255 - BANK.x[5] / 255) ** 2
     assert found["reconstruction"].value == pytest.approx(squares.mean())
     assert found["reconstruction"].baseline_of == "PCA, 1 components"
     found, _ = scored(Places(), encoded=20)
     assert (found["reconstruction"].real, found["neighbours"].real) == (20, 40)
-    assert found["reconstruction"].value == pytest.approx(squares[:20].mean())
+    assert found["reconstruction"].note == "20 of 400 test images"
+    assert found["neighbours"].note == "20 of 400 test images, 20 of 2,000 training images"
     assert found["frechet"].fake == 400
+
+
+def test_some_test_images_are_of_all_classes_where_a_folder_sorts_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert TEST.y is not None
+    order = np.argsort(TEST.y, kind="stable")
+    by_class = replace(TEST, x=TEST.x[order], y=TEST.y[order], factors={})
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(
+        Places, "encode", lambda self, players, x: seen.append(x) or np.zeros((len(x), 1))
+    )
+    for seed in (0, 0, 1):
+        scored(Places(), test=by_class, encoded=40, seed=seed)
+    first, again, other = (np.rint((x + 1) * 127.5).astype(np.uint8) for x in seen[::2])
+    assert len({TEST.y[PLACE[image.tobytes()][1]] for image in first}) == 10
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_what_is_reconstructed_without_encoding_is_scored() -> None:
+    found, _ = scored(Mirror())
+    squares = (TEST.x / 255 - TEST.x[:, :, :, ::-1] / 255) ** 2
+    assert found["reconstruction"].value == pytest.approx(squares.mean())
+    assert found["reconstruction"].baseline_of == "PCA, 7 components"
+    assert "neighbours" not in found
+    assert "reconstruction" not in scored(Cheat())[0]
+
+
+def test_principal_components_keep_to_the_range_of_pixels() -> None:
+    """A linear code overshoots; that is cut off, as it is of what a generator makes."""
+    found, _ = scored(Halves())
+    rows = TEST.x.reshape(len(TEST), -1).astype(float)
+    linear = pca.fit(TRAIN.x.reshape(len(TRAIN), -1), 128).reconstruct(rows)
+    assert linear.min() < -10
+    near = np.rint(np.clip(linear, 0, 255))
+    assert found["reconstruction"].baseline == pytest.approx(((near - rows) ** 2).mean() / 255**2)
 
 
 def test_without_labels_and_without_test_images(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -273,43 +273,57 @@ class _Images:
     def encodings(self, found: Evaluation, count: int) -> None:
         """What the encodings of test images keep: the class, and the image."""
         recipe, test = self.state.recipe, self.test
-        if test is None or type(recipe).encode is Recipe.encode:
+        encodes = type(recipe).encode is not Recipe.encode
+        own = type(recipe).reconstruct is not Recipe.reconstruct
+        if test is None or not (encodes or own):
             return
-        x = test.x[:count]
-        self.say(f"encoding {len(x):,} test images")
-        z = self.ask(recipe.encode, x)
-        if z is None:
-            return
-        if test.y is not None and self.train.y is not None:
+        places = self.some_of(test, count)
+        x, note = test.x[places], f"{len(places):,} of {len(test):,} test images"
+        z = None
+        if encodes:
+            self.say(f"encoding {note}")
+            z = self.ask(recipe.encode, x)
+        if z is not None and test.y is not None and self.train.y is not None:
             some = self.some[:count]
             known, y = self.train.x[some], self.train.y[some]
             self.say(f"encoding {len(known):,} training images, to find the nearest among them")
             codes = self.ask(recipe.encode, known)
             assert codes is not None
             right = [
-                scores.share(y[scores.nearest_neighbours(_rows(a), _rows(b))] == test.y[: len(x)])
+                scores.share(y[scores.nearest_neighbours(_rows(a), _rows(b))] == test.y[places])
                 for a, b in ((z, codes), (x / np.float32(255), known / np.float32(255)))
             ]
             name = "nearest-neighbour accuracy of encodings"
             of: dict[str, Any] = {"baseline_of": "pixels", "real": len(x) + len(known)}
+            of["note"] = f"{note}, {len(known):,} of {len(self.train):,} training images"
             found.scores.append(Score("neighbours", name, *right[0], right[1][0], **of))
-        if type(recipe).reconstruct is Recipe.reconstruct:
-            again = self.generated(z)
-        else:
+        if own:
+            self.say(f"reconstructing {note}")
             answer = self.ask(recipe.reconstruct, x)
-            assert answer is not None
-            again = self.bytes(answer)
-        size = _rows(z).shape[1]
+            again = None if answer is None else self.bytes(answer)
+        else:
+            again = None if z is None else self.generated(z)
+        if again is not None:
+            # A recipe that reconstructs without encoding has codes of the size of z.
+            size = _rows(_latent(self.state, 1, self.seed) if z is None else z).shape[1]
+            self.reconstructions(found, x, again, size, note)
+
+    def reconstructions(
+        self, found: Evaluation, x: np.ndarray, again: np.ndarray, size: int, note: str
+    ) -> None:
+        """How far the images `again` are from x, and beside them what PCA makes of codes of `size`
+        values, brought into the range of pixels as `again` was.
+        """
         try:
-            linear = pca.fit(_rows(self.train.x), size)
-            error = pca.mean_squared_error(_rows(x), linear.reconstruct(_rows(x)))
-            of = {"baseline": error, "baseline_of": f"PCA, {size} components"}
+            linear = pca.fit(_rows(self.train.x), size).reconstruct(_rows(x))
+            error = pca.mean_squared_error(_rows(x), np.rint(np.clip(linear, 0, 255)))
+            of: dict[str, Any] = {"baseline": error, "baseline_of": f"PCA, {size} components"}
         except UserError as why:
             found.left_out.append(f"PCA beside the reconstructions: {why}")
             of = {}
         value = pca.mean_squared_error(_rows(x), _rows(again))
         name = "mean squared error of reconstructions, of pixels in [0, 1]"
-        found.scores.append(Score("reconstruction", name, value, real=len(x), **of))
+        found.scores.append(Score("reconstruction", name, value, real=len(x), note=note, **of))
 
     def some_of(self, data: Dataset, count: int) -> np.ndarray:
         """The places of `count` samples, drawn by the seed: files may be sorted by class."""
