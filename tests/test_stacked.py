@@ -131,11 +131,15 @@ class Judge:
 
 
 def scored(
-    monkeypatch: pytest.MonkeyPatch, test: Dataset | None, **fields: Any
+    monkeypatch: pytest.MonkeyPatch,
+    test: Dataset | None,
+    count: int | None = 2000,
+    **fields: Any,
 ) -> dict[str, Score]:
     monkeypatch.setattr(evaluation, "classifier", lambda *data, say: Judge())
     train, test = stack(BASE, 2), None if test is None else stack(test, 2, split="test")
-    found = evaluate(State.fresh(Cheat(batch_size=8, **fields), train, 0), train, test, count=2000)
+    state = State.fresh(Cheat(batch_size=8, **fields), train, 0)
+    found = evaluate(state, train, test, count=count)
     assert any("single channels" in text for text in found.left_out)
     return {score.key: score for score in found.scores}
 
@@ -156,6 +160,13 @@ def test_without_labels_of_test_images_training_images_stand_beside(
 ) -> None:
     found = scored(monkeypatch, Dataset("glyphs", TEST.x))
     assert found["modes"].baseline_of == "stacked training images"
+
+
+def test_stacks_are_judged_by_as_many_samples_as_in_the_papers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = scored(monkeypatch, TEST, count=None)
+    assert (found["modes"].fake, found["modes"].real) == (26_000, 26_000)
 
 
 def test_a_collapsed_sampler_covers_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ SEED = 0  # of drawn data to be judged by: all runs on them then have the same j
 class Evaluate(Computing):
     """How to score."""
 
-    count: Count = None  # how many samples to draw; 10000 images, or 2500 points
+    count: Count = None  # how many samples to draw; 10000 images, 26000 stacked ones, 2500 points
     encoded: Count = None  # how many test and training images to encode; as many as --count
     seed: int = 0  # of the latent vectors, and of the choice of real images
 

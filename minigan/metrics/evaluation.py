@@ -21,6 +21,7 @@ from .score import Evaluation, Score
 from .training import spectral
 
 COUNT = 10_000  # samples of images, and real images beside them, unless another number is given
+STACKED = 26_000  # samples of images of several channels with a class each, as in the papers
 CHUNK = 500  # images asked for between two words of progress
 SMALL = 1024  # values of an image up to which a Parzen window is tried
 
@@ -41,8 +42,8 @@ def evaluate(
 
     `train` is what the run learns from (or, of drawn data, more of its kind), `test` what it has
     not seen. `count` samples are drawn from latent vectors of the stream of `seed`: 2,500 of
-    points and 10,000 of images unless given. As many images, or `encoded` of them, are encoded of
-    either part of the data.
+    points, 10,000 of images and 26,000 of stacked ones unless given. As many images, or `encoded`
+    of them, are encoded of either part of the data.
 
     Batch norm keeps the running moments of the training.
 
@@ -54,7 +55,8 @@ def evaluate(
     if not train.is_image:
         _points(found, state, train, test, count or modes.POINTS, seed)
     else:
-        run = _Images(state, train, test, count or COUNT, seed, say)
+        count = count or (STACKED if train.parts else COUNT)
+        run = _Images(state, train, test, count, seed, say)
         run.likelihood(found)
         if train.y is None:
             found.left_out.append("all that a classifier says: the data have no labels")
@@ -68,7 +70,7 @@ def evaluate(
                 found.judge = classifier(train, test, say=say)
                 run.judged(found, found.judge)
             run.read(found)
-        run.encodings(found, encoded or count or COUNT)
+        run.encodings(found, encoded or count)
     found.scores += spectral(state.players)
     if not found.scores:
         raise UserError(
