@@ -168,6 +168,11 @@ def test_r1_is_the_squared_slope_of_d_where_samples_are_real() -> None:
     assert held.round()["loss_D"] - plain.round()["loss_D"] == pytest.approx(added, rel=1e-4)
 
 
+def test_r1_is_for_points_alone() -> None:
+    with pytest.raises(UserError, match=r"--r1 must be 0 for images.*batch norm, not 0\.1"):
+        tiny.state("pacgan", r1=0.1)
+
+
 def test_a_batch_must_consist_of_whole_packs() -> None:
     with pytest.raises(UserError, match="--batch-size must be a multiple of --packing 3, not 4"):
         tiny.recipe("pacgan", packing=3)

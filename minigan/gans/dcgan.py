@@ -33,14 +33,14 @@ class DCGAN(Recipe):
     output and D's input; ReLU in G and tanh at its output; LeakyReLU in D. Images of 28, 32 or 64
     pixels.
 
-    One setting is not the paper's: G learns five times as fast as D, as for MNIST in the code of
-    InfoGAN (Chen et al. 2016, arXiv:1606.03657). With the paper's 2e-4 for both, D stays far ahead
-    on MNIST for the first epochs; --lr-g 2e-4 restores it.
+    Batches and networks are half the paper's, or less. G learns five times as fast as D, as for
+    MNIST in the code of InfoGAN (Chen et al. 2016, arXiv:1606.03657): with the paper's 2e-4 for
+    both, D stays far ahead on MNIST for the first epochs.
     """
 
-    batch_size: int = 64  # images in a batch
+    batch_size: int = 64  # images in a batch; 128 in the paper
     latent_size: int = 100  # components of z, uniform in [-1, 1]
-    width: int = 64  # channels next to the image, doubled with each halving; 32 below 64 pixels
+    width: int = 64  # channels next to the image; 32 below 64 pixels, 128 in the paper
     slope: float = 0.2  # slope of D's LeakyReLU below zero
     lr_d: float = 2e-4  # learning rate of D
     lr_g: float = 1e-3  # learning rate of G; 2e-4 in the paper

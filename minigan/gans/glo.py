@@ -27,10 +27,10 @@ class GLO(Recipe):
     """Bojanowski, Joulin, Lopez-Paz & Szlam 2018, "Optimizing the latent space of generative
     networks", arXiv:1707.05776.
 
-    G is DCGAN's. The table Z of latent vectors, on the unit sphere, learns by SGD, as in the paper,
-    which moves only the rows of the batch; G learns by Adam, which takes fewer epochs than the
-    paper's SGD. The public implementations project onto the unit ball instead, z / max(|z|, 1),
-    where short vectors stay as they are.
+    G is DCGAN's. The table Z of latent vectors learns by SGD, as in the paper, which moves only the
+    rows of the batch; G learns by Adam, which takes fewer epochs than the paper's SGD. The paper
+    wants the vectors on the unit sphere, but what it divides by is max(|z|, 1): that keeps them in
+    the unit ball, and short ones stay as they are. Here all are divided by |z|.
 
     Samples come from a Gaussian with Z's mean and covariance (section 4.3): `latent` is standard
     normal, `generate` gives it these and puts it on the sphere, and `encode` takes them away again.

@@ -36,7 +36,7 @@ class PacGAN(Recipe):
     latent_size: int = 100  # components of z, standard normal
     width: int = 32  # channels next to the image, doubled with each halving
     hidden: int = 128  # units in each of three hidden layers, for points
-    r1: float = 0.0  # gamma, twice the weight of R1 in D's loss; a square of the data's lengths
+    r1: float = 0.0  # gamma, twice R1's weight in D's loss, for points; a square of lengths
     lr_d: float = 2e-4  # learning rate of D's Adam
     lr_g: float = 1e-3  # learning rate of G's Adam; the paper has one for both
     beta1: float = 0.5  # decay of Adam's first moment
@@ -63,10 +63,10 @@ class PacGAN(Recipe):
 
     def players(self, rng: Generator, shape: Shape) -> Players:
         if len(shape) == 3 and (shape[1] % 4 or shape[2] % 4):
-            raise UserError(
-                f"pacgan makes images whose sides are multiples of 4, but the data are {shape}; "
-                "choose a size with --size"
-            )
+            what = f"pacgan makes images whose sides are multiples of 4, but the data are {shape}"
+            raise UserError(what + "; choose a size with --size")
+        slopes = "0 for images, since each one's slope has a part of all others by D's batch norm"
+        self.require(len(shape) < 3 or self.r1 == 0, "r1", slopes)
         G, D = (self.convolutional if len(shape) == 3 else self.dense)(rng, shape)
         return {"G": G, "D": D} | ({"average": G.copy()} if self.ema else {})
 

@@ -24,9 +24,12 @@ class WGAN(Recipe):
 
     The critic f (the player D) is trained nearly to its optimum before each step of G, so its loss
     says how far the generated samples are from the real ones: "estimate" is
-    E[f(x)] - E[f(G(z))] (equation 3), the Wasserstein distance times an unknown constant. RMSProp,
-    because momentum makes the critic unstable (section 4.2). Images are made by convolutions,
-    points by dense networks.
+    E[f(x)] - E[f(G(z))] (equation 3). RMSProp, because momentum makes the critic unstable (section
+    4.2). Images are made by convolutions, points by dense networks.
+
+    On points the estimate is the Wasserstein distance times an unknown constant. On images the
+    critic has batch norm and sees real and generated ones apart, as in the authors' code, each
+    normalised by its own batch: it is no function of one image, and its estimate no such distance.
     """
 
     batch_size: int = 64  # m, samples in a batch
