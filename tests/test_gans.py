@@ -475,6 +475,15 @@ def test_what_recipes_lists_can_be_loaded(folder: Path) -> None:
         assert gans.load(name).__doc__
 
 
+def test_a_recipe_with_the_name_of_a_built_in_one_is_refused(folder: Path, shell: Shell) -> None:
+    mine = folder / "wgan-gp.py"
+    mine.write_text(RECIPE)
+    for words in (["train", "wgan_gp"], ["recipes"]):
+        shell.refuses(*words, says=(str(mine), "wgan_gp", "rename the file"))
+    mine.unlink()
+    shell.succeeds("recipes")
+
+
 def test_a_recipe_trains_by_the_path_of_its_file(shell: Shell, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(RECIPE)

@@ -1,7 +1,7 @@
 """The recipes, one file a paper, found by file name.
 
 Besides this folder, the folders named in the environment variable MINIGAN_RECIPES (separated as in
-PATH) are searched, and the path of a file serves as a name too.
+PATH, the first one counts) are searched, and the path of a file serves as a name too.
 """
 
 from __future__ import annotations
@@ -60,15 +60,25 @@ def canonical(name: str) -> str:
 
 def _files() -> dict[str, Path]:
     extra = [Path(p) for p in os.environ.get("MINIGAN_RECIPES", "").split(os.pathsep) if p]
-    for folder in extra:
+    ours = _within(Path(__file__).parent)
+    found: dict[str, Path] = {}
+    for folder in reversed(extra):
         if not folder.is_dir():
             raise UserError(f"MINIGAN_RECIPES names {folder}, which is not a folder")
-    return {
-        canonical(file.stem): file
-        for folder in [*reversed(extra), Path(__file__).parent]
-        for file in folder.glob("*.py")
-        if not file.stem.startswith("_")
-    }
+        theirs = _within(folder)
+        for name in sorted(theirs.keys() & ours.keys()):
+            if not theirs[name].samefile(ours[name]):
+                raise UserError(
+                    f"{theirs[name]} has the name of minigan's own recipe {name}; rename the file"
+                )
+        found |= theirs
+    return found | ours
+
+
+def _within(folder: Path) -> dict[str, Path]:
+    """The recipes in a folder by name."""
+    files = (file for file in folder.glob("*.py") if not file.stem.startswith("_"))
+    return {canonical(file.stem): file for file in files}
 
 
 def _import(path: Path) -> ModuleType:
