@@ -347,6 +347,33 @@ def test_cgan_says_what_it_needs() -> None:
     assert gans.load("cgan").defaults((3, 28, 28), **asked) == {"classes": 1000, "tags": 1}
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["cgan", "--classes", "20"], "10 classes, not those of --classes 20; leave it out"),
+        (["cgan", "--tags", "2"], "10 classes, not those of --classes 10 and --tags 2, 100 in all"),
+        (["cgan", "--stack", "2", "--classes", "5"], "100 classes, not those of --classes 5 and"),
+        (["cgan", "--stack", "2", "--classes", "100"], "--tags 2, 10000 in all; leave both out"),
+        (["sgan", "--classes", "5"], "10 classes, not those of --classes 5; leave it out"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_other_classes_than_the_datas_are_refused(
+    shell: Shell, tmp_path: Path, words: list[str], says: str
+) -> None:
+    data = tiny.write_idx(tmp_path / "digits", count=24)
+    run = tmp_path / "run"
+    shell.refuses("train", *words, "--data", data, "--batch-size", "4", "--out", run, says=(says,))
+    assert not run.exists()
+
+
+def test_a_tuple_of_classes_may_be_one_label(shell: Shell, tmp_path: Path) -> None:
+    data = tiny.write_idx(tmp_path / "digits", count=24)
+    words = ["--stack", "2", "--tags", "1", "--classes", "100", "--width", "4", "--hidden", "8"]
+    words += ["--batch-size", "4", "--steps", "1"]
+    shell.succeeds("train", "cgan", "--data", data, *words, "--out", tmp_path / "run")
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Shell], Path]:
     """Runs of two rounds by recipe, each trained once."""

@@ -56,8 +56,10 @@ def main(words: list[str]) -> int:
         device = start.opened()
         dataset = load(start.data, size=start.size, stack=start.stack, seed=start.seed, report=say)
         # Once more, now that the data are known: the recipe may have other defaults for them.
-        default = kind(**defaults(kind, dataset))
-        start, recipe = _parse(name, kind, flags, default)
+        known = defaults(kind, dataset)
+        start, recipe = _parse(name, kind, flags, kind(**known))
+        if "classes" in known:
+            _check_classes(recipe, dataset)
         steps = start.steps or kind.steps
         recipe.check_length(steps)
         state = State.fresh(recipe, dataset, start.seed, device)
@@ -96,6 +98,22 @@ def defaults(kind: type[Recipe], dataset: Dataset) -> dict[str, Any]:
     """The fields of a recipe whose default is another one for these data."""
     tags, classes = dataset.shape[0] if dataset.parts else 1, len(dataset.classes)
     return kind.defaults(dataset.shape, classes=classes, samples=len(dataset), tags=tags)
+
+
+def _check_classes(recipe: Any, dataset: Dataset) -> None:
+    """Make sure that a recipe which takes the number of classes from the data has it.
+
+    Raises:
+        UserError: if it was told another one.
+    """
+    tags, there = getattr(recipe, "tags", 1), len(dataset.classes)
+    if recipe.classes**tags != there:
+        told, them = f"--classes {recipe.classes}", "it"
+        if tags > 1:
+            told, them = f"{told} and --tags {tags}, {recipe.classes**tags} in all", "both"
+        raise UserError(
+            f"{dataset.name} has {there} classes, not those of {told}; leave {them} out"
+        )
 
 
 def _split(words: list[str]) -> tuple[str, list[str]]:
