@@ -53,6 +53,7 @@ class Recipe:
 
     steps: ClassVar[int] = 1000  # rounds of a run unless --steps says otherwise
     watched: ClassVar[tuple[str, ...]] = ()  # what a round reports whose course is a score
+    excludes: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # a field, and those useless beside it
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -63,6 +64,9 @@ class Recipe:
                 self.require(math.isfinite(value), f.name, "finite")
             if f.name in DECAYS:
                 self.require(0 <= value < 1, f.name, "from 0 to below 1")
+            for other, useless in self.excludes.items():
+                if f.name in useless and getattr(self, other):
+                    self.require(value == f.default, f.name, f"left out beside --{other}")
 
     def require(self, holds: bool, name: str, what: str) -> None:
         """Make sure that the field `name` is `what` it must be.

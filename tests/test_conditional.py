@@ -254,6 +254,9 @@ def test_codes_are_what_q_reads() -> None:
 # --- CGAN ------------------------------------------------------------------------------------
 
 
+DENSE = {"dense": True, "width": 32, "hidden": 256}  # the last two are what --dense does without
+
+
 def note(inputs: dict[nn.Module, int], module: nn.Module, given: tuple[Any, ...], _: Any) -> None:
     """Keep how many channels a module was given."""
     inputs[module] = given[0].shape[1]
@@ -278,7 +281,7 @@ def test_every_layer_sees_y() -> None:
 
 
 def test_cgans_dense_networks_are_the_papers() -> None:
-    state = tiny.state("cgan", dense=True)
+    state = tiny.state("cgan", **DENSE)
     G, D = state.players["G"], state.players["D"]
     sizes = [
         [layer.weight.shape for layer in network.modules().values() if isinstance(layer, nn.Linear)]
@@ -290,9 +293,19 @@ def test_cgans_dense_networks_are_the_papers() -> None:
     assert all(math.isfinite(value) for value in state.round().values())
 
 
+@pytest.mark.parametrize("name", ["width", "hidden", "lr_d", "lr_g", "beta1"])
+def test_what_dense_networks_do_without_is_refused_beside_them(name: str) -> None:
+    given = {"width": 16, "hidden": 16, "lr_d": 0.1, "lr_g": 0.1, "beta1": 0.1}[name]
+    flag = name.replace("_", "-")
+    with pytest.raises(UserError, match=f"--{flag} must be left out beside --dense, not {given}"):
+        gans.load("cgan")(**{"dense": True, name: given})
+    gans.load("cgan")(**{name: given})
+    gans.load("cgan")(dense=True, batch_size=100, ema=0.0)
+
+
 @pytest.mark.parametrize("dense", [False, True])
 def test_samples_depend_on_z_and_on_y(dense: bool) -> None:
-    state = tiny.state("cgan", dense=dense)
+    state = tiny.state("cgan", **DENSE if dense else {})
     z = state.recipe.latent(rng(), 6)
     of_two, of_three = (state.recipe.with_labels(z, np.full(6, label)) for label in (2, 3))
     np.testing.assert_array_equal(of_two[:, :5], z[:, :5])
@@ -304,7 +317,8 @@ def test_samples_depend_on_z_and_on_y(dense: bool) -> None:
 
 @pytest.mark.parametrize("dense", [False, True])
 def test_several_labels_may_hold_at_once(dense: bool) -> None:
-    state = tiny.state("cgan", stack(tiny.images(), 2), classes=2, tags=2, dense=dense)
+    fields = DENSE if dense else {}
+    state = tiny.state("cgan", stack(tiny.images(), 2), classes=2, tags=2, **fields)
     before = {name: player.copy().state() for name, player in state.players.items()}
     state.round()
     for name, player in state.players.items():

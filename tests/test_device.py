@@ -34,7 +34,7 @@ ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 RUNS: list[tuple[str, dict[str, Any], Dataset]] = [
     *((name, {}, tiny.images()) for name in gans.names()),
-    ("cgan", {"dense": True}, tiny.images()),
+    ("cgan", {"dense": True, "width": 32, "hidden": 256}, tiny.images()),
     ("dcgan", {"two_logits": True, "optimizer": "rmsprop", "clip_norm": 0.5}, tiny.images()),
     ("dcgan", {"l2_d": 0.1, "kl_g": 0.1}, tiny.images()),
     ("infogan", {"learn_std": True}, tiny.images()),

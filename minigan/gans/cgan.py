@@ -24,12 +24,11 @@ class CGAN(Recipe):
     """Mirza & Osindero 2014, "Conditional generative adversarial nets", arXiv:1411.1784.
 
     G and D both see y: min_G max_D E[log D(x|y)] + E[log(1 - D(G(z|y)))] (equation 2). A class is
-    a 1 among zeros in y. Several labels hold at once where the data have several (--stack): y then
-    has places for the class of each channel.
+    a 1 among zeros in y, which has places for each channel's class where the data are stacked.
 
-    With --dense, networks and settings are those of the paper's MNIST experiment; if not, those of
-    a small DCGAN with y joined at every layer, but without batch norm in D's dense layer: with it
-    D saw no difference, D(x) = 1/2 from the start. Samples come from an average of G.
+    Networks and settings are those of a small DCGAN with y joined at every layer, but without batch
+    norm in D's dense layer: with it D saw no difference, D(x) = 1/2 from the start. With --dense,
+    networks and SGD are the paper's for MNIST; so are --batch-size 100 --ema 0. Its z is in [0, 1].
     """
 
     batch_size: int = 64  # images in a batch
@@ -42,9 +41,10 @@ class CGAN(Recipe):
     lr_d: float = 1e-3  # learning rate of D's Adam
     lr_g: float = 1e-3  # learning rate of G's Adam
     beta1: float = 0.5  # decay of Adam's first moment
-    ema: float = 0.999  # decay of the average of G
+    ema: float = 0.999  # decay of the average of G, from which samples come
 
     steps: ClassVar[int] = 3000
+    excludes: ClassVar[Any] = {"dense": ("width", "hidden", "lr_d", "lr_g", "beta1")}
 
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
