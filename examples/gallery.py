@@ -9,14 +9,13 @@ One-dimensional runs bring their animation.
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
+from minigan.errors import UserError
 from minigan.files import rewrite_part
-from minigan.run import Run
+from minigan.run import Run, repeatable
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
@@ -24,6 +23,8 @@ BEGIN, END = "<!-- gallery: written by examples/gallery.py -->", "<!-- end of ga
 
 
 def main(folders: list[str]) -> None:
+    if not folders:
+        raise UserError("python examples/gallery.py wants the run directories to be shown")
     entries = [_entry(Run.open(Path(folder))) for folder in folders]
     rewrite_part(README, BEGIN, END, "\n".join(entries))
 
@@ -37,22 +38,14 @@ def _entry(run: Run) -> str:
     shutil.copyfile(source, HERE / "pictures" / name)
     minutes = last["seconds"] / 60
     return (
-        f"`{_command(config)}`\n\n"
+        f"`{repeatable(config['command'], config['data']['name'])}`\n\n"
         f"![{config['recipe']} on {config['data']['name']}](examples/pictures/{name})\n\n"
-        f"Round {last['step']:,}, seed {config['seed']}, {minutes:.1f} minutes on two CPU cores.\n"
+        f"Round {last['step']:,}, seed {config['seed']}, {minutes:.1f} minutes.\n"
     )
 
 
-def _command(config: dict[str, Any]) -> str:
-    """The command that anybody may repeat: data by name, and no --out."""
-    words = shlex.split(config["command"])
-    if "--data" in words:
-        words[words.index("--data") + 1] = config["data"]["name"]
-    if "--out" in words:
-        at = words.index("--out")
-        del words[at : at + 2]
-    return shlex.join(words)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(str(error))

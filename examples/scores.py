@@ -21,6 +21,7 @@ import numpy as np
 
 from minigan.errors import UserError
 from minigan.files import atomic_write, rewrite_part
+from minigan.run import repeatable
 
 HERE = Path(__file__).parent
 README, RESULTS = HERE.parent / "README.md", HERE / "results"
@@ -96,7 +97,7 @@ def collect(run: Path) -> Result:
     if not path.is_file():
         raise UserError(f"{run} has no scores.json; say minigan evaluate {run} first")
     facts = json.loads(path.read_text())
-    command = _command(facts["command"], facts["data"])
+    command = repeatable(facts["command"], facts["data"])
     kept = ("data", "seed", "minutes", "evaluation", "classifier", "scores")
     first = {"recipe": Path(facts["recipe"]).stem, "command": command, "steps": facts["step"]}
     return first | {key: facts[key] for key in kept}
@@ -241,21 +242,6 @@ def _title(result: Result) -> str:
         if not skip:
             kept.append(word)
     return " ".join(kept)
-
-
-def _command(command: str, data: str) -> str:
-    """The command that anybody may repeat: data by name, and no --out."""
-    kept, words = [], iter(shlex.split(command))
-    for word in words:
-        flag, equals, _ = word.partition("=")
-        if flag in ("--data", "--out"):
-            if not equals:
-                next(words, None)
-            if flag == "--data":  # what is stacked has the name of what it was, and --stack
-                kept += ["--data", re.sub(r"-stack\d$", "", data)]
-        else:
-            kept.append(Path(word).stem if word.endswith(".py") else word)
-    return shlex.join(kept)
 
 
 def _table(heads: list[str], lines: list[list[str]]) -> str:

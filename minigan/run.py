@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
+import shlex
 import subprocess
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -142,6 +144,23 @@ def fresh_directory(recipe: str, data: str) -> Path:
     while (path := Path("runs") / f"{stem}-{number}").exists():
         number += 1
     return path
+
+
+def repeatable(command: str, data: str) -> str:
+    """The command of a run on the data set called `data` as anybody may repeat it: data and recipes
+    by name, and no --out.
+    """
+    kept, words = [], iter(shlex.split(command))
+    for word in words:
+        flag, equals, _ = word.partition("=")
+        if flag in ("--data", "--out"):
+            if not equals:
+                next(words, None)
+            if flag == "--data":  # what is stacked has the name of what it was, and --stack
+                kept += ["--data", re.sub(r"-stack\d$", "", data)]
+        else:
+            kept.append(Path(word).stem if word.endswith(".py") else word)
+    return shlex.join(kept)
 
 
 def provenance(device: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 
 import examples.scores as table
 from minigan.errors import UserError
+from minigan.run import repeatable
 
 
 def result(recipe: str = "gan", data: str = "ring", seed: int = 0, **values: Any) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def test_stacks_have_a_line_for_the_modes(tmp_path: Path) -> None:
     assert "| `pacgan` | mnist-stack3 | 3,000 | 1.0 | the modes | 1000 | 0.989 (the best) |" in text
     assert "| 1000 | 0 |" in text
     assert "the reverse_kl | 0.07 |" in text
-    command = table._command("minigan train pacgan --data /a/mnist --stack 3", "mnist-stack3")
+    command = repeatable("minigan train pacgan --data /a/mnist --stack 3", "mnist-stack3")
     assert command == "minigan train pacgan --data mnist --stack 3"
 
 
