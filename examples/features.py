@@ -5,9 +5,9 @@
 
 The activations of all of D's convolutions are max-pooled to a grid of 4x4, flattened and joined,
 and a linear SVM with the L2 penalty is trained on them. Its C is chosen on a fifth of the training
-images. Beside it stand the same SVM on the features of a D that was never trained, and on pixels.
-Writes examples/results/features.json and the table in the README. Needs scikit-learn:
-pip install 'minigan[metrics]'.
+images, drawn at random. Beside it stand the same SVM on the features of a D that was never trained,
+and on pixels. Writes examples/results/features.json and the table in the README. Needs
+scikit-learn: pip install 'minigan[metrics]'.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from sklearn.preprocessing import StandardScaler
 from minigan import nn
 from minigan.commands.resume import open_run
 from minigan.data import Dataset, load
+from minigan.errors import UserError
 from minigan.files import atomic_write, rewrite_part
-from minigan.ops import max_pool2d
 from minigan.recipe import Players
 from minigan.tensor import Array, Tensor
 from minigan.train import State
@@ -47,8 +47,25 @@ def features(players: Players, x: Array) -> np.ndarray:
     for layer in D:
         y = layer(y)
         if getattr(layer, "activation", None) is not None:
-            found.append(max_pool2d(y, y.shape[2] // GRID).numpy().reshape(len(x), -1))
+            found.append(pooled(y.numpy()).reshape(len(x), -1))
     return np.concatenate(found, axis=1)
+
+
+def pooled(y: np.ndarray) -> np.ndarray:
+    """The largest value in each of 4x4 cells, as even as they can be, of planes y (N, C, H, W).
+
+    Raises:
+        UserError: if a plane has no 4 rows and columns.
+    """
+    if min(y.shape[2:]) < GRID:
+        raise UserError(
+            f"D has planes of {y.shape[2]}x{y.shape[3]}, which no grid of {GRID}x{GRID} fits; "
+            "train on larger images, with --size"
+        )
+    for axis in (2, 3):
+        starts = np.linspace(0, y.shape[axis], GRID, endpoint=False).round().astype(int)
+        y = np.maximum.reduceat(y, starts, axis=axis)
+    return y
 
 
 def accuracy(
@@ -58,6 +75,8 @@ def accuracy(
     scaler = StandardScaler(copy=False).fit(train)
     train, test = scaler.transform(train), scaler.transform(test)
     part, classes = len(train) // 5, 1 + int(y.max())
+    mixed = np.random.default_rng(0).permutation(len(train))  # folders are sorted by class
+    train, y = train[mixed], y[mixed]
     scores = []
     for c in PENALTIES:
         weights = svm(train[part:], y[part:], c, classes)
@@ -143,4 +162,7 @@ def section(facts: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    try:
+        main(sys.argv[1])
+    except UserError as error:
+        sys.exit(str(error))
