@@ -5,7 +5,8 @@
 Each run makes the same number of updates of D on batches of the same size, and is scored by the
 protocol of PacGAN (Lin et al. 2018, arXiv:1712.04086, section 4.1): 2,500 generated points, modes
 covered, share of high quality, reverse KL. After each run examples/results/modes.json is written;
-what is in it is not run again. `--draw` shows the points of the first seed.
+what is in it is not run again, unless it was made with other settings: then it is neither shown nor
+kept. `--draw` shows the points of the first seed.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from minigan.data import Dataset, load
 from minigan.files import atomic_write, rewrite_part
 from minigan.metrics.modes import POINTS, mode_scores
 from minigan.random import Generator
+from minigan.recipe import Recipe
 from minigan.train import State
 
 HERE = Path(__file__).parent
@@ -52,13 +54,8 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def run(row: str, data: str, seed: int) -> dict[str, Any]:
     """Train one row on one data set and score it."""
-    name, fields = ROWS[row]
-    if data == "ring" and "r1" in fields:
-        fields = fields | {"r1": fields["r1"] / 16}
     dataset = load(data, seed=seed)
-    kind = gans.load(name)
-    default = kind.defaults(dataset.shape, classes=len(dataset.classes), samples=len(dataset))
-    recipe = kind(**(default | {"batch_size": BATCH} | fields))
+    recipe = recipe_of(row, dataset)
     rounds = UPDATES // getattr(recipe, "n_critic", 1)
     state = State.fresh(recipe, dataset, seed)
     began = time.process_time()
@@ -74,6 +71,28 @@ def run(row: str, data: str, seed: int) -> dict[str, Any]:
         scores["reverse_kl"] = None
     found |= scores
     return found | {"points": np.round(x[:300], 3).tolist() if seed == 0 else None}
+
+
+def recipe_of(row: str, dataset: Dataset) -> Recipe:
+    """The recipe of a row, with its settings for a data set."""
+    name, fields = ROWS[row]
+    if dataset.name == "ring" and "r1" in fields:
+        fields = fields | {"r1": fields["r1"] / 16}
+    kind = gans.load(name)
+    default = kind.defaults(dataset.shape, classes=len(dataset.classes), samples=len(dataset))
+    return kind(**(default | {"batch_size": BATCH} | fields))
+
+
+def current(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those results that a run with the settings of today would give again."""
+    data = {name: load(name) for name in DATA}
+    settings = {(row, name): asdict(recipe_of(row, data[name])) for row in ROWS for name in DATA}
+    return [
+        result
+        for result in results
+        if result["hyper_parameters"] == settings.get((result["row"], result["data"]))
+        and result["updates"] == UPDATES
+    ]
 
 
 def points(state: State, count: int, seed: int) -> np.ndarray:
@@ -154,7 +173,10 @@ def main() -> None:
     parser.add_argument("--readme", action="store_true", help="put the table into the README")
     given = parser.parse_args()
     best, _, most = given.best.partition(":")
-    results = json.loads(given.results.read_text()) if given.results.exists() else []
+    stored = json.loads(given.results.read_text()) if given.results.exists() else []
+    results = current(stored)
+    if len(results) < len(stored):
+        print(f"{len(stored) - len(results)} results are of other settings, and do not count")
     done = {(r["row"], r["data"], r["seed"]) for r in results}
     began = time.monotonic()
     for row in [given.only] if given.only else ROWS:
