@@ -5,8 +5,10 @@ and bold is slanted and bold.
 
 What an image shows is measured, not judged by eye: its slant is the slope of its ink (covariance of
 column and row over the variance of rows), its weight the mean of its ink. Each concept is the mean
-z of three samples that have it, as in the paper; the picture shows the three, their mean, and the
-result with its neighbours. The table repeats that over many draws.
+z of three samples that have it, as in the paper: slanted and bold are those that are it the most,
+upright those whose slant is the nearest to none, light those around the 40th percentile of weight.
+The picture shows the three, their mean, and the result with its neighbours. The table repeats that
+over many draws.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from minigan.viz.grid import save_grid
 SAMPLES = 4000
 EXEMPLARS = 3  # of a concept
 DRAWS = 200
-SHARE = 0.2  # of all samples, at either end, that count as slanted or bold
+SHARE = 0.2  # of all samples: those that count as slanted, as upright, as light, and as bold
 
 
 def slant(images: np.ndarray) -> np.ndarray:
@@ -44,25 +46,34 @@ def weight(images: np.ndarray) -> np.ndarray:
     return result
 
 
+def concepts(slants: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """The places of those samples that show each concept, of all samples' slants and weights."""
+    is_slanted, is_bold = (_ranks(values) > 1 - SHARE for values in (slants, weights))
+    is_upright = _ranks(np.abs(slants)) < SHARE
+    is_light = np.abs(_ranks(weights) - 0.4) < SHARE / 2
+    return {
+        "slanted": np.flatnonzero(is_slanted & is_light),
+        "upright": np.flatnonzero(is_upright & is_light),
+        "bold": np.flatnonzero(is_upright & is_bold),
+    }
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """The share of values below each, (N,)."""
+    return values.argsort().argsort() / len(values)
+
+
 def main(folder: str, picture: str | None = None) -> None:
     state, dataset, run = open_run(Path(folder))
     rng = Generator(0, "arithmetic")
     z = state.recipe.latent(rng, SAMPLES)
     images = state.samples(z)
     measures = {"slant": slant(images), "weight": weight(images)}
-    ranks = {name: v.argsort().argsort() / len(v) for name, v in measures.items()}
-    is_slanted, is_bold = (ranks[name] > 1 - SHARE for name in measures)
-    is_upright = np.abs(ranks["slant"] - 0.3) < SHARE / 2
-    is_light = np.abs(ranks["weight"] - 0.4) < SHARE / 2
-    concepts = {
-        "slanted": np.flatnonzero(is_slanted & is_light),
-        "upright": np.flatnonzero(is_upright & is_light),
-        "bold": np.flatnonzero(is_upright & is_bold),
-    }
+    places = concepts(measures["slant"], measures["weight"])
     draws = np.random.default_rng(0)
     few = {
         name: np.stack([draws.choice(where, EXEMPLARS, replace=False) for _ in range(DRAWS)])
-        for name, where in concepts.items()
+        for name, where in places.items()
     }
     means = {name: z[chosen].mean(axis=1) for name, chosen in few.items()}
     made = {name: state.samples(mean) for name, mean in means.items()}
@@ -79,12 +90,12 @@ def main(folder: str, picture: str | None = None) -> None:
         print(f"{name:28}{shown[0]:8.2f}{shown[1]:8.2f}")
     around = rng.uniform((EXEMPLARS, *z.shape[1:]), -0.25, 0.25)
     result = means["slanted"][0] - means["upright"][0] + means["bold"][0]
-    rows = [part for name in concepts for part in (images[few[name][0]], made[name][:1])]
+    rows = [part for name in places for part in (images[few[name][0]], made[name][:1])]
     rows += [state.samples(result + around), state.samples(result[None])]
     bounds = state.recipe.output_range(dataset.shape)
     assert bounds is not None
     out = Path(picture) if picture else run.path / "arithmetic.png"
-    captions = [text for name in concepts for text in (*[name] * EXEMPLARS, "their mean")]
+    captions = [text for name in places for text in (*[name] * EXEMPLARS, "their mean")]
     captions += ["near it"] * EXEMPLARS + ["the sum"]
     save_grid(
         out,

@@ -4,11 +4,12 @@
 
 In one dimension the Wasserstein distance is exact: sort both samples, and take the mean difference
 (Arjovsky et al. 2017, arXiv:1701.07875, equation 1). Before each round it is measured on 10,000
-points, and the critic's estimate E[f(x)] - E[f(G(z))] for the same G comes from the round; means
-over 5 rounds are compared. Clipped weights leave the estimate an unknown factor, so it is the
-correlation that counts. The critic has 25 steps a round, because an estimate is one only near the
-critic's optimum, and G is the one that it judges: no average of weights. Writes
-examples/results/critic-RECIPE.json, examples/pictures/critic-RECIPE.png and a table in the README.
+points of G as the critic sees it, normalised by its batch and not by running moments; the critic's
+estimate E[f(x)] - E[f(G(z))] for the same G comes from the round. Means over 5 rounds are compared.
+Clipped weights leave the estimate an unknown factor, so it is the correlation that counts. The
+critic has 25 steps a round, because an estimate is one only near the critic's optimum, and G is the
+one that it judges: no average of weights. Writes examples/results/critic-RECIPE.json,
+examples/pictures/critic-RECIPE.png and a table in the README.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from minigan import gans
 from minigan.data import load
 from minigan.files import atomic_write, rewrite_part
 from minigan.random import Generator
+from minigan.tensor import Tensor, no_grad
 from minigan.train import State
 
 HERE = Path(__file__).parent
@@ -44,10 +46,16 @@ def distances(name: str, rounds: int, seed: int = 0) -> list[tuple[int, float, f
     real = np.sort(load("mixture1d", seed=seed, split="test").x[:POINTS, 0])
     both = []
     while state.step < rounds:
-        distance = np.abs(np.sort(state.samples(z, batch=POINTS)[:, 0]) - real).mean()
+        distance = np.abs(np.sort(seen_by_critic(state, z)[:, 0]) - real).mean()
         both.append((state.round()["estimate"], distance))
     parts = [np.mean(both[i : i + EVERY], axis=0) for i in range(0, rounds, EVERY)]
     return [((i + 1) * EVERY, float(a), float(b)) for i, (a, b) in enumerate(parts)]
+
+
+def seen_by_critic(state: State, z: np.ndarray) -> np.ndarray:
+    """G(z) in training, as one batch; of a copy, so that G's running moments stay as they are."""
+    with no_grad():
+        return state.players["G"].copy()(Tensor(z)).numpy()
 
 
 def correlations(found: list[tuple[int, float, float]]) -> dict[str, float]:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import tiny
 
+import examples.arithmetic as arithmetic
+import examples.critic as critic
 import examples.gallery as gallery
+import examples.modes as modes
+from minigan import Tensor, no_grad
 from minigan.errors import UserError
 from minigan.run import repeatable
 
@@ -51,3 +61,110 @@ def test_the_gallery_shows_a_run(
 )
 def test_a_command_is_shown_without_paths(command: str, data: str, shown: str) -> None:
     assert repeatable(f"minigan {command}", data) == f"minigan train gan {shown}"
+
+
+# --- Modes -----------------------------------------------------------------------------------
+
+
+def entry(row: str, **changed: Any) -> dict[str, Any]:
+    """A result as it is stored, with some hyper-parameters changed."""
+    settings = asdict(modes.recipe_of(row, modes.load("ring"))) | changed
+    return {"row": row, "data": "ring", "seed": 0, "updates": modes.UPDATES, "seconds": 1.0,
+            "hyper_parameters": settings, "covered": 8, "total": 8, "high_quality": 0.5,
+            "reverse_kl": 0.1, "points": [[0.0, 0.0]]}  # fmt: skip
+
+
+def test_results_of_other_settings_are_neither_counted_nor_kept_from_running_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right, wrong = entry("lsgan"), entry("pacgan", r1=77.0)
+    assert modes.current(
+        [right, wrong, right | {"updates": 7}, entry("wgan") | {"row": "old"}]
+    ) == [right]
+    stored, ran = tmp_path / "modes.json", []
+    stored.write_text(json.dumps([right, wrong]))
+
+    def run(row: str, data: str, seed: int) -> dict[str, Any]:
+        ran.append((row, data, seed))
+        return entry(row)
+
+    monkeypatch.setattr(modes, "run", run)
+    words = ["modes.py", "--data", "ring", "--seeds", "1", "--best", "pacgan:1"]
+    monkeypatch.setattr(sys, "argv", [*words, "--results", str(stored)])
+    modes.main()
+    assert "1 results are of other settings" in capsys.readouterr().out
+    assert ran == [(row, "ring", 0) for row in modes.ROWS if row != "lsgan"]
+    found = json.loads(stored.read_text())
+    assert [r["hyper_parameters"]["r1"] for r in found if r["row"] == "pacgan"] == [0.05 / 16]
+
+
+# --- The critic, and arithmetic --------------------------------------------------------------
+
+
+def test_the_distance_is_that_of_the_points_that_a_critic_sees() -> None:
+    state = tiny.state("wgan", tiny.points(1), hidden=8)
+    for _ in range(3):
+        state.round()
+    before = {name: array.copy() for name, array in state.players["G"].state().items()}
+    z = state.recipe.latent(state.rng, 50)
+    found = critic.seen_by_critic(state, z)
+    for name, array in state.players["G"].state().items():
+        np.testing.assert_array_equal(array, before[name])
+    assert np.abs(found - state.samples(z)).max() > 1e-3  # by running moments they are others
+    with no_grad():
+        np.testing.assert_array_equal(found, state.players["G"](Tensor(z)).numpy())
+
+
+def test_slant_is_that_of_the_strokes() -> None:
+    image = np.zeros((1, 9, 9), np.float32)
+    image[0, :, 4] = 1
+    leaning = np.zeros((1, 9, 9), np.float32)
+    leaning[0, np.arange(9), 8 - np.arange(9)] = 1  # a column to the right for each row up
+    np.testing.assert_allclose(arithmetic.slant(np.stack([image, leaning])), [0, 1], atol=1e-4)
+
+
+def test_upright_is_what_has_no_slant() -> None:
+    """Of slants that are nearly all to the right, as in handwriting."""
+    slants, weights = np.random.default_rng(0).normal([0.4, 0], [0.3, 1], (4000, 2)).T
+    found = arithmetic.concepts(slants, weights)
+    for name in ("upright", "bold"):
+        assert len(found[name]) > 50
+        assert np.abs(slants[found[name]]).max() < 0.25
+    assert slants[found["slanted"]].min() > 0.6
+    assert weights[found["bold"]].min() > weights[found["upright"]].max()
+
+
+# --- Features --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", [4, 7, 8, 14, 28])
+def test_every_plane_becomes_sixteen_cells(side: int) -> None:
+    pytest.importorskip("sklearn")
+    from examples.features import pooled
+
+    y = np.random.default_rng(0).standard_normal((2, 3, side, side))
+    found = pooled(y)
+    assert found.shape == (2, 3, 4, 4)
+    np.testing.assert_array_equal(found.max(axis=(2, 3)), y.max(axis=(2, 3)))
+    if side % 4 == 0:
+        cells = y.reshape(2, 3, 4, side // 4, 4, side // 4)
+        np.testing.assert_array_equal(found, cells.max(axis=(3, 5)))
+    with pytest.raises(UserError, match=r"3x3.*--size"):
+        pooled(y[:, :, :3, :3])
+
+
+def test_the_penalty_is_chosen_on_images_of_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn")
+    from examples import features
+
+    y = np.repeat(np.arange(5), 20)
+    x = np.eye(5, dtype=np.float32)[y]
+    seen = []
+
+    def svm(x: np.ndarray, y: np.ndarray, c: float, classes: int) -> np.ndarray:
+        seen.append(set(y))
+        return np.zeros((x.shape[1] + 1, classes), np.float32)
+
+    monkeypatch.setattr(features, "svm", svm)
+    features.accuracy(x.copy(), y, x.copy(), y)
+    assert all(len(classes) == 5 for classes in seen)
