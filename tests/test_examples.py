@@ -18,7 +18,7 @@ import examples.gallery as gallery
 import examples.modes as modes
 from minigan import Tensor, no_grad
 from minigan.errors import UserError
-from minigan.run import repeatable
+from minigan.run import Run, repeatable
 
 # --- The gallery -----------------------------------------------------------------------------
 
@@ -43,12 +43,13 @@ def test_the_gallery_shows_a_run(
     monkeypatch.setattr(gallery, "README", readme)
     monkeypatch.setattr(gallery, "HERE", tmp_path)
     gallery.main([str(finished)])
+    data = Run.open(finished).config["data"]["name"]
     text = readme.read_text()
     assert "`minigan train gan --hidden 8" in text
-    assert "--data digits0 --steps 2 --init-g 1`" in text
+    assert f"--data {data} --steps 2 --init-g 1`" in text
     assert "Round 2, seed 0, 0.0 minutes.\n" in text
     assert str(finished.parent) not in text
-    assert (tmp_path / "pictures" / "gan-digits0.png").is_file()
+    assert (tmp_path / "pictures" / f"gan-{data}.png").is_file()
 
 
 @pytest.mark.parametrize(
