@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,29 @@ def finished(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
 def run(finished: Path, tmp_path: Path) -> Path:
     """A copy of the finished run, to be spoilt."""
     return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Shell], Path]:
+    """Runs of two rounds by recipe, each trained once."""
+    folder = tmp_path_factory.mktemp("runs")
+
+    def run(name: str, shell: Shell) -> Path:
+        if not (folder / name).exists():
+            data = tiny.write_idx(folder / "digits", count=24)
+            flags = ["--hidden", "8", "--width", "4", "--latent-size", "5", "--batch-size", "4"]
+            shell.succeeds(
+                "train", name, *flags, "--data", data, "--steps", "2", "--out", folder / name
+            )
+        return folder / name
+
+    return run

@@ -6,14 +6,9 @@ import contextlib
 import errno
 import json
 import math
-import os
 import re
-import shutil
-import signal
 import subprocess
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -212,47 +207,12 @@ def test_a_run_without_a_directory_takes_the_next_free_one(
 
 # --- Losses that stop being finite -----------------------------------------------------------
 
-FAILING = '''
-from dataclasses import dataclass
-
-from minigan import Tensor, log, nn
-from minigan.optim import SGD
-from minigan.recipe import Recipe
-
-
-@dataclass(frozen=True)
-class Failing(Recipe):
-    """A recipe whose loss of G is undefined in its third step."""
-
-    batch_size: int = 4  # samples in a batch
-
-    def output_range(self, shape):
-        return 0.0, 1.0
-
-    def players(self, rng, shape):
-        n = shape[0] * shape[1] * shape[2]
-        G = nn.Sequential(nn.Linear(2, n, rng=rng, activation=nn.Sigmoid()), nn.Reshape(*shape))
-        return {"G": G, "D": nn.Sequential(nn.Flatten(), nn.Linear(n, 1, rng=rng))}
-
-    def optimizers(self, players):
-        return {name: SGD(p.parameters(), 1e-3) for name, p in players.items()}
-
-    def round(self, players, batches, rng, step):
-        yield "D", (players["D"](next(batches)) ** 2).mean(), {}
-        made = players["D"](players["G"](Tensor(self.latent(rng, 4))))
-        sign = -1.0 if step == 2 else 1.0
-        yield "G", log(sign * (made * made + 1.0)).mean(), {}
-
-    def latent(self, rng, n):
-        return rng.normal((n, 2))
-'''
-
 
 def test_an_undefined_loss_ends_the_run_and_says_where_it_arose(
     digits: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "failing.py").write_text(FAILING)
-    line = next(i for i, text in enumerate(FAILING.splitlines(), 1) if "log(sign" in text)
+    (tmp_path / "failing.py").write_text(tiny.FAILING)
+    line = next(i for i, text in enumerate(tiny.FAILING.splitlines(), 1) if "log(sign" in text)
     words = ["--data", digits, "--steps", "6", "--checkpoint-every", "1"]
     ended = subprocess.run(
         [*tiny.COMMAND, "train", tmp_path / "failing.py", *words, "--out", tmp_path / "run"],
@@ -276,7 +236,7 @@ def test_an_undefined_loss_ends_the_run_and_says_where_it_arose(
 
 
 def test_a_run_that_diverged_shows_it(digits: Path, shell: Shell, tmp_path: Path) -> None:
-    (tmp_path / "failing.py").write_text(FAILING)
+    (tmp_path / "failing.py").write_text(tiny.FAILING)
     run = tmp_path / "run"
     words = ["--data", digits, "--steps", "6", "--checkpoint-every", "9", "--out", run]
     ended = shell("train", tmp_path / "failing.py", *words)
@@ -294,7 +254,7 @@ def test_a_run_that_diverged_shows_it(digits: Path, shell: Shell, tmp_path: Path
 def test_why_a_run_failed_is_said_on_a_full_disk_too(
     digits: Path, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "failing.py").write_text(FAILING)
+    (tmp_path / "failing.py").write_text(tiny.FAILING)
 
     def full(*args: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -309,7 +269,7 @@ def test_why_a_run_failed_is_said_on_a_full_disk_too(
 def test_a_run_that_failed_keeps_the_checkpoints_of_a_good_one(
     digits: Path, shell: Shell, tmp_path: Path
 ) -> None:
-    (tmp_path / "failing.py").write_text(FAILING)
+    (tmp_path / "failing.py").write_text(tiny.FAILING)
     words = ["train", tmp_path / "failing.py", "--data", digits, "--checkpoint-every", "1"]
     good, bad = tmp_path / "good", tmp_path / "bad"
     shell.succeeds(*words, "--steps", "2", "--out", good)
@@ -342,8 +302,8 @@ def test_a_run_that_diverges_says_so(digits: Path, tmp_path: Path) -> None:
 def test_a_generator_that_diverges_in_its_last_update_says_so(digits: Path, tmp_path: Path) -> None:
     """No loss comes after that update, but the samples do."""
     rate = 'float("inf") if name == "G" else 1e-3'
-    text = FAILING.replace("p.parameters(), 1e-3", f"p.parameters(), {rate}")
-    assert text != FAILING
+    text = tiny.FAILING.replace("p.parameters(), 1e-3", f"p.parameters(), {rate}")
+    assert text != tiny.FAILING
     (tmp_path / "failing.py").write_text(text)
     words = ["--data", digits, "--steps", "1", "--out", tmp_path / "run"]
     ended = subprocess.run(
@@ -411,7 +371,7 @@ def test_every_recipes_own_range_fits() -> None:
 def test_a_range_that_does_not_fit_is_found_before_anything_is_written(
     digits: Path, shell: Shell, tmp_path: Path
 ) -> None:
-    text = FAILING.replace("return 0.0, 1.0", "return -1.0, 1.0")
+    text = tiny.FAILING.replace("return 0.0, 1.0", "return -1.0, 1.0")
     (tmp_path / "wrong.py").write_text(text)
     before = tiny.tree(tmp_path)
     words = ["--data", digits, "--steps", "2", "--out", tmp_path / "run"]
@@ -420,233 +380,3 @@ def test_a_range_that_does_not_fit_is_found_before_anything_is_written(
     assert "the data from -1 to 1" in answer.err.splitlines()[-1]
     left = {k: v for k, v in tiny.tree(tmp_path).items() if "__pycache__" not in k}
     assert left == before  # so that the same command works once the recipe is mended
-
-
-# --- Stopping and going on -------------------------------------------------------------------
-
-
-def start(run: Path, digits: Path, checkpoint_every: int) -> subprocess.Popen[str]:
-    """A long run in a process of its own."""
-    rhythm = ["--sample-every", "1000000", "--checkpoint-every", str(checkpoint_every)]
-    words = [*tiny.FLAGS, "--data", digits, "--steps", "1000000", *rhythm, "--out", run]
-    return subprocess.Popen(
-        [*tiny.COMMAND, "train", "gan", *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=tiny.environment(),
-    )
-
-
-def wait_for_rows(run: Path, count: int, process: subprocess.Popen[str]) -> None:
-    """Wait until the run has made `count` rounds."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise AssertionError(f"the run ended early: {process.communicate()[1]}")
-        metrics = run / "metrics.jsonl"
-        if metrics.exists() and metrics.read_bytes().count(b"\n") >= count:
-            return
-        time.sleep(0.02)
-    raise AssertionError("the run makes no progress")
-
-
-def straight(shell: Shell, digits: Path, run: Path, steps: int) -> Path:
-    """An uninterrupted run of as many rounds."""
-    words = [*tiny.FLAGS, "--data", digits, "--steps", str(steps)]
-    rhythm = ["--sample-every", "1000000", "--checkpoint-every", "1000000"]
-    shell.succeeds("train", "gan", *words, *rhythm, "--out", run)
-    return run
-
-
-def same_end(a: Path, b: Path, step: int) -> None:
-    name = f"checkpoints/step-{step:06d}.safetensors"
-    assert (a / name).read_bytes() == (b / name).read_bytes()
-    rows = Run.open(a).rows()
-    assert [row["step"] for row in rows] == list(range(1, step + 1))
-    assert tiny.same_but_for_time(rows, Run.open(b).rows())
-
-
-def test_ctrl_c_writes_a_checkpoint_from_which_the_run_goes_on_exactly(
-    digits: Path, shell: Shell, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    with start(run, digits, checkpoint_every=1_000_000) as process:
-        try:
-            wait_for_rows(run, 5, process)
-            process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=60)
-        finally:
-            process.kill()
-    assert process.returncode == 130
-    assert "Traceback" not in err
-    step = saved(run)[-1]
-    assert step >= 5
-    assert f"interrupted at round {step}" in err
-    assert f"minigan train --resume --out {run}" in err  # how to go on
-    assert [row["step"] for row in Run.open(run).rows()] == list(range(1, step + 1))
-    assert (run / "report.html").is_file()
-    shell.succeeds("train", "--resume", "--out", run, "--steps", str(step + 5))
-    same_end(run, straight(shell, digits, tmp_path / "straight", step + 5), step + 5)
-
-
-def test_a_killed_run_goes_on_from_its_newest_checkpoint(
-    digits: Path, shell: Shell, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    with start(run, digits, checkpoint_every=7) as process:
-        try:
-            wait_for_rows(run, 20, process)
-        finally:
-            process.kill()
-        process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    step = saved(run)[-1]
-    assert step % 7 == 0
-    shell.succeeds("train", "--resume", "--out", run, "--steps", str(step + 9))
-    same_end(run, straight(shell, digits, tmp_path / "straight", step + 9), step + 9)
-    hidden = [path for path in run.rglob(".*") if path.is_file()]
-    assert len(hidden) <= 1  # at most what was being written at that moment
-
-
-def test_a_run_killed_before_its_first_checkpoint_starts_again(
-    digits: Path, shell: Shell, tmp_path: Path
-) -> None:
-    run = straight(shell, digits, tmp_path / "run", 3)
-    for path in (run / "checkpoints").iterdir():
-        path.unlink()
-    (run / "metrics.jsonl").unlink()
-    shell.succeeds("train", "--resume", "--out", run, "--checkpoint-every", "1000000")
-    same_end(run, straight(shell, digits, tmp_path / "straight", 3), 3)
-
-
-def test_a_copy_of_a_run_may_lack_the_empty_folder_of_its_pictures(
-    digits: Path, shell: Shell, tmp_path: Path
-) -> None:
-    run = straight(shell, digits, tmp_path / "run", 2)
-    shutil.rmtree(run / "samples")
-    shell.succeeds("train", "--resume", "--out", run, "--more", "1")
-    assert drawn(run) == [3]
-
-
-def test_a_metrics_line_that_a_crash_cut_short_is_made_again(
-    digits: Path, shell: Shell, tmp_path: Path
-) -> None:
-    run = straight(shell, digits, tmp_path / "run", 4)
-    with open(run / "metrics.jsonl", "a") as file:
-        file.write('{"step": 5, "seco')
-    assert len(Run.open(run).rows()) == 4
-    shell.succeeds("train", "--resume", "--out", run, "--more", "2")
-    same_end(run, straight(shell, digits, tmp_path / "straight", 6), 6)
-
-
-def test_the_rows_are_on_the_disk_before_the_checkpoint_that_counts_on_them(
-    digits: Path, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    done: list[str] = []
-    flush, write = os.fsync, State.save
-    rows = tmp_path / "run/metrics.jsonl"
-
-    def fsync(number: int) -> None:
-        if rows.exists() and os.path.samestat(os.fstat(number), rows.stat()):
-            done.append(f"{len(rows.read_text().splitlines())} rows")
-        flush(number)
-
-    def save(state: State, *where: Any) -> Path:
-        done.append(f"checkpoint {state.step}")
-        return write(state, *where)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(State, "save", save)
-    straight(shell, digits, tmp_path / "run", 3)
-    assert done == ["checkpoint 0", "3 rows", "checkpoint 3"]
-
-
-def test_metrics_ahead_of_the_newest_checkpoint_are_made_again(
-    digits: Path, shell: Shell, tmp_path: Path
-) -> None:
-    run = straight(shell, digits, tmp_path / "run", 4)
-    Image.new("L", (2, 2)).save(run / "samples/step-000005.png")
-    row = Run.open(run).rows()[-1]
-    Run.open(run).record({**row, "step": 5, "loss_D": 77.0})
-    shell.succeeds("train", "--resume", "--out", run, "--more", "2")
-    assert drawn(run) == [0, 4, 6]
-    same_end(run, straight(shell, digits, tmp_path / "straight", 6), 6)
-
-
-def test_a_resumed_run_goes_to_its_end_or_as_far_as_it_is_told(
-    digits: Path, shell: Shell, tmp_path: Path
-) -> None:
-    run = straight(shell, digits, tmp_path / "run", 2)
-    for words, last in ((["--more", "3"], 5), (["--steps", "7"], 7), ([], 7)):
-        shell.succeeds("train", "--resume", "--out", run, *words)
-        assert saved(run)[-1] == last
-        assert len(Run.open(run).rows()) == last
-        assert Run.open(run).config["steps"] == last
-        assert last in drawn(run)
-    seconds = [row["seconds"] for row in Run.open(run).rows()]
-    assert seconds == sorted(seconds)  # the clock goes on, too
-
-
-def test_a_resumed_run_says_what_made_it(
-    digits: Path, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = straight(shell, digits, tmp_path / "run", 2)
-    began = Run.open(run).config
-    assert "resumed" not in began
-    shell.succeeds("train", "--resume", "--out", run, "--more", "1")
-    monkeypatch.setattr("minigan.run.version", lambda name: f"{name} of tomorrow")
-    shell.succeeds("train", "gan", "--resume", "--out", run, "--steps", "5")
-    config = Run.open(run).config
-    assert config["command"] == began["command"]
-    assert [part["step"] for part in config["resumed"]] == [2, 3]
-    first, second = config["resumed"]
-    assert first["command"] == f"minigan train --resume --out {run} --more 1"
-    assert first["versions"] == began["versions"]
-    assert second["versions"]["numba"] == "numba of tomorrow"
-    assert second["revision"] == began["revision"]
-    page = (run / "report.html").read_text()
-    for part in config["resumed"]:
-        assert part["command"] in page
-        assert f"Continued from step {part['step']}:" in page
-    assert "numba of tomorrow" in page
-
-
-def test_no_run_goes_on_where_the_learning_rate_is_zero(
-    digits: Path, shell: Shell, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    words = ["train", "lsgan", "--data", digits, "--batch-size", "4", "--width", "4", "--out", run]
-    says = ("learning rate is 0 after round 3", "--steps 3", "--lr-steps")
-    shell.refuses(*words, "--lr-steps", "3", "--steps", "4", says=says)
-    assert not run.exists()
-    shell.succeeds(*words, "--lr-steps", "3", "--steps", "2")
-    before = tiny.tree(run)
-    for more in (["--more", "2"], ["--steps", "4"]):
-        sentence = shell.refuses("train", "--resume", "--out", run, *more, says=says)
-        assert "round 4" in sentence
-    assert tiny.tree(run) == before
-    shell.succeeds("train", "--resume", "--out", run, "--more", "1")
-
-
-def test_a_run_can_be_resumed_from_inside_its_directory(
-    digits: Path, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = straight(shell, digits, tmp_path / "run", 2)
-    monkeypatch.chdir(run)
-    shell.succeeds("train", "--resume", "--out", ".", "--more", "1")
-    assert saved(run)[-1] == 3
-
-
-def test_resume_may_name_its_recipe(digits: Path, shell: Shell, tmp_path: Path) -> None:
-    run = straight(shell, digits, tmp_path / "run", 2)
-    shell.succeeds("train", "gan", "--resume", "--out", run, "--more", "1")
-    assert saved(run)[-1] == 3
-
-
-def test_resume_may_name_its_recipe_by_a_path(digits: Path, shell: Shell, tmp_path: Path) -> None:
-    file = tmp_path / "my-own.py"
-    file.write_text(FAILING.replace("step == 2", "step == 99"))
-    words = ["--data", digits, "--steps", "1", "--out", tmp_path / "run"]
-    shell.succeeds("train", file, *words)
-    shell.succeeds("train", file, "--resume", "--out", tmp_path / "run", "--more", "1")

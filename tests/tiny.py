@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +18,9 @@ from minigan import gans
 from minigan.cli import main
 from minigan.data import Dataset
 from minigan.device import HOST, Device
+from minigan.feed import TensorFeed
 from minigan.recipe import Recipe
+from minigan.tensor import Tensor
 from minigan.train import State
 
 SMALL = {
@@ -29,6 +32,41 @@ SMALL = {
 FLAGS = ["--hidden", "8", "--units", "6", "--latent-size", "5", "--batch-size", "4"]
 
 COMMAND = [sys.executable, "-c", "import sys; from minigan.cli import main; sys.exit(main())"]
+
+FAILING = '''
+from dataclasses import dataclass
+
+from minigan import Tensor, log, nn
+from minigan.optim import SGD
+from minigan.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Failing(Recipe):
+    """A recipe whose loss of G is undefined in its third step."""
+
+    batch_size: int = 4  # samples in a batch
+
+    def output_range(self, shape):
+        return 0.0, 1.0
+
+    def players(self, rng, shape):
+        n = shape[0] * shape[1] * shape[2]
+        G = nn.Sequential(nn.Linear(2, n, rng=rng, activation=nn.Sigmoid()), nn.Reshape(*shape))
+        return {"G": G, "D": nn.Sequential(nn.Flatten(), nn.Linear(n, 1, rng=rng))}
+
+    def optimizers(self, players):
+        return {name: SGD(p.parameters(), 1e-3) for name, p in players.items()}
+
+    def round(self, players, batches, rng, step):
+        yield "D", (players["D"](next(batches)) ** 2).mean(), {}
+        made = players["D"](players["G"](Tensor(self.latent(rng, 4))))
+        sign = -1.0 if step == 2 else 1.0
+        yield "G", log(sign * (made * made + 1.0)).mean(), {}
+
+    def latent(self, rng, n):
+        return rng.normal((n, 2))
+'''
 
 
 def images(shape: tuple[int, ...] = (1, 28, 28), count: int = 24) -> Dataset:
@@ -61,6 +99,13 @@ def state(
     return State.fresh(recipe(name, **fields), dataset or images(), seed, device)
 
 
+def updates(state: State) -> Iterator[tuple[str, Tensor, dict[str, float]]]:
+    """The updates of one round, none of them applied."""
+    feed = TensorFeed(state.batches)
+    for name, loss, extras in state.recipe.round(state.players, feed, state.rng, state.step):
+        yield name, loss, {key: float(value) for key, value in extras.items()}
+
+
 def write_idx(folder: Path, count: int = 12, side: int = 8) -> Path:
     """A folder in MNIST's format with noise of ten classes."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,6 +116,22 @@ def write_idx(folder: Path, count: int = 12, side: int = 8) -> Path:
         path = folder / f"train-{kind}-idx{array.ndim}-ubyte"
         path.write_bytes(head + array.tobytes())
     return folder
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    """Metrics of so many rounds."""
+    rng = np.random.default_rng(0)
+    return [
+        {
+            "step": 10 * (i + 1),
+            "seconds": 0.1 * i,
+            "loss_D": 1.0 + 0.1 * rng.normal(),
+            "loss_G": 0.7 + 0.1 * rng.normal(),
+            "D(x)": 0.6,
+            "D(G(z))": 0.4,
+        }
+        for i in range(count)
+    ]
 
 
 def tree(folder: Path) -> dict[str, str]:

@@ -1,0 +1,216 @@
+"""The report of a run: one file that shows all of it and fetches nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import tiny
+from PIL import Image
+
+from minigan.errors import UserError
+from minigan.viz.report import write_report
+
+
+class Page(HTMLParser):
+    """Collects what a browser would: tags with their attributes, and the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "input"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] not in ("script", "style"):
+            self.text += data
+
+    def images(self) -> list[bytes]:
+        sources = [attrs["src"] for tag, attrs in self.tags if tag == "img"]
+        return [base64.b64decode(s.split(",", 1)[1]) for s in sources]
+
+
+def read(run: Path) -> Page:
+    page = Page((run / "report.html").read_text(encoding="utf-8"))
+    assert page.open == []
+    return page
+
+
+CONFIG = {
+    "recipe": "dcgan",
+    "recipe_doc": 'Radford <b>et al.</b> 2015, arXiv:1511.06434 & "more".\n\nSecond paragraph.',
+    "data": {"name": "<script>alert(1)</script>", "samples": 60000, "shape": [1, 28, 28]}
+    | {"classes": ["a", "b"]},
+    "hyper_parameters": {"batch": 128, "lr_D": 2e-4, "betas": [0.5, 0.999], "ema": None}
+    | {"trick": "' onload='x", "flip": True},
+    "steps": 200,
+    "seed": 12345,
+    "versions": {"numpy": "2.4.6"},
+    "revision": "abc1234",
+    "command": "minigan train dcgan --data '<glyphs>' & exit",
+}
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    folder = tmp_path / "run"
+    (folder / "samples").mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    rows = tiny.rows(20)
+    rows[-1]["D(x)"] = float("nan")
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    names = ["real", "classes", "interpolation", "step-000000", "step-000100", "step-000200"]
+    for i, name in enumerate(names):
+        Image.new("RGB", (8 + i, 8)).save(folder / "samples" / f"{name}.png")
+    Image.new("RGB", (40, 40)).save(folder / "samples" / "animation.gif")
+    Image.new("RGB", (50, 40)).save(folder / "loss.png")
+    return folder
+
+
+def test_report_holds_every_picture_and_nothing_from_outside(run):
+    assert write_report(run) == run / "report.html"
+    text = (run / "report.html").read_text(encoding="utf-8")
+    page = read(run)
+    embedded = page.images()
+    for path in [*(run / "samples").iterdir(), run / "loss.png"]:
+        assert path.read_bytes() in embedded, path.name
+    assert not re.search(r"https?:|//[a-z]|url\(|@import", text)
+    for tag, attrs in page.tags:
+        assert tag not in ("link", "iframe", "object", "embed", "base")
+        assert not {"href", "srcset", "onload", "onclick"} & attrs.keys()
+        if "src" in attrs:
+            assert attrs["src"].startswith(("data:image/png;base64,", "data:image/gif;base64,"))
+
+
+def test_report_says_what_the_run_was(run):
+    write_report(run)
+    page = read(run)
+    for said in (
+        "Finished: 200 steps",
+        'Radford <b>et al.</b> 2015, arXiv:1511.06434 & "more".',
+        "<script>alert(1)</script>",
+        "minigan train dcgan --data '<glyphs>' & exit",
+        "' onload='x",
+        "0.5, 0.999",
+        "60,000",
+        "1 x 28 x 28",
+        "12345",
+        "abc1234",
+        "2.4.6",
+        "Step 100",
+        "nan",
+        "0.0002",
+    ):
+        assert said in page.text
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert "b" not in [tag for tag, _ in page.tags]
+
+
+def test_report_table_has_last_values_and_means(run):
+    rows = [{"step": i, "loss_D": float(i), "odd": "<i>"} for i in range(1, 21)] + [{"step": 21}]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_report(run)
+    text = (run / "report.html").read_text()
+    assert "<tr><td>loss_D</td><td>20</td><td>19.5</td></tr>" in text
+    assert "<tr><td>odd</td><td>&lt;i&gt;</td><td>nan</td></tr>" in text
+
+
+def test_script_is_the_one_that_the_policy_allows(run):
+    write_report(run)
+    text = (run / "report.html").read_text()
+    script = re.search(r"<script>(.*?)</script>", text, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text
+
+
+def test_report_is_the_same_twice(run):
+    first = write_report(run).read_bytes()
+    assert write_report(run).read_bytes() == first
+    assert not list(run.glob(".*"))
+
+
+def test_report_of_a_run_that_had_only_begun(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    write_report(tmp_path)
+    page = read(tmp_path)
+    assert "Interrupted at step 0 of 200" in page.text
+    assert page.images() == []
+    (tmp_path / "config.json").write_text("{}")
+    write_report(tmp_path)
+    assert tmp_path.name in read(tmp_path).text
+
+
+def test_report_knows_how_far_the_run_came(run):
+    (run / "config.json").write_text(json.dumps(CONFIG | {"steps": 1000}))
+    write_report(run)
+    assert "Interrupted at step 200 of 1,000" in read(run).text
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints" / "step-000300.safetensors").touch()
+    write_report(run)
+    assert "Interrupted at step 300 of 1,000" in read(run).text
+
+
+def test_report_says_that_a_run_diverged(run):
+    with open(run / "metrics.jsonl", "a") as file:
+        file.write('{"step": 201, "seconds": 1.0, "loss_D": 0.5, "loss_G": NaN}\n')
+    (run / "config.json").write_text(json.dumps(CONFIG | {"steps": 1000}))
+    write_report(run)
+    assert "Diverged in step 201 of 1,000" in read(run).text
+    assert "Interrupted" not in read(run).text
+
+
+def test_only_a_broken_last_line_of_the_metrics_is_forgiven(run):
+    metrics = run / "metrics.jsonl"
+    whole = metrics.read_bytes()
+    write_report(run)
+    expected = (run / "report.html").read_bytes()
+    for cut in (b'{"step": 999, "lo', b'{"step": 999, "\xc3', b"[1]"):
+        metrics.write_bytes(whole + cut)
+        write_report(run)
+        assert (run / "report.html").read_bytes() == expected
+    lines = whole.splitlines(keepends=True)
+    metrics.write_bytes(b"".join([*lines[:4], b'{"step": 4\n', *lines[4:]]))
+    with pytest.raises(UserError, match=r"metrics\.jsonl, line 5 is broken"):
+        write_report(run)
+    assert (run / "report.html").read_bytes() == expected
+    metrics.write_bytes(b"")
+    write_report(run)
+
+
+def test_report_needs_a_run_directory(tmp_path):
+    with pytest.raises(UserError, match="is not a run directory"):
+        write_report(tmp_path)
+    for broken in (b'{"recipe": ', b"\xff\xfe", b"[]"):
+        (tmp_path / "config.json").write_bytes(broken)
+        with pytest.raises(UserError, match=r"config\.json"):
+            write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_report_thins_out_many_pictures_but_keeps_the_ends(run):
+    for step in range(1000, 1100):
+        Image.new("L", (4, 4), step % 256).save(run / "samples" / f"step-{step:06d}.png")
+    write_report(run)
+    page = read(run)
+    assert "40 of 103 pictures" in page.text
+    shown = re.findall(r"Step ([\d,]+)", page.text)
+    assert len(shown) == 40
+    assert (shown[0], shown[-1]) == ("0", "1,099")
+
+
+# Imports
