@@ -1,4 +1,4 @@
-"""How a convolution ends: y = f(sums + bias), where its kernel has the sums at hand already."""
+"""How a convolution ends: y = f(sums + bias), while the sums are at hand where its kernel can."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def conv2d(
 
     x is (N, C, H, W), w (O, C/groups, kH, kW), bias (O,); the result is (N, O, H', W') with
     H' = (H + 2 padding - dilation (kH - 1) - 1) // stride + 1 (Dumoulin & Visin 2016). With a bias
-    the activation of `epilogue` is applied in the same pass.
+    the activation of `epilogue` is applied, in the same pass where the kernel can.
 
     Raises:
         ValueError: if the shapes do not fit one another, or an activation has no bias.
@@ -93,7 +93,7 @@ def conv_transpose2d(
     x is (N, C, H, W), w (C, O/groups, kH, kW), bias (O,); the result is (N, O, H', W') with H' = (H
     - 1) stride - 2 padding + dilation (kH - 1) + 1 + output_padding. Several image sizes give one
     and the same convolved size; `output_padding` (less than stride or dilation) says which one.
-    With a bias the activation of `epilogue` is applied in the same pass.
+    With a bias the activation of `epilogue` is applied, in the same pass where the kernel can.
 
     Raises:
         ValueError: if the shapes do not fit one another, or an activation has no bias.

@@ -180,8 +180,6 @@ class Spill(NamedTuple):
     line: int
     height: int  # lines of the source
     width: int
-    planes: int
-    images: int  # in a block: one
     up: int  # lines of the source that reach one line of the output
     across: int
     stride_y: int
@@ -237,7 +235,7 @@ def spill(
         top, bottom = max(0, i - t.up + 1), min(t.height, end)
         source = x + n * t.image
         if t.copied:
-            lay(band, source, channels, consecutive, t.planes, t.images, top, bottom - top, own)
+            lay(band, source, channels, consecutive, 1, 1, top, bottom - top, own)
             source = own
         else:
             source += top * t.line

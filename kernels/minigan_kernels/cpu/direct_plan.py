@@ -14,8 +14,8 @@ import numpy as np
 from ..shapes import Pair, Window
 from .direct_grids import Blocks, Runs, backward, blocks, forward, joined, positions, runs
 from .direct_loops import PHASE, Band, Job, Share, Spill
-from .direct_tile import DEEP, PANEL, WIDE, Walk
-from .simd import LANES, ROWS
+from .direct_tile import DEEP, PANEL, ROWS, WIDE, Walk
+from .simd import LANES
 
 _PIXELS = 512  # of outputs in a task: enough to use what is read from afar
 _BAND = 1 << 19  # bytes that a task lays out, if it can: half of a second cache
@@ -231,7 +231,7 @@ def spillage(
     )
     job = Spill(
         Walk(4, PANEL, False, False), source.copied, x_strides[0], x_strides[2], height,
-        width, 1, 1, up, beside, *stride, *padding,
+        width, up, beside, *stride, *padding,
         spilt, y_shape[1], y_shape[2], y_shape[3], depth, columns, wide,
     )  # fmt: skip
     return Spillage(

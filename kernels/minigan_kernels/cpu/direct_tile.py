@@ -21,8 +21,11 @@ from numba.core.extending import intrinsic
 
 from .generate import built
 from .jit import jit
-from .simd import COLUMNS, LANES, ROWS, VECTOR, load, store, zeros
+from .simd import LANES, REGISTERS, VECTOR, load, store, zeros
 
+# Vectors of a register tile. More rows would fit, but each has an address of its own, and of
+# registers for those there are 16.
+ROWS, COLUMNS = REGISTERS // 4, 2
 PANEL = COLUMNS * VECTOR  # bytes of a row of a register tile
 WIDE = COLUMNS * LANES  # floats in it
 DEEP = (1 << 14) // PANEL  # rows of it that stay in half of a first cache of 32 KB
@@ -96,10 +99,13 @@ def tile(name: str, columns: int, *, lanewise: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
+TILES: dict[str, str] = {
+    "wide": tile("wide", COLUMNS, lanewise=False),
+    "narrow": tile("narrow", 1, lanewise=False),
+    "lanes": tile("lanes", COLUMNS, lanewise=True),
+}
 _names = {"hidden": hidden, "unsigned": np.uintp}
-_wide = built(tile("wide", COLUMNS, lanewise=False), **_names)
-_narrow = built(tile("narrow", 1, lanewise=False), **_names)
-_lanes = built(tile("lanes", COLUMNS, lanewise=True), **_names)
+_wide, _narrow, _lanes = (built(source, **_names) for source in TILES.values())
 
 
 @jit()

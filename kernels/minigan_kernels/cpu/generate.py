@@ -1,7 +1,8 @@
 """Writes the unrolled Numba kernels of `winograd`: transforms of small grids, and register tiles.
 
 A grid of 5 x 5 vectors cannot be an array and stay in registers, so its kernels are written out,
-one name a vector. `python -m minigan_kernels.cpu.generate` prints them all.
+one name a vector. `python -m minigan_kernels.cpu.generate` prints them all, and the register tiles
+of `direct_tile`, which are written out for the same reason.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from .jit import jit
 from .simd import LANES, LINE, VECTOR
 from .toom_cook import Matrix, scheme, transposed
 
-# Register tiles of Winograd's products. Of those that fit in AVX-512's 32 registers, 6 x 4 takes
-# the fewest instructions a product, which counts where another thread shares the core. A panel of
-# filters that is half empty has tiles of half the columns.
-ROWS, COLUMNS = (6, 4) if LANES == 16 else (simd.ROWS, simd.COLUMNS)
+# Register tiles of Winograd's products. Of those that fit in AVX-512's 32 registers with a power of
+# two of columns, 6 x 4 takes the fewest instructions a product, which counts where another thread
+# shares the core. A panel of filters that is half empty has tiles of half the columns.
+ROWS, COLUMNS = (6, 4) if LANES == 16 else (simd.REGISTERS // 4, 2)
 OUTER, OUTER_HALF = 4, min(8, LANES)  # rows, where they are channels: they divide LANES
 UNROLLED = 4  # steps of a register tile's loop
 SUMMED = 128 // LANES  # blocks of channels in a sum
@@ -140,6 +141,23 @@ def outer(name: str, rows: int, columns: int, *, add: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
+def products() -> dict[str, str]:
+    """Sources of the register tiles of `winograd` by name, for whole and for half empty panels."""
+    sources = []
+    for half, rows, columns in (("", OUTER, COLUMNS), ("_half", OUTER_HALF, COLUMNS // 2)):
+        sources += [
+            product(f"multiply{half}", columns),
+            outer(f"outer{half}", rows, columns, add=False),
+            outer(f"outer{half}_add", rows, columns, add=True),
+        ]
+    return {name_of(source): source for source in sources}
+
+
+def name_of(source: str) -> str:
+    """The name of the function that a source defines."""
+    return source[4 : source.index("(")]
+
+
 def _step(a: list[str], b: list[str]) -> list[str]:
     """One step of a register tile's sum: the floats at `a` times the vectors at `b`."""
     lines = [f"            b{j} = load({place})" for j, place in enumerate(b)]
@@ -189,7 +207,7 @@ def built(source: str, **names: Any) -> Callable[..., Any]:
     """The compiled function of a generated source, which may use `simd` and `names`; tracebacks
     and debuggers show its lines.
     """
-    name = source[4 : source.index("(")]
+    name = name_of(source)
     file = f"<minigan_kernels.cpu.generate: {name}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     namespace: dict[str, Any] = {**vars(simd), **names, "__name__": __name__}
@@ -200,7 +218,6 @@ def built(source: str, **names: Any) -> Callable[..., Any]:
 if __name__ == "__main__":
     for m, r in ((2, 2), (4, 2), (2, 3), (4, 3)):
         print(*transforms(m, r).values(), sep="\n")
-    for half, rows, columns in (("", OUTER, COLUMNS), ("_half", OUTER_HALF, COLUMNS // 2)):
-        print(product("product" + half, columns))
-        print(outer("outer" + half, rows, columns, add=False))
-    print(transpose("transpose"))
+    from .direct_tile import TILES
+
+    print(*products().values(), transpose("transpose"), *TILES.values(), sep="\n")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .generate import COLUMNS, OUTER, OUTER_HALF, ROWS, built, outer, product, transforms
+from .generate import COLUMNS, OUTER, OUTER_HALF, ROWS, built, products, transforms
 from .jit import jit
 from .layer import (
     BLOCK,
@@ -34,12 +34,10 @@ class Back(NamedTuple):
     filter_gradients: Callable[..., None]
 
 
-_multiply = built(product("multiply", COLUMNS))
-_multiply_half = built(product("multiply_half", COLUMNS // 2))
-_outer = built(outer("outer", OUTER, COLUMNS, add=False))
-_outer_add = built(outer("outer_add", OUTER, COLUMNS, add=True))
-_outer_half = built(outer("outer_half", OUTER_HALF, COLUMNS // 2, add=False))
-_outer_half_add = built(outer("outer_half_add", OUTER_HALF, COLUMNS // 2, add=True))
+_tiles = {name: built(source) for name, source in products().items()}
+_multiply, _multiply_half = _tiles["multiply"], _tiles["multiply_half"]
+_outer, _outer_add = _tiles["outer"], _tiles["outer_add"]
+_outer_half, _outer_half_add = _tiles["outer_half"], _tiles["outer_half_add"]
 
 
 @jit()
@@ -72,9 +70,12 @@ def _products(
         a_lines = -(-BLOCK // LINE // panels) if plane + 1 < planes else 0
         for start in range(0, blocks, depth):
             count = min(depth, blocks - start)
+            after = (start + count) % blocks * LANES * PANEL  # where the piece behind this one is
+            if start + count == blocks:
+                after += b_plane
             for p in range(panels):
                 factor = b + plane * b_plane + p * panel + start * LANES * PANEL
-                b_next = factor + (panel if p + 1 < panels else b_plane - p * panel)
+                b_next = factor + panel if p + 1 < panels else b + plane * b_plane + after
                 half = vectors - p * COLUMNS <= COLUMNS // 2
                 for group in range(groups):
                     tiles = a + plane * a_plane + group * a_step + start * BLOCK

@@ -13,9 +13,8 @@ keep a table of places to read from, some of them in a row of zeros. `+ - *` wor
 with a Python number on one side.
 
 LANES is 16 with AVX-512, 8 with AVX2, else 4 (SSE, NEON). The variable MINIGAN_LANES overrules the
-choice: LLVM splits a vector that is too wide for the CPU. A register tile has ROWS rows of COLUMNS
-vectors, so that it and its operands just fit: AVX-512 and NEON have 32 registers, AVX2 and SSE 16.
-(For `direct`, which also has an address for each row; `generate` has other tiles for `winograd`.)
+choice: LLVM splits a vector that is too wide for the CPU. A tile of sums and its operands must fit
+into the REGISTERS for vectors.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, attr-defined"
@@ -46,8 +45,7 @@ def _lanes() -> int:
 LANES = _lanes()
 VECTOR = 4 * LANES  # bytes of one
 LINE = 64  # bytes of a line of the caches
-COLUMNS = 2
-ROWS = 8 if LANES == 16 or TRIPLE.startswith(("aarch64", "arm64")) else 4
+REGISTERS = 32 if LANES == 16 or TRIPLE.startswith(("aarch64", "arm64")) else 16
 
 
 class Vector(types.Type):

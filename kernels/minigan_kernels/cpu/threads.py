@@ -1,9 +1,9 @@
 """One way onto several cores for every kernel: `spread` cuts a loop into pieces for a few threads.
 
-The pieces depend on the data's shape only, never on the number of threads, so results are the same
-bytes for any number. NumPy, BLAS and the functions of `jit` let go of the interpreter lock, so
-plain Python threads do. As many take part as `numba.get_num_threads()` says (NUMBA_NUM_THREADS,
-`numba.set_num_threads`).
+What is summed up, and in which order, depends on the data's shape only, never on the number of
+threads, so results are the same bytes for any number. NumPy, BLAS and the functions of `jit` let go
+of the interpreter lock, so plain Python threads do. As many take part as `numba.get_num_threads()`
+says (NUMBA_NUM_THREADS, `numba.set_num_threads`).
 
 Why not Numba's `prange` with a threaded BLAS: each has its own pool, and the threads of one are in
 the other's way; a `prange` loop takes longer to compile; one of Numba's thread layers may not be
@@ -135,9 +135,9 @@ class Helper:
             del work  # an idle thread keeps no arrays alive
 
 
-def rows_of(row: int, *, least: int = ELEMENTS) -> int:
-    """How many rows of `row` elements make a piece of about `least` elements."""
-    return max(1, least // max(1, row))
+def rows_of(row: int) -> int:
+    """How many rows of `row` elements make a piece of about ELEMENTS."""
+    return max(1, ELEMENTS // max(1, row))
 
 
 class _OneBlasThread:

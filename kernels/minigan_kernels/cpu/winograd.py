@@ -49,7 +49,7 @@ _WIDE = 2  # panels to transform together then, at most; for the next, the tiles
 _TILE = ROWS, COLUMNS * LANES  # of sums in registers
 _SUMS = 12 << 10  # products of a task in a plane: all planes are about a second cache
 _FILTER_SUMS = 1 << 14  # the same for a filter gradient
-_DEEP = 512  # channels whose panel stays in the first cache
+_DEEP = 512  # channels whose panel stays in a part of the second cache
 _TALL = 64  # tiles whose channels stay in the first cache
 
 Shape = tuple[int, int, int, int]
