@@ -33,7 +33,8 @@ class InfoGAN(Recipe):
     Q's Gaussians for continuous codes have the standard deviation 1, as in the authors' code, so
     that L_I of such a code stays below ln 2 - ln(2 pi) / 2 = -0.23, or with --learn-std a learned
     one. The networks are the paper's for MNIST at half the width, without batch norm in D's dense
-    layer: with it, short runs drew noise. The paper's lambda and lr_D: one image a category.
+    layer: with it, short runs drew noise. The paper's lambda and lr_D: one image a category. Q
+    tells categories apart after a thousand rounds; that they are the classes takes many more.
     """
 
     batch_size: int = 128  # images in a batch
@@ -50,7 +51,7 @@ class InfoGAN(Recipe):
     lr_g: float = 1e-3  # learning rate of G's Adam
     beta1: float = 0.5  # decay of Adam's first moment
 
-    steps: ClassVar[int] = 3000
+    steps: ClassVar[int] = 10_000
     watched: ClassVar[tuple[str, ...]] = ("L_I(c1)",)
 
     def __post_init__(self) -> None:
