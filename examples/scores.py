@@ -100,7 +100,11 @@ def collect(run: Path) -> Result:
     command = repeatable(facts["command"], facts["data"])
     kept = ("data", "seed", "minutes", "evaluation", "classifier", "scores")
     first = {"recipe": Path(facts["recipe"]).stem, "command": command, "steps": facts["step"]}
-    return first | {key: facts[key] for key in kept}
+    parts = [
+        part | {"command": repeatable(part["command"], facts["data"])}
+        for part in facts.get("resumed", [])
+    ]
+    return first | {key: facts[key] for key in kept} | ({"resumed": parts} if parts else {})
 
 
 def name_of(result: Result) -> str:

@@ -64,9 +64,6 @@ class Recipe:
                 self.require(math.isfinite(value), f.name, "finite")
             if f.name in DECAYS:
                 self.require(0 <= value < 1, f.name, "from 0 to below 1")
-            for other, useless in self.excludes.items():
-                if f.name in useless and getattr(self, other):
-                    self.require(value == f.default, f.name, f"left out beside --{other}")
 
     def require(self, holds: bool, name: str, what: str) -> None:
         """Make sure that the field `name` is `what` it must be.
@@ -91,6 +88,19 @@ class Recipe:
                 f"the learning rate is 0 after round {last}, so nothing would be learned from "
                 f"there to round {steps}; give --steps {last}, or a new run a larger --lr-steps"
             )
+
+    def check_new(self, shape: Shape) -> None:
+        """Make sure that every field of a new run on samples of `shape` has an effect, and the one
+        that it is known for. Runs that there are may be opened nevertheless.
+
+        Raises:
+            UserError: naming the flag that is to be left out.
+        """
+        for f in fields(self):
+            for other, useless in self.excludes.items():
+                if f.name in useless and getattr(self, other):
+                    untouched = getattr(self, f.name) == f.default
+                    self.require(untouched, f.name, f"left out beside --{other}")
 
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -258,3 +259,16 @@ def test_resume_may_name_its_recipe_by_a_path(digits: Path, shell: Shell, tmp_pa
     words = ["--data", digits, "--steps", "1", "--out", tmp_path / "run"]
     shell.succeeds("train", file, *words)
     shell.succeeds("train", file, "--resume", "--out", tmp_path / "run", "--more", "1")
+
+
+def test_a_run_of_an_earlier_recipe_says_what_it_is_taken_to_have(
+    digits: Path, shell: Shell, tmp_path: Path
+) -> None:
+    run = straight(shell, digits, tmp_path / "run", 2)
+    config = json.loads((run / "config.json").read_text())
+    del config["hyper_parameters"]["noise"]
+    (run / "config.json").write_text(json.dumps(config))
+    answer = shell.succeeds("sample", run, "--count", "1", "--out", tmp_path / "one.png")
+    assert "is of an earlier version of its recipe, and is taken to have noise 1.0" in (
+        answer.out + answer.err
+    )

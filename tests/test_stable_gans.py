@@ -170,7 +170,7 @@ def test_r1_is_the_squared_slope_of_d_where_samples_are_real() -> None:
 
 def test_r1_is_for_points_alone() -> None:
     with pytest.raises(UserError, match=r"--r1 must be 0 for images.*batch norm, not 0\.1"):
-        tiny.state("pacgan", r1=0.1)
+        tiny.recipe("pacgan", r1=0.1).check_new((1, 28, 28))
 
 
 def test_a_batch_must_consist_of_whole_packs() -> None:

@@ -99,33 +99,43 @@ def test_an_interruption_while_helpers_are_told(
     assert sorted(finished) == sorted([0, 1] * (1 + told))
 
 
-@pytest.mark.parametrize("gap", [0.0, 0.05])  # less and more than a helper stays awake
-def test_helpers_are_found_awake_or_asleep(monkeypatch: pytest.MonkeyPatch, gap: float) -> None:
+@pytest.mark.parametrize("state", [awake.AWAKE, awake.ASLEEP])
+def test_helpers_are_found_awake_or_asleep(monkeypatch: pytest.MonkeyPatch, state: int) -> None:
+    helper, found, both = threads.Helper(), [], threading.Barrier(2)
+    helper.awhile = awake.looks(60) if state == awake.AWAKE else 1
+
+    def call(place: int) -> bool:
+        found.append(awake.call(place))
+        return found[-1]
+
     monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
-    both, met = threading.Barrier(2), []
-
-    def work(start: int, stop: int) -> None:
-        met.append(both.wait(60))  # nobody passes alone
-
-    for _ in range(20):
-        time.sleep(gap)
-        threads.spread(work, 2, grain=1)
-    assert sorted(met) == [0] * 20 + [1] * 20
+    monkeypatch.setattr(threads, "_helpers", [helper])
+    monkeypatch.setattr(threads, "call", call)
+    for _ in range(5):
+        threads.spread(lambda start, stop: both.wait(60), 2, grain=1)  # nobody passes alone
+        deadline = time.monotonic() + 60
+        while helper.word[0] != state:
+            assert time.monotonic() < deadline
+    assert found == [False] + [state == awake.AWAKE] * 4
 
 
 def test_a_helper_is_called_where_it_is_awake() -> None:
     word = np.array([awake.ASLEEP])
     place = word.ctypes.data
     assert not awake.call(place)
-    assert not awake.called(place)  # and falls asleep
+    assert not awake.called(place, 5)  # and falls asleep
     assert word[0] == awake.ASLEEP
     word[0] = awake.AWAKE
     assert awake.call(place)
     assert word[0] == awake.CALLED
     assert not awake.call(place)
-    assert not awake.settled(place)
+    assert not awake.settled(place, 5)
     word[0] = awake.AWAKE
-    assert awake.settled(place)
+    assert awake.settled(place, 5)
+
+
+def test_looks_take_time() -> None:
+    assert awake.looks(1e-3) > awake.looks(1e-6) >= 1
 
 
 def test_a_helper_that_is_done_first_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from .. import checkpoint, gans
@@ -98,6 +98,10 @@ def open_run(path: Path, device: Device = HOST) -> tuple[State, Dataset, Run]:
 def _initial(run: Run, device: Device) -> tuple[State, Dataset]:
     config, data = run.config, run.config["data"]
     recipe = gans.load(config["recipe"])(**config["hyper_parameters"])
+    since = [f.name for f in fields(recipe) if f.name not in config["hyper_parameters"]]
+    if since:
+        taken = ", ".join(f"{name} {getattr(recipe, name)}" for name in since)
+        say(f"{run.path} is of an earlier version of its recipe, and is taken to have {taken}")
     stack = data.get("stack", 1)  # runs from before there was a choice have none
     dataset = load(data["source"], size=data["size"], stack=stack, seed=config["seed"], report=say)
     if [len(dataset), *dataset.shape] != [data["samples"], *data["shape"]]:

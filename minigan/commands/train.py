@@ -61,6 +61,7 @@ def main(words: list[str]) -> int:
         if "classes" in known:
             _check_classes(recipe, dataset)
         steps = start.steps or kind.steps
+        recipe.check_new(dataset.shape)
         recipe.check_length(steps)
         state = State.fresh(recipe, dataset, start.seed, device)
         check_range(state, start.seed)

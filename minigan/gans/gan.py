@@ -35,7 +35,7 @@ class GAN(Recipe):
     batch_size: int = 100  # samples in a batch
     k: int = 1  # discriminator updates in a round
     latent_size: int = 100  # components of z
-    noise: float = 3**0.5  # z is uniform in +- this; so its variance is 1
+    noise: float = 1.0  # z is uniform in +- this; for images the root of 3: the variance is 1
     hidden: int = 1200  # rectifiers in each of G's two hidden layers
     units: int = 240  # maxout units in each of D's two hidden layers
     pieces: int = 5  # linear pieces of a maxout unit
@@ -48,8 +48,8 @@ class GAN(Recipe):
     lr_least: float = 1e-6  # and does not fall below this
     momentum: float = 0.5  # first momentum
     momentum_end: float = 0.7  # last momentum
-    momentum_steps: int = 125_000  # steps between the two: 250 epochs of 50,000 images
-    weight_d: float = 0.5  # of D's loss, which the authors' code halves; 1 in Algorithm 1
+    momentum_steps: int = 150_000  # steps between the two; for images 250 epochs of 50,000
+    weight_d: float = 1.0  # of D's loss, as in Algorithm 1; for images 1/2, as in the authors' code
     smooth: float = 1.0  # target for real samples; 0.9 is one-sided label smoothing
     saturating: bool = False  # give G the minimax loss log(1 - D(G(z)))
 
@@ -58,10 +58,9 @@ class GAN(Recipe):
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
         if len(shape) == 3:
-            return {}
+            return {"noise": 3**0.5, "weight_d": 0.5, "momentum_steps": 125_000}
         small = {"latent_size": shape[0], "hidden": 64, "units": 32, "init_g": 0.3, "init_d": 0.3}
-        small |= {"keep_input": 1.0, "keep_hidden": 1.0, "lr": 0.02}
-        return small | {"noise": 1.0, "weight_d": 1.0}
+        return small | {"keep_input": 1.0, "keep_hidden": 1.0, "lr": 0.02}
 
     def __post_init__(self) -> None:
         super().__post_init__()

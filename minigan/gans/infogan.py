@@ -33,8 +33,7 @@ class InfoGAN(Recipe):
     Q's Gaussians for continuous codes have the standard deviation 1, as in the authors' code, so
     that L_I of such a code stays below ln 2 - ln(2 pi) / 2 = -0.23, or with --learn-std a learned
     one. The networks are the paper's for MNIST at half the width, without batch norm in D's dense
-    layer: with it, short runs drew noise. The paper's lambda and lr_D: one image a category. Q
-    tells categories apart after a thousand rounds; that they are the classes takes many more.
+    layer: with it, short runs drew noise. The paper's lambda and lr_D: one image a category.
     """
 
     batch_size: int = 128  # images in a batch

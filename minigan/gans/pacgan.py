@@ -26,8 +26,7 @@ class PacGAN(Recipe):
     arXiv:1712.04086.
 
     D(x_1, ..., x_m) judges m independent samples at once, all real or all generated: joined along
-    the channels of images (section 2), or along the features of points. Nothing else changes: with
-    m = 1 it is the plain GAN. Images are made by convolutions, points by dense networks; for these
+    images' channels (section 2), or points' features. With m = 1 it is the plain GAN. For points,
     D has the R1 penalty of Mescheder et al. 2018 (arXiv:1801.04406, equation 9) besides.
     """
 
@@ -48,15 +47,18 @@ class PacGAN(Recipe):
 
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
-        if len(shape) == 3:
-            return {}
         rates = {"lr_d": 1e-3, "lr_g": 3e-3, "beta2": 0.98, "ema": 0.99}
-        return {"batch_size": 512, "latent_size": 2, "hidden": 192, "r1": 0.05} | rates
+        small = {"batch_size": 512, "latent_size": 2, "hidden": 192, "r1": 0.05} | rates
+        return {} if len(shape) == 3 else small
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole = self.batch_size % self.packing == 0
-        self.require(whole, "batch_size", f"a multiple of --packing {self.packing}")
+        what = f"a multiple of --packing {self.packing}"
+        self.require(self.batch_size % self.packing == 0, "batch_size", what)
+
+    def check_new(self, shape: Shape) -> None:
+        what = "0 for images, since each one's slope has a part of all others by D's batch norm"
+        self.require(len(shape) < 3 or self.r1 == 0, "r1", what)
 
     def output_range(self, shape: Shape) -> tuple[float, float] | None:
         return (-1.0, 1.0) if len(shape) == 3 else None
@@ -65,8 +67,6 @@ class PacGAN(Recipe):
         if len(shape) == 3 and (shape[1] % 4 or shape[2] % 4):
             what = f"pacgan makes images whose sides are multiples of 4, but the data are {shape}"
             raise UserError(what + "; choose a size with --size")
-        slopes = "0 for images, since each one's slope has a part of all others by D's batch norm"
-        self.require(len(shape) < 3 or self.r1 == 0, "r1", slopes)
         G, D = (self.convolutional if len(shape) == 3 else self.dense)(rng, shape)
         return {"G": G, "D": D} | ({"average": G.copy()} if self.ema else {})
 

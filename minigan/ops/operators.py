@@ -71,7 +71,7 @@ _methods: dict[str, Any] = {
     "__iter__": _iterate,
     "__array__": _as_numpy,
     # Equal in value, as in NumPy, but hashed by identity: no two tensors share a hash while both
-    # live, so dicts and sets of tensors never ask whether they are equal. Lists do.
+    # live, so dicts and sets of tensors never ask whether they are equal. Lists do, and weak ones.
     "__eq__": _compare(operator.eq),
     "__ne__": _compare(operator.ne),
     "__gt__": _compare(np.greater),

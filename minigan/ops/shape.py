@@ -99,6 +99,7 @@ def transpose(x: Tensor, *axes: Any) -> Tensor:
 def swapaxes(x: Tensor, first: int, second: int) -> Tensor:
     """x with two of its axes exchanged."""
     order = list(range(x.ndim))
+    first, second = (normalize_axis_index(a, x.ndim, "swapaxes") for a in (first, second))
     order[first], order[second] = order[second], order[first]
     return transpose(x, order)
 

@@ -15,6 +15,11 @@ called.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, attr-defined, call-arg"
 from __future__ import annotations
 
+import math
+import time
+from functools import cache
+
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.extending import intrinsic
@@ -23,9 +28,10 @@ from .jit import jit
 from .simd import TRIPLE
 
 ASLEEP, AWAKE, CALLED = 0, 1, 2
-AWHILE = 2000  # looks, with a pause after each: up to a tenth of a millisecond, as CPUs differ
-LONG = 100 * AWHILE
+AWHILE = 150e-6  # seconds: longer than Python takes from one kernel to the next
+LONG = 10e-3
 
+_TRIAL = 1000  # looks
 _word, _i32 = ir.IntType(64), ir.IntType(32)
 
 
@@ -83,11 +89,27 @@ def pause(typing):
     return types.void(), emit
 
 
+@cache
+def looks(seconds: float) -> int:
+    """How often one can look in as many seconds: a CPU's pause takes 10 times as long as another's.
+
+    The fastest of some trials counts, since nothing makes a trial too fast.
+    """
+    word = np.array([CALLED])
+    settled(word.ctypes.data, 1)  # compiled
+    best = math.inf
+    for _ in range(5):
+        began = time.perf_counter()
+        settled(word.ctypes.data, _TRIAL)
+        best = min(best, time.perf_counter() - began)
+    return math.ceil(_TRIAL * seconds / best)
+
+
 @jit()
-def called(place: int) -> bool:
-    """For a helper: be awake until called, or, if that takes long, asleep; then False."""
+def called(place: int, most: int) -> bool:
+    """For a helper: be awake until called, or, after so many looks, asleep; then False."""
     poke(place, AWAKE)
-    for _ in range(AWHILE):
+    for _ in range(most):
         if peek(place) == CALLED:
             return True
         pause()
@@ -101,11 +123,11 @@ def call(place: int) -> bool:
 
 
 @jit()
-def settled(place: int) -> bool:
-    """Wait until the helper that was called is awake again, having done its work; False if that
-    takes long.
+def settled(place: int, most: int) -> bool:
+    """Wait until the helper that was called is awake again, having done its work; False after so
+    many looks.
     """
-    for _ in range(LONG):
+    for _ in range(most):
         if peek(place) != CALLED:
             return True
         pause()

@@ -24,7 +24,7 @@ import numba
 import numpy as np
 from threadpoolctl import LibController, ThreadpoolController
 
-from .awake import call, called, settled
+from .awake import AWHILE, LONG, call, called, looks, settled
 
 ELEMENTS = (
     1 << 16
@@ -65,7 +65,7 @@ def spread(work: Callable[[int, int], object], count: int, *, grain: int) -> Non
         errors = [helper.end(share) for helper in begun]
     except BaseException:  # Ctrl-C may come at any time, even before `begin` has told the helper
         for helper in begun:
-            helper.end_whatever_it_does()
+            helper.end_whatever_it_does()  # which no further Ctrl-C ends early
         raise
     finally:
         _hiring.release()
@@ -88,6 +88,7 @@ class Helper:
         self.error: BaseException | None = None
         self.word = np.zeros(1, np.int64)
         self.place = self.word.ctypes.data
+        self.patience, self.awhile = looks(LONG), looks(AWHILE)
         threading.Thread(target=self._serve, name="minigan-kernels", daemon=True).start()
 
     def begin(self, work: Callable[[], None]) -> None:
@@ -103,8 +104,10 @@ class Helper:
         arrays.
         """
         interruption: BaseException | None = None
-        # Also where it is done by now: the next work should find the helper awake.
-        settled(self.place)
+        try:  # also where it is done by now: the next work should find the helper awake
+            settled(self.place, self.patience)
+        except BaseException as stop:
+            interruption = stop
         while self.done is not work:
             try:
                 self.news.get()
@@ -123,8 +126,8 @@ class Helper:
         self.end(nothing)
 
     def _serve(self) -> None:
+        work: Callable[[], None] | None = self.todo.get()
         while True:
-            work = self.work if called(self.place) else self.todo.get()
             assert work is not None
             try:
                 work()
@@ -133,6 +136,7 @@ class Helper:
             self.done, self.work = work, None
             self.news.put(None)
             del work  # an idle thread keeps no arrays alive
+            work = self.work if called(self.place, self.awhile) else self.todo.get()
 
 
 def rows_of(row: int) -> int:
