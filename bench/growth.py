@@ -51,7 +51,7 @@ def _row(kind: str, value: int, size: Size, threads: int, settings: Settings) ->
                 peer(TUNED, "torch_dcgan.tuned", size, channels_last=True),
             ]
         )
-        found = compare(steps, budget=settings.budget(BUDGET), least=5)
+        found = compare(steps, budget=settings.budget(BUDGET), least=5, prime=True)
     return {"kind": kind, "value": value, "times": found.timings()}
 
 

@@ -115,7 +115,7 @@ def _climb_step(
         ]
     )
     theirs = [name for name in (EAGER, TUNED) if name in steps]
-    found = compare(steps, budget=settings.budget(40), least=5)
+    found = compare(steps, budget=settings.budget(40), least=5, prime=True)
     rows[0]["step"] = _loop_step(size, layer, rows[0]["layer"])
     for rung, row in zip(RUNGS[1:], rows[1:], strict=True):
         row["step"] = found.timing(rung.name)

@@ -42,7 +42,7 @@ def _row(workload: Workload, settings: Settings) -> dict[str, Any]:
     steps, absent = ready(workload.peers)
     for name, reason in absent.items():
         say(f"  without {name}: {reason}")
-    found = compare(steps, budget=settings.budget(workload.budget), least=7)
+    found = compare(steps, budget=settings.budget(workload.budget), least=7, prime=True)
     return {
         "workload": workload.key,
         "title": workload.title,

@@ -35,6 +35,7 @@ MOST = 2 / 3  # share of the samples that are clean in one that counts as undist
 FEW = 3  # samples that a number needs, and that a candidate far slower than the others gets
 PATIENCE = 2  # times its budget that a comparison may take while samples are disturbed
 GAP = 0.02  # seconds between samples: OpenMP's threads spin for some milliseconds after their work
+WARM = 0.03  # seconds that cores which have rested may take until they are as fast as they can be
 
 
 class Clock:
@@ -165,7 +166,7 @@ def compare(
     would need more than twice its share of the budget for them takes part in the first few rounds
     only, and its time is not the others'. A sample is as many calls as fill `shortest` seconds for
     the fastest candidate; `prime` puts an unmeasured call before it, which wakes threads and fills
-    caches.
+    caches, and after a gap as many as take WARM seconds.
     """
     clock, cores = clock or Clock(), len(processors())
     once = {name: _warm(step, clock) for name, step in candidates.items()}
@@ -184,7 +185,10 @@ def compare(
                 started = clock.now()
                 clock.sleep(gap)
                 if prime:
+                    ready = clock.now() + (WARM if gap else 0.0)
                     candidates[name]()
+                    while clock.now() < ready:
+                        candidates[name]()
                 taken[name] = _sample(candidates[name], calls, clock, cores)
                 if name not in regular:
                     slow += clock.now() - started

@@ -184,6 +184,21 @@ def test_a_candidate_far_slower_than_the_others_gets_few_samples_of_its_own_time
     assert found.ratio("slow", "fast").median == pytest.approx(500)
 
 
+def test_cores_that_rested_are_warm_before_a_sample() -> None:
+    watch, began = Watch(), []
+
+    def step() -> None:
+        began.append(watch.now())
+        watch.sleep(0.011)
+
+    compare({"a": step}, budget=20, gap=1.0, prime=True, shortest=0.01, clock=watch)
+    after = [b for a, b in pairwise(began) if b - a > 0.5]  # the first of each round
+    assert len(after) >= 3
+    for first in after[:-1]:
+        calls = [time for time in began if first <= time < first + 0.5]
+        assert len(calls) == 4  # three in 0.03 s, and the one that is measured
+
+
 def test_short_calls_are_timed_by_the_dozen() -> None:
     watch = Watch()
     found = compare({"a": watch.candidate(1e-5)}, budget=0.1, gap=0.0, clock=watch)
