@@ -138,6 +138,13 @@ def test_numpy_takes_no_tensor_whose_gradient_it_would_lose() -> None:
         np.testing.assert_array_equal(np.concatenate([x, x]), np.concatenate([x.data, x.data]))
 
 
+@pytest.mark.parametrize("name", ["sum", "max"])
+def test_one_number_has_no_axes_and_reductions_ignore_theirs(name: str) -> None:
+    x = Tensor(3.0)
+    assert getattr(x, name)(0).item() == getattr(np.array(3.0), name)(0) == 3.0
+    assert grad(getattr(x, name)(0), x).item() == 1.0
+
+
 def test_size_and_number() -> None:
     x = tensor(2, 3)
     assert (x.shape, x.ndim, x.size, len(x)) == ((2, 3), 2, 6, 2)

@@ -110,4 +110,4 @@ def test_a_run_from_before_there_was_a_choice_goes_on(shell: Shell, run: Path) -
 def test_a_loss_that_is_not_finite_says_how_it_is_looked_into() -> None:
     state = tiny.state("gan", tiny.images((1, 8, 8)), device=Emulated("tf32"))
     with pytest.raises(RunError, match=r"--device cpu --precision float32$"):
-        state._check("D", np.inf)
+        state._check("D", np.inf, {})

@@ -108,7 +108,8 @@ def _kept(reduced: Tensor, x: Tensor, axis: Axes) -> Tensor:
 def _axes(x: Tensor, axis: Axes) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(x.ndim))
-    return tuple(a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,)))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    return tuple(a % x.ndim for a in axes) if x.ndim else ()  # of one number NumPy ignores them
 
 
 def _count(x: Tensor, axis: Axes) -> int:
