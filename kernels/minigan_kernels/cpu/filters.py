@@ -14,7 +14,7 @@ from .threads import spread
 _PIECES = 16  # that the work is dealt out in
 _MANY = 1 << 18  # weights that outgrow the caches of a core
 
-_transpose = built(transpose("transpose"))
+transpose_block = built(transpose("transpose"))
 
 
 def taps_of(w: np.ndarray) -> np.ndarray:
@@ -54,4 +54,4 @@ def _transpose_blocks(w: int, rows: int, columns: int, out: int, first: int, las
         for column in range(0, columns, LANES):
             source = w + 4 * ((tap * rows + row) * columns + column)
             target = out + 4 * ((tap * columns + column) * rows + row)
-            _transpose(source, 4 * columns, target, 4 * rows)
+            transpose_block(source, 4 * columns, target, 4 * rows)

@@ -14,14 +14,16 @@ from functools import cache
 from typing import Any
 
 from . import simd
+from .amx import AMX, TILE
 from .jit import jit
 from .simd import LANES, LINE, VECTOR
 from .toom_cook import Matrix, scheme, transposed
 
 # Register tiles of Winograd's products. Of those that fit in AVX-512's 32 registers with a power of
 # two of columns, 6 x 4 takes the fewest instructions a product, which counts where another thread
-# shares the core. A panel of filters that is half empty has tiles of half the columns.
-ROWS, COLUMNS = (6, 4) if LANES == 16 else (simd.REGISTERS // 4, 2)
+# shares the core. A panel of filters that is half empty has tiles of half the columns. With a
+# matrix unit it is 2 x 2 of its own tiles.
+ROWS, COLUMNS = (32, 2) if AMX else (6, 4) if LANES == 16 else (simd.REGISTERS // 4, 2)
 OUTER, OUTER_HALF = 4, min(8, LANES)  # rows, where they are channels: they divide LANES
 UNROLLED = 4  # steps of a register tile's loop
 SUMMED = 128 // LANES  # blocks of channels in a sum
@@ -53,6 +55,42 @@ def transform(name: str, matrix: Matrix, reads: str, writes: str, *, add: bool =
             write = "stream" if writes == "stream" else "store"
             place = _place("y", writes, i * rows + j)
             lines.append(f"        {write}({place} + k * y_step, {value})")
+    return "\n".join(lines) + "\n"
+
+
+def transform_rows(name: str, matrix: Matrix, write: str) -> str:
+    """Source of the same transform from places to planes, `write`n by "store" or "stream"."""
+    return transform(name, matrix, "places", "stream" if write == "stream" else "planes")
+
+
+def transform_pairs(name: str, matrix: Matrix, write: str) -> str:
+    """Source of the same transform for pairs of grids, x and w at places, cut up into pieces.
+
+    Planes of y, `write`n by "store" or "stream", hold a tile's row of each piece (see `amx`).
+    """
+    rows, columns = len(matrix), len(matrix[0])
+    lines = [f"def {name}(x, w, x_step, y, y_plane, y_step, count):", "    for k in range(count):"]
+    for j in range(columns):
+        for grid, half in (("x", "t"), ("w", "s")):
+            for i in range(columns):
+                place = f"{grid}[{i * columns + j}]"
+                lines.append(f"        {grid}{i} = load({place} + k * x_step)")
+            column = [f"{grid}{q}" for q in range(columns)]
+            lines += [f"        {half}{i}{j} = {_sum(matrix[i], column)}" for i in range(rows)]
+    for i in range(rows):
+        for j in range(rows):
+            first, second = (
+                _sum(matrix[j], [f"{half}{i}{q}" for q in range(columns)]) for half in "ts"
+            )
+            lines += [
+                f"        place = y + {i * rows + j} * y_plane + k * y_step",
+                f"        p, q = {first}, {second}",
+                f"        {write}(place, paired(p, q))",
+                "        p, q = p - cut(p), q - cut(q)",
+                f"        {write}(place + {2 * TILE}, paired(p, q))",
+                "        p, q = p - cut(p), q - cut(q)",
+                f"        {write}(place + {4 * TILE}, paired(p, q))",
+            ]
     return "\n".join(lines) + "\n"
 
 
@@ -141,7 +179,7 @@ def outer(name: str, rows: int, columns: int, *, add: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def products() -> dict[str, str]:
+def register_tiles() -> dict[str, str]:
     """Sources of the register tiles of `winograd` by name, for whole and for half empty panels."""
     sources = []
     for half, rows, columns in (("", OUTER, COLUMNS), ("_half", OUTER_HALF, COLUMNS // 2)):
@@ -191,11 +229,12 @@ def transforms(m: int, r: int) -> dict[str, str]:
     _, _, at, g, bt = scheme(m, r)
     a, b, gt = transposed(at), transposed(bt), transposed(g)
     end = f"_{m}_{r}"
+    filters = transform_pairs if AMX else transform_rows
     return {
         "image": transform("image" + end, bt, "places", "stream"),
         "gradient": transform("gradient" + end, a, "places", "stream"),
-        "filter": transform("filter" + end, g, "places", "stream"),
-        "near_filter": transform("near_filter" + end, g, "places", "planes"),
+        "filter": filters("filter" + end, g, "stream"),
+        "near_filter": filters("near_filter" + end, g, "store"),
         "output": transform("output" + end, at, "planes", "places"),
         "image_gradient": transform("image_gradient" + end, b, "planes", "places", add=True),
         "filter_gradient": transform("filter_gradient" + end, gt, "planes", "places"),
@@ -220,4 +259,4 @@ if __name__ == "__main__":
         print(*transforms(m, r).values(), sep="\n")
     from .direct_tile import TILES
 
-    print(*products().values(), transpose("transpose"), *TILES.values(), sep="\n")
+    print(*register_tiles().values(), transpose("transpose"), *TILES.values(), sep="\n")

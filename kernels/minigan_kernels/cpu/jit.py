@@ -30,8 +30,10 @@ from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
+from .amx import AMX
+from .simd import LANES
+
 _F = TypeVar("_F", bound=Callable[..., Any])
-_LANES = os.environ.get("MINIGAN_LANES", "")  # the width of vectors, see `simd`
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -113,7 +115,9 @@ class _DiskCache(_Cache):
             _notice.cannot_keep(error)
 
     def _path(self, sig: Any, codegen: Any) -> Path:
-        types = hashlib.sha256(repr((sig, codegen.magic_tuple(), _LANES)).encode()).hexdigest()[:16]
+        types = hashlib.sha256(repr((sig, codegen.magic_tuple(), LANES, AMX)).encode()).hexdigest()[
+            :16
+        ]
         return cache_folder() / f"{self._name}-{types}.kernel"
 
     def enable(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .amx import AMX, SIDE, STEP
 from .generate import COLUMNS, ROWS
 from .jit import jit
 from .simd import LINE, VECTOR
@@ -58,7 +59,31 @@ def plane_step(blocks: int, groups: int) -> int:
 @jit()
 def filter_step(rows: int, panels: int) -> int:
     """Bytes from one frequency of filters to the next."""
-    return rows * panels * PANEL + 3 * LINE
+    return panels * panel_step(rows) + 3 * LINE
+
+
+@jit()
+def panel_step(rows: int) -> int:
+    """Bytes of a panel of filters."""
+    return -(-rows // (2 * SIDE)) * STEP if AMX else rows * PANEL
+
+
+@jit()
+def filter_units(rows: int) -> int:
+    """How many units a panel's rows are transformed in: one by one, or for pieces in pairs."""
+    return -(-rows // (2 * SIDE)) * SIDE if AMX else rows
+
+
+@jit()
+def row_of(unit: int) -> int:
+    """The row of a unit, its first if it has two; the other one is SIDE rows below."""
+    return unit // SIDE * 2 * SIDE + unit % SIDE if AMX else unit
+
+
+@jit()
+def place_of(unit: int) -> int:
+    """Where in a panel a unit begins, in bytes."""
+    return unit // SIDE * STEP + unit % SIDE * VECTOR if AMX else unit * PANEL
 
 
 @jit()
@@ -73,6 +98,45 @@ def outputs_of(t: Layer, y: int, elsewhere: int, group: int, row: int, table: np
         for j in range(t.m):
             seen = inside and top + i < t.out_height and left + j < t.out_width
             table[i * t.m + j] = line + 4 * j * t.filters if seen else elsewhere
+
+
+@jit()
+def pixels_of(
+    t: Layer,
+    x: int,
+    elsewhere: int,
+    zero: int,
+    group: int,
+    row: int,
+    phase: int,
+    offset: int,
+    table: np.ndarray,
+    before: np.ndarray,
+) -> bool:
+    """Addresses in x of the pixels of a phase that a tile's outputs see, `offset` bytes from their
+    first channels, and what is there `before`: zeros, or what the tiles above and to the left have
+    added up. False if there is no such tile.
+    """
+    tile = group % t.groups * ROWS + row
+    n = group // t.groups * t.chunk + tile // (t.down * t.across)
+    if tile >= t.chunk * t.down * t.across or n >= t.images:
+        return False
+    size = t.m + t.r - 1
+    tile_y, tile_x = tile // t.across % t.down, tile % t.across
+    top = tile_y * t.m * t.stride + phase // t.stride - t.top
+    left = tile_x * t.m * t.stride + phase % t.stride - t.left
+    for i in range(size):
+        y = top + i * t.stride
+        line = x + 4 * (n * t.height + y) * t.width * t.channels + offset
+        for j in range(size):
+            z = left + j * t.stride
+            at, old = elsewhere, zero
+            if 0 <= y < t.height and 0 <= z < t.width:
+                at = line + 4 * z * t.channels
+                if (tile_y > 0 and i < t.r - 1) or (tile_x > 0 and j < t.r - 1):
+                    old = at
+            table[i * size + j], before[i * size + j] = at, old
+    return True
 
 
 def compiled(loop: Any, m: int, r: int) -> Callable[..., None]:

@@ -8,22 +8,36 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .generate import COLUMNS, OUTER, OUTER_HALF, ROWS, built, products, transforms
-from .jit import jit
+from .amx import AMX
+from .generate import COLUMNS, ROWS, built, transforms
 from .layer import (
     BLOCK,
     PANEL,
     Layer,
     compiled,
     filter_step,
+    filter_units,
     group_step,
     outputs_of,
+    panel_step,
+    pixels_of,
+    place_of,
     plane_step,
+    row_of,
 )
 from .simd import LANES, LINE, VECTOR
 from .tiles import into_frequencies
 
-FRESH = 64 // LANES  # blocks of channels whose filters are transformed at a time, if not kept
+if AMX:
+    from .matrix_products import outer_products, products, room
+else:
+    from .vector_products import outer_products, products, room
+
+FRESH = (
+    128 if AMX else 64
+) // LANES  # blocks of channels whose filters are transformed at a time, if not kept
+
+__all__ = ["FRESH", "Back", "from_frequencies", "room"]
 
 
 class Back(NamedTuple):
@@ -32,88 +46,6 @@ class Back(NamedTuple):
     outputs: Callable[..., None]
     image_gradients: Callable[..., None]
     filter_gradients: Callable[..., None]
-
-
-_tiles = {name: built(source) for name, source in products().items()}
-_multiply, _multiply_half = _tiles["multiply"], _tiles["multiply_half"]
-_outer, _outer_add = _tiles["outer"], _tiles["outer_add"]
-_outer_half, _outer_half_add = _tiles["outer_half"], _tiles["outer_half_add"]
-
-
-@jit()
-def _products(
-    a: int,
-    a_plane: int,
-    a_step: int,
-    blocks: int,
-    b: int,
-    b_plane: int,
-    vectors: int,
-    groups: int,
-    depth: int,
-    c: int,
-    c_plane: int,
-    planes: int,
-    add: bool,
-) -> None:
-    """c = a b in every plane, or c += a b with `add`, for `groups` groups of tiles and panels of
-    `vectors` vectors of filters in all.
-
-    The sum over `blocks` blocks of channels is cut in pieces of `depth`, so that a panel's piece
-    stays near while all groups pass by. Meanwhile the next panel's piece is fetched, and the next
-    plane's tiles: each is used by one plane only, so nothing else brings it near.
-    """
-    panel, panels = blocks * LANES * PANEL, -(-vectors // COLUMNS)
-    c_step = panels * COLUMNS * BLOCK
-    b_lines = -(-LANES * PANEL // LINE // groups)  # to fetch with each block of each group
-    for plane in range(planes):
-        a_lines = -(-BLOCK // LINE // panels) if plane + 1 < planes else 0
-        for start in range(0, blocks, depth):
-            count = min(depth, blocks - start)
-            after = (start + count) % blocks * LANES * PANEL  # where the piece behind this one is
-            if start + count == blocks:
-                after += b_plane
-            for p in range(panels):
-                factor = b + plane * b_plane + p * panel + start * LANES * PANEL
-                b_next = factor + panel if p + 1 < panels else b + plane * b_plane + after
-                half = vectors - p * COLUMNS <= COLUMNS // 2
-                for group in range(groups):
-                    tiles = a + plane * a_plane + group * a_step + start * BLOCK
-                    target = c + plane * c_plane + group * c_step + p * COLUMNS * BLOCK
-                    a_next = tiles + a_plane + p * count * a_lines * LINE
-                    more = add or start > 0
-                    if half:
-                        _multiply_half(
-                            tiles, factor, target, count, b_next, b_lines, a_next, a_lines, more
-                        )
-                    else:
-                        _multiply(
-                            tiles, factor, target, count, b_next, b_lines, a_next, a_lines, more
-                        )
-                    b_next += count * b_lines * LINE
-
-
-@jit()
-def _outer_product(
-    a: int,
-    a_step: int,
-    b: int,
-    b_step: int,
-    groups: int,
-    c: int,
-    row: int,
-    half: bool,
-    add: bool,
-) -> None:
-    if half:
-        if add:
-            _outer_half_add(a, a_step, b, b_step, groups, c, row)
-        else:
-            _outer_half(a, a_step, b, b_step, groups, c, row)
-    elif add:
-        _outer_add(a, a_step, b, b_step, groups, c, row)
-    else:
-        _outer(a, a_step, b, b_step, groups, c, row)
 
 
 @cache
@@ -144,28 +76,29 @@ def from_frequencies(m: int, r: int) -> Back:
         u: int,
         c: int,
         c_plane: int,
+        pieces: int,
     ) -> None:
         """Products with `width` panels of filters that are transformed here, some rows at a time,
         so that they never leave the second cache: their `blocks` blocks from row `start` of all
         phases on.
         """
-        table = np.empty(r * r, np.int64)
-        plane = width * FRESH * LANES * PANEL + 3 * LINE
+        table = np.empty(2 * r * r if AMX else r * r, np.int64)
+        plane = filter_step(FRESH * LANES, width)
         vectors = min(width * COLUMNS, columns // LANES - panel * COLUMNS)
         for block in range(0, blocks, FRESH):
             count = min(FRESH, blocks - block)
             for p in range(width):
-                for k in range(count * LANES):
-                    i = start + block * LANES + k
-                    place = u + (p * count * LANES + k) * PANEL
+                for unit in range(filter_units(count * LANES)):
+                    i = start + block * LANES + row_of(unit)
+                    place = u + p * panel_step(count * LANES) + place_of(unit)
                     filter_row(
-                        w, zero, t.kernel, t.stride, rows, columns, i, panel + p, place, plane,
-                        True, table,
+                        w, zero, t.kernel, t.stride, rows, columns, i, start + blocks * LANES,
+                        panel + p, place, plane, True, table,
                     )  # fmt: skip
             tiles = a + block * BLOCK
-            _products(
+            products(
                 tiles, a_plane, a_step, count, u, plane, vectors, groups, count, c, c_plane, planes,
-                block > 0,
+                block > 0, zero, pieces,
             )  # fmt: skip
 
     @partial(compiled, m=m, r=r)
@@ -177,6 +110,7 @@ def from_frequencies(m: int, r: int) -> Back:
         c: int,
         zero: int,
         nowhere: int,
+        pieces: int,
         out: int,
         rows: int,
         wide: int,
@@ -206,13 +140,13 @@ def from_frequencies(m: int, r: int) -> Back:
                 deep, columns = t.channels, t.filters
                 fresh_products(
                     t, a, plane, step, count, taps, zero, deep, columns, 0, blocks, panel,
-                    width, filters, c, c_plane,
+                    width, filters, c, c_plane, pieces,
                 )  # fmt: skip
             else:
-                b = filters + panel * blocks * LANES * PANEL
-                _products(
+                b = filters + panel * panel_step(blocks * LANES)
+                products(
                     a, plane, step, blocks, b, b_plane, vectors, count, depth, c, c_plane, planes,
-                    False,
+                    False, zero, pieces,
                 )  # fmt: skip
             for group in range(count):
                 for row in range(ROWS):
@@ -231,18 +165,20 @@ def from_frequencies(m: int, r: int) -> Back:
         c: int,
         zero: int,
         nowhere: int,
+        pieces: int,
         out: int,
         rows: int,
         wide: int,
+        together: int,
         depth: int,
         first: int,
         last: int,
     ) -> None:
         """Image gradients from transformed output gradients and filters.
 
-        A task is a chunk of whole images, one phase, and `wide` panels of channels: tiles overlap,
-        and are added to what the tiles above and to the left have left there. `taps` as above,
-        transposed.
+        A task is a chunk of whole images and `wide` panels of channels, those of `together` phases
+        side by side: tiles overlap, and are added to what the tiles above and to the left have left
+        there. `taps` as above, transposed.
         """
         table, before = np.empty(planes, np.int64), np.empty(planes, np.int64)
         blocks = t.filters // LANES
@@ -250,49 +186,45 @@ def from_frequencies(m: int, r: int) -> Back:
         step, plane = group_step(blocks), plane_step(blocks, t.groups * t.chunks)
         b_plane = filter_step(t.filters, t.stride**2 * panels)
         c_plane = rows * wide * COLUMNS * BLOCK + 3 * LINE
-        across = -(-panels // wide)
+        across, turns = -(-together * panels // wide), t.stride**2 // together
         for task in range(first, last):
-            panel, phase = task % across * wide, task // across % t.stride**2
-            chunk = task // (across * t.stride**2)
-            width = min(wide, panels - panel)
-            vectors = min(width * COLUMNS, t.channels // LANES - panel * COLUMNS)
-            b = filters + (phase * panels + panel) * t.filters * PANEL
+            column, turn = task % across * wide, task // across % turns * together
+            chunk = task // (across * turns)
+            width = min(wide, together * panels - column)
+            vectors = width * COLUMNS
+            if together == 1:
+                vectors = min(vectors, t.channels // LANES - column * COLUMNS)
+            b = filters + (turn * panels + column) * panel_step(t.filters)
             for start in range(chunk * t.groups, (chunk + 1) * t.groups, rows):
                 count = min(rows, (chunk + 1) * t.groups - start)
                 a = gradients + start * step
                 if taps:
                     deep, columns = t.filters, t.channels
                     fresh_products(
-                        t, a, plane, step, count, taps, zero, deep, columns, phase * deep, blocks,
-                        panel, width, filters, c, c_plane,
+                        t, a, plane, step, count, taps, zero, deep, columns, turn * deep, blocks,
+                        column, width, filters, c, c_plane, pieces,
                     )  # fmt: skip
                 else:
-                    _products(
+                    products(
                         a, plane, step, blocks, b, b_plane, vectors, count, depth, c, c_plane,
-                        planes, False,
+                        planes, False, zero, pieces,
                     )  # fmt: skip
-                for group in range(start, start + count):
-                    for row in range(ROWS):
-                        tile = group % t.groups * ROWS + row
-                        n = chunk * t.chunk + tile // (t.down * t.across)
-                        if tile >= t.chunk * t.down * t.across or n >= t.images:
-                            continue
-                        tile_y, tile_x = tile // t.across % t.down, tile % t.across
-                        top = tile_y * m * t.stride + phase // t.stride - t.top
-                        left = tile_x * m * t.stride + phase % t.stride - t.left
-                        for i in range(size):
-                            y = top + i * t.stride
-                            line = out + 4 * (n * t.height + y) * t.width * t.channels
-                            for j in range(size):
-                                z = left + j * t.stride
-                                at, old = nowhere, zero
-                                if 0 <= y < t.height and 0 <= z < t.width:
-                                    at = line + 4 * z * t.channels + panel * PANEL
-                                    if (tile_y > 0 and i < r - 1) or (tile_x > 0 and j < r - 1):
-                                        old = at
-                                table[i * size + j], before[i * size + j] = at, old
-                        source = c + (group - start) * width * COLUMNS * BLOCK + row * VECTOR
-                        image_gradient(source, c_plane, BLOCK, before, table, VECTOR, vectors)
+                here = column
+                while here < column + width:
+                    phase, panel = turn + here // panels, here % panels
+                    some = min(panels - panel, column + width - here)
+                    full = min(some * COLUMNS, t.channels // LANES - panel * COLUMNS)
+                    sums = c + (here - column) * COLUMNS * BLOCK
+                    here += some
+                    for group in range(start, start + count):
+                        for row in range(ROWS):
+                            if not pixels_of(
+                                t, out, nowhere, zero, group, row, phase, panel * PANEL, table,
+                                before,
+                            ):  # fmt: skip
+                                continue
+                            source = sums + (group - start) * width * COLUMNS * BLOCK + row * VECTOR
+                            image_gradient(source, c_plane, BLOCK, before, table, VECTOR, full)
 
     @partial(compiled, m=m, r=r)
     def filter_gradients(
@@ -302,6 +234,7 @@ def from_frequencies(m: int, r: int) -> Back:
         c: int,
         zero: int,
         nowhere: int,
+        pieces: int,
         out: int,
         rows: int,
         wide: int,
@@ -312,7 +245,7 @@ def from_frequencies(m: int, r: int) -> Back:
         """Filter gradients (kernel, kernel, channels, filters) from both transforms.
 
         A task is `rows` channels of one phase and `wide` panels of filters; the sum over tiles is
-        cut in pieces of `depth` groups, which stay in the first cache.
+        cut in parts of `depth` groups.
         """
         table = np.empty(r * r, np.int64)
         a_blocks, b_blocks = t.stride**2 * t.channels // LANES, t.filters // LANES
@@ -322,26 +255,16 @@ def from_frequencies(m: int, r: int) -> Back:
         panels = -(-t.filters // (COLUMNS * LANES))
         across = -(-panels // wide)
         c_row = wide * PANEL
-        c_plane = rows * c_row + 3 * LINE
+        c_plane = -(-rows // ROWS) * ROWS * c_row + 3 * LINE
         for task in range(first, last):
             top, panel = task // across * rows, task % across * wide
             tall, width = min(rows, a_blocks * LANES - top), min(wide, panels - panel)
             vectors = min(width * COLUMNS, b_blocks - panel * COLUMNS)
-            for plane in range(planes):
-                for start in range(0, groups, depth):
-                    count = min(depth, groups - start)
-                    for p in range(width):
-                        b = gradients + plane * b_plane + start * b_step
-                        b += (panel + p) * COLUMNS * BLOCK
-                        half = vectors - p * COLUMNS <= COLUMNS // 2
-                        for row in range(0, tall, OUTER_HALF if half else OUTER):
-                            channel = top + row
-                            a = images + plane * a_plane + start * a_step
-                            a += channel // LANES * BLOCK + channel % LANES * 4
-                            target = c + plane * c_plane + row * c_row + p * PANEL
-                            _outer_product(
-                                a, a_step, b, b_step, count, target, c_row, half, start > 0
-                            )
+            b = gradients + panel * COLUMNS * BLOCK
+            outer_products(
+                images, a_plane, a_step, top, tall, b, b_plane, b_step, vectors, groups, depth, c,
+                c_plane, c_row, planes, zero, pieces,
+            )  # fmt: skip
             for row in range(tall):
                 phase, channel = (top + row) // t.channels, (top + row) % t.channels
                 for u in range(r):

@@ -30,12 +30,12 @@ from numba.core.imputils import lower_builtin
 from numba.core.registry import cpu_target
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 
-TRIPLE, _, _FEATURES = cpu_target.target_context.codegen().magic_tuple()
+TRIPLE, _, _features = cpu_target.target_context.codegen().magic_tuple()
+FEATURES = frozenset(_features.split(","))
 
 
 def _lanes() -> int:
-    has = set(_FEATURES.split(","))
-    widest = 16 if "+avx512f" in has else 8 if {"+avx2", "+fma"} <= has else 4
+    widest = 16 if "+avx512f" in FEATURES else 8 if {"+avx2", "+fma"} <= FEATURES else 4
     chosen = os.environ.get("MINIGAN_LANES", str(widest))
     if chosen not in ("4", "8", "16"):
         raise ValueError(f"MINIGAN_LANES must be 4, 8 or 16, not {chosen}")

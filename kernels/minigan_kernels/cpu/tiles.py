@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .amx import AMX, SIDE, TILE, cut, paired
 from .generate import COLUMNS, ROWS, built, transforms
 from .layer import (
     BLOCK,
@@ -22,9 +23,13 @@ from .layer import (
     Layer,
     compiled,
     filter_step,
+    filter_units,
     group_step,
     outputs_of,
+    panel_step,
+    place_of,
     plane_step,
+    row_of,
 )
 from .simd import LANES, LINE, VECTOR, prefetch
 
@@ -47,7 +52,9 @@ def into_frequencies(m: int, r: int) -> Into:
     planes = size * size
     sources = transforms(m, r)
     image, gradient = built(sources["image"]), built(sources["gradient"])
-    far_filter, near_filter = built(sources["filter"]), built(sources["near_filter"])
+    far_filter, near_filter = (
+        built(sources[name], cut=cut, paired=paired) for name in ("filter", "near_filter")
+    )
 
     @partial(compiled, m=m, r=r)
     def images(t: Layer, x: int, zero: int, out: int, first: int, last: int) -> None:
@@ -94,6 +101,7 @@ def into_frequencies(m: int, r: int) -> Into:
         rows: int,
         columns: int,
         i: int,
+        end: int,
         panel: int,
         out: int,
         plane: int,
@@ -101,19 +109,29 @@ def into_frequencies(m: int, r: int) -> Into:
         table: np.ndarray,
     ) -> None:
         """Transform row i, of all phases' rows, of a panel of filters w (kernel, kernel, rows,
-        columns); `near` if it is used at once.
+        columns), for pieces also that which makes pairs with it, if it comes before `end`; `near`
+        if it is used at once.
         """
-        phase, row = i // rows, i % rows
-        for u in range(r):
-            for v in range(r):
-                y, x = stride * u + phase // stride, stride * v + phase % stride
-                at = w + 4 * ((y * kernel + x) * rows + row) * columns + panel * PANEL
-                table[u * r + v] = at if y < kernel and x < kernel else zero
+        for other in range(2 if AMX else 1):
+            row = i + other * SIDE
+            phase = row // rows
+            for u in range(r):
+                for v in range(r):
+                    y, x = stride * u + phase // stride, stride * v + phase % stride
+                    at = w + 4 * ((y * kernel + x) * rows + row % rows) * columns + panel * PANEL
+                    seen = y < kernel and x < kernel and row < end
+                    table[(other * r + u) * r + v] = at if seen else zero
         count = min(COLUMNS, columns // LANES - panel * COLUMNS)
         if near:
-            for tap in table[: r * r]:
+            for tap in table:
                 for line in range(0, PANEL, LINE):
                     prefetch(tap + _AHEAD * 4 * columns + line)
+        if AMX:
+            if near:
+                near_filter(table, table[r * r :], VECTOR, out, plane, TILE, count)
+            else:
+                far_filter(table, table[r * r :], VECTOR, out, plane, TILE, count)
+        elif near:
             near_filter(table, VECTOR, out, plane, VECTOR, count)
         else:
             far_filter(table, VECTOR, out, plane, VECTOR, count)
@@ -131,23 +149,25 @@ def into_frequencies(m: int, r: int) -> Into:
         first: int,
         last: int,
     ) -> None:
-        """Transform filters w (kernel, kernel, rows, columns), for the rows first..last of phases.
+        """Transform filters w (kernel, kernel, rows, columns), for the units first..last of phases.
 
         The phases' panels lie one below the other, as the sum over phases wants them, or else
         `side_by_side`.
         """
-        table = np.empty(r * r, np.int64)
+        table = np.empty(2 * r * r if AMX else r * r, np.int64)
         panels = -(-columns // (COLUMNS * LANES))
-        plane = filter_step(stride * stride * rows, panels)
-        for i in range(first, last):
+        phases = stride * stride if side_by_side else 1  # for themselves
+        together = stride * stride * rows // phases
+        units = filter_units(together)
+        plane = filter_step(together, phases * panels)
+        for k in range(first, last):
+            phase, unit = k // units, k % units
+            i, end = phase * together + row_of(unit), (phase + 1) * together
             for panel in range(panels):
-                if side_by_side:
-                    place = (i // rows * panels + panel) * rows + i % rows
-                else:
-                    place = panel * stride * stride * rows + i
-                target = out + place * PANEL
+                target = out + (phase * panels + panel) * panel_step(together) + place_of(unit)
                 filter_row(
-                    w, zero, kernel, stride, rows, columns, i, panel, target, plane, False, table
-                )
+                    w, zero, kernel, stride, rows, columns, i, end, panel, target, plane, False,
+                    table,
+                )  # fmt: skip
 
     return Into(images, gradients, filter_row, filters)

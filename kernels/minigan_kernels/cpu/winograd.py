@@ -31,12 +31,19 @@ import numpy as np
 
 from ..derived import derived
 from ..shapes import Window
+from .amx import AMX
 from .buffers import address, buffer, own
 from .filters import taps_of, transposed
 from .generate import COLUMNS, ROWS
-from .layer import BLOCK, PANEL, Layer, filter_step, plane_step
+from .layer import (
+    BLOCK,
+    Layer,
+    filter_step,
+    filter_units,
+    plane_step,
+)
 from .memory import empty, empty_image, is_channels_last
-from .products import FRESH, from_frequencies
+from .products import FRESH, from_frequencies, room
 from .simd import LANES
 from .threads import spread
 from .tiles import into_frequencies
@@ -47,10 +54,10 @@ _CHUNK = 512  # tiles whose products are worth adding up at once
 _ONCE = 64  # tiles for which filters are not kept but transformed each time
 _WIDE = 2  # panels to transform together then, at most; for the next, the tiles are read again
 _TILE = ROWS, COLUMNS * LANES  # of sums in registers
-_SUMS = 12 << 10  # products of a task in a plane: all planes are about a second cache
-_FILTER_SUMS = 1 << 14  # the same for a filter gradient
-_DEEP = 512  # channels whose panel stays in a part of the second cache
-_TALL = 64  # tiles whose channels stay in the first cache
+_SUMS = 32 << 10 if AMX else 12 << 10  # products of a task in a plane
+_FILTER_SUMS = 32 << 10 if AMX else 16 << 10  # the same for a filter gradient
+_DEEP = 128 if AMX else 512  # channels whose panel, or pieces, stay in a part of the second cache
+_TALL = 256 if AMX else 64  # tiles whose pieces stay there, or their channels in the first cache
 
 Shape = tuple[int, int, int, int]
 
@@ -227,19 +234,22 @@ def _transposed_filters(turned: np.ndarray, t: Layer) -> np.ndarray:
 def _filters_of(taps: np.ndarray, t: Layer, *, side_by_side: bool) -> np.ndarray:
     rows, columns = taps.shape[2:]
     phases, panels = t.stride**2, -(-columns // (COLUMNS * LANES))
-    out = buffer((t.m + t.r - 1) ** 2 * filter_step(phases * rows, panels))
+    alone = phases if side_by_side else 1
+    together = phases * rows // alone
+    out = buffer((t.m + t.r - 1) ** 2 * filter_step(together, alone * panels))
     source, zero, target, run = (
         address(taps),
         _zeros(t),
         address(out),
         into_frequencies(t.m, t.r).filters,
     )
+    units = alone * filter_units(together)
     spread(
         lambda i, j: run(
             source, zero, t.kernel, t.stride, rows, columns, side_by_side, target, i, j
         ),
-        phases * rows,
-        grain=-(-phases * rows // 16),
+        units,
+        grain=-(-units // 16),
     )
     return out
 
@@ -256,9 +266,9 @@ def _outputs(
     run, images, outputs = from_frequencies(t.m, t.r).outputs, address(v), address(y)
 
     def work(first: int, last: int) -> None:
-        room = _room(t, rows, wide, t.filters)
+        places = _places(t, rows, wide, t.filters, room(_DEEP // LANES, rows * ROWS))
         filters = _filter_room(t, u, taps, wide)
-        run(t, images, *filters, *room, outputs, rows, wide, _DEEP // LANES, first, last)
+        run(t, images, *filters, *places, outputs, rows, wide, _DEEP // LANES, first, last)
 
     spread(work, -(-groups // rows) * -(-panels // wide), grain=1)
 
@@ -267,25 +277,34 @@ def _image_gradients(
     t: Layer, z: np.ndarray, u: np.ndarray | None, turned: np.ndarray | None, dx: np.ndarray
 ) -> None:
     """dx from Z and U^T, or the transposed taps themselves."""
-    panels, tasks = -(-t.channels // (COLUMNS * LANES)), t.stride**2 * t.chunks
+    panels = -(-t.channels // (COLUMNS * LANES))
+    together = t.stride**2 if AMX and u is not None else 1  # phases
+    tasks = t.stride**2 // together * t.chunks
     if u is None:
         rows, wide = t.groups, _together(tasks * panels)
     else:
-        rows, wide = _blocking((t.groups, panels), _TILE, _SUMS, tasks, numba.get_num_threads())
+        rows, wide = _blocking(
+            (t.groups, together * panels), _TILE, _SUMS, tasks, numba.get_num_threads()
+        )
     run, gradients, images = from_frequencies(t.m, t.r).image_gradients, address(z), address(dx)
 
     def work(first: int, last: int) -> None:
-        room = _room(t, rows, wide, t.channels)
+        places = _places(t, rows, wide, t.channels, room(_DEEP // LANES, rows * ROWS))
         filters = _filter_room(t, u, turned, wide)
-        run(t, gradients, *filters, *room, images, rows, wide, _DEEP // LANES, first, last)
+        deep = _DEEP // LANES
+        run(t, gradients, *filters, *places, images, rows, wide, together, deep, first, last)
 
-    spread(work, tasks * -(-panels // wide), grain=1)
+    spread(work, tasks * -(-together * panels // wide), grain=1)
 
 
-def _room(t: Layer, rows: int, wide: int, channels: int) -> tuple[int, int, int]:
-    """This thread's room for products, a row of zeros, and a row that nobody reads."""
+def _places(
+    t: Layer, rows: int, wide: int, channels: int, pieces: int
+) -> tuple[int, int, int, int]:
+    """This thread's room for products, a row of zeros, a row that nobody reads, and room for
+    `pieces` bytes of cut up factors.
+    """
     sums = (t.m + t.r - 1) ** 2 * (rows * wide * COLUMNS * BLOCK + 192)
-    return own("sums", sums), _zeros(t), own("nowhere", 4 * channels)
+    return own("sums", sums), _zeros(t), own("nowhere", 4 * channels), own("pieces", pieces)
 
 
 def _filter_room(
@@ -295,7 +314,7 @@ def _filter_room(
     if u is not None:
         return address(u), 0
     assert taps is not None
-    size = (t.m + t.r - 1) ** 2 * (wide * FRESH * LANES * PANEL + 192)
+    size = (t.m + t.r - 1) ** 2 * filter_step(FRESH * LANES, wide)
     return own("filters", size), address(taps)
 
 
@@ -304,12 +323,13 @@ def _filter_gradients(t: Layer, v: np.ndarray, z: np.ndarray) -> np.ndarray:
     blocks, panels = t.stride**2 * t.channels // LANES, -(-t.filters // (COLUMNS * LANES))
     size = LANES, COLUMNS * LANES
     rows, wide = _blocking((blocks, panels), size, _FILTER_SUMS, 1, numba.get_num_threads())
-    rows *= LANES
-    run, places = from_frequencies(t.m, t.r).filter_gradients, (address(v), address(z))
+    rows, depth = rows * LANES, -(-_TALL // ROWS)
+    run, both = from_frequencies(t.m, t.r).filter_gradients, (address(v), address(z))
 
     def work(first: int, last: int) -> None:
-        room = _room(t, -(-rows // ROWS), wide, t.filters)
-        run(t, *places, *room, address(out), rows, wide, -(-_TALL // ROWS), first, last)
+        pieces = room(2 * depth, rows + wide * COLUMNS * LANES)
+        places = _places(t, -(-rows // ROWS), wide, t.filters, pieces)
+        run(t, *both, *places, address(out), rows, wide, depth, first, last)
 
     spread(work, -(-blocks * LANES // rows) * -(-panels // wide), grain=1)
     return out

@@ -1,0 +1,176 @@
+"""The CPU's matrix unit (Intel AMX) inside Numba functions, for float32 in three pieces.
+
+The unit multiplies tiles of bfloat16, 8 significant bits, and adds up in float32: 16 times as many
+products a cycle as AVX-512 does in float32. A float32 has 24 bits, so it is the sum of three
+bfloat16, and exactly so if each piece is what is left with its low half cut off:
+
+    x = x1 + x2 + x3,    x1 = cut(x),    x2 = cut(x - x1),    x3 = x - x1 - x2.
+
+Of the nine products of two such numbers, six reach the 24 bits of the result:
+
+    x y = x1 y1 + (x1 y2 + x2 y1) + (x1 y3 + x2 y2 + x3 y1) + terms below 2^-22 |x y|.
+
+(Henry, Tang & Heinecke 2019, arXiv:1904.06376.) Six passes of a unit 16 times as fast leave a
+matrix product in float32, with float32's accuracy, 2.7 times as fast as vectors could do it.
+
+A thread calls `begin` before it uses the unit and `end` after it. There are eight tiles, known by
+their numbers: 16 rows of 64 bytes, which are 16 sums in float32 or 16 pairs of bfloat16. The tile
+of a left factor has for each row pairs along the sum; that of a right factor has for each pair
+along the sum a row, of columns. What numbers make a pair does not matter if both factors agree:
+`cut_up` pairs what lies at the same place of two rows of vectors, and shuffles nothing.
+
+AMX is true where CPU and system offer the unit; MINIGAN_AMX=0 leaves it idle.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, attr-defined"
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.extending import intrinsic
+
+from .simd import FEATURES, LANES, vector
+
+PIECES = 3
+TILE = 1024  # bytes
+SIDE = 16  # rows of a tile, and of sums its columns
+STEP = PIECES * 2 * TILE  # bytes of all pieces of 32 rows, or columns, for 32 terms of a sum
+
+_ARCH_REQ_XCOMP_PERM, _XTILEDATA, _SYS_ARCH_PRCTL = 0x1023, 18, 158
+
+
+def _offered() -> bool:
+    """Whether the CPU has the unit, and Linux lets this process use it when asked."""
+    if LANES != SIDE or not {"+amx-tile", "+amx-bf16"} <= FEATURES:
+        return False
+    if os.environ.get("MINIGAN_AMX", "1") == "0" or not sys.platform.startswith("linux"):
+        return False
+    system = ctypes.CDLL(None).syscall
+    return system(_SYS_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, ctypes.c_ulong(_XTILEDATA)) == 0
+
+
+AMX = _offered()
+
+_byte, _i64, _void = ir.IntType(8), ir.IntType(64), ir.VoidType()
+_pointer = _byte.as_pointer()
+_words = ir.VectorType(ir.IntType(32), LANES)
+
+
+def _call(builder, name, arguments):
+    kinds = [argument.type for argument in arguments]
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(_void, kinds), f"llvm.x86.{name}"
+    )
+    builder.call(function, arguments)
+
+
+def _numbers(literals):
+    return [_byte(literal.literal_value) for literal in literals]
+
+
+def _all_literal(*arguments) -> bool:
+    return all(isinstance(argument, types.IntegerLiteral) for argument in arguments)
+
+
+@intrinsic
+def begin(typing):
+    """Make this thread's tiles 16 rows of 64 bytes."""
+    # The palette, 14 bytes of nothing, 16 lengths of rows (two bytes each), 16 counts of rows.
+    layout = [1, *[0] * 15, *[64, 0] * 8, *[0] * 16, *[SIDE] * 8, *[0] * 8]
+
+    def emit(context, builder, sig, args):
+        value = cgutils.alloca_once_value(builder, ir.Constant(ir.ArrayType(_byte, 64), layout))
+        _call(builder, "ldtilecfg", [builder.bitcast(value, _pointer)])
+        return context.get_dummy_value()
+
+    return types.void(), emit
+
+
+@intrinsic
+def end(typing):
+    """This thread's tiles are used no more: the system need not keep them."""
+
+    def emit(context, builder, sig, args):
+        _call(builder, "tilerelease", [])
+        return context.get_dummy_value()
+
+    return types.void(), emit
+
+
+@intrinsic(prefer_literal=True)
+def clear(typing, tile):
+    """Zeros in a tile."""
+    if not _all_literal(tile):
+        return None
+
+    def emit(context, builder, sig, args):
+        _call(builder, "tilezero", _numbers([tile]))
+        return context.get_dummy_value()
+
+    return types.void(tile), emit
+
+
+@intrinsic(prefer_literal=True)
+def fetch(typing, tile, address, step):
+    """A tile from rows `step` bytes apart."""
+    return _moved("tileloadd64", tile)
+
+
+@intrinsic(prefer_literal=True)
+def put(typing, tile, address, step):
+    """A tile to rows `step` bytes apart."""
+    return _moved("tilestored64", tile)
+
+
+def _moved(name, tile):
+    if not _all_literal(tile):
+        return None
+
+    def emit(context, builder, sig, args):
+        place = builder.inttoptr(args[1], _pointer)
+        _call(builder, name, [*_numbers([tile]), place, args[2]])
+        return context.get_dummy_value()
+
+    return types.void(tile, types.intp, types.intp), emit
+
+
+@intrinsic(prefer_literal=True)
+def multiply_add(typing, sums, left, right):
+    """The tile `sums` += left right."""
+    if not _all_literal(sums, left, right):
+        return None
+
+    def emit(context, builder, sig, args):
+        _call(builder, "tdpbf16ps", _numbers([sums, left, right]))
+        return context.get_dummy_value()
+
+    return types.void(sums, left, right), emit
+
+
+@intrinsic
+def cut(typing, x):
+    """x without the low half of every lane: the bfloat16 towards zero from it."""
+
+    def emit(context, builder, sig, args):
+        bits = builder.bitcast(args[0], _words)
+        high = builder.and_(bits, ir.Constant(_words, [0xFFFF0000] * LANES))
+        return builder.bitcast(high, args[0].type)
+
+    return vector(vector), emit
+
+
+@intrinsic
+def paired(typing, x, y):
+    """The high halves of x's lanes, each in front of that of y."""
+
+    def emit(context, builder, sig, args):
+        x, y = (builder.bitcast(value, _words) for value in args)
+        first = builder.lshr(x, ir.Constant(_words, [16] * LANES))
+        second = builder.and_(y, ir.Constant(_words, [0xFFFF0000] * LANES))
+        return builder.bitcast(builder.or_(first, second), args[0].type)
+
+    return vector(vector, vector), emit
