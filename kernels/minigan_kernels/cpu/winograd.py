@@ -55,6 +55,7 @@ _ONCE = 64  # tiles for which filters are not kept but transformed each time
 _WIDE = 2  # panels to transform together then, at most; for the next, the tiles are read again
 _TILE = ROWS, COLUMNS * LANES  # of sums in registers
 _SUMS = 32 << 10 if AMX else 12 << 10  # products of a task in a plane
+_BUSY = 1 if AMX else 2  # tasks for each thread, at least
 _FILTER_SUMS = 32 << 10 if AMX else 16 << 10  # the same for a filter gradient
 _DEEP = 128 if AMX else 512  # channels whose panel, or pieces, stay in a part of the second cache
 _TALL = 256 if AMX else 64  # tiles whose pieces stay there, or their channels in the first cache
@@ -284,7 +285,12 @@ def _image_gradients(
         rows, wide = t.groups, _together(tasks * panels)
     else:
         rows, wide = _blocking(
-            (t.groups, together * panels), _TILE, _SUMS, tasks, numba.get_num_threads()
+            (t.groups, together * panels),
+            _TILE,
+            _SUMS,
+            tasks,
+            numba.get_num_threads(),
+            ordered=True,
         )
     run, gradients, images = from_frequencies(t.m, t.r).image_gradients, address(z), address(dx)
 
@@ -337,18 +343,25 @@ def _filter_gradients(t: Layer, v: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 @lru_cache(512)
 def _blocking(
-    units: tuple[int, int], sizes: tuple[int, int], most: int, tasks: int, threads: int
+    units: tuple[int, int],
+    sizes: tuple[int, int],
+    most: int,
+    tasks: int,
+    threads: int,
+    *,
+    ordered: bool = False,
 ) -> tuple[int, int]:
     """How many rows and columns of register tiles make a task: those with the least to read.
 
     There are `units` of rows and of columns in all, each of `sizes` elements. A task keeps at most
     `most` sums, and reads its rows and its columns once; `tasks` is how many there are for every
-    block. Sums are the same whatever the blocks, so their number may depend on the threads.
+    block, or for every column of blocks if rows are `ordered`. Sums are the same whatever the
+    blocks, so their number may depend on the threads.
     """
 
     def cost(block: tuple[int, int]) -> tuple[bool, int]:
         down, across = (-(-unit // b) for unit, b in zip(units, block, strict=True))
-        idle = tasks * down * across < 2 * threads
+        idle = tasks * (1 if ordered else down) * across < _BUSY * threads
         return idle, units[0] * sizes[0] * across + units[1] * sizes[1] * down
 
     rows, columns = ({-(-unit >> k) for k in range(unit.bit_length() + 1)} for unit in units)
