@@ -18,9 +18,9 @@ from .filters import transpose_block
 from .generate import COLUMNS, built
 from .jit import jit
 from .layer import BLOCK
-from .simd import LANES, LINE, VECTOR, prefetch
+from .simd import LANES, LINE, VECTOR, load, prefetch, store
 
-ROOM = 2 * TILE  # bytes for vectors that are turned
+ROOM = 6 * TILE  # bytes, for two tiles of vectors that are turned and four of sums
 
 
 class Factor(NamedTuple):
@@ -136,8 +136,10 @@ def _multiply(
     along the sum in parts of `depth`.
 
     If `outer`, a's vectors lie across the sum, and b is to be cut up; else it is in pieces already.
-    While two strips are multiplied, a share of the next part of a, and of the next strip of b, is
-    cut up, at most half a step of each for a step of products; what is left over comes afterwards.
+    Every part is summed up by itself: the rounding errors of long sums are most of a float32
+    convolution's. While two strips are multiplied, a share of the next part of a, and of the next
+    strip of b, is cut up, at most half a step of each for a step of products; what is left over
+    comes afterwards.
     """
     in_plane = -(-length // depth)
     parts = planes * in_plane
@@ -147,6 +149,7 @@ def _multiply(
     b_now = pieces + 2 * down * strip
     b_then = b_now + strip
     turned = b_then + strip
+    sums = turned + 2 * TILE
     nothing = Unit(zero, zero, 0, 0, 0)
     begin()
     units = down * 2 * -(-count // 2)
@@ -175,7 +178,7 @@ def _multiply(
             for i in range(down):
                 target = c.first + part // in_plane * c.plane
                 target += i * c.left_strip + j * c.right_strip
-                _begin_sums(target, c, more)
+                _clear_sums()
                 for step in range(steps):
                     left, right = a_now + i * strip + step * STEP, b_now + step * STEP
                     now = i * steps + step + 1
@@ -204,7 +207,11 @@ def _multiply(
                         _step_straight(left, right, y)
                     else:
                         _step(left, right)
-                _end_sums(target, c)
+                if more:
+                    _put_sums(sums, VECTOR, 2 * TILE, TILE)
+                    _add_sums(target, c, sums)
+                else:
+                    _put_sums(target, c.row, c.down, c.right)
             if outer:
                 _cut_up(
                     b, b_source, b_done, b_units, b_count, strip, b_ahead, zero, False, turned,
@@ -270,25 +277,33 @@ def _cut_up(
 
 
 @jit()
-def _begin_sums(place: int, c: Sums, add: bool) -> None:
-    if add:
-        fetch(0, place, c.row)
-        fetch(1, place + c.right, c.row)
-        fetch(2, place + c.down, c.row)
-        fetch(3, place + c.down + c.right, c.row)
-    else:
-        clear(0)
-        clear(1)
-        clear(2)
-        clear(3)
+def _clear_sums() -> None:
+    clear(0)
+    clear(1)
+    clear(2)
+    clear(3)
 
 
 @jit()
-def _end_sums(place: int, c: Sums) -> None:
-    put(0, place, c.row)
-    put(1, place + c.right, c.row)
-    put(2, place + c.down, c.row)
-    put(3, place + c.down + c.right, c.row)
+def _put_sums(place: int, row: int, down: int, right: int) -> None:
+    put(0, place, row)
+    put(1, place + right, row)
+    put(2, place + down, row)
+    put(3, place + down + right, row)
+
+
+@jit()
+def _add_sums(place: int, c: Sums, sums: int) -> None:
+    """What was put to `sums`, tile by tile, added to the tiles at a place."""
+    for row in range(SIDE):
+        here, there = place + row * c.row, sums + row * VECTOR
+        store(here, load(here) + load(there))
+        here += c.right
+        store(here, load(here) + load(there + TILE))
+        here += c.down - c.right
+        store(here, load(here) + load(there + 2 * TILE))
+        here += c.right
+        store(here, load(here) + load(there + 3 * TILE))
 
 
 def step(name: str, *units: str, multiply: bool = True) -> str:
