@@ -122,6 +122,8 @@ def _measure(part: str, settings: Settings, cores: int, out: Path | None) -> Non
     module.show(result)
     folder = out or results.FOLDER
     name = part if settings.threads == cores else f"{part}-{settings.threads}"
+    if result["machine"]["vectors"].endswith("idle"):
+        name += "-vectors"
     say(f"{results.save(name, result, folder)}, after {result['seconds']:.0f} s")
     if name == part and (picture := plots.draw(result, folder)):
         say(str(picture))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 from llvmlite import binding
+from minigan_kernels.cpu.amx import AMX
 from minigan_kernels.cpu.threads import spread
 from threadpoolctl import threadpool_limits
 
@@ -35,7 +36,7 @@ class Machine:
 
     cpu: str
     cores: int  # that were there for it
-    vectors: str  # the widest kind that the kernels can use
+    vectors: str  # the widest kind that the kernels can use, and whether a matrix unit
     versions: dict[str, str]
     revision: str | None
 
@@ -154,4 +155,6 @@ def _vectors() -> str:
     found = binding.get_host_cpu_features()
     kinds = (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("neon", "NEON"))
     name = next((name for flag, name in kinds if found.get(flag)), "128-bit vectors")
-    return f"{name} with AMX" if found.get("amx-bf16") else name
+    if AMX:
+        return f"{name} with AMX"
+    return f"{name}, AMX idle" if found.get("amx-bf16") else name

@@ -17,6 +17,10 @@ from .workloads import EAGER, IM2COL, JAX
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 DOUBTS = "A question mark: others used the cores meanwhile. "
+MATRIX_UNIT = (
+    "minigan multiplies in the CPU's matrix unit, numbers of float32 in three pieces, with no more "
+    "error than in float32; PyTorch's float32 does not use that unit. "
+)
 BEGIN, END = "<!-- bench: written by python -m bench readme -->", "<!-- end of bench -->"
 
 
@@ -28,6 +32,9 @@ def section(folder: Path = FOLDER) -> str:
     parts = [_steps(steps)]
     if one := load("steps-1", folder):
         parts += [f"On one thread{_elsewhen(one, steps)}:", _steps(one)]
+    if plain := load("steps-vectors", folder):
+        without = "With `MINIGAN_AMX=0`, as on a CPU that has vectors alone"
+        parts += [f"{without}{_elsewhen(plain, steps)}:", _steps(plain)]
     if text := _extras(steps, load("endurance", folder)):
         parts.append(text)
     if kernels:
@@ -74,6 +81,7 @@ def _opening(steps: Result, doubts: bool) -> str:
         f"process with {peers or 'nobody else'} in turns: medians, and how many times as long as "
         f"minigan that is. {DOUBTS if doubts else ''}Best is the fastest of all: as its example, "
         "both layouts with D frozen in G's update and fused Adam, and torch.compile. "
+        f"{MATRIX_UNIT if machine['vectors'].endswith('with AMX') else ''}"
         "`minigan bench all` measures your machine; "
         "`minigan bench tune` lets measurement choose each layer's algorithm"
         f"{', as it did here' if steps['choices'] else ''}."

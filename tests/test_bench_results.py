@@ -151,6 +151,18 @@ def test_the_section_names_the_machine_and_the_ratios(tmp_path: Path) -> None:
     assert "choose each layer's algorithm, as it did here." in readme.section(tmp_path)
 
 
+def test_the_section_tells_of_the_matrix_unit_and_shows_steps_without_it(tmp_path: Path) -> None:
+    saved(tmp_path, "steps", rows=[step_row()])
+    assert readme.MATRIX_UNIT not in readme.section(tmp_path)
+    machine = {"cpu": "a CPU", "versions": {}, "revision": "abc"}
+    saved(tmp_path, "steps", rows=[step_row()], machine=machine | {"vectors": "wide with AMX"})
+    idle = machine | {"vectors": "wide, AMX idle"}
+    saved(tmp_path, "steps-vectors", rows=[step_row()], machine=idle)
+    text = readme.section(tmp_path)
+    assert readme.MATRIX_UNIT in text
+    assert "With `MINIGAN_AMX=0`, as on a CPU that has vectors alone:\n\n|" in text
+
+
 def test_the_section_marks_what_was_disturbed(tmp_path: Path) -> None:
     saved(tmp_path, "steps", rows=[step_row(disturbed=(OURS, TUNED))])
     times = {"minigan": timing(1e-3, disturbed=True), "PyTorch": timing(2e-3)}

@@ -389,14 +389,14 @@ def check_all() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lanes", [4, 8, 16])
-def test_vectors_of_any_width(lanes: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("lanes", "amx"), [(4, "0"), (8, "0"), (16, "0"), (16, "1")])
+def test_vectors_of_any_width(lanes: int, amx: str, tmp_path: Path) -> None:
     """Also those that this CPU would not choose: its compiler splits what is too wide."""
     program = (
-        "import test_winograd as t; from minigan_kernels.cpu import simd; "
-        f"assert simd.LANES == {lanes}; t.check_all()"
+        "import test_winograd as t; from minigan_kernels.cpu import amx, simd; "
+        f"assert simd.LANES == {lanes} and amx.AMX <= {amx}; t.check_all()"
     )
-    chosen = {"MINIGAN_LANES": str(lanes), "NUMBA_CACHE_DIR": str(tmp_path)}
+    chosen = {"MINIGAN_LANES": str(lanes), "MINIGAN_AMX": amx, "NUMBA_CACHE_DIR": str(tmp_path)}
     subprocess.run(
         [sys.executable, "-c", program],
         cwd=Path(__file__).parent,
@@ -406,14 +406,21 @@ def test_vectors_of_any_width(lanes: int, tmp_path: Path) -> None:
     )
 
 
-def test_a_width_that_does_not_exist_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("MINIGAN_LANES", "5", "MINIGAN_LANES must be 4, 8 or 16, not 5"),
+        ("MINIGAN_AMX", "off", "MINIGAN_AMX must be 0 or 1, not off"),
+    ],
+)
+def test_a_choice_that_does_not_exist_is_refused(name: str, value: str, complaint: str) -> None:
     finished = subprocess.run(
-        [sys.executable, "-c", "import minigan_kernels.cpu.simd"],
-        env=os.environ | {"MINIGAN_LANES": "5"},
+        [sys.executable, "-c", "import minigan_kernels.cpu.amx"],
+        env=os.environ | {name: value},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert finished.returncode
-    assert "MINIGAN_LANES must be 4, 8 or 16, not 5" in finished.stderr
+    assert complaint in finished.stderr

@@ -45,9 +45,11 @@ _ARCH_REQ_XCOMP_PERM, _XTILEDATA, _SYS_ARCH_PRCTL = 0x1023, 18, 158
 
 def _offered() -> bool:
     """Whether the CPU has the unit, and Linux lets this process use it when asked."""
-    if LANES != SIDE or not {"+amx-tile", "+amx-bf16"} <= FEATURES:
-        return False
-    if os.environ.get("MINIGAN_AMX", "1") == "0" or not sys.platform.startswith("linux"):
+    chosen = os.environ.get("MINIGAN_AMX", "1")
+    if chosen not in ("0", "1"):
+        raise ValueError(f"MINIGAN_AMX must be 0 or 1, not {chosen}")
+    present = LANES == SIDE and {"+amx-tile", "+amx-bf16"} <= FEATURES
+    if chosen == "0" or not present or not sys.platform.startswith("linux"):
         return False
     system = ctypes.CDLL(None).syscall
     return system(_SYS_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, ctypes.c_ulong(_XTILEDATA)) == 0

@@ -2,7 +2,7 @@
 
 A grid of 5 x 5 vectors cannot be an array and stay in registers, so its kernels are written out,
 one name a vector. `python -m minigan_kernels.cpu.generate` prints them all, and the register tiles
-of `direct_tile`, which are written out for the same reason.
+of `direct_tile` and steps of `matrix_products`, which are written out for the same reason.
 """
 
 from __future__ import annotations
@@ -260,3 +260,7 @@ if __name__ == "__main__":
     from .direct_tile import TILES
 
     print(*register_tiles().values(), transpose("transpose"), *TILES.values(), sep="\n")
+    if AMX:
+        from .matrix_products import STEPS
+
+        print(*STEPS.values(), sep="\n")

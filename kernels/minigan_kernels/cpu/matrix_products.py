@@ -368,7 +368,17 @@ def _rows(unit: str, first: int, last: int) -> list[str]:
     return lines
 
 
-def _built(name: str, *units: str, multiply: bool = True) -> Callable[..., None]:
+STEPS = {
+    "step": step("step"),
+    "step_straight": step("step_straight", "straight"),
+    "step_turned": step("step_turned", "turned"),
+    "step_turned_other": step("step_turned_other", "turned", "other"),
+    "cut_straight": step("cut_straight", "straight", multiply=False),
+    "cut_turned": step("cut_turned", "turned", multiply=False),
+}
+
+
+def _built(name: str) -> Callable[..., None]:
     names: dict[str, Any] = {
         "cut": cut,
         "fetch": fetch,
@@ -376,12 +386,9 @@ def _built(name: str, *units: str, multiply: bool = True) -> Callable[..., None]
         "paired": paired,
         "transpose_block": transpose_block,
     }
-    return built(step(name, *units, multiply=multiply), **names)
+    return built(STEPS[name], **names)
 
 
-_step = _built("step")
-_step_straight = _built("step_straight", "straight")
-_step_turned = _built("step_turned", "turned")
-_step_turned_other = _built("step_turned_other", "turned", "other")
-_cut_straight = _built("cut_straight", "straight", multiply=False)
-_cut_turned = _built("cut_turned", "turned", multiply=False)
+_step, _step_straight = _built("step"), _built("step_straight")
+_step_turned, _step_turned_other = _built("step_turned"), _built("step_turned_other")
+_cut_straight, _cut_turned = _built("cut_straight"), _built("cut_turned")

@@ -24,6 +24,7 @@ import numpy as np
 from ..algorithms import ALGORITHMS, forced
 from ..shapes import Window
 from . import winograd
+from .amx import AMX
 from .jit import cache_folder
 from .simd import LANES
 
@@ -112,7 +113,8 @@ def _products(output: Shape, window: Window, m: int) -> int:
 
 def _key(direction: str, image: Shape, output: Shape, window: Window, groups: int) -> str:
     sizes = "x".join(map(str, image))
-    return f"{direction} {sizes} to {output[1]} by {tuple(window)} in {groups}, {LANES} lanes"
+    unit = f"{LANES} lanes with AMX" if AMX else f"{LANES} lanes"
+    return f"{direction} {sizes} to {output[1]} by {tuple(window)} in {groups}, {unit}"
 
 
 def _file() -> Path:

@@ -1,4 +1,4 @@
-"""Winograd's products for every frequency, and the way back: to outputs and to both gradients."""
+"""Winograd's way back from the products of all frequencies: to outputs and to both gradients."""
 
 from __future__ import annotations
 

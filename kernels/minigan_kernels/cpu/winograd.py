@@ -17,7 +17,7 @@ Here are the shapes and the memory; the loops are in `tiles` and `products`. The
 channels last and whole vectors of channels, and filters as (kernel, kernel, channels, filters).
 Operands lie as the register tiles of `generate` read them: V and Z as [frequency][group of ROWS
 tiles][block of LANES channels][tile][lane], U as [frequency][panel of COLUMNS vectors][channel]
-[column].
+[column], or for a matrix unit in pieces, see `matrix_products`.
 """
 
 from __future__ import annotations
