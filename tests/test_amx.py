@@ -1,4 +1,4 @@
-"""The CPU's matrix unit: exact pieces, products as good as float32's, tiles that are left clean."""
+"""The CPU's matrix unit: pieces are exact, and products as good as those of float32."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def product(a: np.ndarray, b: np.ndarray, depth: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("length", [16, 32, 48, 256, 336])
-@pytest.mark.parametrize("scale", [1.0, 2.0**30])
+@pytest.mark.parametrize("scale", [1.0, 2.0**-100])
 def test_products_lose_no_more_than_those_of_float32(length: int, scale: float) -> None:
     rng = np.random.default_rng(length)
     a = rng.standard_normal((32, length), np.float32) * np.float32(scale)

@@ -382,6 +382,15 @@ def test_nothing_stale_of_arrays_that_anybody_may_write(spoilt: int) -> None:
     same_bytes(by("winograd", FULL, arrays), by("winograd", FULL, fresh))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 16, 64])
+def test_tasks_are_as_many_as_threads_where_blocks_can_be_so_small(threads: int) -> None:
+    for units, ordered in itertools.product([(1, 1), (3, 1), (16, 4), (7, 16)], [False, True]):
+        rows, columns = winograd._blocking(units, (32, 32), 1 << 15, 2, threads, ordered=ordered)
+        down, across = -(-units[0] // rows), -(-units[1] // columns)
+        most = 2 * units[1] * (1 if ordered else units[0])
+        assert 2 * across * (1 if ordered else down) >= min(most, threads)
+
+
 def check_all() -> None:
     """All layers and directions by both tiles, for whatever vectors were chosen."""
     for algorithm, found in itertools.product(("winograd", "winograd2"), LAYERS.values()):

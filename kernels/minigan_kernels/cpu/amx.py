@@ -2,13 +2,14 @@
 
 The unit multiplies tiles of bfloat16, 8 significant bits, and adds up in float32: 16 times as many
 products a cycle as AVX-512 does in float32. A float32 has 24 bits, so it is the sum of three
-bfloat16, and exactly so if each piece is what is left with its low half cut off:
+bfloat16, and exactly so if each piece is what is left with its low half cut off (the unit takes for
+zero what is below 2^-126, so a number below 2^-110 loses its last piece):
 
     x = x1 + x2 + x3,    x1 = cut(x),    x2 = cut(x - x1),    x3 = x - x1 - x2.
 
 Of the nine products of two such numbers, six reach the 24 bits of the result:
 
-    x y = x1 y1 + (x1 y2 + x2 y1) + (x1 y3 + x2 y2 + x3 y1) + terms below 2^-22 |x y|.
+    x y = x1 y1 + (x1 y2 + x2 y1) + (x1 y3 + x2 y2 + x3 y1) + terms below 2^-21 |x y|.
 
 (Henry, Tang & Heinecke 2019, arXiv:1904.06376.) Six passes of a unit 16 times as fast leave a
 matrix product in float32, with float32's accuracy, 2.7 times as fast as vectors could do it.

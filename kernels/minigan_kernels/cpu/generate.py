@@ -260,8 +260,10 @@ if __name__ == "__main__":
         print(*transforms(m, r).values(), sep="\n")
     from .direct_tile import TILES
 
-    print(*register_tiles().values(), transpose("transpose"), *TILES.values(), sep="\n")
+    print(transpose("transpose"), *TILES.values(), sep="\n")
     if AMX:
         from .matrix_products import STEPS
 
         print(*STEPS.values(), sep="\n")
+    else:
+        print(*register_tiles().values(), sep="\n")

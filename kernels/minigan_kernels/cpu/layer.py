@@ -44,6 +44,9 @@ class Layer(NamedTuple):
     chunks: int
 
 
+GAP = 3 * LINE  # bytes that lie unused behind a frequency
+
+
 @jit()
 def group_step(blocks: int) -> int:
     """Bytes from one group of tiles to the next."""
@@ -53,13 +56,13 @@ def group_step(blocks: int) -> int:
 @jit()
 def plane_step(blocks: int, groups: int) -> int:
     """Bytes from one frequency of tiles to the next."""
-    return groups * group_step(blocks) + 3 * LINE
+    return groups * group_step(blocks) + GAP
 
 
 @jit()
 def filter_step(rows: int, panels: int) -> int:
     """Bytes from one frequency of filters to the next."""
-    return panels * panel_step(rows) + 3 * LINE
+    return panels * panel_step(rows) + GAP
 
 
 @jit()

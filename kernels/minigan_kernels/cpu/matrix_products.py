@@ -1,10 +1,11 @@
 """Products in Winograd's domain by the CPU's matrix unit; `vector_products` is its plain twin.
 
-Factors are cut up into pieces (see `amx`) where they are used, so that they travel through memory
-as they are. The unit is busy for 16 cycles with a product of two tiles, and the vectors have
-nothing else to do: while it multiplies one part of the sum, they cut up the next, and fetch the one
-after that. Pieces lie as the unit reads them: a strip is 32 rows of a left factor or 32 columns of
-a right one, and each of its steps, 32 numbers along the sum, is two tiles for each piece.
+Tiles are cut up into pieces (see `amx`) where they are used, so that they travel through memory as
+they are; filters, which many tiles use, when they are transformed. The unit is busy for 16 cycles
+with a product of two tiles, and the vectors have nothing else to do: while it multiplies one part
+of the sum, they cut up the next, and fetch the one after that. Pieces lie as the unit reads them: a
+strip is 32 rows of a left factor or 32 columns of a right one, and each of its steps, 32 numbers
+along the sum, is two tiles for each piece.
 """
 
 # mypy: disable-error-code="call-arg"
@@ -73,7 +74,7 @@ def products(
     """c = a b in every plane, or c += a b with `add`, for `groups` groups of tiles and panels of
     `vectors` vectors of filters in all; b is in pieces.
 
-    The sum over `blocks` blocks of channels is cut in parts of `depth`.
+    The sum over `blocks` blocks of channels is cut in parts of `depth`, an even number.
     """
     panels, steps = -(-vectors // COLUMNS), -(-blocks // 2)
     left = Factor(a, a_plane, depth * BLOCK, a_step, 2 * BLOCK, TILE, BLOCK)
@@ -165,12 +166,14 @@ def _multiply(
         a_units, a_done = down * 2 * -(-a_count // 2), 0
         more = add or part % in_plane > 0
         for j in range(across):
-            b_count, b_source, b_ahead = count, _place(b, part, in_plane) + (j + 1) * b.strip, 0
-            if j + 2 < across:
-                b_ahead = b.strip
-            elif j + 1 == across:
+            b_count, b_source = count, _place(b, part, in_plane) + (j + 1) * b.strip
+            if j + 1 == across:
                 b_count, b_source = a_count, _place(b, part + 1, in_plane)
-                b_ahead = b.strip if across > 1 else 0
+            b_ahead = b.strip if j + 2 < across or part + 1 < parts else 0
+            if j + 2 == across:
+                b_ahead = _place(b, part + 1, in_plane) - b_source if part + 1 < parts else 0
+            elif across == 1:
+                b_ahead = _place(b, part + 2, in_plane) - b_source if part + 2 < parts else 0
             b_units, b_done, lines = 2 * -(-b_count // 2), 0, 0
             if not outer:
                 b_now, b_units = _place(b, part, in_plane) + j * b.strip, 0
@@ -310,14 +313,17 @@ def step(name: str, *units: str, multiply: bool = True) -> str:
     """Source of a step of two by two tiles of sums += a b, which meanwhile cuts up `units`; or of
     cutting up alone.
 
-    "straight" has its vectors along the sum, "turned" across it, and with that "other" is one more
-    straight one. Of a piece's products the small ones come first. The vectors' work goes in between
-    by a few rows: a tile that is fetched waits for a place, and all instructions behind it wait.
+    Vectors lie as a tile wants them if they are "straight"; if "turned", they are transposed first,
+    and with that "other" is one more straight one. Of a piece's products the small ones come first.
+    The vectors' work goes in between by a few rows: a tile that is fetched waits for a place, and
+    all instructions behind it wait.
     """
     names = ["a", "b"] * multiply + [f"{unit}_unit" for unit in units]
     lines = [f"def {name}({', '.join(names + ['turned'] * ('turned' in units))}):"]
     for unit in units:
-        fields = ", ".join(f"{unit}_{field}" for field in ("x", "y", "step", "out", "ahead"))
+        # What is turned has an even number of vectors along the sum, so none pairs with zeros.
+        step_field = "_" if unit == "turned" else f"{unit}_step"
+        fields = f"{unit}_x, {unit}_y, {step_field}, {unit}_out, {unit}_ahead"
         lines.append(f"    {fields} = {unit}_unit")
     for slot, wanted in enumerate(("a2 b0", "a1", "b1", "a0", "b2", "b0")):
         for factor, piece in map(tuple, wanted.split()) if multiply else ():

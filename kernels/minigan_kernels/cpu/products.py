@@ -12,6 +12,7 @@ from .amx import AMX
 from .generate import COLUMNS, ROWS, built, transforms
 from .layer import (
     BLOCK,
+    GAP,
     PANEL,
     Layer,
     compiled,
@@ -25,7 +26,7 @@ from .layer import (
     plane_step,
     row_of,
 )
-from .simd import LANES, LINE, VECTOR
+from .simd import LANES, VECTOR
 from .tiles import into_frequencies
 
 if AMX:
@@ -33,9 +34,8 @@ if AMX:
 else:
     from .vector_products import outer_products, products, room
 
-FRESH = (
-    128 if AMX else 64
-) // LANES  # blocks of channels whose filters are transformed at a time, if not kept
+# Blocks of channels whose filters are transformed at a time, if not kept; an even number.
+FRESH = (128 if AMX else 64) // LANES
 
 __all__ = ["FRESH", "Back", "from_frequencies", "room"]
 
@@ -129,7 +129,7 @@ def from_frequencies(m: int, r: int) -> Back:
         step, plane = group_step(blocks), plane_step(blocks, groups)
         b_plane = filter_step(blocks * LANES, panels)
         c_step = wide * COLUMNS * BLOCK
-        c_plane = rows * c_step + 3 * LINE
+        c_plane = rows * c_step + GAP
         across = -(-panels // wide)
         for task in range(first, last):
             start, panel = task // across * rows, task % across * wide
@@ -185,7 +185,7 @@ def from_frequencies(m: int, r: int) -> Back:
         panels = -(-t.channels // (COLUMNS * LANES))
         step, plane = group_step(blocks), plane_step(blocks, t.groups * t.chunks)
         b_plane = filter_step(t.filters, t.stride**2 * panels)
-        c_plane = rows * wide * COLUMNS * BLOCK + 3 * LINE
+        c_plane = rows * wide * COLUMNS * BLOCK + GAP
         across, turns = -(-together * panels // wide), t.stride**2 // together
         for task in range(first, last):
             column, turn = task % across * wide, task // across % turns * together
@@ -244,7 +244,7 @@ def from_frequencies(m: int, r: int) -> Back:
     ) -> None:
         """Filter gradients (kernel, kernel, channels, filters) from both transforms.
 
-        A task is `rows` channels of one phase and `wide` panels of filters; the sum over tiles is
+        A task is `rows` of all phases' channels and `wide` panels of filters; the sum over tiles is
         cut in parts of `depth` groups.
         """
         table = np.empty(r * r, np.int64)
@@ -255,7 +255,7 @@ def from_frequencies(m: int, r: int) -> Back:
         panels = -(-t.filters // (COLUMNS * LANES))
         across = -(-panels // wide)
         c_row = wide * PANEL
-        c_plane = -(-rows // ROWS) * ROWS * c_row + 3 * LINE
+        c_plane = -(-rows // ROWS) * ROWS * c_row + GAP
         for task in range(first, last):
             top, panel = task // across * rows, task % across * wide
             tall, width = min(rows, a_blocks * LANES - top), min(wide, panels - panel)

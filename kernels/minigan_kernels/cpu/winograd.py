@@ -37,6 +37,7 @@ from .filters import taps_of, transposed
 from .generate import COLUMNS, ROWS
 from .layer import (
     BLOCK,
+    GAP,
     Layer,
     filter_step,
     filter_units,
@@ -208,7 +209,7 @@ def _transformed_gradients(g: np.ndarray, t: Layer) -> np.ndarray:
 
 def _kept(run: Callable[..., None], source: np.ndarray, t: Layer, blocks: int) -> np.ndarray:
     """Transformed tiles of `source`, kept with it if they are not _LARGE."""
-    # A panel of filters of which one vector is lacking reads a block too many.
+    # A panel, or a strip of a matrix unit, of which one vector is lacking reads a block too many.
     size = (t.m + t.r - 1) ** 2 * plane_step(blocks, t.chunks * t.groups) + BLOCK
     if size > _LARGE:
         return _tiles(run, source, t, size)
@@ -267,7 +268,7 @@ def _outputs(
     run, images, outputs = from_frequencies(t.m, t.r).outputs, address(v), address(y)
 
     def work(first: int, last: int) -> None:
-        places = _places(t, rows, wide, t.filters, room(_DEEP // LANES, rows * ROWS))
+        places = _places(t, rows, wide, t.filters, room(max(_DEEP // LANES, FRESH), rows * ROWS))
         filters = _filter_room(t, u, taps, wide)
         run(t, images, *filters, *places, outputs, rows, wide, _DEEP // LANES, first, last)
 
@@ -295,7 +296,7 @@ def _image_gradients(
     run, gradients, images = from_frequencies(t.m, t.r).image_gradients, address(z), address(dx)
 
     def work(first: int, last: int) -> None:
-        places = _places(t, rows, wide, t.channels, room(_DEEP // LANES, rows * ROWS))
+        places = _places(t, rows, wide, t.channels, room(max(_DEEP // LANES, FRESH), rows * ROWS))
         filters = _filter_room(t, u, turned, wide)
         deep = _DEEP // LANES
         run(t, gradients, *filters, *places, images, rows, wide, together, deep, first, last)
@@ -309,7 +310,7 @@ def _places(
     """This thread's room for products, a row of zeros, a row that nobody reads, and room for
     `pieces` bytes of cut up factors.
     """
-    sums = (t.m + t.r - 1) ** 2 * (rows * wide * COLUMNS * BLOCK + 192)
+    sums = (t.m + t.r - 1) ** 2 * (rows * wide * COLUMNS * BLOCK + GAP)
     return own("sums", sums), _zeros(t), own("nowhere", 4 * channels), own("pieces", pieces)
 
 
@@ -333,7 +334,7 @@ def _filter_gradients(t: Layer, v: np.ndarray, z: np.ndarray) -> np.ndarray:
     run, both = from_frequencies(t.m, t.r).filter_gradients, (address(v), address(z))
 
     def work(first: int, last: int) -> None:
-        pieces = room(2 * depth, rows + wide * COLUMNS * LANES)
+        pieces = room(2 * depth, rows)
         places = _places(t, -(-rows // ROWS), wide, t.filters, pieces)
         run(t, *both, *places, address(out), rows, wide, depth, first, last)
 
@@ -359,10 +360,10 @@ def _blocking(
     blocks, so their number may depend on the threads.
     """
 
-    def cost(block: tuple[int, int]) -> tuple[bool, int]:
+    def cost(block: tuple[int, int]) -> tuple[int, int]:
         down, across = (-(-unit // b) for unit, b in zip(units, block, strict=True))
-        idle = tasks * (1 if ordered else down) * across < _BUSY * threads
-        return idle, units[0] * sizes[0] * across + units[1] * sizes[1] * down
+        lacking = _BUSY * threads - tasks * (1 if ordered else down) * across
+        return max(0, lacking), units[0] * sizes[0] * across + units[1] * sizes[1] * down
 
     rows, columns = ({-(-unit >> k) for k in range(unit.bit_length() + 1)} for unit in units)
     blocks = [(r, c) for r in sorted(rows) for c in sorted(columns)]
