@@ -35,7 +35,7 @@ else:
     from .vector_products import outer_products, products, room
 
 # Blocks of channels whose filters are transformed at a time, if not kept; an even number.
-FRESH = (128 if AMX else 64) // LANES
+FRESH = 64 // LANES
 
 __all__ = ["FRESH", "Back", "from_frequencies", "room"]
 
