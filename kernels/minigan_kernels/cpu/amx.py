@@ -18,7 +18,7 @@ A thread calls `begin` before it uses the unit and `end` after it. There are eig
 their numbers: 16 rows of 64 bytes, which are 16 sums in float32 or 16 pairs of bfloat16. The tile
 of a left factor has for each row pairs along the sum; that of a right factor has for each pair
 along the sum a row, of columns. What numbers make a pair does not matter if both factors agree:
-`cut_up` pairs what lies at the same place of two rows of vectors, and shuffles nothing.
+`paired` takes what lies in the same lane of two vectors, and shuffles nothing.
 
 AMX is true where CPU and system offer the unit; MINIGAN_AMX=0 leaves it idle.
 """
@@ -58,7 +58,7 @@ def _offered() -> bool:
 
 AMX = _offered()
 
-_byte, _i64, _void = ir.IntType(8), ir.IntType(64), ir.VoidType()
+_byte, _void = ir.IntType(8), ir.VoidType()
 _pointer = _byte.as_pointer()
 _words = ir.VectorType(ir.IntType(32), LANES)
 

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from . import simd
-from .amx import AMX, TILE
+from .amx import AMX, PIECES, TILE
 from .jit import jit
 from .simd import LANES, LINE, VECTOR
 from .toom_cook import Matrix, scheme, transposed
@@ -83,16 +83,20 @@ def transform_pairs(name: str, matrix: Matrix, write: str) -> str:
             first, second = (
                 _sum(matrix[j], [f"{half}{i}{q}" for q in range(columns)]) for half in "ts"
             )
-            lines += [
-                f"        place = y + {i * rows + j} * y_plane + k * y_step",
-                f"        p, q = {first}, {second}",
-                f"        {write}(place, paired(p, q))",
-                "        p, q = p - cut(p), q - cut(q)",
-                f"        {write}(place + {2 * TILE}, paired(p, q))",
-                "        p, q = p - cut(p), q - cut(q)",
-                f"        {write}(place + {4 * TILE}, paired(p, q))",
-            ]
+            lines.append(f"        place = y + {i * rows + j} * y_plane + k * y_step")
+            lines += [f"        {line}" for line in cut_up(first, second, "place", write)]
     return "\n".join(lines) + "\n"
+
+
+def cut_up(p: str, q: str, place: str, write: str = "store") -> list[str]:
+    """Lines that write a row of a tile of each piece (see `amx`) of the vectors p and q, pairs lane
+    by lane, from a place on.
+    """
+    lines = [f"p, q = {p}, {q}", f"{write}({place}, paired(p, q))"]
+    for piece in range(1, PIECES):
+        lines.append("p, q = p - cut(p), q - cut(q)")
+        lines.append(f"{write}({place} + {piece * 2 * TILE}, paired(p, q))")
+    return lines
 
 
 def _parameters(grid: str, kind: str) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from .amx import SIDE, STEP, TILE, begin, clear, cut, end, fetch, multiply_add, paired, put
 from .filters import transpose_block
-from .generate import COLUMNS, built
+from .generate import COLUMNS, built, cut_up
 from .jit import jit
 from .layer import BLOCK
 from .simd import LANES, LINE, VECTOR, load, prefetch, store
@@ -363,14 +363,8 @@ def _rows(unit: str, first: int, last: int) -> list[str]:
             x, y = f"turned + {row * VECTOR}", f"turned + {TILE + row * VECTOR}"
         else:
             lines += [f"    prefetch({place} + {unit}_ahead)" for place in (x, y)]
-        lines += [
-            f"    p, q, out = load({x}), load({y}), {unit}_out + {row * VECTOR}",
-            "    store(out, paired(p, q))",
-            "    p, q = p - cut(p), q - cut(q)",
-            f"    store(out + {2 * TILE}, paired(p, q))",
-            "    p, q = p - cut(p), q - cut(q)",
-            f"    store(out + {4 * TILE}, paired(p, q))",
-        ]
+        lines.append(f"    out = {unit}_out + {row * VECTOR}")
+        lines += [f"    {line}" for line in cut_up(f"load({x})", f"load({y})", "out")]
     return lines
 
 
