@@ -18,8 +18,8 @@ from .workloads import EAGER, IM2COL, JAX
 README = Path(__file__).resolve().parents[1] / "README.md"
 DOUBTS = "A question mark: others used the cores meanwhile. "
 MATRIX_UNIT = (
-    "minigan multiplies in the CPU's matrix unit, numbers of float32 in three pieces, with no more "
-    "error than in float32; PyTorch's float32 does not use that unit. "
+    "minigan multiplies in the CPU's matrix unit, numbers of float32 in three pieces, which loses "
+    "no more than a product in float32; PyTorch's float32 is computed by vectors. "
 )
 BEGIN, END = "<!-- bench: written by python -m bench readme -->", "<!-- end of bench -->"
 
