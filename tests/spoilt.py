@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from minigan_kernels.cpu import buffers
+from minigan_kernels.cpu import buffers, loops
 
 
 def spoil_memory(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
@@ -23,11 +23,11 @@ def spoil_memory(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
 
         return allocated
 
-    def own(name: str, size: int) -> int:
-        place = buffers.own(name, size)
-        ctypes.memset(place, 255, size)
+    def own_among(rooms: dict[str, Any], wanted: buffers.Own) -> int:
+        place = buffers.own_among(rooms, wanted)
+        ctypes.memset(place, 255, wanted.size)
         return place
 
     for owner, name in ((module, "empty"), (module, "empty_image"), (buffers, "empty")):
         monkeypatch.setattr(owner, name, spoilt(getattr(owner, name)))
-    monkeypatch.setattr(module, "own", own)
+    monkeypatch.setattr(loops, "own_among", own_among)

@@ -76,7 +76,7 @@ def test_an_interruption_while_helpers_are_told(
     monkeypatch: pytest.MonkeyPatch, told: bool
 ) -> None:
     monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
-    begin, started, finished = threads.Helper.begin, threading.Event(), []
+    begin, started, finished = threads.Helper.begin_python, threading.Event(), []
 
     def interrupted(helper: threads.Helper, work: Callable[[], None]) -> None:
         if told:
@@ -91,7 +91,7 @@ def test_an_interruption_while_helpers_are_told(
 
     threads.spread(lambda start, stop: None, 2, grain=1)
     with monkeypatch.context() as patch:
-        patch.setattr(threads.Helper, "begin", interrupted)
+        patch.setattr(threads.Helper, "begin_python", interrupted)
         with pytest.raises(KeyboardInterrupt):
             threads.spread(work, 2, grain=1)
     assert len(finished) == 2 * told  # the helper's pieces, and nobody is at work now
@@ -104,8 +104,8 @@ def test_helpers_are_found_awake_or_asleep(monkeypatch: pytest.MonkeyPatch, stat
     helper, found, both = threads.Helper(), [], threading.Barrier(2)
     helper.awhile = awake.looks(60) if state == awake.AWAKE else 1
 
-    def call(place: int) -> bool:
-        found.append(awake.call(place))
+    def call(place: int, share: int, job: int, arguments: int) -> bool:
+        found.append(awake.call(place, share, job, arguments))
         return found[-1]
 
     monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
@@ -114,45 +114,33 @@ def test_helpers_are_found_awake_or_asleep(monkeypatch: pytest.MonkeyPatch, stat
     for _ in range(5):
         threads.spread(lambda start, stop: both.wait(60), 2, grain=1)  # nobody passes alone
         deadline = time.monotonic() + 60
-        while helper.word[0] != state:
+        while helper.words[0] != state:
             assert time.monotonic() < deadline
     assert found == [False] + [state == awake.AWAKE] * 4
 
 
 def test_a_helper_is_called_where_it_is_awake() -> None:
-    word = np.array([awake.ASLEEP])
-    place = word.ctypes.data
-    assert not awake.call(place)
+    words = np.zeros(awake.WORDS, np.int64)
+    place = words.ctypes.data
+    assert not awake.call(place, 0, 0, 0)
     assert not awake.called(place, 5)  # and falls asleep
-    assert word[0] == awake.ASLEEP
-    word[0] = awake.AWAKE
-    assert awake.call(place)
-    assert word[0] == awake.CALLED
-    assert not awake.call(place)
+    assert words[0] == awake.ASLEEP
+    awake.call_anyway(place)  # before it wakes up
+    assert awake.called(place, 5)
+    assert words[0] == awake.BUSY
+    assert not awake.call(place, 0, 0, 0)
+    assert not awake.taken_back(place)
     assert not awake.settled(place, 5)
-    word[0] = awake.AWAKE
+    awake.free(place)
     assert awake.settled(place, 5)
+    assert awake.call(place, 0, 0, 0)
+    assert words[0] == awake.CALLED
+    assert awake.taken_back(place)
+    assert words[0] == awake.AWAKE
 
 
 def test_looks_take_time() -> None:
     assert awake.looks(1e-3) > awake.looks(1e-6) >= 1
-
-
-def test_a_helper_that_is_done_first_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
-    helped = threading.Event()
-
-    def work(start: int, stop: int) -> None:
-        if threading.current_thread() is threading.main_thread():
-            assert helped.wait(60)
-            time.sleep(0.002)  # by now the helper has said that it is done
-        else:
-            helped.set()
-
-    for _ in range(20):
-        helped.clear()
-        threads.spread(work, 2, grain=1)
-    assert threads._helpers[0].news.qsize() <= 2
 
 
 def test_a_piece_may_use_kernels_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from ..epilogue import Epilogue, check_bias
 from ..reference import activation as reference
 from .jit import jit
+from .loops import Loop
 from .memory import empty_like, is_channels_last
 from .planes import (
     PARTIAL,
@@ -31,7 +32,7 @@ from .planes import (
 )
 from .threads import scratch, spread
 
-Loop = Callable[..., None]  # (inputs ..., out, numbers ..., first, last), arrays of one shape
+Pass = Callable[..., None]  # (inputs ..., out, numbers ..., first, last), arrays of one shape
 
 
 def leaky_relu(x: np.ndarray, *, slope: float) -> np.ndarray:
@@ -87,14 +88,16 @@ def bias_sigmoid_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _elementwise(
-    loop: Loop, inputs: tuple[np.ndarray, ...], *numbers: float, cached: bool = False
+    loop: Pass, inputs: tuple[np.ndarray, ...], *numbers: float, cached: bool = False
 ) -> np.ndarray:
-    """`loop` over pieces of vectors; `cached` if it is several loops."""
+    """`loop` over pieces of vectors; `cached` if it is several loops, put together in Python."""
     arrays = matched(*inputs)
     out = empty_like(arrays[0])
     vectors = flat(*arrays, out=out)
     grain = grain_of(vectors[0], cached=cached)
-    spread(partial(loop, *vectors, *numbers), out.size, grain=grain)
+    arguments = *vectors, *map(float, numbers)
+    work = partial(loop, *arguments) if cached else Loop(loop, *arguments)
+    spread(work, out.size, grain=grain)
     return out
 
 
@@ -115,7 +118,7 @@ def ending(y: np.ndarray, bias: np.ndarray, epilogue: Epilogue) -> Callable[[int
     return _biased(read_only(lines[:]), of_channels(y, bias), lines, *_parts(epilogue))
 
 
-def _parts(epilogue: Epilogue) -> tuple[float, Loop | None]:
+def _parts(epilogue: Epilogue) -> tuple[float, Pass | None]:
     slope = 1.0 if epilogue.slope is None else epilogue.slope
     return slope, {"leaky_relu": None, "tanh": _tanh, "sigmoid": _sigmoid}[epilogue.activation]
 
@@ -124,7 +127,7 @@ def _with_bias(
     x: np.ndarray,
     bias: np.ndarray,
     slope: float,
-    then: Loop | None = None,
+    then: Pass | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     """leaky_relu(x + bias), and `then` in place; a slope of 1 adds the bias and no more. `out`
@@ -139,9 +142,9 @@ def _with_bias(
 
 
 def _biased(
-    images: np.ndarray, table: np.ndarray, outs: np.ndarray, slope: float, then: Loop | None
+    images: np.ndarray, table: np.ndarray, outs: np.ndarray, slope: float, then: Pass | None
 ) -> Callable[[int, int], None]:
-    plain = partial(_bias_leaky, images, table, outs, slope)
+    plain = Loop(_bias_leaky, images, table, outs, float(slope))
     if then is None:
         return plain
 
@@ -154,15 +157,15 @@ def _biased(
 
 
 def _backward(
-    loop: Loop, g: np.ndarray, y: np.ndarray, *numbers: float
+    loop: Pass, g: np.ndarray, y: np.ndarray, *numbers: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What loop(g, y, dx, numbers..., first, last, sums) writes to dx, and the sums of that over
-    each channel.
+    """What loop(g, y, dx, numbers..., parts, grain, first, last) writes to dx, and the sums of that
+    over each channel.
     """
     g, y = matched(g, y)
     out = image_like(g)
     gs, ys, outs = planes(g, y, out=out)
-    parts = lane_sums(partial(loop, gs, ys, outs, *numbers), outs, 1)
+    parts = lane_sums(loop, (gs, ys, outs, *map(float, numbers)), outs, 1)
     sums = np.empty((1, out.shape[1]), out.dtype)
     channel_sums(parts, sums)
     return out, sums[0]
@@ -199,11 +202,12 @@ def _leaky_backward(
     y: np.ndarray,
     out: np.ndarray,
     slope: float,
+    parts: np.ndarray,
+    grain: int,
     first: int,
     last: int,
-    sums: np.ndarray,
 ) -> None:
-    row = out.shape[1] * out.shape[2]
+    row, sums = out.shape[1] * out.shape[2], parts[first // grain]
     g_values, values, results = g.reshape(-1), y.reshape(-1), out.reshape(-1)
     for i in range(first, last, PARTIAL):
         j = min(i + PARTIAL, last)
@@ -236,9 +240,15 @@ def _tanh_dx(g: np.ndarray, y: np.ndarray, out: np.ndarray, first: int, last: in
 
 @jit()
 def _tanh_backward(
-    g: np.ndarray, y: np.ndarray, out: np.ndarray, first: int, last: int, sums: np.ndarray
+    g: np.ndarray,
+    y: np.ndarray,
+    out: np.ndarray,
+    parts: np.ndarray,
+    grain: int,
+    first: int,
+    last: int,
 ) -> None:
-    row = out.shape[1] * out.shape[2]
+    row, sums = out.shape[1] * out.shape[2], parts[first // grain]
     g_values, values, results = g.reshape(-1), y.reshape(-1), out.reshape(-1)
     for i in range(first, last, PARTIAL):
         j = min(i + PARTIAL, last)
@@ -255,9 +265,15 @@ def _sigmoid_dx(g: np.ndarray, y: np.ndarray, out: np.ndarray, first: int, last:
 
 @jit()
 def _sigmoid_backward(
-    g: np.ndarray, y: np.ndarray, out: np.ndarray, first: int, last: int, sums: np.ndarray
+    g: np.ndarray,
+    y: np.ndarray,
+    out: np.ndarray,
+    parts: np.ndarray,
+    grain: int,
+    first: int,
+    last: int,
 ) -> None:
-    row = out.shape[1] * out.shape[2]
+    row, sums = out.shape[1] * out.shape[2], parts[first // grain]
     g_values, values, results = g.reshape(-1), y.reshape(-1), out.reshape(-1)
     for i in range(first, last, PARTIAL):
         j = min(i + PARTIAL, last)

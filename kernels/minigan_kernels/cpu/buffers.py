@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,9 +19,29 @@ def buffer(size: int) -> np.ndarray:
     return empty((_room(size),), np.uint8)
 
 
-def own(name: str, size: int) -> int:
-    """Where `size` bytes lie that this thread may write until it next asks for `name`."""
-    rooms = _local.__dict__
+class Own(NamedTuple):
+    """Room for `size` bytes that each thread has for itself, until it next asks for `name`."""
+
+    name: str
+    size: int
+
+
+def own_rooms() -> dict[str, Any]:
+    """This thread's rooms."""
+    rooms: dict[str, Any] | None = getattr(_local, "rooms", None)
+    if rooms is None:
+        rooms = _local.rooms = {}
+    return rooms
+
+
+def move_in(rooms: dict[str, Any]) -> None:
+    """Have these rooms for this thread's own: another thread may then prepare them."""
+    _local.rooms = rooms
+
+
+def own_among(rooms: dict[str, Any], wanted: Own) -> int:
+    """Where the room wanted is, of a thread that has these."""
+    name, size = wanted
     if name not in rooms or rooms[name][0] < size:
         room = np.empty(_room(size), np.uint8)
         rooms[name] = size, address(room), room

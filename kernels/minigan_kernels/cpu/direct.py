@@ -26,13 +26,14 @@ from ..derived import derived
 from ..epilogue import Epilogue
 from ..shapes import Window
 from .activation import ended, ending
-from .buffers import address, buffer, own
+from .buffers import Own, address, buffer
 from .direct_grids import Blocks
 from .direct_loops import convolve, correlate, pack, spill
 from .direct_plan import Convolution, convolution, correlation, spillage, spilling
 from .direct_tile import PANEL, WIDE
 from .filters import taps_of, transposed
 from .linalg import matmul
+from .loops import Loop
 from .memory import empty, empty_image
 from .simd import LANES
 from .threads import spread
@@ -181,19 +182,20 @@ def _convolve(
     for k, (a, b) in enumerate(parts):
         factor, source, target = address(filters[k]), a.ctypes.data, b.ctypes.data
 
-        def work(  # the defaults hold this part's addresses
-            first: int, last: int, source: int = source, factor: int = factor, target: int = target
-        ) -> None:
-            convolve(
-                plan.job, plan.blocks, plan.source.band, plan.source.channels,
-                plan.source.consecutive, plan.phases, plan.places, plan.targets, *plan.runs,
-                source, factor, target,
-                own("own", plan.source.size + PANEL), own("sums", plan.sums + PANEL), first, last,
-            )  # fmt: skip
-            if finish:
-                finish(_lines(plan.blocks, first), _lines(plan.blocks, last))
+        loop = Loop(
+            convolve, plan.job, plan.blocks, plan.source.band, plan.source.channels,
+            plan.source.consecutive, plan.phases, plan.places, plan.targets, *plan.runs,
+            source, factor, target,
+            Own("own", plan.source.size + PANEL), Own("sums", plan.sums + PANEL),
+        )  # fmt: skip
 
-        spread(work, plan.blocks.tasks, grain=-(-plan.blocks.tasks // _PIECES))
+        def ending_too(first: int, last: int, loop: Loop = loop) -> None:
+            loop(first, last)
+            assert finish
+            finish(_lines(plan.blocks, first), _lines(plan.blocks, last))
+
+        tasks = plan.blocks.tasks
+        spread(ending_too if finish else loop, tasks, grain=-(-tasks // _PIECES))
     return y if finish or not end else ended(y, *end)
 
 
@@ -224,7 +226,7 @@ def _panels(matrix: np.ndarray, parts: list[np.ndarray]) -> np.ndarray:
     for rows in parts:
         if rows.size:
             grain = max(1, _PACKED // (rows.size * WIDE))
-            spread(partial(pack, source, pitch, rows, columns, target), panels, grain=grain)
+            spread(Loop(pack, source, pitch, rows, columns, target), panels, grain=grain)
         target += rows.size * panels * PANEL
     return out
 
@@ -241,19 +243,15 @@ def _spilling(taps: np.ndarray, window: Window) -> np.ndarray:
 def _spill(x: np.ndarray, filters: np.ndarray, window: Window, shape: Shape) -> np.ndarray:
     y = empty_image(shape, np.float32)
     plan = spillage(x.shape, x.strides, y.shape, y.strides, window)
-    source, factor, target = x.ctypes.data, address(filters), y.ctypes.data
-
-    def work(first: int, last: int) -> None:
-        spill(
-            plan.job, plan.blocks, plan.source.band, plan.source.channels,
-            plan.source.consecutive, plan.places, plan.targets, *plan.runs,
-            source, factor, target,
-            own("own", plan.source.size + PANEL), own("columns", plan.columns + PANEL),
-            own("empty", plan.job.wide + 2 * PANEL), own("line", plan.line + PANEL),
-            own("sums", plan.sums + PANEL), first, last,
-        )  # fmt: skip
-
-    spread(work, plan.blocks.tasks, grain=-(-plan.blocks.tasks // _PIECES))
+    loop = Loop(
+        spill, plan.job, plan.blocks, plan.source.band, plan.source.channels,
+        plan.source.consecutive, plan.places, plan.targets, *plan.runs,
+        x.ctypes.data, address(filters), y.ctypes.data,
+        Own("own", plan.source.size + PANEL), Own("columns", plan.columns + PANEL),
+        Own("empty", plan.job.wide + 2 * PANEL), Own("line", plan.line + PANEL),
+        Own("sums", plan.sums + PANEL),
+    )  # fmt: skip
+    spread(loop, plan.blocks.tasks, grain=-(-plan.blocks.tasks // _PIECES))
     return y
 
 
@@ -262,17 +260,14 @@ def _correlate(x: np.ndarray, g: np.ndarray, dw: np.ndarray, window: Window, gro
     plan = correlation(x.shape, x.strides, g.shape, g.strides, window, groups, dw.strides[2])
     shares = plan.job.shares
     out = dw if shares == 1 else empty((shares, *dw.shape), np.float32)
-    places = x.ctypes.data, g.ctypes.data, out.ctypes.data
-
-    def work(first: int, last: int) -> None:
-        correlate(
-            plan.job, plan.blocks, plan.source.band, plan.source.channels,
-            plan.source.consecutive, plan.gradient.band, plan.gradient.channels,
-            plan.gradient.consecutive, plan.starts, plan.places, plan.targets, *plan.runs,
-            *places, own("own", plan.source.size + PANEL), own("g", plan.gradient.size + PANEL),
-            own("sums", plan.sums + PANEL), first, last,
-        )  # fmt: skip
-
-    spread(work, plan.tasks, grain=1)
+    loop = Loop(
+        correlate, plan.job, plan.blocks, plan.source.band, plan.source.channels,
+        plan.source.consecutive, plan.gradient.band, plan.gradient.channels,
+        plan.gradient.consecutive, plan.starts, plan.places, plan.targets, *plan.runs,
+        x.ctypes.data, g.ctypes.data, out.ctypes.data,
+        Own("own", plan.source.size + PANEL), Own("g", plan.gradient.size + PANEL),
+        Own("sums", plan.sums + PANEL),
+    )  # fmt: skip
+    spread(loop, plan.tasks, grain=1)
     if shares > 1:
         out.sum(axis=0, out=dw)

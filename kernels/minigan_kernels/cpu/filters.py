@@ -7,6 +7,7 @@ import numpy as np
 from .buffers import address
 from .generate import built, transpose
 from .jit import jit
+from .loops import Loop
 from .memory import empty
 from .simd import LANES
 from .threads import spread
@@ -36,12 +37,9 @@ def transposed(taps: np.ndarray) -> np.ndarray:
     """taps (kH, kW, I, O) as (kH, kW, O, I), for I and O of whole vectors."""
     kh, kw, rows, columns = taps.shape
     turned = empty((kh, kw, columns, rows), np.float32)
-    source, target, count = address(taps), address(turned), kh * kw * rows // LANES
-    spread(
-        lambda i, j: _transpose_blocks(source, rows, columns, target, i, j),
-        count,
-        grain=-(-count // _PIECES),
-    )
+    count = kh * kw * rows // LANES
+    loop = Loop(_transpose_blocks, address(taps), rows, columns, address(turned))
+    spread(loop, count, grain=-(-count // _PIECES))
     return turned
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from ..reference.maxout import check_pieces
 from .jit import jit
+from .loops import Loop
 from .memory import empty
 from .planes import add_sums, channel_sums, grain_of, lane_sums, read_only
 from .threads import spread
@@ -18,7 +17,7 @@ def bias_maxout(x: np.ndarray, bias: np.ndarray, *, pieces: int) -> np.ndarray:
     check_pieces(x.shape, bias.shape, pieces)
     x, bias = _rows(x, bias)
     y = empty((len(x), x.shape[1] // pieces), x.dtype)
-    spread(partial(_largest, x, bias, pieces, y), len(x), grain=grain_of(x))
+    spread(Loop(_largest, x, bias, pieces, y), len(x), grain=grain_of(x))
     return y
 
 
@@ -29,7 +28,7 @@ def bias_maxout_backward(
     check_pieces(x.shape, bias.shape, pieces, y.shape, g.shape)
     g, y, x, bias = _rows(g, y, x, bias)
     dx = empty(x.shape, x.dtype)
-    parts = lane_sums(partial(_largest_backward, g, y, x, bias, pieces, dx), dx, 1)
+    parts = lane_sums(_largest_backward, (g, y, x, bias, pieces, dx), dx, 1)
     sums = np.empty((1, x.shape[1]), x.dtype)
     channel_sums(parts, sums)
     return dx, sums[0]
@@ -68,9 +67,10 @@ def _largest_backward(
     bias: np.ndarray,
     pieces: int,
     dx: np.ndarray,
+    sums: np.ndarray,
+    grain: int,
     first: int,
     last: int,
-    sums: np.ndarray,
 ) -> None:
     units, width = y.shape[1], x.shape[1]
     none, one = x.dtype.type(0), x.dtype.type(1)
@@ -90,7 +90,8 @@ def _largest_backward(
         _repeat(shares, wide, pieces)
         for k in range(width):
             dx[n, k] = wide[k] if hits[k] > none else none
-    add_sums(dx[first:last].reshape(last - first, width, 1), sums[0])
+    part = sums[first // grain]
+    add_sums(dx[first:last].reshape(last - first, width, 1), part[0])
 
 
 @jit()

@@ -12,11 +12,11 @@ recommendations"). Sums are in x's precision over a few numbers and in float64 o
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import numpy as np
 
 from .jit import jit
+from .loops import Loop
 from .planes import (
     PARTIAL,
     PLANE,
@@ -39,7 +39,7 @@ def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     (images,) = planes(x)
     shift = np.empty((1, x.shape[1]), x.dtype)
     _some_mean(images, shift)
-    parts = lane_sums(partial(_shifted_sums, images, shift), images, 2)
+    parts = lane_sums(_shifted_sums, (images, shift), images, 2)
     found = np.empty((2, x.shape[1]), x.dtype)
     _moments(parts, shift, x.size, found)
     return found[0], found[1]
@@ -59,8 +59,8 @@ def batch_norm(
     out = image_like(x)
     images, outs = planes(x, out=out)
     table = of_channels(x, gamma, beta, mean, var)
-    work = partial(_normalise, images, table, eps, slope, outs)
-    spread(work, len(images), grain=grain_of(images))
+    loop = Loop(_normalise, images, table, float(eps), float(slope), outs)
+    spread(loop, len(images), grain=grain_of(images))
     return out
 
 
@@ -110,11 +110,12 @@ def _backward(
     out = image_like(g)
     gs, images, outs = planes(g, x, out=out)
     table = of_channels(x, gamma, beta, mean, var)
-    parts = lane_sums(partial(_backward_sums, gs, images, table, eps, slope), images, 2)
+    eps, slope = float(eps), float(slope)
+    parts = lane_sums(_backward_sums, (gs, images, table, eps, slope), images, 2)
     rates = np.empty((4, x.shape[1]), x.dtype)
     _rates(parts, table, eps, x.size, constant, rates)
-    work = partial(_backward_images, gs, images, table, eps, slope, rates, outs)
-    spread(work, len(images), grain=grain_of(images))
+    loop = Loop(_backward_images, gs, images, table, eps, slope, rates, outs)
+    spread(loop, len(images), grain=grain_of(images))
     return out, rates[0], rates[1]
 
 
@@ -181,10 +182,10 @@ def _rates(
 
 @jit(fastmath=_SUMS)
 def _shifted_sums(
-    x: np.ndarray, middles: np.ndarray, begin: int, end: int, sums: np.ndarray
+    x: np.ndarray, middles: np.ndarray, parts: np.ndarray, grain: int, begin: int, end: int
 ) -> None:
-    """Add to sums (2, lanes) those of x - middle and of its square."""
-    outer, lanes, inner = x.shape
+    """Add to a part (2, lanes) the sums of x - middle and of its square."""
+    (outer, lanes, inner), sums = x.shape, parts[begin // grain]
     shift = widened(middles, lanes)[0]
     if inner == 1:
         rows, totals = x.reshape(outer, lanes), np.zeros((2, lanes), x.dtype)
@@ -255,12 +256,15 @@ def _backward_sums(
     table: np.ndarray,
     eps: float,
     negative: float,
+    parts: np.ndarray,
+    grain: int,
     begin: int,
     end: int,
-    sums: np.ndarray,
 ) -> None:
-    """Add to sums (2, lanes) those of h and of h (x - mean), h being g through the activation."""
-    outer, lanes, inner = x.shape
+    """Add to a part (2, lanes) the sums of h and of h (x - mean), h being g through the
+    activation.
+    """
+    (outer, lanes, inner), sums = x.shape, parts[begin // grain]
     slope = x.dtype.type(negative)
     mean, scale, beta = _scales(table, eps, lanes)
     if inner == 1:

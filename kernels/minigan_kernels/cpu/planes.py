@@ -15,10 +15,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from .jit import jit
+from .loops import Loop
 from .memory import empty, empty_like, is_channels_last
 from .threads import ELEMENTS, spread
 
@@ -127,16 +129,17 @@ def grain_of(array: np.ndarray, *, cached: bool = False) -> int:
 
 
 def lane_sums(
-    work: Callable[[int, int, np.ndarray], None], images: np.ndarray, count: int
+    loop: Callable[..., None], arguments: tuple[Any, ...], images: np.ndarray, count: int
 ) -> np.ndarray:
     """Sums in float64 over the pieces of `images`, on several cores: (pieces, count, lanes).
 
-    work(first, last, sums) sees to images[first:last] and adds to its `sums`. Whoever adds these up
+    loop(*arguments, parts, grain, first, last) sees to images[first:last], the first of `grain`
+    that piece takes, and adds to its own of `parts`, parts[first // grain]. Whoever adds these up
     in order, as `channel_sums` does, gets a total that does not depend on who was first.
     """
     grain = grain_of(images)
     parts = np.zeros((-(-len(images) // grain), count, images.shape[1]))
-    spread(lambda i, j: work(i, j, parts[i // grain]), len(images), grain=grain)
+    spread(Loop(loop, *arguments, parts, grain), len(images), grain=grain)
     return parts
 
 

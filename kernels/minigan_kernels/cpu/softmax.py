@@ -6,12 +6,12 @@ The probabilities are kept for the way back, which then needs no exponential.
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import numpy as np
 
 from ..reference.softmax import check_labels
 from .jit import jit
+from .loops import Loop
 from .memory import empty
 from .planes import grain_of, read_only
 from .threads import spread
@@ -40,7 +40,7 @@ def softmax_cross_entropy_backward(
     dtype = np.result_type(g, p)
     g, p, labels = _fixed(g, dtype), _fixed(p, dtype), _fixed(labels, np.int64)
     dx = empty(p.shape, dtype)
-    spread(partial(_backward, g, p, labels, dx), len(p), grain=grain_of(p))
+    spread(Loop(_backward, g, p, labels, dx), len(p), grain=grain_of(p))
     return dx
 
 

@@ -2,13 +2,14 @@
 
 What is summed up, and in which order, depends on the data's shape only, never on the number of
 threads, so results are the same bytes for any number. NumPy, BLAS and the functions of `jit` let go
-of the interpreter lock, so plain Python threads do. As many take part as `numba.get_num_threads()`
-says (NUMBA_NUM_THREADS, `numba.set_num_threads`).
+of the interpreter lock, so plain Python threads do; the pieces of a `Loop` do without Python. As
+many threads take part as `numba.get_num_threads()` says (NUMBA_NUM_THREADS,
+`numba.set_num_threads`).
 
 Why not Numba's `prange` with a threaded BLAS: each has its own pool, and the threads of one are in
 the other's way; a `prange` loop takes longer to compile; one of Numba's thread layers may not be
-entered from two threads at once, another not after a fork. The price: Python hands out the pieces,
-so small loops stay on one core.
+entered from two threads at once, another not after a fork. The price: some microseconds of Python
+before a `Loop` and more before other work, so what is small stays on one core.
 """
 
 from __future__ import annotations
@@ -16,19 +17,37 @@ from __future__ import annotations
 import math
 import os
 import threading
+import time
+from array import array
 from collections.abc import Callable
 from functools import cache
 from queue import SimpleQueue
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
 from threadpoolctl import LibController, ThreadpoolController
 
-from .awake import AWHILE, LONG, call, called, looks, settled
+from .awake import (
+    AWHILE,
+    LONG,
+    WORDS,
+    call,
+    call_anyway,
+    called,
+    free,
+    looks,
+    settled,
+    taken_back,
+)
+from .buffers import move_in, own_rooms
+from .loops import FAILED, Loop
 
 ELEMENTS = (
     1 << 16
 )  # of an array that a plain loop should get in one piece: it fits the second-level cache
+
+_T = TypeVar("_T")
 
 _local = threading.local()
 
@@ -36,42 +55,73 @@ _local = threading.local()
 def spread(work: Callable[[int, int], object], count: int, *, grain: int) -> None:
     """Call work(start, stop) for pieces of `grain` that together make up range(count).
 
-    The pieces run in any order and on several threads, so they must not write to the same place.
-    The first exception is raised once all threads are done. One piece is done here and now: small
-    arrays pay for no more than the call.
+    The pieces run in any order and on several threads, so they must not write to the same place;
+    those of a `Loop` run without the interpreter. The first exception is raised once all threads
+    are done. One piece is done here and now: small arrays pay for no more than the call.
     """
     if count <= grain:
         if count > 0:
             work(0, count)
         return
+    wanted = min(numba.get_num_threads(), -(-count // grain)) - 1
+    # Who finds the helpers at work, be it a helper itself or another thread, works alone.
+    if wanted <= 0 or not _hiring.acquire(blocking=False):
+        for start in range(0, count, grain):
+            work(start, min(start + grain, count))
+        return
+    try:
+        _helpers.extend(Helper() for _ in range(wanted - len(_helpers)))
+        if isinstance(work, Loop):
+            _share_out_loop(work, count, grain, _helpers[:wanted])
+        else:
+            _share_out_python(work, count, grain, _helpers[:wanted])
+    finally:
+        _hiring.release()
+
+
+def _share_out_loop(loop: Loop, count: int, grain: int, helpers: list[Helper]) -> None:
+    native, arguments = loop.words(own_rooms(), *(helper.rooms for helper in helpers))
+    job = array("q", [0, count, grain, native.function, 0])
+    (place, _), (own, *others) = job.buffer_info(), [words.buffer_info()[0] for words in arguments]
+
+    def begin(helper: Helper, arguments: int) -> None:
+        helper.begin(native.share_address, place, arguments)
+
+    _together([*zip(helpers, others, strict=True)], begin, lambda: native.share(place, own))
+    if job[FAILED]:
+        raise RuntimeError(f"{loop.loop.__name__} failed in one of its pieces")
+
+
+def _share_out_python(
+    work: Callable[[int, int], object], count: int, grain: int, helpers: list[Helper]
+) -> None:
     pieces = iter(range(0, count, grain))
 
     def share() -> None:
         for start in pieces:
             work(start, min(start + grain, count))
 
-    wanted = min(numba.get_num_threads(), -(-count // grain)) - 1
-    # Who finds the helpers at work, be it a helper itself or another thread, works alone.
-    if wanted <= 0 or not _hiring.acquire(blocking=False):
-        share()
-        return
+    _together([(helper, share) for helper in helpers], Helper.begin_python, share)
+    for helper in helpers:
+        if helper.error is not None:
+            raise helper.error
+
+
+def _together(
+    helpers: list[tuple[Helper, _T]], begin: Callable[[Helper, _T], None], share: Callable[[], None]
+) -> None:
+    """Have helpers begin, do one's own share, and wait for them whatever happens."""
     begun: list[Helper] = []
     try:
-        _helpers.extend(Helper() for _ in range(wanted - len(_helpers)))
-        for helper in _helpers[:wanted]:
-            begun.append(helper)
-            helper.begin(share)
+        for helper, task in helpers:
+            begun.append(helper)  # Ctrl-C may come at any time, even before `begin` has told it
+            begin(helper, task)
         share()
-        errors = [helper.end(share) for helper in begun]
-    except BaseException:  # Ctrl-C may come at any time, even before `begin` has told the helper
-        for helper in begun:
-            helper.end_whatever_it_does()  # which no further Ctrl-C ends early
-        raise
     finally:
-        _hiring.release()
-    for error in errors:
-        if error is not None:
-            raise error
+        interruptions = [helper.end() for helper in begun]
+    for interruption in interruptions:
+        if interruption is not None:
+            raise interruption
 
 
 class Helper:
@@ -81,62 +131,53 @@ class Helper:
     """
 
     def __init__(self) -> None:
-        self.todo: SimpleQueue[Callable[[], None]] = SimpleQueue()  # when it is asleep
-        self.work: Callable[[], None] | None = None  # when it is awake
-        self.news: SimpleQueue[None] = SimpleQueue()  # one for each work done
-        self.done: Callable[[], None] | None = None
+        self.wakeups: SimpleQueue[None] = SimpleQueue()
+        self.work: Callable[[], None] | None = None  # for Python
         self.error: BaseException | None = None
-        self.word = np.zeros(1, np.int64)
-        self.place = self.word.ctypes.data
+        self.rooms: dict[str, Any] = {}
+        self.words = np.zeros(WORDS, np.int64)
+        self.place = self.words.ctypes.data
         self.patience, self.awhile = looks(LONG), looks(AWHILE)
         threading.Thread(target=self._serve, name="minigan-kernels", daemon=True).start()
 
-    def begin(self, work: Callable[[], None]) -> None:
-        """Let it call work()."""
-        while not self.news.empty():  # of works that were done before anybody waited
-            self.news.get()
-        self.work = work
-        if not call(self.place):
-            self.todo.put(work)
+    def begin(self, share: int, job: int, arguments: int) -> None:
+        """Let it call share(job, arguments), a compiled function by its address."""
+        if not call(self.place, share, job, arguments):
+            call_anyway(self.place)
+            self.wakeups.put(None)  # not before: it might look, see nothing and sleep again
 
-    def end(self, work: Callable[[], None]) -> BaseException | None:
-        """What work() raised, once it is done: even Ctrl-C waits, for it writes to the caller's
-        arrays.
+    def begin_python(self, work: Callable[[], None]) -> None:
+        """Let it call work()."""
+        self.work, self.error = work, None
+        self.begin(0, 0, 0)
+
+    def end(self) -> BaseException | None:
+        """Wait until it is not at work; what interrupted that. Even Ctrl-C waits, for the helper
+        writes to the caller's arrays.
         """
         interruption: BaseException | None = None
-        try:  # also where it is done by now: the next work should find the helper awake
-            settled(self.place, self.patience)
-        except BaseException as stop:
-            interruption = stop
-        while self.done is not work:
+        while True:
             try:
-                self.news.get()
+                if taken_back(self.place) and self.wakeups.empty():
+                    self.wakeups.put(None)  # which it lacks if `begin` was interrupted
+                while not settled(self.place, self.patience):
+                    time.sleep(AWHILE)
+                self.work = None  # an idle thread keeps no arrays alive
+                return interruption
             except BaseException as stop:
                 interruption = stop
-        error, self.done, self.error = self.error, None, None
-        return interruption or error
-
-    def end_whatever_it_does(self) -> None:
-        """Wait until it has done what it was given, if anything."""
-
-        def nothing() -> None:
-            pass
-
-        self.todo.put(nothing)  # which comes last
-        self.end(nothing)
 
     def _serve(self) -> None:
-        work: Callable[[], None] | None = self.todo.get()
+        move_in(self.rooms)
         while True:
-            assert work is not None
-            try:
-                work()
-            except BaseException as error:
-                self.error = error
-            self.done, self.work = work, None
-            self.news.put(None)
-            del work  # an idle thread keeps no arrays alive
-            work = self.work if called(self.place, self.awhile) else self.todo.get()
+            self.wakeups.get()
+            while called(self.place, self.awhile):
+                try:
+                    assert self.work is not None
+                    self.work()
+                except BaseException as error:
+                    self.error = error
+                free(self.place)
 
 
 def rows_of(row: int) -> int:

@@ -32,7 +32,7 @@ import numpy as np
 from ..derived import derived
 from ..shapes import Window
 from .amx import AMX
-from .buffers import address, buffer, own
+from .buffers import Own, address, buffer
 from .filters import taps_of, transposed
 from .generate import COLUMNS, ROWS
 from .layer import (
@@ -43,6 +43,7 @@ from .layer import (
     filter_units,
     plane_step,
 )
+from .loops import Loop
 from .memory import empty, empty_image, is_channels_last
 from .products import FRESH, from_frequencies, room
 from .simd import LANES
@@ -218,8 +219,8 @@ def _kept(run: Callable[..., None], source: np.ndarray, t: Layer, blocks: int) -
 
 def _tiles(run: Callable[..., None], source: np.ndarray, t: Layer, size: int) -> np.ndarray:
     out, groups = buffer(size), t.chunks * t.groups
-    here, zero, target = address(source), _zeros(t), address(out)
-    spread(lambda i, j: run(t, here, zero, target, i, j), groups, grain=-(-groups // 16))
+    loop = Loop(run, t, address(source), _zeros(t), address(out))
+    spread(loop, groups, grain=-(-groups // 16))
     return out
 
 
@@ -239,20 +240,12 @@ def _filters_of(taps: np.ndarray, t: Layer, *, side_by_side: bool) -> np.ndarray
     alone = phases if side_by_side else 1
     together = phases * rows // alone
     out = buffer((t.m + t.r - 1) ** 2 * filter_step(together, alone * panels))
-    source, zero, target, run = (
-        address(taps),
-        _zeros(t),
-        address(out),
-        into_frequencies(t.m, t.r).filters,
-    )
+    loop = Loop(
+        into_frequencies(t.m, t.r).filters, address(taps), _zeros(t), t.kernel, t.stride, rows,
+        columns, side_by_side, address(out),
+    )  # fmt: skip
     units = alone * filter_units(together)
-    spread(
-        lambda i, j: run(
-            source, zero, t.kernel, t.stride, rows, columns, side_by_side, target, i, j
-        ),
-        units,
-        grain=-(-units // 16),
-    )
+    spread(loop, units, grain=-(-units // 16))
     return out
 
 
@@ -265,14 +258,13 @@ def _outputs(
         rows, wide = groups, _together(panels)
     else:
         rows, wide = _blocking((groups, panels), _TILE, _SUMS, 1, numba.get_num_threads())
-    run, images, outputs = from_frequencies(t.m, t.r).outputs, address(v), address(y)
-
-    def work(first: int, last: int) -> None:
-        places = _places(t, rows, wide, t.filters, room(max(_DEEP // LANES, FRESH), rows * ROWS))
-        filters = _filter_room(t, u, taps, wide)
-        run(t, images, *filters, *places, outputs, rows, wide, _DEEP // LANES, first, last)
-
-    spread(work, -(-groups // rows) * -(-panels // wide), grain=1)
+    deep = _DEEP // LANES
+    places = _places(t, rows, wide, t.filters, room(max(deep, FRESH), rows * ROWS))
+    loop = Loop(
+        from_frequencies(t.m, t.r).outputs,
+        t, address(v), *_filter_room(t, u, taps, wide), *places, address(y), rows, wide, deep,
+    )  # fmt: skip
+    spread(loop, -(-groups // rows) * -(-panels // wide), grain=1)
 
 
 def _image_gradients(
@@ -293,36 +285,35 @@ def _image_gradients(
             numba.get_num_threads(),
             ordered=True,
         )
-    run, gradients, images = from_frequencies(t.m, t.r).image_gradients, address(z), address(dx)
-
-    def work(first: int, last: int) -> None:
-        places = _places(t, rows, wide, t.channels, room(max(_DEEP // LANES, FRESH), rows * ROWS))
-        filters = _filter_room(t, u, turned, wide)
-        deep = _DEEP // LANES
-        run(t, gradients, *filters, *places, images, rows, wide, together, deep, first, last)
-
-    spread(work, tasks * -(-together * panels // wide), grain=1)
+    deep = _DEEP // LANES
+    places = _places(t, rows, wide, t.channels, room(max(deep, FRESH), rows * ROWS))
+    loop = Loop(
+        from_frequencies(t.m, t.r).image_gradients,
+        t, address(z), *_filter_room(t, u, turned, wide), *places, address(dx), rows, wide,
+        together, deep,
+    )  # fmt: skip
+    spread(loop, tasks * -(-together * panels // wide), grain=1)
 
 
 def _places(
     t: Layer, rows: int, wide: int, channels: int, pieces: int
-) -> tuple[int, int, int, int]:
-    """This thread's room for products, a row of zeros, a row that nobody reads, and room for
-    `pieces` bytes of cut up factors.
+) -> tuple[Own, int, Own, Own]:
+    """A thread's room for products, a row of zeros, a row that nobody reads, and room for `pieces`
+    bytes of cut up factors.
     """
     sums = (t.m + t.r - 1) ** 2 * (rows * wide * COLUMNS * BLOCK + GAP)
-    return own("sums", sums), _zeros(t), own("nowhere", 4 * channels), own("pieces", pieces)
+    return Own("sums", sums), _zeros(t), Own("nowhere", 4 * channels), Own("pieces", pieces)
 
 
 def _filter_room(
     t: Layer, u: np.ndarray | None, taps: np.ndarray | None, wide: int
-) -> tuple[int, int]:
-    """Transformed filters, or this thread's room for some and the taps they are made of."""
+) -> tuple[int | Own, int]:
+    """Transformed filters, or a thread's room for some and the taps they are made of."""
     if u is not None:
         return address(u), 0
     assert taps is not None
     size = (t.m + t.r - 1) ** 2 * filter_step(FRESH * LANES, wide)
-    return own("filters", size), address(taps)
+    return Own("filters", size), address(taps)
 
 
 def _filter_gradients(t: Layer, v: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -331,14 +322,12 @@ def _filter_gradients(t: Layer, v: np.ndarray, z: np.ndarray) -> np.ndarray:
     size = LANES, COLUMNS * LANES
     rows, wide = _blocking((blocks, panels), size, _FILTER_SUMS, 1, numba.get_num_threads())
     rows, depth = rows * LANES, -(-_TALL // ROWS)
-    run, both = from_frequencies(t.m, t.r).filter_gradients, (address(v), address(z))
-
-    def work(first: int, last: int) -> None:
-        pieces = room(2 * depth, rows)
-        places = _places(t, -(-rows // ROWS), wide, t.filters, pieces)
-        run(t, *both, *places, address(out), rows, wide, depth, first, last)
-
-    spread(work, -(-blocks * LANES // rows) * -(-panels // wide), grain=1)
+    places = _places(t, -(-rows // ROWS), wide, t.filters, room(2 * depth, rows))
+    loop = Loop(
+        from_frequencies(t.m, t.r).filter_gradients,
+        t, address(v), address(z), *places, address(out), rows, wide, depth,
+    )  # fmt: skip
+    spread(loop, -(-blocks * LANES // rows) * -(-panels // wide), grain=1)
     return out
 
 

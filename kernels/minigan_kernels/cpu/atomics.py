@@ -1,0 +1,76 @@
+"""Words in memory that several threads read and write, inside Numba functions."""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, attr-defined"
+from __future__ import annotations
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.extending import intrinsic
+
+from .simd import TRIPLE
+
+_word, _i32 = ir.IntType(64), ir.IntType(32)
+
+
+def _at(builder, address):
+    return builder.inttoptr(address, _word.as_pointer())
+
+
+@intrinsic
+def peek(typing, place):
+    """The word at an address, as other threads last wrote it."""
+
+    def emit(context, builder, sig, args):
+        return builder.load_atomic(_at(builder, args[0]), "seq_cst", 8)
+
+    return types.int64(types.intp), emit
+
+
+@intrinsic
+def poke(typing, place, word):
+    """Write a word that other threads see, and after it all that was written before."""
+
+    def emit(context, builder, sig, args):
+        builder.store_atomic(args[1], _at(builder, args[0]), "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.int64), emit
+
+
+@intrinsic
+def swapped(typing, place, old, new):
+    """Whether the word was `old`, and has become `new`."""
+
+    def emit(context, builder, sig, args):
+        result = builder.cmpxchg(_at(builder, args[0]), args[1], args[2], "seq_cst")
+        return builder.extract_value(result, 1)
+
+    return types.boolean(types.intp, types.int64, types.int64), emit
+
+
+@intrinsic
+def advanced(typing, place, step):
+    """What the word was before `step` was added to it."""
+
+    def emit(context, builder, sig, args):
+        return builder.atomic_rmw("add", _at(builder, args[0]), args[1], "seq_cst")
+
+    return types.int64(types.intp, types.int64), emit
+
+
+@intrinsic
+def pause(typing):
+    """Tell the CPU that this loop waits: its core may serve another thread."""
+
+    def emit(context, builder, sig, args):
+        if TRIPLE.startswith("x86_64"):
+            name, given = "llvm.x86.sse2.pause", []
+        elif TRIPLE.startswith(("aarch64", "arm64")):
+            name, given = "llvm.aarch64.hint", [_i32(1)]  # yield
+        else:
+            return context.get_dummy_value()
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in given])
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, name), given)
+        return context.get_dummy_value()
+
+    return types.void(), emit

@@ -1,0 +1,122 @@
+"""Compiled loops called by their addresses: arguments as words, pieces, threads, failures."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+import pytest
+from minigan_kernels.cpu import awake, threads
+from minigan_kernels.cpu.atomics import pause, peek, poke
+from minigan_kernels.cpu.buffers import Own, address, own_among, own_rooms
+from minigan_kernels.cpu.jit import jit
+from minigan_kernels.cpu.loops import Loop
+from minigan_kernels.cpu.memory import empty
+
+
+class Line(NamedTuple):
+    slope: int
+    falling: bool
+    shift: float
+
+
+class Nested(NamedTuple):
+    inner: Line
+    table: np.ndarray
+
+
+@jit()
+def _fill(
+    nested: Nested,
+    x: np.ndarray,
+    planes: np.ndarray,
+    pair: tuple[int, int],
+    ratio: float,
+    room: int,
+    first: int,
+    last: int,
+) -> None:
+    line = nested.inner
+    for i in range(first, last):
+        sign = -1 if line.falling else 1
+        x[i] = sign * line.slope * i + line.shift + ratio * pair[1] + nested.table[i % 3]
+        x[i] += planes[1, i % 2, 2] + pair[0] + (room % 64)
+
+
+@jit()
+def _fail(x: np.ndarray, first: int, last: int) -> None:
+    if first > 50:
+        raise ValueError("on purpose")
+    x[first:last] = 1
+
+
+def arguments(x: np.ndarray, *, falling: bool) -> tuple[Any, ...]:
+    planes = np.arange(12.0, dtype=np.float32).reshape(2, 3, 2).transpose(0, 2, 1)  # strided
+    line = Line(3, falling, 0.25)
+    return Nested(line, np.array([1.0, 10, 100])), x, planes, (5, 7), 0.5, Own("room", 100)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("falling", [False, True])
+def test_pieces_on_threads_do_what_one_call_does(
+    monkeypatch: pytest.MonkeyPatch, count: int, falling: bool
+) -> None:
+    monkeypatch.setattr(numba, "get_num_threads", lambda: count)
+    expected, found = np.zeros(101), np.zeros(101)
+    Loop(_fill, *arguments(expected, falling=falling))(0, 101)
+    threads.spread(Loop(_fill, *arguments(found, falling=falling)), 101, grain=7)
+    assert found.tobytes() == expected.tobytes()
+    assert len(set(found)) > 50
+
+
+@jit()
+def _remember(seen: np.ndarray, room: int, first: int, last: int) -> None:
+    seen[first:last] = room
+
+
+def test_arguments_of_another_form_are_another_function() -> None:
+    def words(x: np.ndarray, ratio: Any) -> Any:
+        return Loop(_remember, x, ratio).words({})[0]
+
+    wide, narrow = np.zeros(4, np.int64), np.zeros(4, np.int32)
+    fixed = np.zeros(4, np.int64)
+    fixed.setflags(write=False)
+    alike = {words(wide, 1), words(np.zeros(9, np.int64), 2)}
+    assert len(alike) == 1
+    assert len(alike | {words(narrow, 1), words(wide[::2], 1), words(wide, 1.0)}) == 4
+    with pytest.raises(TypeError, match="no form as words"):
+        words(wide, "x")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_loop_that_fails_says_so(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(numba, "get_num_threads", lambda: count)
+    x = np.zeros(100)
+    with pytest.raises((RuntimeError, ValueError)):
+        threads.spread(Loop(_fail, x), 100, grain=10)
+    assert x[:60].all()
+
+
+@pytest.mark.parametrize("state", [awake.AWAKE, awake.ASLEEP])
+def test_helpers_take_part_in_rooms_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, state: int
+) -> None:
+    """Neither thread gets on before the other has come."""
+    helper = threads.Helper()
+    helper.awhile = awake.looks(60) if state == awake.AWAKE else 1
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(threads, "_helpers", [helper])
+    for _ in range(20):
+        met = empty((2,), np.int64)
+        met[:] = 0
+        threads.spread(Loop(_meet, address(met), Own("met", 64)), 2, grain=1)
+        assert own_among(own_rooms(), Own("met", 64)) in met
+        assert len({0, *met.tolist()}) == 3
+
+
+@jit()
+def _meet(met: int, room: int, first: int, last: int) -> None:
+    poke(met + 8 * first, room)
+    while peek(met + 8 * (1 - first)) == 0:
+        pause()
