@@ -37,6 +37,7 @@ VARIANTS: list[tuple[str, dict[str, Any], Dataset]] = [
     ("gan", {"saturating": True}, tiny.images()),
     ("gan", {"smooth": 0.9}, tiny.images()),
     ("gan", {"k": 2}, tiny.images()),
+    ("gan", {"at_once": True}, tiny.images()),
     ("gan", {}, tiny.points(1)),
     ("gan", {}, tiny.points(2)),
 ]
@@ -252,6 +253,18 @@ def test_k_is_the_number_of_discriminator_updates() -> None:
         assert state.batches.position == updates  # each one sees fresh data
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+def test_both_players_may_move_from_where_they_are(at_once: bool) -> None:
+    """Losses that do not depend on whether the other player has moved yet."""
+    still, moving = (tiny.state("gan", at_once=at_once) for _ in range(2))
+    updates = [*still.recipe.round(still.players, still.feed, still.rng, 0)]
+    losses = {f"loss_{name}": loss.item() for name, loss, _ in updates}
+    row = moving.round()
+    assert ({name: row[name] for name in losses} == losses) == at_once
+    with pytest.raises(UserError, match="--k must be 1"):
+        tiny.state("gan", at_once=True, k=2)
+
+
 @pytest.mark.parametrize("shape", [(1, 29, 29), (1, 28, 32), (1, 16, 16), (2,)])
 def test_dcgan_says_which_shapes_it_makes(shape: tuple[int, ...]) -> None:
     data = tiny.images(shape) if len(shape) == 3 else tiny.points(*shape)
@@ -266,7 +279,7 @@ def test_points_have_defaults_of_their_own() -> None:
         assert fields["latent_size"] == dimensions  # so that Figure 1 can show z and G(z)
         assert fields.keys() <= kind.__dataclass_fields__.keys()
     of_images = kind.defaults((1, 28, 28), classes=10, samples=100)
-    assert of_images.keys() == {"noise", "weight_d", "momentum_steps"}
+    assert of_images.keys() == {"noise", "weight_d", "momentum_steps", "at_once"}
 
 
 # --- What the papers say ---------------------------------------------------------------------
@@ -350,6 +363,7 @@ def test_gan_on_images_has_the_settings_of_the_authors_code() -> None:
     recipe = kind(**images)
     assert (recipe.weight_d, recipe.batch_size, recipe.latent_size) == (0.5, 100, 100)
     assert recipe.momentum_steps == 250 * 50_000 // recipe.batch_size
+    assert recipe.at_once
     z = recipe.latent(Generator(0, "test"), 1000)
     assert z.var() == pytest.approx(1, abs=0.01)
     assert 1.73 < z.max() < 3**0.5
