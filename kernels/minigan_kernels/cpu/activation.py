@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -108,14 +109,28 @@ def ended(y: np.ndarray, bias: np.ndarray, epilogue: Epilogue) -> np.ndarray:
     return _with_bias(y, bias, *_parts(epilogue), out=y)
 
 
-def ending(y: np.ndarray, bias: np.ndarray, epilogue: Epilogue) -> Callable[[int, int], None]:
-    """What `ended` does, for lines first..last of all images of a y that lies channels last: for a
-    kernel that has just written them, and finds them in the cache.
+class Ending(NamedTuple):
+    """What `bias_leaky` does, for a loop that finds in the cache the lines it has written."""
+
+    lines: np.ndarray  # of all images: (lines, pixels * channels, 1); or none
+    bias: np.ndarray
+    slope: float
+
+
+NO_ENDING = Ending(np.empty((0, 1, 1), np.float32), np.empty((1, 1), np.float32), 1.0)
+
+
+def ending(y: np.ndarray, bias: np.ndarray, epilogue: Epilogue) -> Ending:
+    """What `ended` does to a y that lies channels last; nothing if it takes more than
+    `bias_leaky`.
     """
     check_bias(y.shape, bias.shape)
+    slope, then = _parts(epilogue)
+    if then is not None:
+        return NO_ENDING
     n, c, height, width = y.shape
     lines = y.transpose(0, 2, 3, 1).reshape(n * height, width * c, 1)
-    return _biased(read_only(lines[:]), of_channels(y, bias), lines, *_parts(epilogue))
+    return Ending(lines, of_channels(y, bias), float(slope))
 
 
 def _parts(epilogue: Epilogue) -> tuple[float, Pass | None]:
@@ -136,24 +151,17 @@ def _with_bias(
     if out is None:
         out = image_like(x)
     images, outs = planes(x, out=out)
-    work = _biased(images, of_channels(x, bias), outs, slope, then)
-    spread(work, len(images), grain=grain_of(images, cached=then is not None))
-    return out
-
-
-def _biased(
-    images: np.ndarray, table: np.ndarray, outs: np.ndarray, slope: float, then: Pass | None
-) -> Callable[[int, int], None]:
-    plain = Loop(_bias_leaky, images, table, outs, float(slope))
-    if then is None:
-        return plain
+    loop = Loop(bias_leaky, images, of_channels(x, bias), outs, float(slope))
 
     def work(first: int, last: int) -> None:
-        plain(first, last)
-        y = outs[first:last].reshape(-1)
-        then(read_only(y[:]), y, 0, y.size)
+        loop(first, last)
+        if then is not None:
+            y = outs[first:last].reshape(-1)
+            then(read_only(y[:]), y, 0, y.size)
 
-    return work
+    grain = grain_of(images, cached=then is not None)
+    spread(loop if then is None else work, len(images), grain=grain)
+    return out
 
 
 def _backward(
@@ -282,7 +290,7 @@ def _sigmoid_backward(
 
 
 @jit()
-def _bias_leaky(
+def bias_leaky(
     x: np.ndarray, bias: np.ndarray, out: np.ndarray, slope: float, first: int, last: int
 ) -> None:
     """`bias` is (1, C)."""

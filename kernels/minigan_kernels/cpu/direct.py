@@ -25,9 +25,8 @@ import numpy as np
 from ..derived import derived
 from ..epilogue import Epilogue
 from ..shapes import Window
-from .activation import ended, ending
+from .activation import NO_ENDING, ended, ending
 from .buffers import Own, address, buffer
-from .direct_grids import Blocks
 from .direct_loops import convolve, correlate, pack, spill
 from .direct_plan import Convolution, convolution, correlation, spillage, spilling
 from .direct_tile import PANEL, WIDE
@@ -178,32 +177,17 @@ def _convolve(
     plan = convolution(a.shape, a.strides, b.shape, b.strides, window, lanes, backward)
     name = f"filters of {window}, {shape[2:]}, {groups}, {backward}"
     filters = derived(w, name, partial(_packed, plan, w, groups, lanes, backward))
-    finish = ending(y, *end) if end and len(parts) == 1 else None
+    finish = ending(y, *end) if end and len(parts) == 1 else NO_ENDING
     for k, (a, b) in enumerate(parts):
-        factor, source, target = address(filters[k]), a.ctypes.data, b.ctypes.data
-
         loop = Loop(
             convolve, plan.job, plan.blocks, plan.source.band, plan.source.channels,
             plan.source.consecutive, plan.phases, plan.places, plan.targets, *plan.runs,
-            source, factor, target,
+            a.ctypes.data, address(filters[k]), b.ctypes.data,
             Own("own", plan.source.size + PANEL), Own("sums", plan.sums + PANEL),
+            finish.lines, finish.bias, finish.slope,
         )  # fmt: skip
-
-        def ending_too(first: int, last: int, loop: Loop = loop) -> None:
-            loop(first, last)
-            assert finish
-            finish(_lines(plan.blocks, first), _lines(plan.blocks, last))
-
-        tasks = plan.blocks.tasks
-        spread(ending_too if finish else loop, tasks, grain=-(-tasks // _PIECES))
-    return y if finish or not end else ended(y, *end)
-
-
-def _lines(blocks: Blocks, tasks: int) -> int:
-    """How many lines the first `tasks` of forward blocks have, of all images."""
-    down = -(-blocks.lines // blocks.tall)
-    images, lines = tasks // down * blocks.some, tasks % down * blocks.tall
-    return min(images, blocks.images) * blocks.lines + lines
+        spread(loop, plan.blocks.tasks, grain=-(-plan.blocks.tasks // _PIECES))
+    return ended(y, *end) if end and finish is NO_ENDING else y
 
 
 def _packed(

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .activation import bias_leaky
 from .direct_grids import Blocks
 from .direct_tile import PANEL, WIDE, Walk, clear, move, products, read, write
 from .jit import jit
@@ -142,10 +143,15 @@ def convolve(
     y: int,
     own: int,
     sums: int,
+    ends: np.ndarray,
+    bias: np.ndarray,
+    slope: float,
     first: int,
     last: int,
 ) -> None:
-    """Outputs of the blocks first..last; `own` and `sums` are this thread's memory."""
+    """Outputs of the blocks first..last; `own` and `sums` are this thread's memory. `ends` are the
+    lines of all outputs, to which a bias and a LeakyReLU are applied, or none.
+    """
     down = -(-blocks.lines // blocks.tall)
     for block in range(first, last):
         n, i = block // down * blocks.some, block % down * blocks.tall
@@ -169,6 +175,9 @@ def convolve(
                     filters + p.filters, p.panel, t.columns,
                     y + n * t.out_image + i * t.out_lines, targets[p.row :], sums,
                 )  # fmt: skip
+        if len(ends) > 0:
+            line = n * blocks.lines + i
+            bias_leaky(ends, bias, ends, slope, line, line + images * lines)
 
 
 class Spill(NamedTuple):

@@ -1,22 +1,23 @@
-"""One optimiser step of all parameters in one pass over memory, in place.
+"""One optimiser step of all parameters, in one pass over the memory of each, in place.
 
 Denormal numbers count as zero: moments decay to them and stay there (see `denormals`).
 """
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
 from ..reference.optim import Arrays, each
 from .denormals import flush_denormals, restore_denormals
 from .jit import jit
+from .loops import Loop
 from .planes import read_only
 from .threads import ELEMENTS, spread
+
+_PIECE = 1 << 14  # elements
 
 
 def sgd(
@@ -68,15 +69,14 @@ def adam(
 
 
 def _in_place(loop: Callable[..., None], numbers: tuple[float, ...], *arguments: Arrays) -> None:
-    """Run loop(p, g, states..., numbers, first, last) on all parameters, cut into pieces together.
+    """Run loop(p, g, states..., numbers, first, last) on all parameters, each cut into pieces.
 
     The numbers come in p's dtype, so that the arithmetic is in it too.
 
     Raises:
         ValueError: if a parameter or a state is read-only, before anything is written.
     """
-    calls: list[Callable[[int, int], None]] = []
-    ends = [0]
+    loops: list[tuple[Loop, int]] = []
     copies: list[tuple[np.ndarray, np.ndarray]] = []  # of written arrays that lie otherwise than p
     typed: dict[np.dtype, np.ndarray] = {}
     for p, g, *states in each(*arguments):
@@ -93,17 +93,9 @@ def _in_place(loop: Callable[..., None], numbers: tuple[float, ...], *arguments:
         vectors.insert(1, read_only(g.astype(p.dtype, copy=False).reshape(-1)))
         if p.dtype not in typed:
             typed[p.dtype] = np.array(numbers, p.dtype)
-        calls.append(partial(loop, *vectors, typed[p.dtype]))
-        ends.append(ends[-1] + p.size)
-
-    def work(start: int, stop: int) -> None:
-        i = bisect.bisect_right(ends, start)  # the first parameter that ends behind
-        while start < stop:
-            offset = ends[i - 1]
-            calls[i - 1](start - offset, min(stop, ends[i]) - offset)
-            start, i = ends[i], i + 1
-
-    spread(work, ends[-1], grain=ELEMENTS)
+        loops.append((Loop(loop, *vectors, typed[p.dtype]), p.size))
+    for step, size in loops:
+        spread(step, size, grain=_PIECE if size > ELEMENTS else ELEMENTS)
     for array, vector in copies:
         array[...] = vector.reshape(array.shape)
 
