@@ -350,6 +350,28 @@ def test_filters_for_few_tiles_are_never_held_transformed(
     assert kept.transformed.count("_filters_of") == times
 
 
+def test_the_filters_held_transformed_are_those_made_last(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room for two: of three that are used in turn, the first is transformed again."""
+    x, w, _ = kept.arrays
+    stride, padding = kept.layer.window.stride, kept.layer.window.padding
+    weights = [w * factor for factor in (1, 2, 4)]
+    for array in weights:
+        derived.freeze(array)
+
+    def use(i: int) -> int:
+        kept.transformed.clear()
+        kernels.conv2d(x, weights[i], stride=stride, padding=padding)
+        return kept.transformed.count("_filters_of")
+
+    with kernels.use("winograd"):
+        assert use(0) == 1
+        size = winograd._filters_kept[-1][-1]
+        monkeypatch.setattr(winograd, "_FILTERS", 2 * size)
+        assert [use(i) for i in (1, 0, 2, 1, 2, 0, 1)] == [1, 0, 1, 0, 0, 1, 1]
+
+
 @BOTH_TILES
 def test_frozen_arrays_are_transformed_once(algorithm: str, kept: Kept) -> None:
     bare = by(algorithm, kept.layer, tuple(laid(a, "channels last") for a in kept.arrays))

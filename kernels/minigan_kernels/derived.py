@@ -69,6 +69,11 @@ def left(array: Any, name: Hashable) -> Any:
     return _values(owner, array).get(name) if frozen else None
 
 
+def drop(array: np.ndarray, name: Hashable) -> None:
+    """Keep what was derived from `array` by this name no longer; it can be derived again."""
+    _values(_memory(array)[0], array).pop(name, None)
+
+
 def forget(array: np.ndarray) -> None:
     """Drop what is kept with `array` and with any other array in the same memory."""
     _kept.pop(id(_memory(array)[0]), None)

@@ -2,7 +2,8 @@
 
 A fresh large array comes from the operating system, and touching its pages for the first time costs
 more than the arithmetic of most kernels. So arrays of at least POOLED bytes are views of blocks
-that this module keeps, aligned to ALIGNMENT. They are ordinary arrays in every way.
+that this module keeps: pages of their own, for the C library would keep in its heap what lies
+between arrays that live longer. They are ordinary arrays in every way.
 
 An array refers to its block, so a block is free when nothing but the pool refers to it: there is
 nothing to give back, and nothing to go wrong between threads, after a fork or at exit. A request
@@ -23,10 +24,12 @@ memory from here, and a program that moves on to other shapes soon holds none of
 from __future__ import annotations
 
 import math
+import mmap
 import os
 import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from contextlib import suppress
 from sys import getrefcount
 from typing import Any
 
@@ -36,15 +39,15 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 POOLED = 1 << 16  # bytes
 EPOCH = 4096  # requests
 SPARE = 1 << 23  # bytes
+HUGE = 1 << 22  # bytes, from which on NumPy too asks for huge pages
 
 
 class Block(np.ndarray):
     """Memory of the pool: the base of the arrays that lie in it, and nobody else's."""
 
-    __slots__ = ("room", "start", "taken")
+    __slots__ = ("room", "taken")
 
     room: int  # bytes for an array
-    start: int  # the first of them
     taken: int  # the number of the request that took it last
 
 
@@ -55,7 +58,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     if size < POOLED or dtype.hasobject:
         return np.empty(shape, dtype)
     block = _pool.take(size)
-    return np.ndarray(shape, dtype, block, block.start)
+    return np.ndarray(shape, dtype, block)
 
 
 def empty_image(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -131,8 +134,8 @@ class _Pool:
                 block = free.pop()
                 self.gone[block.room] = most
                 self._drop(block)
-            block = Block(size + ALIGNMENT, np.uint8)
-            block.room, block.start = size, -block.ctypes.data % ALIGNMENT
+            block = Block(size, np.uint8, _pages(size))
+            block.room = size
             self.blocks.setdefault(size, []).append(block)
             self.held += size
             self.sizes = sorted(self.blocks)
@@ -160,6 +163,17 @@ class _Pool:
             self.blocks[block.room] = left
         self.held -= block.room
         self.sizes = sorted(self.blocks)
+
+
+def _pages(size: int) -> mmap.mmap:
+    """Fresh memory from the system, which gets it back as soon as it is not referred to."""
+    if not hasattr(mmap, "MAP_PRIVATE"):
+        return mmap.mmap(-1, size)
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a system without
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    return pages
 
 
 def _free(blocks: Sequence[Block], most: int) -> list[Block]:

@@ -23,13 +23,15 @@ tiles][block of LANES channels][tile][lane], U as [frequency][panel of COLUMNS v
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import weakref
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
 from functools import cache, lru_cache, partial
 
 import numba
 import numpy as np
 
-from ..derived import derived
+from ..derived import derived, drop
 from ..shapes import Window
 from .amx import AMX
 from .buffers import Own, address, buffer
@@ -51,6 +53,7 @@ from .threads import spread
 from .tiles import into_frequencies
 
 _WAVE = 1 << 27  # bytes of transformed tiles at a time
+_FILTERS = 32 << 20  # bytes of transformed filters that are kept
 _LARGE = 1 << 23  # bytes of transformed tiles that are too many to be kept
 _CHUNK = 512  # tiles whose products are worth adding up at once
 _ONCE = 64  # tiles for which filters are not kept but transformed each time
@@ -85,7 +88,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, window: Window, shape: Shape, m: int) -
         if _few(t):
             _outputs(t, v, None, taps, _cut(y, part))
         else:
-            u = derived(w, ("filters", window, m), partial(_transformed_filters, taps, t))
+            u = _kept_filters(w, ("filters", window, m), partial(_transformed_filters, taps, t))
             _outputs(t, v, u, None, _cut(y, part))
     return _cropped(y, shape[1])
 
@@ -102,9 +105,8 @@ def conv2d_dx(g: np.ndarray, w: np.ndarray, window: Window, shape: Shape, m: int
         if _few(t):
             _image_gradients(t, z, None, turned, _cut(dx, part))
         else:
-            u = derived(
-                w, ("transposed filters", window, m), partial(_transposed_filters, turned, t)
-            )
+            name = "transposed filters", window, m
+            u = _kept_filters(w, name, partial(_transposed_filters, turned, t))
             _image_gradients(t, z, u, None, _cut(dx, part))
     return _cropped(dx, shape[1])
 
@@ -222,6 +224,28 @@ def _tiles(run: Callable[..., None], source: np.ndarray, t: Layer, size: int) ->
     loop = Loop(run, t, address(source), _zeros(t), address(out))
     spread(loop, groups, grain=-(-groups // 16))
     return out
+
+
+def _kept_filters(w: np.ndarray, name: Hashable, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """Transformed filters, kept with w until others that were kept later take _FILTERS bytes.
+
+    A network's filters are used in a row; then they lie there until its parameters move, while
+    another network's are used.
+    """
+
+    def kept() -> np.ndarray:
+        u = compute()
+        _filters_kept.append((weakref.ref(w), name, u.nbytes))
+        while len(_filters_kept) > 1 and sum(size for *_, size in _filters_kept) > _FILTERS:
+            array, oldest, _ = _filters_kept.popleft()
+            if (weights := array()) is not None:
+                drop(weights, oldest)
+        return u
+
+    return derived(w, name, kept)
+
+
+_filters_kept: deque[tuple[weakref.ref[np.ndarray], Hashable, int]] = deque()
 
 
 def _transformed_filters(taps: np.ndarray, t: Layer) -> np.ndarray:
