@@ -23,12 +23,13 @@ from .generate import built
 from .jit import jit
 from .simd import LANES, REGISTERS, VECTOR, load, store, zeros
 
-# Vectors of a register tile. More rows would fit, but each has an address of its own, and of
-# registers for those there are 16.
-ROWS, COLUMNS = REGISTERS // 4, 2
+# Vectors of a register tile. Of few columns more rows would fit, but each has an address of its
+# own, and of registers for those there are 16. Four columns take the fewest instructions a product.
+ROWS, COLUMNS = (8, 4) if REGISTERS == 32 else (4, 2)
+ROWS_OF = {1: ROWS, 2: ROWS, 3: ROWS, 4: 6}  # of so many columns
 PANEL = COLUMNS * VECTOR  # bytes of a row of a register tile
 WIDE = COLUMNS * LANES  # floats in it
-DEEP = (1 << 14) // PANEL  # rows of it that stay in half of a first cache of 32 KB
+DEEP = (1 << 14) // (2 * VECTOR)  # rows of it that a piece of a sum takes, of 32 KB at most
 
 
 @intrinsic
@@ -68,27 +69,28 @@ def write(typing, address, number):
 
 
 def tile(name: str, columns: int, *, lanewise: bool) -> str:
-    """Source of a register tile c (ROWS, `columns` vectors) = a b, or += with `add`.
+    """Source of a register tile c (ROWS_OF columns, `columns` vectors) = a b, or += with `add`.
 
     Its rows are at c + targets[to + i] and a + places[at + i], the runs offsets[first..last]
     further on. From one step to the next a moves by `step` bytes and b by `b_step`.
     """
-    tile = [(i, j) for i in range(ROWS) for j in range(columns)]
+    rows = range(ROWS_OF[columns])
+    tile = [(i, j) for i in rows for j in range(columns)]
     lines = [
         f"def {name}(a, places, at, c, targets, to,"
         " offsets, lengths, first, last, step, b, b_step, add):"
     ]
-    lines += [f"    y{i} = c + targets[unsigned(to + {i})]" for i in range(ROWS)]
+    lines += [f"    y{i} = c + targets[unsigned(to + {i})]" for i in rows]
     lines.append("    if add:")
     lines += [f"        c{i}{j} = load(y{i} + {j * VECTOR})" for i, j in tile]
     lines.append("    else:")
     lines += [f"        c{i}{j} = zeros()" for i, j in tile]
     lines.append("    for run in range(first, last):")
     lines.append("        x = a + offsets[unsigned(run)]")
-    lines += [f"        x{i} = x + places[unsigned(at + {i})]" for i in range(ROWS)]
+    lines += [f"        x{i} = x + places[unsigned(at + {i})]" for i in rows]
     lines += ["        k = 0", "        for _ in range(lengths[unsigned(run)]):"]
     lines += [f"            b{j} = load(b + {j * VECTOR})" for j in range(columns)]
-    for i in range(ROWS):
+    for i in rows:
         if not lanewise:
             lines.append(f"            a{i} = broadcast(x{i} + k)")
         for j in range(columns):
@@ -100,12 +102,13 @@ def tile(name: str, columns: int, *, lanewise: bool) -> str:
 
 
 TILES: dict[str, str] = {
-    "wide": tile("wide", COLUMNS, lanewise=False),
-    "narrow": tile("narrow", 1, lanewise=False),
-    "lanes": tile("lanes", COLUMNS, lanewise=True),
-}
-_names = {"hidden": hidden, "unsigned": np.uintp}
-_wide, _narrow, _lanes = (built(source, **_names) for source in TILES.values())
+    f"tile_{columns}": tile(f"tile_{columns}", columns, lanewise=False)
+    for columns in range(1, COLUMNS + 1)
+} | {"lanes": tile("lanes", COLUMNS, lanewise=True)}
+_tiles = {name: built(source, hidden=hidden, unsigned=np.uintp) for name, source in TILES.items()}
+_tile_1, _tile_2, _lanes = _tiles["tile_1"], _tiles["tile_2"], _tiles["lanes"]
+_OF_FOUR = ROWS_OF[4]
+_tile_3, _tile_4 = (_tiles.get(f"tile_{columns}", _tile_2) for columns in (3, 4))
 
 
 @jit()
@@ -166,14 +169,16 @@ def products(
     What is no whole tile of c is made in `sums`, with room for all rows of one panel.
     """
     ends, rest = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
-    full = rows // ROWS * ROWS
-    for i in range(ROWS):
-        ends[i] = places[min(full + i, rows - 1)]
-        rest[i] = i * PANEL
     for start in range(0, columns, WIDE):
         width = min(WIDE, columns - start)
-        narrow = width <= LANES and not walk.lanewise
-        direct = full if width == WIDE or (narrow and width == LANES) else 0
+        vectors = COLUMNS if walk.lanewise else -(-width // LANES)
+        tall = _OF_FOUR if vectors == 4 else ROWS
+        full = rows // tall * tall
+        for i in range(tall):
+            ends[i] = places[min(full + i, rows - 1)]
+            rest[i] = i * PANEL
+        whole = width == WIDE or (width % LANES == 0 and not walk.lanewise)
+        direct = full if whole else 0
         source = a + 4 * start if walk.lanewise else a
         target = c + 4 * start
         if walk.add:
@@ -183,7 +188,7 @@ def products(
         for piece in range(len(pieces) - 1):
             first, last = pieces[piece], min(pieces[piece + 1], runs)
             add = walk.add or piece > 0
-            for row in range(0, rows, ROWS):
+            for row in range(0, rows, tall):
                 x, at = (places, row) if row < full else (ends, 0)
                 y, z, to = (target, targets, row) if row < direct else (sums + row * PANEL, rest, 0)
                 if walk.lanewise:
@@ -191,13 +196,23 @@ def products(
                         source, x, at, y, z, to, offsets, lengths, first, last,
                         walk.step, factor, walk.pitch, add,
                     )  # fmt: skip
-                elif narrow:
-                    _narrow(
+                elif vectors == 1:
+                    _tile_1(
                         source, x, at, y, z, to, offsets, lengths, first, last,
                         walk.step, factor, walk.pitch, add,
                     )  # fmt: skip
-                else:
-                    _wide(
+                elif vectors == 2:
+                    _tile_2(
+                        source, x, at, y, z, to, offsets, lengths, first, last,
+                        walk.step, factor, walk.pitch, add,
+                    )  # fmt: skip
+                elif vectors == 3:
+                    _tile_3(
+                        source, x, at, y, z, to, offsets, lengths, first, last,
+                        walk.step, factor, walk.pitch, add,
+                    )  # fmt: skip
+                elif vectors == 4:
+                    _tile_4(
                         source, x, at, y, z, to, offsets, lengths, first, last,
                         walk.step, factor, walk.pitch, add,
                     )  # fmt: skip
