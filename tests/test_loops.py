@@ -82,7 +82,7 @@ def test_arguments_of_another_form_are_another_function() -> None:
     wide, narrow = np.zeros(4, np.int64), np.zeros(4, np.int32)
     fixed = np.zeros(4, np.int64)
     fixed.setflags(write=False)
-    alike = {words(wide, 1), words(np.zeros(9, np.int64), 2)}
+    alike = {words(wide, 1), words(np.zeros(9, np.int64), 2), words(wide, np.int64(3))}
     assert len(alike) == 1
     assert len(alike | {words(narrow, 1), words(wide[::2], 1), words(wide, 1.0)}) == 4
     with pytest.raises(TypeError, match="no form as words"):

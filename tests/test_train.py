@@ -86,7 +86,7 @@ def test_metrics_have_one_row_a_round(finished: Path) -> None:
     rows = [json.loads(line) for line in lines]
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     for row in rows:
-        assert list(row) == ["step", "seconds", "loss_D", "D(x)", "D(G(z))", "loss_G"]
+        assert list(row) == ["step", "seconds", "loss_G", "loss_D", "D(x)", "D(G(z))"]
     seconds = [row["seconds"] for row in rows]
     assert seconds == sorted(seconds)
     assert seconds[0] >= 0

@@ -90,8 +90,8 @@ _natives: dict[Any, Native] = {}
 def _add(value: Any, words: list[int], form: list[Any], owned: list[tuple[int, Own]]) -> None:
     """Append an argument's words, and what their types depend on."""
     kind = type(value)
-    if kind is int or kind is bool:
-        words.append(value)
+    if kind is int or kind is bool or kind is np.int64:
+        words.append(int(value))
     elif kind is Own:
         owned.append((len(words), value))
         words.append(0)
@@ -99,7 +99,7 @@ def _add(value: Any, words: list[int], form: list[Any], owned: list[tuple[int, O
     elif kind is np.ndarray:
         words += 0, 0, value.size, value.itemsize, value.ctypes.data, *value.shape, *value.strides
         form += value.dtype, value.ndim, value.flags.num
-    elif kind is float:
+    elif isinstance(value, float):
         words += struct.unpack("q", struct.pack("d", value))
     elif issubclass(kind, tuple):
         form.append(len(value))
@@ -151,7 +151,7 @@ def sharing(kinds: str) -> Callable[[int, int], None]:
 
 
 def _shortened(kinds: str) -> str:
-    """ "iiif" as "3i1f"."""
+    """How many of each kind: "iiif" is "3i1f"."""
     parts: list[str] = []
     while kinds:
         rest = kinds.lstrip(kinds[0])

@@ -102,9 +102,12 @@ def _share_out_python(
             work(start, min(start + grain, count))
 
     _together([(helper, share) for helper in helpers], Helper.begin_python, share)
+    errors = [helper.error for helper in helpers]
     for helper in helpers:
-        if helper.error is not None:
-            raise helper.error
+        helper.error = None  # it refers to what the caller had
+    for error in errors:
+        if error is not None:
+            raise error
 
 
 def _together(
