@@ -9,6 +9,7 @@ One-dimensional runs bring their animation.
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -37,8 +38,11 @@ def _entry(run: Run) -> str:
     name = f"{config['recipe']}-{config['data']['name']}{suffix}"
     shutil.copyfile(source, HERE / "pictures" / name)
     minutes = last["seconds"] / 60
+    command = repeatable(config["command"], config["data"]["name"])
+    if config.get("resumed"):  # and equals a run that went so far at once
+        command = f"{re.sub(r' --steps[ =][0-9]+', '', command)} --steps {last['step']}"
     return (
-        f"`{repeatable(config['command'], config['data']['name'])}`\n\n"
+        f"`{command}`\n\n"
         f"![{config['recipe']} on {config['data']['name']}](examples/pictures/{name})\n\n"
         f"Round {last['step']:,}, seed {config['seed']}, {minutes:.1f} minutes.\n"
     )

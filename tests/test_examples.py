@@ -51,6 +51,11 @@ def test_the_gallery_shows_a_run(
     assert str(finished.parent) not in text
     assert (tmp_path / "pictures" / f"gan-{data}.png").is_file()
 
+    config = json.loads((finished / "config.json").read_text())
+    (finished / "config.json").write_text(json.dumps(config | {"resumed": [{"step": 1}]}))
+    gallery.main([str(finished)])  # which is repeated in one go
+    assert f"--data {data} --init-g 1 --steps 2`" in readme.read_text()
+
 
 @pytest.mark.parametrize(
     ("command", "data", "shown"),
