@@ -367,9 +367,31 @@ def test_the_filters_held_transformed_are_those_made_last(
 
     with kernels.use("winograd"):
         assert use(0) == 1
-        size = winograd._filters_kept[-1][-1]
+        *_, (_, size) = winograd._kept_here.filters.values()
         monkeypatch.setattr(winograd, "_FILTERS", 2 * size)
         assert [use(i) for i in (1, 0, 2, 1, 2, 0, 1)] == [1, 0, 1, 0, 0, 1, 1]
+
+
+def test_filters_that_were_written_make_no_room_for_themselves(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was kept before a write is gone, and must not count, nor take with it what came after."""
+    x, w, _ = kept.arrays
+    stride, padding = kept.layer.window.stride, kept.layer.window.padding
+    weights = [w * factor for factor in (1, 2)]
+    for array in weights:
+        derived.freeze(array)
+    with kernels.use("winograd"):
+        for _ in range(5):
+            kept.transformed.clear()
+            for array in (*weights, *weights):
+                kernels.conv2d(x, array, stride=stride, padding=padding)
+            assert kept.transformed.count("_filters_of") == 2
+            *_, (_, size) = winograd._kept_here.filters.values()
+            monkeypatch.setattr(winograd, "_FILTERS", 3 * size)
+            with derived.writable(*weights):
+                for array in weights:
+                    array *= 2
 
 
 @BOTH_TILES

@@ -7,9 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .memory import ALIGNMENT, empty
-
-_HUGE = 1 << 22  # bytes
+from .memory import ALIGNMENT, HUGE, empty
 
 _local = threading.local()
 
@@ -62,4 +60,4 @@ def _room(size: int) -> int:
     small pages they would wait for the table of pages.
     """
     size += ALIGNMENT
-    return max(size, _HUGE) if size >= _HUGE // 4 else size
+    return max(size, HUGE) if size >= HUGE // 4 else size

@@ -23,15 +23,15 @@ tiles][block of LANES channels][tile][lane], U as [frequency][panel of COLUMNS v
 from __future__ import annotations
 
 import math
+import threading
 import weakref
-from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from functools import cache, lru_cache, partial
 
 import numba
 import numpy as np
 
-from ..derived import derived, drop
+from ..derived import derived, drop, left
 from ..shapes import Window
 from .amx import AMX
 from .buffers import Own, address, buffer
@@ -232,20 +232,30 @@ def _kept_filters(w: np.ndarray, name: Hashable, compute: Callable[[], np.ndarra
     A network's filters are used in a row; then they lie there until its parameters move, while
     another network's are used.
     """
+    found: np.ndarray | None = left(w, name)
+    if found is not None:
+        return found
+    u = derived(w, name, compute)
+    if left(w, name) is u:
+        kept, key = _kept_here.filters, (id(w), name)
+        kept.pop(key, None)  # of before w was written
+        kept[key] = weakref.ref(w), u.nbytes
+        while len(kept) > 1 and sum(size for _, size in kept.values()) > _FILTERS:
+            oldest = next(iter(kept))
+            weights = kept.pop(oldest)[0]()
+            if weights is not None:
+                drop(weights, oldest[1])
+    return u
 
-    def kept() -> np.ndarray:
-        u = compute()
-        _filters_kept.append((weakref.ref(w), name, u.nbytes))
-        while len(_filters_kept) > 1 and sum(size for *_, size in _filters_kept) > _FILTERS:
-            array, oldest, _ = _filters_kept.popleft()
-            if (weights := array()) is not None:
-                drop(weights, oldest)
-        return u
 
-    return derived(w, name, kept)
+class _Kept(threading.local):
+    """The transformed filters that a thread has kept, the oldest first, and their bytes."""
+
+    def __init__(self) -> None:
+        self.filters: dict[tuple[int, Hashable], tuple[weakref.ref[np.ndarray], int]] = {}
 
 
-_filters_kept: deque[tuple[weakref.ref[np.ndarray], Hashable, int]] = deque()
+_kept_here = _Kept()
 
 
 def _transformed_filters(taps: np.ndarray, t: Layer) -> np.ndarray:
