@@ -247,46 +247,37 @@ def _tanh_dx(g: np.ndarray, y: np.ndarray, out: np.ndarray, first: int, last: in
 
 
 @jit()
-def _tanh_backward(
-    g: np.ndarray,
-    y: np.ndarray,
-    out: np.ndarray,
-    parts: np.ndarray,
-    grain: int,
-    first: int,
-    last: int,
-) -> None:
-    row, sums = out.shape[1] * out.shape[2], parts[first // grain]
-    g_values, values, results = g.reshape(-1), y.reshape(-1), out.reshape(-1)
-    for i in range(first, last, PARTIAL):
-        j = min(i + PARTIAL, last)
-        _tanh_dx(g_values, values, results, i * row, j * row)
-        add_sums(out[i:j], sums[0])
-
-
-@jit()
 def _sigmoid_dx(g: np.ndarray, y: np.ndarray, out: np.ndarray, first: int, last: int) -> None:
     g, y, out, one = g[first:last], y[first:last], out[first:last], y.dtype.type(1)
     for i in range(out.size):
         out[i] = g[i] * (y[i] * (one - y[i]))
 
 
-@jit()
-def _sigmoid_backward(
-    g: np.ndarray,
-    y: np.ndarray,
-    out: np.ndarray,
-    parts: np.ndarray,
-    grain: int,
-    first: int,
-    last: int,
-) -> None:
-    row, sums = out.shape[1] * out.shape[2], parts[first // grain]
-    g_values, values, results = g.reshape(-1), y.reshape(-1), out.reshape(-1)
-    for i in range(first, last, PARTIAL):
-        j = min(i + PARTIAL, last)
-        _sigmoid_dx(g_values, values, results, i * row, j * row)
-        add_sums(out[i:j], sums[0])
+def _with_sums(name: str, dx: Pass) -> Pass:
+    """`dx` over images first..last, and the sums of what it writes while that is in the cache."""
+
+    def loop(
+        g: np.ndarray,
+        y: np.ndarray,
+        out: np.ndarray,
+        parts: np.ndarray,
+        grain: int,
+        first: int,
+        last: int,
+    ) -> None:
+        row, sums = out.shape[1] * out.shape[2], parts[first // grain]
+        g_values, values, results = g.reshape(-1), y.reshape(-1), out.reshape(-1)
+        for i in range(first, last, PARTIAL):
+            j = min(i + PARTIAL, last)
+            dx(g_values, values, results, i * row, j * row)
+            add_sums(out[i:j], sums[0])
+
+    loop.__qualname__ = name  # as the cache on disk knows it
+    return jit()(loop)
+
+
+_tanh_backward = _with_sums("tanh_backward", _tanh_dx)
+_sigmoid_backward = _with_sums("sigmoid_backward", _sigmoid_dx)
 
 
 @jit()
