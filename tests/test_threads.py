@@ -119,6 +119,33 @@ def test_helpers_are_found_awake_or_asleep(monkeypatch: pytest.MonkeyPatch, stat
     assert found == [False] + [state == awake.AWAKE] * 4
 
 
+def test_a_helper_that_is_called_off_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is woken, but not once more for every call that it came too late for."""
+    monkeypatch.setattr(threads.Helper, "_serve", lambda helper: None)  # it comes always too late
+    helper = threads.Helper()
+    for _ in range(100):
+        helper.begin_python(lambda: None)
+        assert helper.words[0] == awake.CALLED
+        assert helper.end() is None
+        assert helper.words[0] == awake.AWAKE
+        assert 1 <= helper.wakeups.qsize() <= 2
+
+
+def test_an_interruption_comes_before_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(helper: threads.Helper) -> BaseException:
+        assert before(helper) is None
+        return KeyboardInterrupt()
+
+    def work(start: int, stop: int) -> None:
+        raise ArithmeticError
+
+    before = threads.Helper.end
+    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(threads.Helper, "end", end)
+    with pytest.raises(KeyboardInterrupt):
+        threads.spread(work, 2, grain=1)
+
+
 def test_a_helper_is_called_where_it_is_awake() -> None:
     words = np.zeros(awake.WORDS, np.int64)
     place = words.ctypes.data

@@ -57,7 +57,8 @@ def spread(work: Callable[[int, int], object], count: int, *, grain: int) -> Non
 
     The pieces run in any order and on several threads, so they must not write to the same place;
     those of a `Loop` run without the interpreter. The first exception is raised once all threads
-    are done. One piece is done here and now: small arrays pay for no more than the call.
+    are done; for one of a `Loop`, a RuntimeError that names it. One piece is done here and now:
+    small arrays pay for no more than the call.
     """
     if count <= grain:
         if count > 0:
@@ -121,10 +122,9 @@ def _together(
             begin(helper, task)
         share()
     finally:
-        interruptions = [helper.end() for helper in begun]
-    for interruption in interruptions:
-        if interruption is not None:
-            raise interruption
+        for interruption in [helper.end() for helper in begun]:
+            if interruption is not None:
+                raise interruption  # also in the place of what `share` raised
 
 
 class Helper:
