@@ -375,7 +375,7 @@ def test_the_filters_held_transformed_are_those_made_last(
 def test_filters_that_were_written_make_no_room_for_themselves(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was kept before a write is gone, and must not count, nor take with it what came after."""
+    """What was kept before a write is gone: it must not count, nor take with it what came after."""
     x, w, _ = kept.arrays
     stride, padding = kept.layer.window.stride, kept.layer.window.padding
     weights = [w * factor for factor in (1, 2)]

@@ -108,6 +108,7 @@ TILES: dict[str, str] = {
 _tiles = {name: built(source, hidden=hidden, unsigned=np.uintp) for name, source in TILES.items()}
 _tile_1, _tile_2, _lanes = _tiles["tile_1"], _tiles["tile_2"], _tiles["lanes"]
 _OF_FOUR = ROWS_OF[4]
+# Where a panel has two vectors these two are never called, but `products` has to compile.
 _tile_3, _tile_4 = (_tiles.get(f"tile_{columns}", _tile_2) for columns in (3, 4))
 
 
@@ -191,6 +192,7 @@ def products(
             for row in range(0, rows, tall):
                 x, at = (places, row) if row < full else (ends, 0)
                 y, z, to = (target, targets, row) if row < direct else (sums + row * PANEL, rest, 0)
+                # One tuple of arguments for all would count references to its arrays: up to .1.
                 if walk.lanewise:
                     _lanes(
                         source, x, at, y, z, to, offsets, lengths, first, last,
