@@ -14,11 +14,51 @@ import tiny
 
 import examples.arithmetic as arithmetic
 import examples.critic as critic
+import examples.curve as curve
 import examples.gallery as gallery
 import examples.modes as modes
 from minigan import Tensor, no_grad
 from minigan.errors import UserError
 from minigan.run import Run, repeatable
+
+# --- The curve -------------------------------------------------------------------------------
+
+
+def scored(run: Path, step: int, value: float) -> Path:
+    score = {"key": "parzen", "name": "the likelihood", "value": value, "error": 0.5}
+    score |= {"baseline": 243.0, "baseline_of": "training images"}
+    facts = {"recipe": "gan", "data": "ring", "seed": 0, "step": step, "scores": [score]}
+    (run / "scores.json").write_text(json.dumps(facts))
+    return run
+
+
+def test_a_curve_has_a_point_for_each_number_of_rounds(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(curve, "HERE", tmp_path)
+    with pytest.raises(UserError, match="minigan evaluate"):
+        curve.main([str(run)])
+    for step, value in ((60, 2.0), (6, 1.0), (60, 3.0)):
+        curve.main([str(scored(run, step, value))])
+    found = json.loads((tmp_path / "results" / "curve-gan-mnist.json").read_text())
+    assert [(p["steps"], p["value"]) for p in found["points"]] == [(6, 1.0), (60, 3.0)]
+    assert (tmp_path / "pictures" / "curve-gan-mnist.png").stat().st_size > 1000
+
+
+def test_a_curve_is_of_one_run(run: Path) -> None:
+    """Another run would make it rise or fall for another reason than the rounds."""
+    before = curve.with_point({}, scored(run, 6, 1.0))
+    config = json.loads((run / "config.json").read_text())
+    config["hyper_parameters"]["lr"] *= 2
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="differs from the curve in its hyper_parameters"):
+        curve.with_point(before, run)
+    (run / "scores.json").write_text(
+        json.dumps({"recipe": "gan", "data": "ring", "seed": 0, "step": 6, "scores": []})
+    )
+    with pytest.raises(UserError, match="no log-likelihood"):
+        curve.with_point({}, run)
+
 
 # --- The gallery -----------------------------------------------------------------------------
 
