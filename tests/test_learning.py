@@ -218,8 +218,15 @@ def test_glo_finds_latent_vectors_of_unseen_images() -> None:
     assert np.square(found - x).mean() < 0.8 * np.square(found[::-1] - x).mean()
 
 
-def test_began_converges() -> None:
-    state = fresh("began", load("glyphs"), width=8, lr=1e-3)
-    rows = [state.round() for _ in range(100)]
-    M = [row["M"] for row in rows]
-    assert np.mean(M[-10:]) < 0.3 * np.mean(M[:10])
+def test_began_converges_and_batch_norm_keeps_its_images_apart() -> None:
+    data, spread = load("glyphs"), {}
+    real = (data.x[:64] / 127.5 - 1).std(axis=0).mean()
+    for normalize in (True, False):
+        small = {"width": 8, "hidden": 128, "latent_size": 16, "lr": 1e-3}
+        state = fresh("began", data, normalize=normalize, **small)
+        M = [state.round()["M"] for _ in range(150)]
+        assert np.mean(M[-10:]) < 0.5 * np.mean(M[:10])
+        images = state.samples(state.recipe.latent(Generator(0, "score"), 64))
+        spread[normalize] = images.std(axis=0).mean() / real
+    assert spread[True] > 0.3
+    assert spread[False] < 0.2
