@@ -36,9 +36,9 @@ class BEGAN(Recipe):
 
     The networks are smaller than the paper's, which are of 3x3 convolutions with ELU and without
     batch norm: D is a strided convolution and a dense layer to its code, and the same back; G has
-    one such step more. Batch norm in D is what keeps G from one image for all z. On digits, which
-    are mostly black, an auto-encoder leaves G an easy way to L(G(z)) = gamma L(x) in one dark
-    image; but in a batch of equal images nothing is left of them when their code is normalised.
+    one such step more. Batch norm in D keeps G's images apart: of a batch of equal ones nothing is
+    left when their code is normalised. Without it G draws a few digits alone, and with the paper's
+    networks one dark image, which is an easy way to L(G(z)) = gamma L(x) where most is black.
     """
 
     batch_size: int = 64  # images in a batch; 16 in the paper
