@@ -182,9 +182,15 @@ def _image_lines(group: list[Result]) -> list[list[str]]:
             value = _value(group, key)
             if key.startswith("course"):
                 value += f", {score['note']}"
-            line = [score["name"], value, beside, _paper(group[0], key), _seeds(group)]
+            line = [_name(group, key), value, beside, _paper(group[0], key), _seeds(group)]
             lines.append([*_first(group), *line])
     return lines
+
+
+def _name(group: list[Result], key: str) -> str:
+    """A score's name; which code it is of differs from seed to seed, and then is not said."""
+    names = {_by_key(result)[key]["name"] for result in group if key in _by_key(result)}
+    return names.pop() if len(names) == 1 else re.sub(r"\bcode \d+", "a code", min(names))
 
 
 def _first(group: list[Result]) -> list[str]:

@@ -56,6 +56,16 @@ def test_seeds_share_a_line(tmp_path: Path) -> None:
     )
 
 
+def test_a_code_that_differs_from_seed_to_seed_has_no_number(tmp_path: Path) -> None:
+    runs = [result("infogan", "glyphs", seed, rank_slant=0.8, code_error_1=0.1) for seed in (0, 1)]
+    for seed, run in enumerate(runs):
+        run["scores"][0]["name"] = f"rank correlation of code {5 + seed} and slant"
+        run["scores"][1]["name"] = "code 1 to class: error"
+    text = written(tmp_path, *runs)
+    assert "| rank correlation of a code and slant | 0.8 ± 0 |" in text
+    assert "| code 1 to class: error |" in text
+
+
 def test_other_flags_are_other_lines_and_other_papers(tmp_path: Path) -> None:
     wide = result("pacgan", modes=8, high_quality=0.9, reverse_kl=None)
     wide["command"] += " --packing 4 --out somewhere --ema 0.9"
