@@ -167,13 +167,13 @@ def _with_bias(
 def _backward(
     loop: Pass, g: np.ndarray, y: np.ndarray, *numbers: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What loop(g, y, dx, numbers..., parts, grain, first, last) writes to dx, and the sums of that
+    """What loop(g, y, dx, numbers, parts, grain, first, last) writes to dx, and the sums of that
     over each channel.
     """
     g, y = matched(g, y)
     out = image_like(g)
     gs, ys, outs = planes(g, y, out=out)
-    parts = lane_sums(loop, (gs, ys, outs, *map(float, numbers)), outs, 1)
+    parts = lane_sums(loop, (gs, ys, outs, tuple(map(float, numbers))), outs, 1)
     sums = np.empty((1, out.shape[1]), out.dtype)
     channel_sums(parts, sums)
     return out, sums[0]
@@ -202,25 +202,6 @@ def _leaky(
     g, x, out, factor = g[first:last], x[first:last], out[first:last], out.dtype.type(slope)
     for i in range(out.size):
         out[i] = g[i] if x[i] > 0 else factor * g[i]
-
-
-@jit()
-def _leaky_backward(
-    g: np.ndarray,
-    y: np.ndarray,
-    out: np.ndarray,
-    slope: float,
-    parts: np.ndarray,
-    grain: int,
-    first: int,
-    last: int,
-) -> None:
-    row, sums = out.shape[1] * out.shape[2], parts[first // grain]
-    g_values, values, results = g.reshape(-1), y.reshape(-1), out.reshape(-1)
-    for i in range(first, last, PARTIAL):
-        j = min(i + PARTIAL, last)
-        _leaky(g_values, values, results, slope, i * row, j * row)
-        add_sums(out[i:j], sums[0])
 
 
 @jit()
@@ -260,6 +241,7 @@ def _with_sums(name: str, dx: Pass) -> Pass:
         g: np.ndarray,
         y: np.ndarray,
         out: np.ndarray,
+        numbers: tuple[float, ...],
         parts: np.ndarray,
         grain: int,
         first: int,
@@ -269,15 +251,16 @@ def _with_sums(name: str, dx: Pass) -> Pass:
         g_values, values, results = g.reshape(-1), y.reshape(-1), out.reshape(-1)
         for i in range(first, last, PARTIAL):
             j = min(i + PARTIAL, last)
-            dx(g_values, values, results, i * row, j * row)
+            dx(g_values, values, results, *numbers, i * row, j * row)
             add_sums(out[i:j], sums[0])
 
-    loop.__qualname__ = name  # as the cache on disk knows it
+    loop.__name__ = loop.__qualname__ = name  # as a notice and the cache on disk name it
     return jit()(loop)
 
 
-_tanh_backward = _with_sums("tanh_backward", _tanh_dx)
-_sigmoid_backward = _with_sums("sigmoid_backward", _sigmoid_dx)
+_leaky_backward = _with_sums("_leaky_backward", _leaky)
+_tanh_backward = _with_sums("_tanh_backward", _tanh_dx)
+_sigmoid_backward = _with_sums("_sigmoid_backward", _sigmoid_dx)
 
 
 @jit()
