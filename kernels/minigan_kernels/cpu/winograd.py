@@ -239,6 +239,8 @@ def _kept_filters(w: np.ndarray, name: Hashable, compute: Callable[[], np.ndarra
     if left(w, name) is u:
         kept, key = _kept_here.filters, (id(w), name)
         kept.pop(key, None)  # of before w was written
+        for dead in [k for k, (weights, _) in kept.items() if weights() is None]:
+            del kept[dead]
         kept[key] = weakref.ref(w), u.nbytes
         while len(kept) > 1 and sum(size for _, size in kept.values()) > _FILTERS:
             oldest = next(iter(kept))
