@@ -192,7 +192,7 @@ def products(
             for row in range(0, rows, tall):
                 x, at = (places, row) if row < full else (ends, 0)
                 y, z, to = (target, targets, row) if row < direct else (sums + row * PANEL, rest, 0)
-                # One tuple of arguments for all would count references to its arrays: up to .1.
+                # One tuple of arguments for all would count references to its arrays, a tenth more.
                 if walk.lanewise:
                     _lanes(
                         source, x, at, y, z, to, offsets, lengths, first, last,
