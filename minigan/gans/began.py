@@ -86,17 +86,17 @@ class BEGAN(Recipe):
         encoder = nn.Sequential(
             nn.Conv2d(channels, c, 4, activation=relu, **half),
             nn.Flatten(),
-            *self.dense(flat, n, rng),
+            *self.dense_of_d(flat, n, rng),
         )
         decoder = nn.Sequential(
-            *self.dense(n, flat, rng),
+            *self.dense_of_d(n, flat, rng),
             nn.Reshape(c, side // 2, side // 2),
             nn.ConvTranspose2d(c, channels, 4, activation=nn.Tanh(), **half),
         )
         return {"G": G, "D": AutoEncoder(encoder, decoder)}
 
-    def dense(self, inputs: int, outputs: int, rng: Generator) -> list[nn.Module]:
-        """A dense layer of D."""
+    def dense_of_d(self, inputs: int, outputs: int, rng: Generator) -> list[nn.Module]:
+        """A dense layer of D, with batch norm unless that was turned off."""
         if not self.normalize:
             return [nn.Linear(inputs, outputs, rng=rng, init=normal(0.02), activation=nn.ReLU())]
         linear = nn.Linear(inputs, outputs, rng=rng, init=normal(0.02), bias=False)
