@@ -133,13 +133,13 @@ def _result(
     part: str, settings: Settings, cores: int, measure: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
     """What was measured, when and on what."""
-    from minigan_kernels.cpu import plan
+    from minigan_kernels.cpu.conv import select
 
     from . import results
     from .machine import machine
     from .timing import Clock
 
-    if number := len(plan.remembered()):
+    if number := len(select.remembered()):
         say(f"{number} kernels of layers by choices of `tune`; tune --forget goes back to the rule")
     began = time.monotonic()
     found = measure()
@@ -152,7 +152,7 @@ def _result(
         "threads": settings.threads,
         "rejects": Clock().others() is not None,
         "machine": machine(cores),
-        "choices": plan.remembered(),
+        "choices": select.remembered(),
         **found,
     }
     return results.check(results.plain(result))
@@ -174,12 +174,12 @@ def _all(options: argparse.Namespace) -> int:
 
 
 def _tune(settings: Settings, forget: bool) -> int:
-    from minigan_kernels.cpu import plan
+    from minigan_kernels.cpu.conv import select
 
     from .tune import tune
 
     if forget:
-        plan.forget()
+        select.forget()
         say("each layer goes by the rule again")
     else:
         tune(settings)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 from llvmlite import binding
-from minigan_kernels.cpu.amx import AMX
-from minigan_kernels.cpu.threads import spread
+from minigan_kernels.cpu.isa.amx import AMX
+from minigan_kernels.cpu.runtime.parallel import spread
 from threadpoolctl import threadpool_limits
 
 from minigan.run import provenance

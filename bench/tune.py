@@ -13,7 +13,7 @@ from typing import Any
 import minigan_kernels
 import numpy as np
 from minigan_kernels.algorithms import ALGORITHMS
-from minigan_kernels.cpu import plan
+from minigan_kernels.cpu.conv import select
 from minigan_kernels.shapes import conv_window
 
 from . import table
@@ -40,9 +40,9 @@ def tune(settings: Settings) -> None:
         row, choice = _choose(layer, direction, settings)
         rows.append(row)
         better += [] if choice is None else [choice]
-    plan.forget()
+    select.forget()
     for choice in better:
-        plan.remember(*choice)
+        select.remember(*choice)
     heading = ("layer", "pixels", "", "by the rule", *ALGORITHMS, "from now on")
     notes = (
         f"From now on another algorithm than the rule's where it was {CLEARLY:g} times as fast by "
@@ -59,12 +59,12 @@ def _choose(
     kernel, arrays = layer.kernel_of(direction), operands(layer)
     window = conv_window(layer.weight, layer.stride, layer.padding, 1)
     of_layer = (kernel, layer.image, layer.output, window, 1)
-    rule, _ = plan.by_rule(*of_layer[1:])
+    rule, _ = select.by_rule(*of_layer[1:])
     steps: dict[str, Step] = {}
     ways = set()
     for name in ALGORITHMS:
         with minigan_kernels.use(name):
-            way = plan.choose(*of_layer, np.dtype(np.float32))
+            way = select.choose(*of_layer, np.dtype(np.float32))
         if way not in ways:  # what cannot do a layer leaves it to another one
             ways.add(way)
             steps[name] = _forced(name, kept(layer, direction, arrays))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from minigan_kernels.cpu import buffers, loops
+from minigan_kernels.cpu.runtime import native_task, workspace
 
 
 def spoil_memory(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
@@ -23,11 +23,11 @@ def spoil_memory(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
 
         return allocated
 
-    def own_among(rooms: dict[str, Any], wanted: buffers.Own) -> int:
-        place = buffers.own_among(rooms, wanted)
+    def own_among(rooms: dict[str, Any], wanted: workspace.Own) -> int:
+        place = workspace.own_among(rooms, wanted)
         ctypes.memset(place, 255, wanted.size)
         return place
 
-    for owner, name in ((module, "empty"), (module, "empty_image"), (buffers, "empty")):
+    for owner, name in ((module, "empty"), (module, "empty_image"), (workspace, "empty")):
         monkeypatch.setattr(owner, name, spoilt(getattr(owner, name)))
-    monkeypatch.setattr(loops, "own_among", own_among)
+    monkeypatch.setattr(native_task, "own_among", own_among)

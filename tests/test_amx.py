@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from minigan_kernels.cpu import amx
-from minigan_kernels.cpu.amx import SIDE, STEP, TILE
-from minigan_kernels.cpu.simd import LANES, VECTOR, load, store
+from minigan_kernels.cpu.isa import amx
+from minigan_kernels.cpu.isa.amx import SIDE, STEP, TILE
+from minigan_kernels.cpu.isa.simd import LANES, VECTOR, load, store
 
 pytestmark = pytest.mark.skipif(not amx.AMX, reason="this CPU has no matrix unit, or it is idle")
 
@@ -50,8 +50,8 @@ def test_three_pieces_are_the_number_and_lie_in_pairs(pair: np.ndarray) -> None:
 
 def product(a: np.ndarray, b: np.ndarray, depth: int) -> np.ndarray:
     """a (32, K) b (K, 32) as `products` has it, with the sum in parts of `depth` vectors."""
-    from minigan_kernels.cpu.layer import BLOCK
-    from minigan_kernels.cpu.matrix_products import products, room
+    from minigan_kernels.cpu.gemm.blocking import BLOCK
+    from minigan_kernels.cpu.gemm.gemm_amx import products, room
 
     blocks = a.shape[1] // LANES
     tiles = np.ascontiguousarray(a.reshape(32, blocks, LANES).swapaxes(0, 1))
@@ -101,7 +101,7 @@ def test_what_is_not_finite_stays_so_and_in_its_row() -> None:
 
 def test_the_unit_can_be_left_idle() -> None:
     finished = subprocess.run(
-        [sys.executable, "-c", "from minigan_kernels.cpu.amx import AMX; print(AMX)"],
+        [sys.executable, "-c", "from minigan_kernels.cpu.isa.amx import AMX; print(AMX)"],
         env=os.environ | {"MINIGAN_AMX": "0"},
         capture_output=True,
         text=True,

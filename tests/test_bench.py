@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from minigan_kernels.cpu import plan, winograd
+from minigan_kernels.cpu.conv import select, winograd
 from minigan_kernels.shapes import conv_window
 
 import minigan as mg
@@ -276,7 +276,7 @@ def test_tuning_remembers_a_clear_winner_alone(
     def comparison(steps: dict[str, Callable[[], object]], **_: object) -> Comparison:
         for step in steps.values():
             step()  # each algorithm runs
-        assert "direct" in plan.remembered().values()  # until all is measured
+        assert "direct" in select.remembered().values()  # until all is measured
         turn = turns.setdefault("layers", 0) // len(DIRECTIONS)
         turns["layers"] += 1
         row = {name: Sample(speed.get(name, [3.0, 3.0])[turn], 1) for name in steps}
@@ -285,24 +285,24 @@ def test_tuning_remembers_a_clear_winner_alone(
     def interrupted(*_: object, **__: object) -> Comparison:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(plan, "cache_folder", lambda: tmp_path / "kernels")
+    monkeypatch.setattr(select, "cache_folder", lambda: tmp_path / "kernels")
     monkeypatch.setattr(tune, "dcgan", lambda **_: layers)
-    plan._remembered.cache_clear()
+    select._remembered.cache_clear()
     try:
         window = conv_window(layers[1].weight, 2, 1, 1)
         of_second = ("conv2d", layers[1].image, layers[1].output, window, 1)
-        plan.remember(*of_second, "direct")  # by an earlier run
+        select.remember(*of_second, "direct")  # by an earlier run
         monkeypatch.setattr(tune, "compare", interrupted)
         with pytest.raises(KeyboardInterrupt):
             tune.tune(Settings(1))
-        assert list(plan.remembered().values()) == ["direct"]
+        assert list(select.remembered().values()) == ["direct"]
         monkeypatch.setattr(tune, "compare", comparison)
         tune.tune(Settings(1))
         for layer, algorithm in zip(layers, ("direct", "winograd"), strict=True):
             window = conv_window(layer.weight, layer.stride, layer.padding, 1)
             of_layer = ("conv2d", layer.image, layer.output, window, 1, np.dtype(np.float32))
-            assert plan.choose(*of_layer)[0] == algorithm
-        plan.forget()
-        assert plan.choose(*of_layer)[0] == "winograd"
+            assert select.choose(*of_layer)[0] == algorithm
+        select.forget()
+        assert select.choose(*of_layer)[0] == "winograd"
     finally:
-        plan._remembered.cache_clear()
+        select._remembered.cache_clear()

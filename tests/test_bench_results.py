@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from minigan_kernels.cpu import plan
+from minigan_kernels.cpu.conv import select
 
 from bench import endurance, overhead, plots, readme, results
 from bench.layers import DIRECTIONS
@@ -39,7 +39,7 @@ def test_a_quick_run_is_whole(tmp_path: Path) -> None:
     found = results.load("overhead", tmp_path)
     assert found is not None
     assert found["quick"]
-    assert found["choices"] == plan.remembered()
+    assert found["choices"] == select.remembered()
     assert {row["name"] for row in found["rows"]} == set(overhead.operations())
 
 

@@ -50,9 +50,9 @@ def test_compiling_is_said_once_loading_is_silent_and_damage_is_seen(tmp_path: P
     assert str(tmp_path) in lines[0]
     # A line for each kernel, none for the helpers that were compiled inside them.
     kernels = [line.split()[1] for line in lines[1:]]
-    assert kernels == ["activation._leaky_backward", "planes.channel_sums"]
+    assert kernels == ["activation._leaky_backward", "channelwise.channel_sums"]
     assert run(TOTAL, tmp_path) == (out, "")
-    (kept,) = tmp_path.rglob("activation._leaky_backward-*.kernel")
+    (kept,) = tmp_path.rglob("cpu.activation._leaky_backward-*.kernel")
     kept.write_bytes(kept.read_bytes()[:-1])
     assert [line.split()[1] for line in run(TOTAL, tmp_path)[1].splitlines()[1:]] == [
         "activation._leaky_backward"
@@ -71,7 +71,7 @@ def test_two_processes_may_compile_at_once(tmp_path: Path) -> None:
 def test_an_edit_reaches_kernels_of_other_files(tmp_path: Path) -> None:
     shutil.copytree(PACKAGE, tmp_path / "copy" / PACKAGE.name)
     assert run(TOTAL, tmp_path, tmp_path / "copy")[0] == "1.0 18.0\n"
-    helper = tmp_path / "copy" / PACKAGE.name / "cpu" / "planes.py"
+    helper = tmp_path / "copy" / PACKAGE.name / "cpu" / "channelwise.py"
     text = helper.read_text()
     assert text.count("totals[c] += rows[r, c]") == 1
     helper.write_text(text.replace("totals[c] += rows[r, c]", "totals[c] += 2 * rows[r, c]"))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tiny
 from minigan_kernels import derived as module
-from minigan_kernels.cpu.memory import empty, empty_image
+from minigan_kernels.cpu.runtime.allocator import empty, empty_image
 from minigan_kernels.derived import LARGE, derived, forget, freeze, freeze_result, writable
 
 from minigan import Generator, conv2d, grad, nn, no_grad, ops, optim

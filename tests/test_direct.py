@@ -10,8 +10,9 @@ import pytest
 from calls import SETTINGS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from minigan_kernels.cpu import activation, direct
-from minigan_kernels.cpu.filters import taps_of
+from minigan_kernels.cpu import activation
+from minigan_kernels.cpu.conv import direct
+from minigan_kernels.cpu.conv.weights import taps_of
 from minigan_kernels.epilogue import Epilogue
 from minigan_kernels.reference import conv as reference
 from minigan_kernels.shapes import Window, check_conv, conv_window
@@ -173,7 +174,7 @@ def test_memory_that_held_anything_is_never_seen(
 
 @pytest.mark.parametrize("name", ENDS)
 def test_the_planner_uses_it_for_the_ends(name: str) -> None:
-    from minigan_kernels.cpu.plan import choose
+    from minigan_kernels.cpu.conv.select import choose
 
     layer = ENDS[name]
     for direction in ("conv2d", "conv2d_dx", "conv2d_dw"):

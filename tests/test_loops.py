@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 import pytest
-from minigan_kernels.cpu import awake, threads
-from minigan_kernels.cpu.atomics import pause, peek, poke
-from minigan_kernels.cpu.buffers import Own, address, own_among, own_rooms
-from minigan_kernels.cpu.jit import jit
-from minigan_kernels.cpu.loops import Loop
-from minigan_kernels.cpu.memory import empty
+from minigan_kernels.cpu.compiler.jit import jit
+from minigan_kernels.cpu.isa.atomics import pause, peek, poke
+from minigan_kernels.cpu.runtime import parallel, spinwait
+from minigan_kernels.cpu.runtime.allocator import empty
+from minigan_kernels.cpu.runtime.native_task import Loop
+from minigan_kernels.cpu.runtime.workspace import Own, address, own_among, own_rooms
 
 
 class Line(NamedTuple):
@@ -65,7 +65,7 @@ def test_pieces_on_threads_do_what_one_call_does(
     monkeypatch.setattr(numba, "get_num_threads", lambda: count)
     expected, found = np.zeros(101), np.zeros(101)
     Loop(_fill, *arguments(expected, falling=falling))(0, 101)
-    threads.spread(Loop(_fill, *arguments(found, falling=falling)), 101, grain=7)
+    parallel.spread(Loop(_fill, *arguments(found, falling=falling)), 101, grain=7)
     assert found.tobytes() == expected.tobytes()
     assert len(set(found)) > 50
 
@@ -94,23 +94,23 @@ def test_a_loop_that_fails_says_so(monkeypatch: pytest.MonkeyPatch, count: int) 
     monkeypatch.setattr(numba, "get_num_threads", lambda: count)
     x = np.zeros(100)
     with pytest.raises((RuntimeError, ValueError)):
-        threads.spread(Loop(_fail, x), 100, grain=10)
+        parallel.spread(Loop(_fail, x), 100, grain=10)
     assert x[:60].all()
 
 
-@pytest.mark.parametrize("state", [awake.AWAKE, awake.ASLEEP])
+@pytest.mark.parametrize("state", [spinwait.AWAKE, spinwait.ASLEEP])
 def test_helpers_take_part_in_rooms_of_their_own(
     monkeypatch: pytest.MonkeyPatch, state: int
 ) -> None:
     """Neither thread gets on before the other has come."""
-    helper = threads.Helper()
-    helper.awhile = awake.looks(60) if state == awake.AWAKE else 1
+    helper = parallel.Helper()
+    helper.awhile = spinwait.looks(60) if state == spinwait.AWAKE else 1
     monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(threads, "_helpers", [helper])
+    monkeypatch.setattr(parallel, "_helpers", [helper])
     for _ in range(20):
         met = empty((2,), np.int64)
         met[:] = 0
-        threads.spread(Loop(_meet, address(met), Own("met", 64)), 2, grain=1)
+        parallel.spread(Loop(_meet, address(met), Own("met", 64)), 2, grain=1)
         assert own_among(own_rooms(), Own("met", 64)) in met
         assert len({0, *met.tolist()}) == 3
 

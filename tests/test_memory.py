@@ -13,8 +13,8 @@ import weakref
 
 import numpy as np
 import pytest
-from minigan_kernels.cpu import memory
-from minigan_kernels.cpu.memory import (
+from minigan_kernels.cpu.runtime import allocator
+from minigan_kernels.cpu.runtime.allocator import (
     ALIGNMENT,
     EPOCH,
     POOLED,
@@ -30,9 +30,9 @@ LARGE = (POOLED // 4,)  # of float32
 
 
 @pytest.fixture(autouse=True)
-def pool(monkeypatch: pytest.MonkeyPatch) -> memory._Pool:
-    fresh = memory._Pool()
-    monkeypatch.setattr(memory, "_pool", fresh)
+def pool(monkeypatch: pytest.MonkeyPatch) -> allocator._Pool:
+    fresh = allocator._Pool()
+    monkeypatch.setattr(allocator, "_pool", fresh)
     return fresh
 
 
@@ -40,7 +40,7 @@ def place(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
 
 
-def blocks(pool: memory._Pool) -> int:
+def blocks(pool: allocator._Pool) -> int:
     return sum(map(len, pool.blocks.values()))
 
 
@@ -68,7 +68,7 @@ def test_large_arrays_begin_at_a_cache_line() -> None:
         assert place(empty((size,), np.uint8)) % ALIGNMENT == 0
 
 
-def test_memory_is_used_again_once_the_last_view_has_died(pool: memory._Pool) -> None:
+def test_memory_is_used_again_once_the_last_view_has_died(pool: allocator._Pool) -> None:
     x = empty((64, 1024), np.float32)
     where = place(x)
     view = x.T[5:, ::2]
@@ -95,7 +95,9 @@ def test_whoever_can_reach_the_memory_keeps_it() -> None:
 
 
 @pytest.mark.parametrize("size", [17 * POOLED, 32 * POOLED, 33 * POOLED, 63 * POOLED])
-def test_a_block_serves_requests_of_more_than_half_its_size(size: int, pool: memory._Pool) -> None:
+def test_a_block_serves_requests_of_more_than_half_its_size(
+    size: int, pool: allocator._Pool
+) -> None:
     x = empty((size,), np.uint8)
     where = place(x)
     del x
@@ -113,7 +115,7 @@ def test_the_smallest_block_that_fits_is_taken() -> None:
 
 
 @pytest.mark.parametrize("size", [POOLED, POOLED + 1, 123_457, 10**6, 2**20 - 1, 2**20, 2**20 + 1])
-def test_little_is_wasted(size: int, pool: memory._Pool) -> None:
+def test_little_is_wasted(size: int, pool: allocator._Pool) -> None:
     empty((size,), np.uint8)
     assert size <= pool.held <= size * 17 / 16
 
@@ -131,7 +133,7 @@ def step() -> list[weakref.ref[np.ndarray]]:
 
 
 def test_a_step_that_repeats_takes_no_fresh_memory(
-    pool: memory._Pool, monkeypatch: pytest.MonkeyPatch
+    pool: allocator._Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
         step()
@@ -146,7 +148,7 @@ def test_a_step_that_repeats_takes_no_fresh_memory(
     assert pool.held == held
 
 
-def test_what_is_held_is_bounded_when_shapes_change(pool: memory._Pool) -> None:
+def test_what_is_held_is_bounded_when_shapes_change(pool: allocator._Pool) -> None:
     for i in range(400):
         alive = [empty((POOLED * (10 + i) + j,), np.uint8) for j in range(3)]
         most = 2 * sum(x.nbytes for x in alive)  # the ones before still live as these are made
@@ -155,7 +157,7 @@ def test_what_is_held_is_bounded_when_shapes_change(pool: memory._Pool) -> None:
 
 
 def test_what_goes_back_and_is_wanted_again_is_kept_from_then_on(
-    pool: memory._Pool, monkeypatch: pytest.MonkeyPatch
+    pool: allocator._Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = [POOLED * 3**n for n in range(5, 9)]  # no block serves a request for another
 
@@ -177,7 +179,7 @@ def test_what_goes_back_and_is_wanted_again_is_kept_from_then_on(
     assert pool.held <= 2 * pool.most_used
 
 
-def test_memory_that_nobody_wants_any_more_goes_back(pool: memory._Pool) -> None:
+def test_memory_that_nobody_wants_any_more_goes_back(pool: allocator._Pool) -> None:
     huge = [empty((100 * POOLED,), np.uint8) for _ in range(4)]
     gone = [weakref.ref(x.base) for x in huge]
     del huge
@@ -188,7 +190,7 @@ def test_memory_that_nobody_wants_any_more_goes_back(pool: memory._Pool) -> None
     assert all(block() is None for block in gone)
 
 
-def test_threads_never_get_the_same_memory(pool: memory._Pool) -> None:
+def test_threads_never_get_the_same_memory(pool: allocator._Pool) -> None:
     errors = []
 
     def work(number: int) -> None:
@@ -219,7 +221,7 @@ def _in_child(x: np.ndarray) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_process_goes_on_with_its_own(pool: memory._Pool) -> None:
+def test_a_forked_process_goes_on_with_its_own(pool: allocator._Pool) -> None:
     x = empty(LARGE, np.float32)
     x[...] = 3
     with pool.lock:  # as another thread could hold it
@@ -232,7 +234,7 @@ def test_a_forked_process_goes_on_with_its_own(pool: memory._Pool) -> None:
 
 def test_nothing_is_said_at_exit() -> None:
     program = (
-        "from minigan_kernels.cpu.memory import empty; import atexit, numpy as np\n"
+        "from minigan_kernels.cpu.runtime.allocator import empty; import atexit, numpy as np\n"
         "x = [empty((99999,), np.float32) for _ in range(3)]\n"
         "class Late:\n"
         "    def __del__(self, empty=empty, np=np): empty((99999,), np.float32)[...] = 1\n"

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from minigan_kernels import reference
 from minigan_kernels.algorithms import ALGORITHMS
-from minigan_kernels.cpu import plan
+from minigan_kernels.cpu.conv import select
 from minigan_kernels.shapes import Pair, Window
 
 DIRECTIONS = ("conv2d", "conv2d_dx", "conv2d_dw")
@@ -26,10 +26,10 @@ Choice = tuple[str, int]
 @pytest.fixture(autouse=True)
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where choices are kept: a folder of their own, in which there are none."""
-    monkeypatch.setattr(plan, "cache_folder", lambda: tmp_path / "kernels")
-    plan._remembered.cache_clear()
+    monkeypatch.setattr(select, "cache_folder", lambda: tmp_path / "kernels")
+    select._remembered.cache_clear()
     yield tmp_path / "kernels" / "choices.json"
-    plan._remembered.cache_clear()
+    select._remembered.cache_clear()
 
 
 def choice(
@@ -48,7 +48,7 @@ def choice(
     window = Window(kernel, (stride, stride), (padding, padding), (dilation, dilation))
     image = (batch, channels[0], *size)
     output = (batch, channels[1], *window.output(size))
-    return plan.choose(direction, image, output, window, groups, np.dtype(dtype))
+    return select.choose(direction, image, output, window, groups, np.dtype(dtype))
 
 
 BIG_TILES, SMALL_TILES, DIRECT = ("winograd", 4), ("winograd", 2), ("direct", 0)
@@ -101,9 +101,9 @@ def test_the_rule_for_groups_dilation_and_float64() -> None:
 
 
 def test_few_channels_on_either_side_are_done_directly() -> None:
-    assert choice((plan.FEW - 1, 64), (32, 32), (3, 3)) == DIRECT
-    assert choice((64, plan.FEW - 1), (32, 32), (3, 3)) == DIRECT
-    assert choice((plan.FEW, plan.FEW), (32, 32), (3, 3)) == BIG_TILES
+    assert choice((select.FEW - 1, 64), (32, 32), (3, 3)) == DIRECT
+    assert choice((64, select.FEW - 1), (32, 32), (3, 3)) == DIRECT
+    assert choice((select.FEW, select.FEW), (32, 32), (3, 3)) == BIG_TILES
 
 
 def test_a_request_goes_before_the_rule() -> None:
@@ -182,15 +182,15 @@ def chosen(direction: str = "conv2d", batch: int = 64) -> Choice:
 
 
 def test_what_was_measured_goes_before_the_rule_for_that_layer_alone(file: Path) -> None:
-    plan.remember("conv2d", *LAYER, "direct")
-    plan.remember("conv2d_dw", *LAYER, "winograd2")
+    select.remember("conv2d", *LAYER, "direct")
+    select.remember("conv2d_dw", *LAYER, "winograd2")
     for _ in range(2):
         assert chosen() == DIRECT
         assert chosen("conv2d_dw") == SMALL_TILES
         assert chosen("conv2d_dx") == BIG_TILES
         assert chosen(batch=32) == BIG_TILES
         assert choice((64, 64), (32, 32), (3, 3), padding=1, dtype=np.float64) == ("im2col", 0)
-        plan._remembered.cache_clear()  # as a later run begins
+        select._remembered.cache_clear()  # as a later run begins
     with kernels.use("im2col"):
         assert chosen() == ("im2col", 0)
     assert sorted(json.loads(file.read_text()).values()) == ["direct", "winograd2"]
@@ -200,13 +200,13 @@ def test_what_was_measured_goes_before_the_rule_for_that_layer_alone(file: Path)
 def test_a_later_measurement_replaces_the_earlier_and_forgetting_goes_by_the_rule(
     file: Path,
 ) -> None:
-    plan.remember("conv2d", *LAYER, "direct")
-    plan.remember("conv2d", *LAYER, "im2col")
+    select.remember("conv2d", *LAYER, "direct")
+    select.remember("conv2d", *LAYER, "im2col")
     assert chosen() == ("im2col", 0)
-    plan.forget()
+    select.forget()
     assert chosen() == BIG_TILES
     assert not file.exists()
-    plan.forget()  # nothing to forget
+    select.forget()  # nothing to forget
 
 
 @pytest.mark.parametrize("variable", ["XDG_CACHE_HOME", "NUMBA_CACHE_DIR"])
@@ -216,7 +216,7 @@ def test_choices_lie_beside_the_compiled_kernels_for_later_runs(
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
 
     def run(*calls: str) -> list[str]:
-        names = "import test_plan as t; from minigan_kernels.cpu.jit import cache_folder"
+        names = "import test_plan as t; from minigan_kernels.cpu.compiler.jit import cache_folder"
         return subprocess.run(
             [sys.executable, "-c", f"{names}; print({', '.join(calls)}, sep='\\n')"],
             cwd=Path(__file__).parent,
@@ -227,15 +227,15 @@ def test_choices_lie_beside_the_compiled_kernels_for_later_runs(
             check=True,
         ).stdout.splitlines()
 
-    (folder, _) = run("cache_folder()", "t.plan.remember('conv2d', *t.LAYER, 'direct')")
+    (folder, _) = run("cache_folder()", "t.select.remember('conv2d', *t.LAYER, 'direct')")
     assert list(tmp_path.rglob("*.*")) == [Path(folder) / "choices.json"]
-    later = run("t.chosen()", "t.plan.forget()", "t.chosen()")
+    later = run("t.chosen()", "t.select.forget()", "t.chosen()")
     assert later == [str(DIRECT), "None", str(BIG_TILES)]
 
 
 def test_what_is_remembered_where_winograd_does_not_apply_is_done_directly() -> None:
     window = Window((1, 1))
-    plan.remember("conv2d", (64, 64, 32, 32), (64, 64, 32, 32), window, 1, "winograd")
+    select.remember("conv2d", (64, 64, 32, 32), (64, 64, 32, 32), window, 1, "winograd")
     assert choice((64, 64), (32, 32), (1, 1)) == DIRECT
 
 
@@ -243,21 +243,21 @@ def test_what_is_remembered_where_winograd_does_not_apply_is_done_directly() -> 
 def test_a_damaged_file_is_named_with_the_way_out(damage: str, file: Path) -> None:
     file.parent.mkdir()
     file.write_text(damage, "latin-1")
-    for call in (chosen, lambda: plan.remember("conv2d", *LAYER, "direct")):
+    for call in (chosen, lambda: select.remember("conv2d", *LAYER, "direct")):
         with pytest.raises(ValueError, match=r"choices\.json is damaged .*; delete it$"):
             call()
-    plan.forget()
+    select.forget()
     assert chosen() == BIG_TILES
 
 
 def test_a_choice_that_this_version_does_not_know_is_passed_over(file: Path) -> None:
-    plan.remember("conv2d", *LAYER, "direct")
+    select.remember("conv2d", *LAYER, "direct")
     file.write_text(file.read_text().replace("direct", "fft"))
-    plan._remembered.cache_clear()
+    select._remembered.cache_clear()
     assert chosen() == BIG_TILES
 
 
 def test_an_unknown_algorithm_is_not_remembered(file: Path) -> None:
     with pytest.raises(ValueError, match="'fft' is none of im2col, direct, winograd, winograd2"):
-        plan.remember("conv2d", *LAYER, "fft")
+        select.remember("conv2d", *LAYER, "fft")
     assert not file.exists()

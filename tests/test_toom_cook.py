@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from minigan_kernels.cpu import generate
-from minigan_kernels.cpu.toom_cook import POINTS, scheme
+from minigan_kernels.cpu.conv.winograd import codegen
+from minigan_kernels.cpu.conv.winograd.toom_cook import POINTS, scheme
 
 SCHEMES = pytest.mark.parametrize(("m", "r"), POINTS)
 
@@ -104,7 +104,7 @@ def test_the_classic_points_lose_more() -> None:
 
 
 def test_the_sources_that_are_printed_are_python_that_one_can_read() -> None:
-    command = [sys.executable, "-W", "error", "-m", "minigan_kernels.cpu.generate"]
+    command = [sys.executable, "-W", "error", "-m", "minigan_kernels.cpu"]
     printed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     sources = printed.stdout.rstrip("\n").split("\n\n")
     names = {source[4 : source.index("(")] for source in sources}
@@ -120,7 +120,7 @@ def test_the_smallest_transform_reads_as_it_is_written() -> None:
     """B^T x B of F(2, 2) at 0, 1 and infinity: B^T = (1 -1 0; 0 1 0; 0 -1 1)."""
     bt = scheme(2, 2, ("0", "1")).bt
     assert bt == ((1, -1, 0), (0, 1, 0), (0, -1, 1))
-    lines = generate.transform("image", bt, "places", "planes").splitlines()
+    lines = codegen.transform("image", bt, "places", "planes").splitlines()
     assert lines[:11] == [
         "def image(x, x_step, y, y_plane, y_step, count):",
         "    for k in range(count):",
@@ -152,7 +152,7 @@ def test_transforms_do_what_their_matrices_say() -> None:
         "store": written.__setitem__,
         "zeros": lambda: 0.0,
     }
-    exec(generate.transform("f", matrix, "planes", "places", add=True), names)
+    exec(codegen.transform("f", matrix, "planes", "places", add=True), names)
     names["f"](0, 1, 0, [100, 101, 102, 103], [0, 1, 2, 3], 0, 1)
     dense = np.array(matrix, float)
     expected = dense @ grid @ dense.T + 1000 * np.array([[100, 101], [102, 103]])

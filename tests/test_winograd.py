@@ -20,10 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from minigan_kernels import derived
 from minigan_kernels.algorithms import ALGORITHMS
-from minigan_kernels.cpu import winograd
-from minigan_kernels.cpu.memory import is_channels_last
-from minigan_kernels.cpu.plan import choose
-from minigan_kernels.cpu.toom_cook import scheme, transposed
+from minigan_kernels.cpu.conv import winograd
+from minigan_kernels.cpu.conv.select import choose
+from minigan_kernels.cpu.conv.winograd.toom_cook import scheme, transposed
+from minigan_kernels.cpu.runtime.allocator import is_channels_last
 from minigan_kernels.shapes import Pair, Window
 from spoilt import spoil_memory
 
@@ -468,7 +468,7 @@ def test_vectors_of_any_width(lanes: int, amx: str, tmp_path: Path) -> None:
 )
 def test_a_choice_that_does_not_exist_is_refused(name: str, value: str, complaint: str) -> None:
     finished = subprocess.run(
-        [sys.executable, "-c", "import minigan_kernels.cpu.amx"],
+        [sys.executable, "-c", "import minigan_kernels.cpu.isa.amx"],
         env=os.environ | {name: value},
         capture_output=True,
         text=True,

@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .cpu.memory import Block
+from .cpu.runtime.allocator import Block
 
 LARGE = 1 << 16  # bytes, from which on freezing a result costs nothing beside computing it
 

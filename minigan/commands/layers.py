@@ -64,7 +64,7 @@ class _Zeros(Generator):
 
 
 def _on_cpu(kind: str, image: Shape, output: Shape, w: Shape, options: dict[str, Any]) -> str:
-    from minigan_kernels.cpu.plan import choose
+    from minigan_kernels.cpu.conv.select import choose
 
     window = conv_window(w, options["stride"], options["padding"], options["dilation"])
     groups, float32 = options["groups"], np.dtype(np.float32)

@@ -14,10 +14,7 @@ import numpy as np
 
 from ..epilogue import Epilogue, check_bias
 from ..reference import activation as reference
-from .jit import jit
-from .loops import Loop
-from .memory import empty_like, is_channels_last
-from .planes import (
+from .channelwise import (
     PARTIAL,
     add_sums,
     channel_sums,
@@ -31,7 +28,10 @@ from .planes import (
     read_only,
     widened,
 )
-from .threads import scratch, spread
+from .compiler.jit import jit
+from .runtime.allocator import empty_like, is_channels_last
+from .runtime.native_task import Loop
+from .runtime.parallel import scratch, spread
 
 Pass = Callable[..., None]  # (inputs ..., out, numbers ..., first, last), arrays of one shape
 

@@ -14,8 +14,8 @@ import math
 
 import numpy as np
 
-from .memory import empty
-from .threads import one_blas_thread, rows_of, spread
+from .runtime.allocator import empty
+from .runtime.parallel import one_blas_thread, rows_of, spread
 
 _TINY = 1 << 13  # multiplications that no BLAS spreads over its threads
 _PIECE = 1 << 25  # multiplications worth a piece of work

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..reference.maxout import check_pieces
-from .jit import jit
-from .loops import Loop
-from .memory import empty
-from .planes import add_sums, channel_sums, grain_of, lane_sums, read_only
-from .threads import spread
+from .channelwise import add_sums, channel_sums, grain_of, lane_sums, read_only
+from .compiler.jit import jit
+from .runtime.allocator import empty
+from .runtime.native_task import Loop
+from .runtime.parallel import spread
 
 
 def bias_maxout(x: np.ndarray, bias: np.ndarray, *, pieces: int) -> np.ndarray:

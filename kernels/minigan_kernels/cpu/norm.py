@@ -15,9 +15,7 @@ import math
 
 import numpy as np
 
-from .jit import jit
-from .loops import Loop
-from .planes import (
+from .channelwise import (
     PARTIAL,
     PLANE,
     channel_sums,
@@ -29,7 +27,9 @@ from .planes import (
     planes,
     widened,
 )
-from .threads import spread
+from .compiler.jit import jit
+from .runtime.native_task import Loop
+from .runtime.parallel import spread
 
 _SUMS = {"reassoc", "nsz", "contract"}  # sums in vector lanes, by fused multiply-adds
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 import numpy as np
 
 from ..reference.optim import Arrays, each
-from .denormals import flush_denormals, restore_denormals
-from .jit import jit
-from .loops import Loop
-from .planes import read_only
-from .threads import ELEMENTS, spread
+from .channelwise import read_only
+from .compiler.jit import jit
+from .runtime.denormals import flush_denormals, restore_denormals
+from .runtime.native_task import Loop
+from .runtime.parallel import ELEMENTS, spread
 
 _PIECE = 1 << 14  # elements
 

@@ -21,10 +21,10 @@ from ..shapes import (
     image_shape,
     pool_window,
 )
-from .jit import jit
-from .memory import empty, empty_image, is_channels_last
-from .planes import read_only
-from .threads import ELEMENTS, spread
+from .channelwise import read_only
+from .compiler.jit import jit
+from .runtime.allocator import empty, empty_image, is_channels_last
+from .runtime.parallel import ELEMENTS, spread
 
 Shape = tuple[int, int, int, int]
 

@@ -23,8 +23,8 @@ from ..reference.random import (
     W0,
     W1,
 )
-from .jit import jit
-from .threads import spread
+from .compiler.jit import jit
+from .runtime.parallel import spread
 
 Number = Any  # a scalar inside compiled code
 

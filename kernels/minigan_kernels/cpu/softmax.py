@@ -10,11 +10,11 @@ import math
 import numpy as np
 
 from ..reference.softmax import check_labels
-from .jit import jit
-from .loops import Loop
-from .memory import empty
-from .planes import grain_of, read_only
-from .threads import spread
+from .channelwise import grain_of, read_only
+from .compiler.jit import jit
+from .runtime.allocator import empty
+from .runtime.native_task import Loop
+from .runtime.parallel import spread
 
 
 def softmax_cross_entropy(x: np.ndarray, *, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,1 @@
+"""Numba as minigan uses it: the decorator `jit`, its cache on disk, and writing of code."""

@@ -1,0 +1,1 @@
+"""Convolution by matrix products of BLAS, over windows laid out as rows (im2col)."""

@@ -1,0 +1,112 @@
+"""Writes Winograd's transforms of small grids.
+
+A grid of 5 x 5 vectors cannot be an array and stay in registers, so its transforms are written out,
+one name a vector.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from ...gemm.bf16x3 import cut_up
+from ...isa.amx import AMX
+from .toom_cook import Matrix, scheme, transposed
+
+
+def transform(name: str, matrix: Matrix, reads: str, writes: str, *, add: bool = False) -> str:
+    """Source of `y = matrix x matrix^T` for a grid x of vectors, for `count` grids in a row.
+
+    `reads` and `writes` say where a grid's vectors lie. "places": a table of addresses, one for
+    each vector. "planes": one `plane` bytes after the other. From one grid to the next the
+    addresses move by `x_step` and `y_step` bytes. "stream" writes planes past the caches. With
+    `add`, a second table says what to add to each result.
+    """
+    rows, columns = len(matrix), len(matrix[0])
+    before = ["before"] if add else []
+    parameters = [*_parameters("x", reads), "x_step", *before, *_parameters("y", writes), "y_step"]
+    lines = [f"def {name}({', '.join(parameters)}, count):", "    for k in range(count):"]
+    for j in range(columns):
+        for i in range(columns):
+            place = _place("x", reads, i * columns + j)
+            lines.append(f"        x{i}{j} = load({place} + k * x_step)")
+        column = [f"x{q}{j}" for q in range(columns)]
+        lines += [f"        t{i}{j} = {_sum(matrix[i], column)}" for i in range(rows)]
+    for i in range(rows):
+        for j in range(rows):
+            value = _sum(matrix[j], [f"t{i}{q}" for q in range(columns)])
+            if add:
+                value = f"load(before[{i * rows + j}] + k * y_step) + ({value})"
+            write = "stream" if writes == "stream" else "store"
+            place = _place("y", writes, i * rows + j)
+            lines.append(f"        {write}({place} + k * y_step, {value})")
+    return "\n".join(lines) + "\n"
+
+
+def transform_rows(name: str, matrix: Matrix, write: str) -> str:
+    """Source of the same transform from places to planes, `write`n by "store" or "stream"."""
+    return transform(name, matrix, "places", "stream" if write == "stream" else "planes")
+
+
+def transform_pairs(name: str, matrix: Matrix, write: str) -> str:
+    """Source of the same transform for pairs of grids, x and w at places, cut up into pieces.
+
+    Planes of y, `write`n by "store" or "stream", hold a tile's row of each piece (see `amx`).
+    """
+    rows, columns = len(matrix), len(matrix[0])
+    lines = [f"def {name}(x, w, x_step, y, y_plane, y_step, count):", "    for k in range(count):"]
+    for j in range(columns):
+        for grid, half in (("x", "t"), ("w", "s")):
+            for i in range(columns):
+                place = f"{grid}[{i * columns + j}]"
+                lines.append(f"        {grid}{i} = load({place} + k * x_step)")
+            column = [f"{grid}{q}" for q in range(columns)]
+            lines += [f"        {half}{i}{j} = {_sum(matrix[i], column)}" for i in range(rows)]
+    for i in range(rows):
+        for j in range(rows):
+            first, second = (
+                _sum(matrix[j], [f"{half}{i}{q}" for q in range(columns)]) for half in "ts"
+            )
+            lines.append(f"        place = y + {i * rows + j} * y_plane + k * y_step")
+            lines += [f"        {line}" for line in cut_up(first, second, "place", write)]
+    return "\n".join(lines) + "\n"
+
+
+def _parameters(grid: str, kind: str) -> list[str]:
+    return [grid] if kind == "places" else [grid, f"{grid}_plane"]
+
+
+def _place(grid: str, kind: str, index: int) -> str:
+    return f"{grid}[{index}]" if kind == "places" else f"{grid} + {index} * {grid}_plane"
+
+
+def _sum(coefficients: tuple[Fraction, ...], names: list[str]) -> str:
+    """`coefficients . names` as text, a term with a plain sign first where there is one."""
+    terms = [(c, n) for c, n in zip(coefficients, names, strict=True) if c]
+    terms.sort(key=lambda term: (term[0] != 1, abs(term[0]) != 1))
+    if not terms:
+        return "zeros()"
+    text = ""
+    for c, n in terms:
+        product = n if abs(c) == 1 else f"{float(abs(c))!r} * {n}"
+        if text:
+            text += f" {'+' if c > 0 else '-'} {product}"
+        else:
+            text = product if c > 0 else f"-1.0 * {n}" if c == -1 else f"{float(c)!r} * {n}"
+    return text
+
+
+def transforms(m: int, r: int) -> dict[str, str]:
+    """Sources of the transforms of F(m, r), by what they make."""
+    _, _, at, g, bt = scheme(m, r)
+    a, b, gt = transposed(at), transposed(bt), transposed(g)
+    end = f"_{m}_{r}"
+    filters = transform_pairs if AMX else transform_rows
+    return {
+        "image": transform("image" + end, bt, "places", "stream"),
+        "gradient": transform("gradient" + end, a, "places", "stream"),
+        "filter": filters("filter" + end, g, "stream"),
+        "near_filter": filters("near_filter" + end, g, "store"),
+        "output": transform("output" + end, at, "planes", "places"),
+        "image_gradient": transform("image_gradient" + end, b, "planes", "places", add=True),
+        "filter_gradient": transform("filter_gradient" + end, gt, "planes", "places"),
+    }

@@ -1,0 +1,1 @@
+"""Instructions as functions: vectors, the matrix unit, atomic operations."""
