@@ -15,8 +15,8 @@ from typing import Any
 
 import minigan_kernels
 import numpy as np
-from minigan_kernels.derived import freeze_result
-from minigan_kernels.shapes import hwio
+from minigan_kernels.layouts import conv_weight
+from minigan_kernels.memo import freeze_result
 
 from . import table
 from .layers import DIRECTIONS, Layer, dcgan
@@ -81,7 +81,7 @@ def operands(layer: Layer) -> Arrays:
     rng = np.random.default_rng(0)
     return {
         "image": image(rng.standard_normal(layer.image, np.float32)),
-        "w": hwio(np.float32(0.02) * rng.standard_normal(layer.weight, np.float32)),
+        "w": conv_weight(np.float32(0.02) * rng.standard_normal(layer.weight, np.float32)),
         "output": image(rng.standard_normal(layer.output, np.float32)),
     }
 

@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 import minigan_kernels
 import numpy as np
-from minigan_kernels.derived import derived
+from minigan_kernels.memo import memoize
 
 from . import naive, table
 from .kernels import Arrays, kept, operands, ours
@@ -165,8 +165,8 @@ def nothing_kept() -> Iterator[None]:
 
     with ExitStack() as stack:
         for name, file in list(sys.modules.items()):
-            if name.startswith("minigan_kernels.") and vars(file).get("derived") is derived:
-                stack.enter_context(patch.object(file, "derived", compute_again))
+            if name.startswith("minigan_kernels.") and vars(file).get("memoize") is memoize:
+                stack.enter_context(patch.object(file, "memoize", compute_again))
         yield
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import minigan_kernels
 import numpy as np
 from minigan_kernels.algorithms import ALGORITHMS
+from minigan_kernels.checks import conv_window
 from minigan_kernels.cpu.conv import select
-from minigan_kernels.shapes import conv_window
 
 from . import table
 from .kernels import kept, operands

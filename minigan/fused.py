@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from minigan_kernels.derived import LARGE, freeze_result
+from minigan_kernels.memo import LARGE, freeze_result
 
 from .tensor import Array, Node, Primitive, Tensor, grad, identity, is_recording
 

@@ -2,7 +2,7 @@
 
 An optimiser is built over named parameters and keeps its state by those names. It writes the
 parameters in place, and freezes them: to NumPy they are read-only from then on. Whoever else must
-write an array that may be part of a graph does so within `minigan_kernels.derived.writable`.
+write an array that may be part of a graph does so within `minigan_kernels.memo.writable`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import minigan_kernels as kernels
 import numpy as np
-from minigan_kernels.derived import freeze, writable
+from minigan_kernels.memo import freeze, writable
 
 from .device import beside
 from .nn import Module

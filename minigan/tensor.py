@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
-from minigan_kernels.derived import LARGE, freeze_result
+from minigan_kernels.memo import LARGE, freeze_result
 
 from .device import Array as Array
 from .device import on_host, to_host

@@ -12,9 +12,9 @@ from cuda_tools import on_device
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from minigan_kernels import KERNELS
+from minigan_kernels.checks import Window
 from minigan_kernels.cpu.runtime.allocator import is_channels_last
 from minigan_kernels.epilogue import LINEAR, Epilogue
-from minigan_kernels.shapes import Window
 
 SETTINGS = settings(
     derandomize=True,

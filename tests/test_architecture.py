@@ -74,6 +74,33 @@ ARROWS: dict[str, set[str]] = {
     },
 }  # fmt: skip
 
+# The same within minigan_kernels. A room is a folder (the deepest that is named here) or a file.
+SHARED = {"checks", "epilogue", "layouts", "memo", "philox", "algorithms"}
+KERNEL_ARROWS: dict[str, set[str]] = {
+    "algorithms": set(),
+    "checks": set(),
+    "epilogue": set(),
+    "layouts": set(),
+    "memo": set(),
+    "philox": set(),
+    "reference": {"checks", "epilogue", "philox"},
+    "minigan_kernels": {"algorithms", "memo", "reference"},  # the dispatch: twins by name
+    "cpu/isa": set(),
+    "cpu/compiler": {"cpu/isa"},
+    "cpu/runtime": {"cpu/isa", "cpu/compiler"} | SHARED,
+    "cpu/transpose": {"cpu/isa", "cpu/compiler"},
+    "cpu/gemm": {"cpu/isa", "cpu/compiler", "cpu/runtime", "cpu/transpose"},
+    "cpu": {"cpu/isa", "cpu/compiler", "cpu/runtime", "cpu/transpose", "cpu/gemm"} | SHARED,
+    "cpu/conv": {
+        "cpu", "cpu/isa", "cpu/compiler", "cpu/runtime", "cpu/transpose", "cpu/gemm",
+    } | SHARED,
+    "cpu/__main__": {"cpu/isa", "cpu/transpose", "cpu/gemm", "cpu/conv"},
+    "cuda/errors": set(),
+    "cuda/cache": {"cuda/errors"},
+    "cuda/emu": {"cuda/cache", "cuda/errors"},
+    "cuda": {"cuda/cache", "cuda/emu", "cuda/errors"} | SHARED,
+}  # fmt: skip
+
 # Outside packages that only some rooms may import; NumPy is everywhere.
 OUTSIDE: dict[str, set[str]] = {
     "PIL": {"data", "viz"},
@@ -189,6 +216,14 @@ def room_of_module(module: str) -> str | None:
     return "minigan"
 
 
+def kernel_room(module: str) -> str:
+    """The room of KERNEL_ARROWS that a module, or a name within one, lies in."""
+    path = module.split(".")[1:]
+    while path and "/".join(path) not in KERNEL_ARROWS:
+        path.pop()
+    return "/".join(path) or "minigan_kernels"
+
+
 ALL = [found for file in files() for found in imports(file)]
 
 
@@ -226,6 +261,33 @@ def test_imports_go_one_way(types: bool) -> None:
         if there not in ARROWS.get(here, set()):
             wrong.append(found.where)
     assert not wrong, "\n".join(wrong)
+
+
+def test_imports_between_kernels_go_one_way() -> None:
+    order = list(graphlib.TopologicalSorter(KERNEL_ARROWS).static_order())
+    assert order.index("cpu/runtime") < order.index("cpu") < order.index("cpu/conv")
+    wrong, seen = [], set()
+    for found in ALL:
+        if room_of_file(found.file) != "kernels" or room_of_module(found.module) != "kernels":
+            continue
+        here, there = kernel_room(module_name(found.file)), kernel_room(found.module)
+        seen.add((here, there))
+        if here != there and there not in KERNEL_ARROWS[here]:
+            wrong.append(found.where)
+    assert {("cpu/conv", "cpu/runtime"), ("cuda", "checks"), ("reference", "philox")} <= seen
+    assert not wrong, "\n".join(wrong)
+
+
+def test_modules_of_the_kernels_import_each_other_in_no_circle() -> None:
+    names = {module_name(file) for file in files() if file.is_relative_to(KERNELS)}
+    graph: dict[str, set[str]] = {name: set() for name in names}
+    for found in ALL:
+        here = module_name(found.file)
+        if here in names and not found.within_function:
+            there = found.module if found.module in names else found.module.rpartition(".")[0]
+            if there in names and there != here:
+                graph[here].add(there)
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 def test_the_kernels_stand_alone() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import minigan_kernels as kernels
 import numpy as np
 import pytest
-from minigan_kernels.shapes import Pair, pair
+from minigan_kernels.checks import Pair, pair
 
 EMPTY = [
     ((0, 3, 4, 4), (5, 3, 1, 1), 1),  # no images

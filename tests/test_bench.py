@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from minigan_kernels.checks import conv_window
 from minigan_kernels.cpu.conv import select, winograd
-from minigan_kernels.shapes import conv_window
 
 import minigan as mg
 from bench import __main__ as bench_main
@@ -171,15 +171,15 @@ def test_the_peers_take_their_steps(path: str) -> None:
 
 
 def test_nothing_is_kept_where_the_ladder_says_so() -> None:
-    from minigan_kernels.derived import freeze_result
+    from minigan_kernels.memo import freeze_result
 
     array = np.zeros(3, np.float32)
     freeze_result(array, ())
-    assert winograd.derived(array, "once", lambda: 1) == 1
-    assert winograd.derived(array, "once", lambda: 2) == 1
+    assert winograd.memoize(array, "once", lambda: 1) == 1
+    assert winograd.memoize(array, "once", lambda: 2) == 1
     with ladder.nothing_kept():
-        assert winograd.derived(array, "once", lambda: 2) == 2
-    assert winograd.derived(array, "once", lambda: 3) == 1
+        assert winograd.memoize(array, "once", lambda: 2) == 2
+    assert winograd.memoize(array, "once", lambda: 3) == 1
 
 
 def test_the_rungs_on_a_layer_do_nothing_but_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:

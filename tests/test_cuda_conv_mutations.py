@@ -10,6 +10,7 @@ import minigan_kernels as kernels
 import numpy as np
 import pytest
 from cuda_tools import ROUNDED, SCHEDULES, needs_gxx
+from minigan_kernels.checks import Window
 from minigan_kernels.cuda import plan
 from minigan_kernels.cuda.cache import SOURCES
 from minigan_kernels.cuda.contract import problem_of
@@ -17,7 +18,6 @@ from minigan_kernels.cuda.emu import emulation
 from minigan_kernels.cuda.errors import KernelError
 from minigan_kernels.cuda.launch import Kernel, empty
 from minigan_kernels.cuda.layout import channels_last
-from minigan_kernels.shapes import Window
 
 pytestmark = needs_gxx
 

@@ -11,12 +11,20 @@ import minigan_kernels as kernels
 import numpy as np
 import pytest
 from cuda_tools import ROUNDED, SCHEDULES, needs_gxx
-from minigan_kernels import derived
+from minigan_kernels import memo
 from minigan_kernels.cuda import plan
 from minigan_kernels.cuda.emu import emulation
 from minigan_kernels.cuda.launch import Kernel
 from minigan_kernels.cuda.norm import MOMENTS
-from minigan_kernels.derived import LARGE, forget, freeze, freeze_result, leave, left, writable
+from minigan_kernels.memo import (
+    LARGE,
+    attach,
+    attached,
+    freeze,
+    freeze_result,
+    invalidate,
+    writable,
+)
 
 from minigan import Tensor, conv2d, conv_transpose2d, grad, nn
 from minigan.random import Generator
@@ -124,7 +132,7 @@ def test_a_mean_far_above_the_deviation_costs_nothing(
     w[np.arange(24), 1 + np.arange(24) % 7, 0, 0] = 1
     with launches() as names, plan.precision(precision), plan.force(tile, splits):
         y = kernels.conv2d(x, w)
-        assert left(y, MOMENTS) is None
+        assert attached(y, MOMENTS) is None
         freeze_result(y, [x, w], kernels.conv2d)
         mean, var = kernels.moments(y)
         plain_mean, plain_var = kernels.moments(y.copy())
@@ -148,43 +156,43 @@ def test_what_was_left_counts_only_as_long_as_nobody_may_have_written() -> None:
 
     def fresh(kind: str) -> Any:
         array = np.zeros(LARGE, np.uint8)[1:] if kind == "numpy" else OnCard()
-        leave(array, "what", 1)
-        assert left(array, "what") is None  # its maker has it still
+        attach(array, "what", 1)
+        assert attached(array, "what") is None  # its maker has it still
         return array
 
     for kind in ("numpy", "card"):
         y = fresh(kind)
         freeze_result(y, [], public)
-        assert left(y, "what") == 1
-        assert left(fresh(kind), "what") is None  # another array
+        assert attached(y, "what") == 1
+        assert attached(fresh(kind), "what") is None  # another array
         with writable(y):
-            assert left(y, "what") is None
-        assert left(y, "what") is None
+            assert attached(y, "what") is None
+        assert attached(y, "what") is None
 
         y = fresh(kind)
         freeze_result(y, [], other)  # which may have written it
-        assert left(y, "what") is None
+        assert attached(y, "what") is None
         freeze_result(y, [], public)
-        assert left(y, "what") is None
+        assert attached(y, "what") is None
 
         y = fresh(kind)
         freeze_result(y, [y], public)  # an input
-        assert left(y, "what") is None
+        assert attached(y, "what") is None
 
         y = fresh(kind)
         freeze_result(y, [], public)
-        forget(y)
-        assert left(y, "what") is None
+        invalidate(y)
+        assert attached(y, "what") is None
 
         y = fresh(kind)
         freeze(y)  # a parameter, perhaps
         freeze_result(y, [], other)
-        assert left(y, "what") is None
+        assert attached(y, "what") is None
 
         y = fresh(kind)
-        count = len(derived._kept)
+        count = len(memo._entries)
         del y
-        assert len(derived._kept) == count - 1
+        assert len(memo._entries) == count - 1
 
 
 @needs_gxx
@@ -249,7 +257,7 @@ def test_small_results_activated_ones_and_matrix_products_leave_nothing() -> Non
             b = Tensor(np.ones(64, np.float32)) if bias else None
             y = conv2d(Tensor(x), Tensor(w), b).data
         freeze_result(y, [], kernels.conv2d)
-        return left(y, MOMENTS)
+        return attached(y, MOMENTS)
 
     with kernels.use("cuda"):
         assert partial_of((1, 16, 16, 16), 1) is not None
@@ -258,7 +266,7 @@ def test_small_results_activated_ones_and_matrix_products_leave_nothing() -> Non
             assert partial_of((1, 16, 16, 15), splits) is None
             assert partial_of((1, 16, 16, 16), splits, bias=True) is None
         a = np.ones((256, 64), np.float32)
-        assert not derived._kept.get(id(kernels.matmul(a, a.T.copy()).base))
+        assert not memo._entries.get(id(kernels.matmul(a, a.T.copy()).base))
         y = conv_transpose2d(Tensor(np.ones((1, 16, 16, 16))), Tensor(np.ones((16, 64, 1, 1))))
         assert y.dtype == np.float64
-        assert left(y.data, MOMENTS) is None
+        assert attached(y.data, MOMENTS) is None

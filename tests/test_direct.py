@@ -10,12 +10,12 @@ import pytest
 from calls import SETTINGS
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from minigan_kernels.checks import Window, check_conv, conv_window
 from minigan_kernels.cpu import activation
 from minigan_kernels.cpu.conv import direct
 from minigan_kernels.cpu.conv.weights import taps_of
 from minigan_kernels.epilogue import Epilogue
 from minigan_kernels.reference import conv as reference
-from minigan_kernels.shapes import Window, check_conv, conv_window
 from spoilt import spoil_memory
 
 Shape = tuple[int, int, int, int]

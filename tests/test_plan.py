@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from minigan_kernels import reference
 from minigan_kernels.algorithms import ALGORITHMS
+from minigan_kernels.checks import Pair, Window
 from minigan_kernels.cpu.conv import select
-from minigan_kernels.shapes import Pair, Window
 
 DIRECTIONS = ("conv2d", "conv2d_dx", "conv2d_dw")
 Choice = tuple[str, int]

@@ -18,13 +18,13 @@ import pytest
 from calls import LAYOUTS, SETTINGS, laid
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from minigan_kernels import derived
+from minigan_kernels import memo
 from minigan_kernels.algorithms import ALGORITHMS
+from minigan_kernels.checks import Pair, Window
 from minigan_kernels.cpu.conv import winograd
 from minigan_kernels.cpu.conv.select import choose
 from minigan_kernels.cpu.conv.winograd.toom_cook import scheme, transposed
 from minigan_kernels.cpu.runtime.allocator import is_channels_last
-from minigan_kernels.shapes import Pair, Window
 from spoilt import spoil_memory
 
 Shape = tuple[int, int, int, int]
@@ -335,7 +335,7 @@ def watched(layer: Layer, monkeypatch: pytest.MonkeyPatch) -> Kept:
         monkeypatch.setattr(winograd, name, counted(name, getattr(winograd, name)))
     arrays = layer.arrays()
     for array in arrays:
-        derived.freeze(array)
+        memo.freeze(array)
     return Kept(layer, arrays, transformed)
 
 
@@ -358,7 +358,7 @@ def test_the_filters_held_transformed_are_those_made_last(
     stride, padding = kept.layer.window.stride, kept.layer.window.padding
     weights = [w * factor for factor in (1, 2, 4)]
     for array in weights:
-        derived.freeze(array)
+        memo.freeze(array)
 
     def use(i: int) -> int:
         kept.transformed.clear()
@@ -380,7 +380,7 @@ def test_filters_that_were_written_make_no_room_for_themselves(
     stride, padding = kept.layer.window.stride, kept.layer.window.padding
     weights = [w * factor for factor in (1, 2)]
     for array in weights:
-        derived.freeze(array)
+        memo.freeze(array)
     with kernels.use("winograd"):
         for _ in range(5):
             kept.transformed.clear()
@@ -389,7 +389,7 @@ def test_filters_that_were_written_make_no_room_for_themselves(
             assert kept.transformed.count("_filters_of") == 2
             *_, (_, size) = winograd._kept_here.filters.values()
             monkeypatch.setattr(winograd, "_FILTERS", 3 * size)
-            with derived.writable(*weights):
+            with memo.writable(*weights):
                 for array in weights:
                     array *= 2
 
@@ -409,7 +409,7 @@ def test_frozen_arrays_are_transformed_once(algorithm: str, kept: Kept) -> None:
 @pytest.mark.parametrize("spoilt", range(3))
 def test_what_was_derived_is_forgotten_when_its_array_is_written(spoilt: int, kept: Kept) -> None:
     before = by("winograd", kept.layer, kept.arrays)
-    with derived.writable(kept.arrays[spoilt]):
+    with memo.writable(kept.arrays[spoilt]):
         kept.arrays[spoilt][...] *= 2  # exact, in every transform and product
     after = by("winograd", kept.layer, kept.arrays)
     for i, (new, old) in enumerate(zip(after, before, strict=True)):

@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from . import derived
+from . import memo
 from .algorithms import ALGORITHMS, forced
 from .reference import activation, conv, linalg, maxout, norm, optim, pool, random, softmax
 
@@ -80,7 +80,7 @@ def _public(reference: _F) -> _F:
         room = _forced.get() or _room(first.__class__)
         return _twin(file, name, room)(*args, **kwargs)
 
-    derived.KERNELS.add(kernel)
+    memo.KERNELS.add(kernel)
     return kernel  # type: ignore[return-value]
 
 

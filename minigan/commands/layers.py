@@ -7,7 +7,7 @@ from typing import Any
 
 import minigan_kernels as kernels
 import numpy as np
-from minigan_kernels.shapes import conv_window
+from minigan_kernels.checks import conv_window
 
 from .. import gans, nn
 from ..device import Array, Device

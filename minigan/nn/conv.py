@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from minigan_kernels.checks import Pair, pair
 from minigan_kernels.epilogue import LINEAR
-from minigan_kernels.shapes import Pair, hwio, pair
+from minigan_kernels.layouts import conv_weight
 
 from .. import ops
 from ..random import Generator
@@ -49,7 +50,7 @@ class Conv2d(Module):
             "dilation": dilation,
             "groups": groups,
         }
-        self.weight = Tensor(hwio((init or he())(rng, shape, *fans)))
+        self.weight = Tensor(conv_weight((init or he())(rng, shape, *fans)))
         self.bias = Tensor(constant(0)(rng, (out_channels,), *fans)) if bias else None
         self.activation = activation
 
@@ -96,7 +97,7 @@ class ConvTranspose2d(Module):
             "dilation": dilation,
             "groups": groups,
         }
-        self.weight = Tensor(hwio((init or he())(rng, shape, *fans)))
+        self.weight = Tensor(conv_weight((init or he())(rng, shape, *fans)))
         self.bias = Tensor(constant(0)(rng, (out_channels,), *fans)) if bias else None
         self.activation = activation
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
-from minigan_kernels.derived import writable
+from minigan_kernels.memo import writable
 
 from ..device import Device, beside, is_array
 from ..random import Generator

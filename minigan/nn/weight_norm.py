@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from minigan_kernels.derived import writable
+from minigan_kernels.memo import writable
 
 from .. import ops
 from ..random import Generator

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import minigan_kernels as kernels
+from minigan_kernels.checks import Pair, pair
 from minigan_kernels.epilogue import LINEAR, Epilogue
-from minigan_kernels.shapes import Pair, pair
 
 from ..tensor import Primitive, Tensor, primitive
 from .activated import Activated

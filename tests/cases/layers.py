@@ -7,7 +7,7 @@ from typing import Any
 
 import minigan_kernels as kernels
 import numpy as np
-from minigan_kernels.shapes import Window
+from minigan_kernels.checks import Window
 
 import minigan as mg
 from minigan import nn

@@ -8,8 +8,8 @@ from typing import Any
 import minigan_kernels as kernels
 import numpy as np
 from hypothesis import strategies as st
+from minigan_kernels.checks import Window
 from minigan_kernels.epilogue import LINEAR, Epilogue
-from minigan_kernels.shapes import Window
 
 from minigan.tensor import Tensor
 

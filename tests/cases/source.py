@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from minigan_kernels.shapes import Window
+from minigan_kernels.checks import Window
 
 import minigan as mg
 from minigan.tensor import PRIMITIVES, Tensor

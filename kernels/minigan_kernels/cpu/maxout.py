@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..reference.maxout import check_pieces
+from ..checks import check_pieces
 from .channelwise import add_sums, channel_sums, grain_of, lane_sums, read_only
 from .compiler.jit import jit
 from .runtime.allocator import empty

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..reference.optim import Arrays, each
+from ..checks import Arrays, each
 from .channelwise import read_only
 from .compiler.jit import jit
 from .runtime.denormals import flush_denormals, restore_denormals

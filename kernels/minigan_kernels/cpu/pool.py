@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..reference.pool import blocks
-from ..shapes import (
+from ..checks import (
     Pair,
     Window,
+    blocks,
     check_places,
     check_pooled,
     conv_window,

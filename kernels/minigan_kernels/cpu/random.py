@@ -11,18 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..reference.random import (
-    COS_TERMS,
-    LOG2,
-    LOG_TERMS,
-    M0,
-    M1,
-    ROUNDS,
-    SIN_TERMS,
-    SQRT_HALF,
-    W0,
-    W1,
-)
+from ..philox import COS_TERMS, LOG2, LOG_TERMS, M0, M1, ROUNDS, SIN_TERMS, SQRT_HALF, W0, W1
 from .compiler.jit import jit
 from .runtime.parallel import spread
 

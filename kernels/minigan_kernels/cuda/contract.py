@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..derived import LARGE, leave
+from ..checks import Window
 from ..epilogue import Epilogue, check_bias
-from ..shapes import Window
+from ..memo import LARGE, attach
 from . import activation
 from .lanes import images
 from .launch import blocks_for, dense, empty, kernel, multiprocessors
@@ -112,7 +112,7 @@ def correlate(
         )
         y = y.transpose(0, 3, 1, 2)
         if partial is not None:
-            leave(y, MOMENTS, partial)
+            attach(y, MOMENTS, partial)
         return y
     y = empty(target, kind, like=image)
     if plan.multiple > 1:

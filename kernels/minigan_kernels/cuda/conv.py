@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import Pair, check_conv, conv_window, image_shape
 from ..epilogue import LINEAR, Epilogue
-from ..shapes import Pair, check_conv, conv_window, image_shape
 from . import launch
 from .contract import Ending, correlate, problem_of, weight_gradient
 from .layout import THREADS, WORDS

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..shapes import check_conv, conv_window
+from ..checks import check_conv, conv_window
 from . import plan
 from .contract import problem_of
 from .conv import conv2d

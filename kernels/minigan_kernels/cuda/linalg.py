@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..shapes import Window
+from ..checks import Window
 from .contract import correlate
 from .launch import MOST_BLOCKS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..reference.maxout import check_pieces
+from ..checks import check_pieces
 from .lanes import THREADS, images, kernel, word_of
 from .launch import blocks_for, dense, empty
 

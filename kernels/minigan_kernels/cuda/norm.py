@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..derived import left
+from ..memo import attached
 from .lanes import THREADS, images, kernel, word_of
 from .launch import blocks_for, empty
 
@@ -13,7 +13,7 @@ MOMENTS = "moments of chunks"  # (C, chunks, 3), which a convolution leaves with
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and biased variance (C,) of each channel; x is not read if a convolution left them."""
-    partial = left(x, MOMENTS)
+    partial = attached(x, MOMENTS)
     if partial is None:
         seen = images(x)
         partial = seen.partial(3)

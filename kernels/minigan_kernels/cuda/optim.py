@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..reference.optim import Arrays, each
+from ..checks import Arrays, each
 from .lanes import THREADS, memory_order, word_of
 from .launch import Kernel, address, dense, scalar
 

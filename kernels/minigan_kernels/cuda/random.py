@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from ..reference import random as reference
+from .. import philox
 from .lanes import THREADS, word_of
 from .launch import Kernel, address, blocks_for, empty, scalar
 
 _NUMBERS: dict[str, Any] = {
-    name: f"{getattr(reference, name)}u" for name in ("M0", "M1", "W0", "W1")
-} | {name: getattr(reference, name) for name in ("ROUNDS", "LOG2", "SQRT_HALF")}
+    name: f"{getattr(philox, name)}u" for name in ("M0", "M1", "W0", "W1")
+} | {name: getattr(philox, name) for name in ("ROUNDS", "LOG2", "SQRT_HALF")}
 _NUMBERS |= {
-    name: ", ".join(map(repr, getattr(reference, name)))
+    name: ", ".join(map(repr, getattr(philox, name)))
     for name in ("LOG_TERMS", "SIN_TERMS", "COS_TERMS")
 }
 

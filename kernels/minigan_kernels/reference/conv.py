@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..checks import Pair, Window, check_conv, conv_window, image_shape
 from ..epilogue import LINEAR, Epilogue
-from ..shapes import Pair, Window, check_conv, conv_window, image_shape
 from . import activation
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..checks import check_pieces
+
 
 def bias_maxout(x: np.ndarray, bias: np.ndarray, *, pieces: int) -> np.ndarray:
     """The largest piece of x + bias for each unit, (N, units)."""
@@ -24,21 +26,6 @@ def bias_maxout_backward(
     share = 1 / np.maximum(largest.sum(axis=2, keepdims=True), 1)  # none if y is NaN
     dx = (largest * (g[:, :, None] * share.astype(g.dtype))).reshape(x.shape)
     return dx, dx.sum(axis=0)
-
-
-def check_pieces(
-    x: tuple[int, ...], bias: tuple[int, ...], pieces: int, *units: tuple[int, ...]
-) -> None:
-    """The shapes of x and bias must be those of whole units, and `units` that of the result.
-
-    Raises:
-        ValueError: naming the shapes that do not fit.
-    """
-    if len(x) != 2 or bias != x[1:] or pieces < 1 or x[1] % pieces:
-        raise ValueError(f"x {x} and bias {bias} do not make units of {pieces} pieces")
-    for shape in units:
-        if shape != (x[0], x[1] // pieces):
-            raise ValueError(f"x {x} has units {(x[0], x[1] // pieces)}, not {shape}")
 
 
 def _by_unit(x: np.ndarray, pieces: int) -> np.ndarray:

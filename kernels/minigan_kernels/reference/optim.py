@@ -8,11 +8,10 @@ overwritten, gradients only read.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
-Arrays = np.ndarray | Sequence[np.ndarray]
+from ..checks import Arrays, each
 
 
 def sgd(
@@ -80,21 +79,3 @@ def adam(
         s += (1 - beta2) * slope * slope
         root = np.sqrt(s) / math.sqrt(1 - beta2**step) + eps
         weight -= lr / (1 - beta1**step) * m / root
-
-
-def each(*arguments: Arrays) -> list[tuple[np.ndarray, ...]]:
-    """For every parameter its arrays: p, g and the rest.
-
-    Raises:
-        ValueError: if the lists differ in length, or a parameter's arrays in shape.
-    """
-    lists = [list(a) if isinstance(a, list | tuple) else [a] for a in arguments]
-    if any(len(arrays) != len(lists[0]) for arrays in lists):
-        counts = ", ".join(str(len(arrays)) for arrays in lists)
-        raise ValueError(f"parameters, gradients and states must be as many, but are {counts}")
-    together = list(zip(*lists, strict=True))
-    for p, *others in together:
-        for array in others:
-            if array.shape != p.shape:
-                raise ValueError(f"parameter {p.shape} and {array.shape} must have the same shape")
-    return together

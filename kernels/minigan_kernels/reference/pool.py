@@ -9,15 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..shapes import (
-    Pair,
-    check_places,
-    check_pooled,
-    conv_window,
-    image_shape,
-    pair,
-    pool_window,
-)
+from ..checks import Pair, blocks, check_places, check_pooled, conv_window, image_shape, pool_window
 from .conv import _windows, col2im
 
 Shape = tuple[int, int, int, int]
@@ -100,16 +92,3 @@ def upsample_nearest_dx(g: np.ndarray, *, factor: int) -> np.ndarray:
     """Adjoint of `upsample_nearest`: the sum of each block of g."""
     n, c, h, w = blocks(g.shape, factor)
     return g.reshape(n, c, h, factor, w, factor).sum(axis=(3, 5))
-
-
-def blocks(shape: tuple[int, ...], factor: int) -> Shape:
-    """Shape (N, C, H/factor, W/factor) of images of `shape` with a pixel for each block.
-
-    Raises:
-        ValueError: if factor is not a whole number of at least 1, or blocks do not fill the images.
-    """
-    n, c, h, w = image_shape(shape)
-    pair(factor, "factor", least=1)
-    if h % factor or w % factor:
-        raise ValueError(f"blocks of {factor}x{factor} do not fill planes of {h}x{w}")
-    return n, c, h // factor, w // factor

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..checks import check_labels
+
 
 def softmax_cross_entropy(x: np.ndarray, *, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """-log p of each label (N,), and the probabilities p (N, classes) = exp(x) / sum(exp(x)).
@@ -28,25 +30,3 @@ def softmax_cross_entropy_backward(
     check_labels(p.shape, labels, g.shape)
     chosen = labels[:, None] == np.arange(p.shape[1])
     return g[:, None] * (p - chosen.astype(p.dtype))
-
-
-def check_labels(
-    shape: tuple[int, ...], labels: np.ndarray, g_shape: tuple[int, ...] | None = None
-) -> None:
-    """Logits of `shape` must be (N, classes), labels (N,) of such classes, and g (N,).
-
-    Raises:
-        ValueError: naming what does not fit.
-    """
-    if len(shape) != 2 or labels.shape != shape[:1]:
-        raise ValueError(f"logits {shape} want labels {shape[:1]}, not {labels.shape}")
-    if labels.dtype.kind not in "iu":
-        raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
-    if g_shape is not None and g_shape != shape[:1]:
-        raise ValueError(f"logits {shape} want a gradient {shape[:1]}, not {g_shape}")
-    if not isinstance(labels, np.ndarray):
-        return  # they lie on a card, which nobody waits for here
-    if labels.size and not 0 <= labels.min() <= labels.max() < shape[1]:
-        raise ValueError(
-            f"labels from {labels.min()} to {labels.max()} do not fit {shape[1]} classes"
-        )

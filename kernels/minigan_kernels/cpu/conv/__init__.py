@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...checks import Pair, check_conv, conv_window
 from ...epilogue import LINEAR, Epilogue
-from ...shapes import Pair, check_conv, conv_window
 from ..activation import ended
 from . import direct, winograd
 from .im2col import gemm

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from ...algorithms import ALGORITHMS, forced
-from ...shapes import Window
+from ...checks import Window
 from ..compiler.jit import cache_folder
 from ..isa.amx import AMX
 from ..isa.simd import LANES

@@ -35,6 +35,8 @@ from typing import Any
 
 import numpy as np
 
+from ... import memo
+
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 POOLED = 1 << 16  # bytes
 EPOCH = 4096  # requests
@@ -49,6 +51,9 @@ class Block(np.ndarray):
 
     room: int  # bytes for an array
     taken: int  # the number of the request that took it last
+
+
+memo.OWNERS.add(Block)
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

@@ -22,9 +22,9 @@ from functools import partial
 
 import numpy as np
 
-from ....derived import derived
+from ....checks import Window
 from ....epilogue import Epilogue
-from ....shapes import Window
+from ....memo import memoize
 from ...activation import NO_ENDING, ended, ending
 from ...isa.simd import LANES
 from ...linalg import matmul
@@ -62,7 +62,7 @@ def conv2d(
         y = matmul(_rows(x), _matrix(w)).reshape(shape)
     elif groups == 1 and shape[1] <= _FEW and _turns(window):
         name = f"spilling turned filters of {window}"
-        filters = derived(w, name, lambda: _spilling(taps_of(w)[::-1, ::-1].swapaxes(2, 3), window))
+        filters = memoize(w, name, lambda: _spilling(taps_of(w)[::-1, ::-1].swapaxes(2, 3), window))
         y = _spill(x, filters, _turned(window), shape)
     else:
         return _convolve(x, w, window, shape, groups, backward=False, end=end)
@@ -81,7 +81,7 @@ def conv2d_dx(
         return rows.reshape(shape[0], *shape[2:], shape[1]).transpose(0, 3, 1, 2)
     if groups == 1 and shape[1] <= _FEW and window.dilation == (1, 1):
         name = f"spilling filters of {window}"
-        filters = derived(w, name, lambda: _spilling(taps_of(w), window))
+        filters = memoize(w, name, lambda: _spilling(taps_of(w), window))
         return _spill(g, filters, window, shape)
     return _convolve(g, w, window, shape, groups, backward=True)
 
@@ -176,7 +176,7 @@ def _convolve(
     (a, b), *_ = parts  # all alike
     plan = convolution(a.shape, a.strides, b.shape, b.strides, window, lanes, backward)
     name = f"filters of {window}, {shape[2:]}, {groups}, {backward}"
-    filters = derived(w, name, partial(_packed, plan, w, groups, lanes, backward))
+    filters = memoize(w, name, partial(_packed, plan, w, groups, lanes, backward))
     finish = ending(y, *end) if end and len(parts) == 1 else NO_ENDING
     for k, (a, b) in enumerate(parts):
         loop = Loop(

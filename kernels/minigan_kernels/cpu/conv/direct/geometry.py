@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ....shapes import Pair, Window
+from ....checks import Pair, Window
 from .microkernel import DEEP
 
 Tap = tuple[int, int, int]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ....shapes import Pair, Window
+from ....checks import Pair, Window
 from ...isa.simd import LANES
 from .geometry import Blocks, Runs, backward, blocks, forward, joined, positions, runs
 from .macrokernels import PHASE, Band, Job, Share, Spill

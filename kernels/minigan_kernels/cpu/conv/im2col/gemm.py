@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from ....shapes import Window
+from ....checks import Window
 from ...linalg import matmul, product
 from ...runtime.parallel import one_blas_thread, scratch, spread
 from .im2row import Block, channels_first, gather, pack, scatter, unpack

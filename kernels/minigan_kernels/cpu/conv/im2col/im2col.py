@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ....shapes import Pair, Window, conv_window, image_shape
+from ....checks import Pair, Window, conv_window, image_shape
 from ...compiler.jit import jit
 from ...runtime.parallel import scratch, spread
 

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from ....shapes import Pair, Window
+from ....checks import Pair, Window
 from ...compiler.jit import jit
 from ...runtime.parallel import scratch
 

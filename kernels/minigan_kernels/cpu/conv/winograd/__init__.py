@@ -31,8 +31,8 @@ from functools import cache, lru_cache, partial
 import numba
 import numpy as np
 
-from ....derived import derived, drop, left
-from ....shapes import Window
+from ....checks import Window
+from ....memo import attached, evict, memoize
 from ...gemm.blocking import BLOCK, COLUMNS, ROWS
 from ...isa.amx import AMX
 from ...isa.simd import LANES
@@ -94,7 +94,7 @@ def conv2d_dx(g: np.ndarray, w: np.ndarray, window: Window, shape: Shape, m: int
         dx[...] = 0
     for part, t in _waves(dx.shape, g.shape, window, m):
         z = _transformed_gradients(_cut(g, part), t)
-        turned = derived(w, "transposed", partial(transposed, taps))
+        turned = memoize(w, "transposed", partial(transposed, taps))
         if _few(t):
             _image_gradients(t, z, None, turned, _cut(dx, part))
         else:
@@ -209,7 +209,7 @@ def _kept(run: Callable[..., None], source: np.ndarray, t: Layer, blocks: int) -
     size = (t.m + t.r - 1) ** 2 * plane_step(blocks, t.chunks * t.groups) + BLOCK
     if size > _LARGE:
         return _tiles(run, source, t, size)
-    return derived(source, (run, t), lambda: _tiles(run, source, t, size))
+    return memoize(source, (run, t), lambda: _tiles(run, source, t, size))
 
 
 def _tiles(run: Callable[..., None], source: np.ndarray, t: Layer, size: int) -> np.ndarray:
@@ -225,11 +225,11 @@ def _kept_filters(w: np.ndarray, name: Hashable, compute: Callable[[], np.ndarra
     A network's filters are used in a row; then they lie there until its parameters move, while
     another network's are used.
     """
-    found: np.ndarray | None = left(w, name)
+    found: np.ndarray | None = attached(w, name)
     if found is not None:
         return found
-    u = derived(w, name, compute)
-    if left(w, name) is u:
+    u = memoize(w, name, compute)
+    if attached(w, name) is u:
         kept, key = _kept_here.filters, (id(w), name)
         kept.pop(key, None)  # of before w was written
         for dead in [k for k, (weights, _) in kept.items() if weights() is None]:
@@ -239,7 +239,7 @@ def _kept_filters(w: np.ndarray, name: Hashable, compute: Callable[[], np.ndarra
             oldest = next(iter(kept))
             weights = kept.pop(oldest)[0]()
             if weights is not None:
-                drop(weights, oldest[1])
+                evict(weights, oldest[1])
     return u
 
 

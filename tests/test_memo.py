@@ -11,9 +11,9 @@ import minigan_kernels as kernels
 import numpy as np
 import pytest
 import tiny
-from minigan_kernels import derived as module
+from minigan_kernels import memo as module
 from minigan_kernels.cpu.runtime.allocator import empty, empty_image
-from minigan_kernels.derived import LARGE, derived, forget, freeze, freeze_result, writable
+from minigan_kernels.memo import LARGE, freeze, freeze_result, invalidate, memoize, writable
 
 from minigan import Generator, conv2d, grad, nn, no_grad, ops, optim
 from minigan.tensor import PRIMITIVES, Tensor
@@ -32,7 +32,7 @@ class Sums:
             self.computed += 1
             return float(array.sum())
 
-        return derived(array, name, compute)
+        return memoize(array, name, compute)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_writable_array_keeps_nothing(total: Sums) -> None:
     assert total(x) == 3
     x[0] = 5
     assert total(x) == 7
-    assert not module._kept.get(id(x))
+    assert not module._entries.get(id(x))
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
@@ -120,16 +120,16 @@ def test_results_of_the_pool_are_private(shape: tuple[int, ...], total: Sums) ->
 
 def test_what_is_derived_dies_with_the_array() -> None:
     x = frozen(3)
-    value = derived(x, "copy", x.copy)
+    value = memoize(x, "copy", x.copy)
     gone = weakref.ref(value)
     del value
     gc.collect()
     assert gone() is not None
-    entries = len(module._kept)
+    entries = len(module._entries)
     del x
     gc.collect()
     assert gone() is None
-    assert len(module._kept) == entries - 1
+    assert len(module._entries) == entries - 1
 
 
 def test_a_new_array_in_the_same_place_has_nothing(total: Sums) -> None:
@@ -155,7 +155,7 @@ def test_writing_forgets(total: Sums) -> None:
     assert not part.flags.writeable
     assert not x.flags.writeable
     assert (total(x), total(part)) == (44, 32)
-    forget(x)
+    invalidate(x)
     computed = total.computed
     total(x)
     assert total.computed == computed + 1

@@ -1,13 +1,15 @@
-"""Output sizes and argument checks of the windowed kernels, shared by every twin."""
+"""Output sizes and argument checks that every twin shares."""
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 Pair = tuple[int, int]
+Arrays = np.ndarray | Sequence[np.ndarray]  # one array, or several
 
 
 class Window(NamedTuple):
@@ -110,15 +112,6 @@ def check_conv(
     return expected
 
 
-def hwio(w: np.ndarray) -> np.ndarray:
-    """w (O, I, kH, kW) with its values in memory order (kH, kW, I, O).
-
-    So the CPU's convolutions read filters and write their gradients: with an optimiser's state in
-    the same order, nothing is ever transposed.
-    """
-    return np.ascontiguousarray(w.transpose(2, 3, 1, 0)).transpose(3, 2, 0, 1)
-
-
 def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """`shape`, which must be (N, C, H, W).
 
@@ -171,3 +164,71 @@ def check_places(
     """
     if g_shape != index_shape or tuple(g_shape[:2]) != image_shape(shape)[:2]:
         raise ValueError(f"gradient {g_shape}, places {index_shape}, image {shape} do not fit")
+
+
+def check_pieces(
+    x: tuple[int, ...], bias: tuple[int, ...], pieces: int, *units: tuple[int, ...]
+) -> None:
+    """The shapes of x and bias must be those of whole units, and `units` that of the result.
+
+    Raises:
+        ValueError: naming the shapes that do not fit.
+    """
+    if len(x) != 2 or bias != x[1:] or pieces < 1 or x[1] % pieces:
+        raise ValueError(f"x {x} and bias {bias} do not make units of {pieces} pieces")
+    for shape in units:
+        if shape != (x[0], x[1] // pieces):
+            raise ValueError(f"x {x} has units {(x[0], x[1] // pieces)}, not {shape}")
+
+
+def check_labels(
+    shape: tuple[int, ...], labels: np.ndarray, g_shape: tuple[int, ...] | None = None
+) -> None:
+    """Logits of `shape` must be (N, classes), labels (N,) of such classes, and g (N,).
+
+    Raises:
+        ValueError: naming what does not fit.
+    """
+    if len(shape) != 2 or labels.shape != shape[:1]:
+        raise ValueError(f"logits {shape} want labels {shape[:1]}, not {labels.shape}")
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
+    if g_shape is not None and g_shape != shape[:1]:
+        raise ValueError(f"logits {shape} want a gradient {shape[:1]}, not {g_shape}")
+    if not isinstance(labels, np.ndarray):
+        return  # they lie on a card, which nobody waits for here
+    if labels.size and not 0 <= labels.min() <= labels.max() < shape[1]:
+        raise ValueError(
+            f"labels from {labels.min()} to {labels.max()} do not fit {shape[1]} classes"
+        )
+
+
+def blocks(shape: tuple[int, ...], factor: int) -> tuple[int, int, int, int]:
+    """Shape (N, C, H/factor, W/factor) of images of `shape` with a pixel for each block.
+
+    Raises:
+        ValueError: if factor is not a whole number of at least 1, or blocks do not fill the images.
+    """
+    n, c, h, w = image_shape(shape)
+    pair(factor, "factor", least=1)
+    if h % factor or w % factor:
+        raise ValueError(f"blocks of {factor}x{factor} do not fill planes of {h}x{w}")
+    return n, c, h // factor, w // factor
+
+
+def each(*arguments: Arrays) -> list[tuple[np.ndarray, ...]]:
+    """For every parameter its arrays: p, g and the rest.
+
+    Raises:
+        ValueError: if the lists differ in length, or a parameter's arrays in shape.
+    """
+    lists = [list(a) if isinstance(a, list | tuple) else [a] for a in arguments]
+    if any(len(arrays) != len(lists[0]) for arrays in lists):
+        counts = ", ".join(str(len(arrays)) for arrays in lists)
+        raise ValueError(f"parameters, gradients and states must be as many, but are {counts}")
+    together = list(zip(*lists, strict=True))
+    for p, *others in together:
+        for array in others:
+            if array.shape != p.shape:
+                raise ValueError(f"parameter {p.shape} and {array.shape} must have the same shape")
+    return together
