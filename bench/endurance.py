@@ -13,7 +13,7 @@ from typing import Any
 
 from minigan.data import Dataset
 from minigan.gans.dcgan import DCGAN
-from minigan.train import State
+from minigan.training.state import State
 
 from . import table
 from .memory import resident

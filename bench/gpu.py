@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from minigan import card
-from minigan.device import Device
+from minigan.device import Device, cuda, probe
 from minigan.errors import UserError
 
 from . import gpu_checks as checks
@@ -139,17 +138,17 @@ def facts() -> Row:
     Raises:
         UserError: if there is no card to measure, with the way out.
     """
-    found = card.facts()
-    if why := card.trouble(found):
+    found = probe.facts()
+    if why := probe.trouble(found):
         raise UserError(f"there is no card to measure: {why}")
-    smi, driver = shutil.which("nvidia-smi"), f"unknown, for CUDA {card.version(found.driver)}"
+    smi, driver = shutil.which("nvidia-smi"), f"unknown, for CUDA {probe.version(found.driver)}"
     if smi:
         query = [smi, "--query-gpu=driver_version", "--format=csv,noheader"]
         done = subprocess.run(query, capture_output=True, text=True)
         driver = (done.stdout.split() or [driver])[0]
     return {
         "card": found.card, "capability": list(found.capability), "driver": driver,
-        "cuda": card.version(found.toolkit), "cupy": found.cupy, "nvrtc": found.compiler,
+        "cuda": probe.version(found.toolkit), "cupy": found.cupy, "nvrtc": found.compiler,
         "memory": found.total,
     }  # fmt: skip
 
@@ -165,7 +164,7 @@ def on_card(quick: bool) -> Row:
         attributes["MultiProcessorCount"],
         1e-6 * attributes["ClockRate"],  # of kHz
     )
-    device = card.Cuda()
+    device = cuda.Cuda()
     sizes = small() if quick else Sizes()
     return {"card": about} | measure(device, times.Watch(device), sizes, peaks, times.peer())
 

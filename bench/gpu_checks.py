@@ -20,7 +20,7 @@ from minigan.data import Dataset
 from minigan.device import HOST, Device, to_host
 from minigan.gans.dcgan import DCGAN
 from minigan.random import Generator
-from minigan.train import State
+from minigan.training.state import State
 
 from .peers import Size
 from .peers.images import images
@@ -188,11 +188,11 @@ def few_kernels() -> None:
     import cupy
     from minigan_kernels.cuda import plan
 
-    from minigan import card
+    from minigan.device import cuda
 
     cupy.cuda.set_allocator(None)
     for precision in plan.PRECISIONS:
-        device = card.device("cuda", precision, deterministic=True)  # nothing more to time tiles
+        device = cuda.device("cuda", precision, deterministic=True)  # nothing more to time tiles
         dcgan(device, FEW).round()
 
 

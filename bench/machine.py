@@ -20,7 +20,7 @@ from minigan_kernels.cpu.isa.amx import AMX
 from minigan_kernels.cpu.runtime.parallel import spread
 from threadpoolctl import threadpool_limits
 
-from minigan.run import provenance
+from minigan.training.run import provenance
 
 from .threads import using
 from .timing import BUSY, Clock, share

@@ -25,7 +25,7 @@ from minigan.data import load
 from minigan.files import atomic_write, rewrite_part
 from minigan.random import Generator
 from minigan.tensor import Tensor, no_grad
-from minigan.train import State
+from minigan.training.state import State
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"

@@ -23,7 +23,7 @@ import numpy as np
 
 from minigan.errors import UserError
 from minigan.files import atomic_write
-from minigan.run import Run
+from minigan.training.run import Run
 
 HERE = Path(__file__).parent
 NAME = "curve-gan-mnist"

@@ -35,7 +35,7 @@ from minigan.errors import RunError
 from minigan.files import atomic_write
 from minigan.optim import SGD, Adam, Optimizer
 from minigan.random import Generator
-from minigan.train import State
+from minigan.training.state import State
 
 HERE = Path(__file__).parent
 RESULTS, PICTURE = HERE / "results" / "explode.json", HERE / "pictures" / "explode.png"

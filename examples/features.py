@@ -27,9 +27,9 @@ from minigan.commands.resume import open_run
 from minigan.data import Dataset, load
 from minigan.errors import UserError
 from minigan.files import atomic_write, rewrite_part
-from minigan.recipe import Players
 from minigan.tensor import Array, Tensor
-from minigan.train import State
+from minigan.training.recipe import Players
+from minigan.training.state import State
 
 HERE = Path(__file__).parent
 README, RESULTS = HERE.parent / "README.md", HERE / "results" / "features.json"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from minigan.errors import UserError
 from minigan.files import rewrite_part
-from minigan.run import Run, repeatable
+from minigan.training.run import Run, repeatable
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"

@@ -25,8 +25,8 @@ from minigan.data import Dataset, load
 from minigan.files import atomic_write, rewrite_part
 from minigan.metrics.modes import POINTS, mode_scores
 from minigan.random import Generator
-from minigan.recipe import Recipe
-from minigan.train import State
+from minigan.training.recipe import Recipe
+from minigan.training.state import State
 
 HERE = Path(__file__).parent
 RESULTS, PICTURE = HERE / "results" / "modes.json", HERE / "pictures" / "modes.png"

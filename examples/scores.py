@@ -21,7 +21,7 @@ import numpy as np
 
 from minigan.errors import UserError
 from minigan.files import atomic_write, rewrite_part
-from minigan.run import repeatable
+from minigan.training.run import repeatable
 
 HERE = Path(__file__).parent
 README, RESULTS = HERE.parent / "README.md", HERE / "results"

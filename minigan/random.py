@@ -11,7 +11,7 @@ import minigan_kernels as kernels
 import numpy as np
 
 from .device import HOST, Array
-from .replay import varying
+from .device.graph_inputs import varying
 
 Shape = int | tuple[int, ...]
 

@@ -19,10 +19,10 @@ from typing import Any, TypeVar
 import numpy as np
 from minigan_kernels.memo import LARGE, freeze_result
 
+from .callsite import caller
 from .device import Array as Array
 from .device import on_host, to_host
 from .methods import TensorMethods
-from .origin import caller
 
 Rule = Callable[..., "Tensor"]
 Structure = TypeVar("Structure")

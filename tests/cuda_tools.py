@@ -17,8 +17,7 @@ from minigan_kernels.cuda import emu, nvrtc
 from minigan_kernels.cuda.errors import UnavailableError
 from minigan_kernels.cuda.launch import Kernel
 
-from minigan import card
-from minigan.device import HOST, on_host
+from minigan.device import HOST, cuda, on_host
 
 
 def _needs(tool: Callable[[], object]) -> pytest.MarkDecorator:
@@ -31,7 +30,7 @@ def _needs(tool: Callable[[], object]) -> pytest.MarkDecorator:
 
 
 # What twins are tested on: a card for `python -m bench gpu`, else nothing but emulation.
-DEVICE = card.Cuda() if os.environ.get("MINIGAN_TEST_CARD") else HOST
+DEVICE = cuda.Cuda() if os.environ.get("MINIGAN_TEST_CARD") else HOST
 needs_gxx, needs_nvrtc = _needs(emu.compiler), _needs(nvrtc.load)
 HEAD = 'extern "C" __global__ void __launch_bounds__(THREADS)\n'
 SCHEDULES = (0, 1, 2, 3)  # forwards, backwards, two random orders
@@ -87,7 +86,7 @@ def _leaves(value: Any) -> list[Any]:
     return [a for part in value for a in _leaves(part)] if isinstance(value, list) else [value]
 
 
-class Emulated(card.Cuda):
+class Emulated(cuda.Cuda):
     """A card whose arrays are NumPy's and whose kernels are emulated; it measures nothing."""
 
     captures = False

@@ -23,8 +23,8 @@ import numpy as np
 import pytest
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from minigan.card import plainly
 from minigan.device import Device
+from minigan.device.cuda import plainly
 
 # What minigan asks of NumPy by an array's type. CuPy has each of these under the same name.
 FUNCTIONS = {

@@ -26,51 +26,45 @@ ARROWS: dict[str, set[str]] = {
     "files": {"errors"},
     "progress": set(),
     "methods": set(),
-    "origin": set(),
-    "device": set(),
-    "tensor": {"device", "methods", "origin", "kernels"},  # kernels: to freeze results, no more
+    "callsite": set(),
+    "device": {"errors", "kernels"},
+    "tensor": {"device", "methods", "callsite", "kernels"},  # kernels: to freeze results, no more
     "fused": {"tensor", "kernels"},
-    "replay": {"device"},
-    "random": {"device", "replay", "kernels"},
+    "random": {"device", "kernels"},
     "ops": {"device", "fused", "tensor", "kernels"},
     "nn": {"device", "ops", "tensor", "random", "kernels"},
-    "optim": {"device", "nn", "ops", "replay", "tensor", "kernels"},
+    "optim": {"device", "nn", "ops", "tensor", "kernels"},
     "losses": {"ops", "tensor"},
     "codes": {"ops", "tensor", "random"},
     "penalties": {"nn", "ops", "tensor", "random"},
     "testing": {"tensor"},
-    "diagnosis": {"tensor"},
     "minigan": {"errors", "fused", "losses", "nn", "ops", "optim", "penalties", "random", "tensor"},
+    "weights": {"errors", "files"},
     "data": {"errors", "files"},
     "viz": {"errors", "files"},
-    "checkpoint": {"errors", "files"},
-    "run": {"errors", "files"},
-    "card": {"device", "errors", "kernels"},
-    "pictures": {"data", "run", "viz"},
-    "recipe": {"errors", "nn", "ops", "optim", "random", "tensor"},
-    "feed": {"data", "device", "errors", "recipe", "replay", "tensor"},
-    "train": {
-        "checkpoint", "data", "device", "diagnosis", "errors", "feed", "nn", "optim", "pictures",
-        "progress", "random", "recipe", "replay", "run", "tensor",
+    "metrics": {
+        "data", "errors", "losses", "nn", "optim", "progress", "random", "tensor", "weights",
     },
+    "training": {
+        "data", "device", "errors", "files", "nn", "optim", "progress", "random", "tensor", "viz",
+        "weights",
+    },
+    "recipe": {"training"},  # the name by which people's own recipes know it
     "gans": {
-        "codes", "recipe", "train", "nn", "losses", "penalties", "optim", "data", "ops", "tensor",
+        "codes", "training", "nn", "losses", "penalties", "optim", "data", "ops", "tensor",
         "random", "errors",
     },
-    "metrics": {
-        "checkpoint", "data", "errors", "losses", "nn", "optim", "progress", "random", "recipe",
-        "tensor", "train",
-    },
+    "evaluation": {"data", "errors", "metrics", "progress", "random", "training"},
     "commands": {
-        "card", "checkpoint", "data", "device", "errors", "feed", "files", "gans", "kernels",
-        "metrics", "nn", "progress", "random", "recipe", "run", "tensor", "testing", "train", "viz",
+        "data", "device", "errors", "evaluation", "files", "gans", "kernels", "metrics", "nn",
+        "progress", "random", "tensor", "testing", "training", "viz",
     },
     "cli": {"commands", "errors", "minigan"},
     "__main__": {"cli"},
     # Outside the package: it may use everything, and nothing may use it.
     "bench": {
-        "card", "data", "device", "errors", "files", "gans", "kernels", "minigan", "nn", "ops",
-        "random", "recipe", "run", "train", "viz",
+        "data", "device", "errors", "files", "gans", "kernels", "minigan", "nn", "ops", "random",
+        "training", "viz",
     },
 }  # fmt: skip
 
@@ -108,7 +102,7 @@ OUTSIDE: dict[str, set[str]] = {
     "numba": {"kernels", "commands", "bench"},
     "llvmlite": {"kernels", "bench"},
     "threadpoolctl": {"kernels", "commands", "bench"},
-    "safetensors": {"checkpoint"},
+    "safetensors": {"weights"},
     "rich": {"commands", "progress", "bench"},
     "tyro": {"commands"},
     "pooch": {"data"},
@@ -116,8 +110,8 @@ OUTSIDE: dict[str, set[str]] = {
     "urllib3": {"data"},
     "torch": {"bench"},
     "jax": {"bench"},
-    "cupy": {"kernels", "card", "bench"},
-    "cupyx": {"card"},
+    "cupy": {"kernels", "device", "bench"},
+    "cupyx": {"device"},
 }
 
 # Imported when minigan is: these must not wait for anything heavy.
@@ -125,11 +119,10 @@ EAGER = {
     "minigan",
     "errors",
     "methods",
-    "origin",
+    "callsite",
     "device",
     "tensor",
     "fused",
-    "replay",
     "random",
     "ops",
     "nn",
@@ -230,7 +223,7 @@ ALL = [found for file in files() for found in imports(file)]
 def test_the_reader_of_imports_sees_all_kinds() -> None:
     """So that the other tests cannot pass by seeing nothing."""
     seen = {(room_of_file(found.file), room_of_module(found.module)) for found in ALL}
-    assert {("ops", "kernels"), ("gans", "nn"), ("train", "recipe"), ("cli", "commands")} <= seen
+    assert {("ops", "kernels"), ("gans", "nn"), ("training", "data"), ("cli", "commands")} <= seen
     assert any(found.within_function and found.module.startswith("PIL") for found in ALL)
     assert any(found.for_types for found in ALL)
     relative = [
@@ -307,7 +300,9 @@ def test_the_plain_kernels_are_plain() -> None:
 def test_data_and_pictures_know_nothing_of_tensors() -> None:
     for found in ALL:
         if room_of_file(found.file) in ("data", "viz"):
-            assert room_of_module(found.module) not in ("tensor", "ops", "nn", "train"), found.where
+            assert room_of_module(found.module) not in ("tensor", "ops", "nn", "training"), (
+                found.where
+            )
 
 
 def test_no_other_framework_computes_for_us() -> None:

@@ -23,8 +23,7 @@ from bench import __main__ as command
 from bench import gpu, gpu_checks, gpu_times, results
 from bench.gpu_checks import _differences
 from bench.peers import Size
-from minigan import card
-from minigan.device import HOST, Device
+from minigan.device import HOST, Device, cuda, probe
 from minigan.random import Generator
 
 TINY = Size((1, 28, 28), 2, 2)
@@ -246,7 +245,7 @@ def test_what_is_sanitized_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 
     cupy = SimpleNamespace(cuda=SimpleNamespace(set_allocator=allocators.append))
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.setattr(card, "device", opened)
+    monkeypatch.setattr(cuda, "device", opened)
     monkeypatch.setattr(gpu_checks, "FEW", TINY)
     exec(gpu_checks.SANITIZED)
     assert allocators == [None]
@@ -347,7 +346,7 @@ def test_compiled_steps_are_compared_with_ours_of_the_same_minutes() -> None:
     assert row["ratios"] == {gpu_times.COMPILED: 1.5}
 
 
-@pytest.mark.skipif(card.trouble(card.facts()) is None, reason="there is a card")
+@pytest.mark.skipif(probe.trouble(probe.facts()) is None, reason="there is a card")
 def test_without_a_card_it_says_so(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,13 +15,12 @@ import strict
 import tiny
 from strict import Card, Strict, StrictShuttle
 
-from minigan import card
 from minigan.data import Dataset
-from minigan.device import HOST, UnrepeatableError, to_host
+from minigan.device import HOST, UnrepeatableError, cuda, to_host
 from minigan.errors import UserError
-from minigan.feed import TensorFeed
-from minigan.replay import CAPTURED, CHECKED
-from minigan.train import State
+from minigan.training.device_batches import TensorFeed
+from minigan.training.graph_replay import CAPTURED, CHECKED
+from minigan.training.state import State
 
 
 @pytest.fixture(autouse=True)
@@ -222,7 +221,7 @@ def test_a_shuttle_waits_for_its_place_and_work_waits_for_it(
     )
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setitem(sys.modules, "cupyx", cupyx)
-    shuttle = card.Cuda().shuttle()
+    shuttle = cuda.Cuda().shuttle()
     shuttle.send([np.arange(3)])
     first = ["record work 1", "copies wait for work 1", "set on copies", "record copies 1"]
     assert done == first
@@ -246,7 +245,7 @@ BEGUN = ["free", "in stream", "in memory", "begin"]
 
 def test_a_capture_has_a_stream_and_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     cupy = CuPy(monkeypatch)
-    result, launch = card.Cuda().capture(lambda: cupy.done.append("work") or 7)
+    result, launch = cuda.Cuda().capture(lambda: cupy.done.append("work") or 7)
     assert result == 7
     assert cupy.done == [*BEGUN, "work", "end", "out of memory", "out of stream"]
     cupy.done.clear()
@@ -262,7 +261,7 @@ def test_memory_that_a_graph_uses_is_given_to_nobody_else(monkeypatch: pytest.Mo
     kernels will write that are captured already. And what the host writes before each launch must
     not be what a kernel had before.
     """
-    cupy, device = CuPy(monkeypatch), card.Cuda()
+    cupy, device = CuPy(monkeypatch), cuda.Cuda()
     device.capture(lambda: device.lasting(3, np.float32))
     done = ["in None", "empty", "out of None"]
     assert cupy.done[:7] == [*BEGUN, *done]
@@ -298,7 +297,7 @@ def test_a_capture_that_fails_is_ended_and_says_why(
             raise ValueError("the gradient of softplus failed") from inner
 
     with pytest.raises(UnrepeatableError, match=why):
-        card.Cuda().capture(work)
+        cuda.Cuda().capture(work)
     assert cupy.done[:5] == [*BEGUN, "end"]
 
 
@@ -307,7 +306,7 @@ def test_an_error_that_has_nothing_to_do_with_capturing_stays_what_it_is(
 ) -> None:
     CuPy(monkeypatch)
     with pytest.raises(ValueError, match="shapes"):
-        card.Cuda().capture(lambda: (_ for _ in ()).throw(ValueError("H2D: shapes")))
+        cuda.Cuda().capture(lambda: (_ for _ in ()).throw(ValueError("H2D: shapes")))
 
 
 def test_the_computer_itself_captures_nothing() -> None:

@@ -15,10 +15,11 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minigan import checkpoint
+from minigan import weights
 from minigan.errors import UserError
-from minigan.run import Run
-from minigan.train import State
+from minigan.training import checkpoint
+from minigan.training.run import Run
+from minigan.training.state import State
 
 FACTS: dict[str, Any] = {"recipe": "gan", "step": 3, "rng": {"key": 2**64 - 1, "offset": 5}}
 
@@ -141,13 +142,13 @@ def test_metadata_of_any_kind_is_refused(value: object, text: str) -> None:
 
 
 def test_a_newer_format_says_what_to_do(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    newer = checkpoint.FORMAT + 1
+    newer = weights.FORMAT + 1
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "FORMAT", newer)
+        patch.setattr(weights, "FORMAT", newer)
         checkpoint.save(file, arrays(), FACTS)
     sentence = refusal(file)
     assert f"format {newer}" in sentence
-    assert f"reads up to {checkpoint.FORMAT}" in sentence
+    assert f"reads up to {weights.FORMAT}" in sentence
     assert "install a newer" in sentence
 
 

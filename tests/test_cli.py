@@ -160,7 +160,7 @@ def test_single_images_of_a_larger_draw_are_not_mixed_with_others(shell: Shell, 
 def test_sample_walks_between_latent_vectors(
     shell: Shell, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from minigan.train import State
+    from minigan.training.state import State
 
     walked = []
     plain = State.samples

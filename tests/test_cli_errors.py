@@ -12,7 +12,8 @@ import tiny
 from PIL import Image
 from tiny import Shell
 
-from minigan import GraphError, checkpoint, gans
+from minigan import GraphError, gans, weights
+from minigan.training import checkpoint
 
 # --- What is wrong with the words ------------------------------------------------------------
 
@@ -87,7 +88,7 @@ def test_no_value_of_a_hyper_parameter_gives_a_traceback(
     value: str,
 ) -> None:
     for slow in ("draw_data", "draw_progress"):
-        monkeypatch.setattr(f"minigan.train.{slow}", lambda *args, **options: None)
+        monkeypatch.setattr(f"minigan.training.loop.{slow}", lambda *args, **options: None)
     data = tiny.write_idx(tmp_path / "digits", side=28)
     small = {f"--{k.replace('_', '-')}": str(v) for k, v in tiny.SMALL.items()}
     known = [f"--{k.replace('_', '-')}" for k in gans.load(name).__dataclass_fields__]
@@ -256,7 +257,7 @@ def test_a_checkpoint_of_a_newer_format(
     path = checkpoint.newest(run / "checkpoints")
     arrays, facts = checkpoint.load(path)
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "FORMAT", 99)
+        patch.setattr(weights, "FORMAT", 99)
         facts.pop("format")
         checkpoint.save(path, arrays, facts)
     before = tiny.tree(run)

@@ -18,17 +18,17 @@ from minigan_kernels.cuda.errors import UnavailableError
 from strict import Card, Strict
 from tiny import Shell
 
-from minigan import Tensor, card, gans, grad, softmax_cross_entropy
-from minigan.card import Facts, out_of_memory, trouble
+from minigan import Tensor, gans, grad, softmax_cross_entropy
 from minigan.commands import doctor, layers
 from minigan.data import Dataset
-from minigan.device import HOST, Device, beside, to_host, to_numbers
+from minigan.device import HOST, Device, beside, cuda, probe, to_host, to_numbers
+from minigan.device.probe import Facts, out_of_memory, trouble
 from minigan.errors import RunError
 from minigan.random import Generator
-from minigan.replay import CHECKED
-from minigan.run import Run, provenance
 from minigan.tensor import PRIMITIVES
-from minigan.train import State
+from minigan.training.graph_replay import CHECKED
+from minigan.training.run import Run, provenance
+from minigan.training.state import State
 
 ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -188,7 +188,7 @@ def test_a_loss_on_a_card_that_is_not_finite_ends_the_run_with_its_round() -> No
 def test_commands_train_on_a_card_and_open_its_run_anywhere(
     shell: Shell, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(card, "device", lambda name, *_, **__: {"cpu": HOST, "cuda": Card()}[name])
+    monkeypatch.setattr(cuda, "device", lambda name, *_, **__: {"cpu": HOST, "cuda": Card()}[name])
     words = ["train", "gan", *tiny.FLAGS, "--data", digits, "--init-g", "1"]
     graphs: list[int] = []
     use = State.use_graphs
@@ -247,7 +247,7 @@ def test_nothing_is_missing_where_all_is_there() -> None:
     assert trouble(dataclasses.replace(GOOD, driver=13040)) is None
 
 
-@pytest.mark.skipif(trouble(card.facts()) is None, reason="there is a card")
+@pytest.mark.skipif(trouble(probe.facts()) is None, reason="there is a card")
 @pytest.mark.parametrize(
     "words", [["train", "gan"], ["sample", "RUN"], ["evaluate", "RUN"], ["train", "--resume"]]
 )
@@ -276,9 +276,9 @@ def test_cupys_error_is_asked_for_what_it_knows(monkeypatch: pytest.MonkeyPatch)
     cupy = pytest.importorskip("cupy")
     monkeypatch.setattr(cupy.cuda.runtime, "memGetInfo", lambda: (1 << 30, 4 << 30))
     error = cupy.cuda.memory.OutOfMemoryError(2 << 30, 2 << 30, 0)
-    said = card.Cuda().out_of_memory(error, 64, 0)
+    said = cuda.Cuda().out_of_memory(error, 64, 0)
     assert said == out_of_memory(2 << 30, 2 << 30, 1 << 30, batch=64, fixed=0)
-    assert card.Cuda().out_of_memory(MemoryError(), 64, 0) is None
+    assert cuda.Cuda().out_of_memory(MemoryError(), 64, 0) is None
 
 
 @pytest.mark.parametrize("where", ["forward", "backward", "optimizer"])
@@ -346,8 +346,8 @@ def test_doctor_says_in_one_sentence_what_keeps_kernels_from_running(
 
 
 def test_a_card_says_what_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(card, "facts", lambda: dataclasses.replace(GOOD, compiler=None))
-    found = provenance(card.Cuda().versions())["versions"]
+    monkeypatch.setattr(cuda, "facts", lambda: dataclasses.replace(GOOD, compiler=None))
+    found = provenance(cuda.Cuda().versions())["versions"]
     assert found.items() >= {"cupy": GOOD.cupy, "card": GOOD.card}.items()
     assert "nvrtc" not in found
     assert provenance(HOST.versions()) == provenance()

@@ -12,12 +12,12 @@ import tiny
 import minigan as mg
 from minigan.data import Batches
 from minigan.errors import UserError
-from minigan.feed import TensorFeed
 from minigan.gans.glo import on_sphere
 from minigan.losses import laplacian_pyramid_loss
 from minigan.optim import SGD
 from minigan.tensor import Tensor, no_grad
-from minigan.train import State
+from minigan.training.device_batches import TensorFeed
+from minigan.training.state import State
 
 ENCODING = ["bigan", "glo", "gon"]
 RECONSTRUCTING = [*ENCODING, "began"]

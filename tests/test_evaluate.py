@@ -15,21 +15,21 @@ import pytest
 import tiny
 from tiny import Shell
 
-from minigan import gans, nn
+from minigan import evaluation, gans, nn
 from minigan.data import Dataset, load
 from minigan.data.glyphs import glyphs
 from minigan.errors import RunError, UserError
+from minigan.evaluation import evaluate
 from minigan.metrics import classifier as judges
-from minigan.metrics import evaluation, pca
-from minigan.metrics.evaluation import evaluate
+from minigan.metrics import pca
 from minigan.metrics.score import Score
 from minigan.metrics.training import course, spectral
 from minigan.nn import SpectralNorm
 from minigan.optim import Optimizer
 from minigan.random import Generator
-from minigan.recipe import Feed, Players, Recipe, Shape, Update
 from minigan.tensor import Array, Tensor
-from minigan.train import State
+from minigan.training.recipe import Feed, Players, Recipe, Shape, Update
+from minigan.training.state import State
 
 TRAIN, TEST = glyphs(size=16, count=2000), glyphs(size=16, count=400, split="test")
 HERE = sys.modules[__name__]
@@ -455,7 +455,7 @@ def test_a_run_on_images(shell: Shell, run: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_all_runs_on_glyphs_have_one_judge() -> None:
     from minigan.commands.evaluate import _data
-    from minigan.run import Run
+    from minigan.training.run import Run
 
     data = {"source": "glyphs", "size": 12, "name": "glyphs"}
     train, test = _data(Run(Path("run"), {"data": data, "seed": 7}))
@@ -466,7 +466,7 @@ def test_all_runs_on_glyphs_have_one_judge() -> None:
 
 def test_a_broken_test_split_is_not_taken_for_none(digits: Path, tmp_path: Path) -> None:
     from minigan.commands.evaluate import _data
-    from minigan.run import Run
+    from minigan.training.run import Run
 
     folder = tmp_path / "digits"
     shutil.copytree(digits, folder)

@@ -19,7 +19,7 @@ import examples.gallery as gallery
 import examples.modes as modes
 from minigan import Tensor, no_grad
 from minigan.errors import UserError
-from minigan.run import Run, repeatable
+from minigan.training.run import Run, repeatable
 
 # --- The curve -------------------------------------------------------------------------------
 

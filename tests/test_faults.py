@@ -19,12 +19,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tiny import Shell
 
-from minigan import checkpoint
 from minigan.commands.resume import open_run
 from minigan.data import load
 from minigan.errors import UserError
 from minigan.files import atomic_write
-from minigan.run import Run
+from minigan.training import checkpoint
+from minigan.training.run import Run
 
 FUZZ = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -150,7 +150,7 @@ def test_a_second_ctrl_c_ends_a_run_at_once(digits: Path, tmp_path: Path) -> Non
 def test_no_memory_is_said_in_one_sentence(
     shell: Shell, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from minigan.train import State
+    from minigan.training.state import State
 
     def exhausted(self: State) -> dict[str, float]:
         raise MemoryError("Unable to allocate 64 GiB")

@@ -16,8 +16,8 @@ from minigan import Tensor, gans, nn
 from minigan.data import Dataset
 from minigan.errors import UserError
 from minigan.random import Generator
-from minigan.run import Run
-from minigan.train import State
+from minigan.training.run import Run
+from minigan.training.state import State
 
 ALL = gans.names()
 

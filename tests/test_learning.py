@@ -13,7 +13,7 @@ from minigan.data import Dataset, load
 from minigan.data.stacked import first_channel, labels_of_parts
 from minigan.metrics import pca
 from minigan.random import Generator
-from minigan.train import State
+from minigan.training.state import State
 from minigan.viz.figure1 import density_of
 
 pytestmark = pytest.mark.slow

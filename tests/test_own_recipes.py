@@ -9,7 +9,7 @@ import tiny
 from tiny import Shell
 
 from minigan import gans
-from minigan.run import Run
+from minigan.training.run import Run
 
 RECIPE = '''
 """Least squares."""

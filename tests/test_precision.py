@@ -14,10 +14,9 @@ from cuda_tools import Emulated, needs_gxx
 from minigan_kernels.cuda import plan
 from tiny import Shell
 
-from minigan import card
-from minigan.device import to_host
+from minigan.device import cuda, to_host
 from minigan.errors import RunError, UserError
-from minigan.run import Run
+from minigan.training.run import Run
 
 
 class Listening(Emulated):
@@ -60,8 +59,8 @@ def test_a_precision_is_that_of_products_and_of_nothing_else() -> None:
 def test_a_resumed_run_keeps_its_precision(
     shell: Shell, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(card, "Cuda", Listening)
-    monkeypatch.setattr(card, "trouble", lambda found: None)
+    monkeypatch.setattr(cuda, "Cuda", Listening)
+    monkeypatch.setattr(cuda, "trouble", lambda found: None)
 
     def heard(*words: str | Path) -> set[str]:
         Listening.heard.clear()
@@ -96,7 +95,7 @@ def test_the_cpu_refuses_what_only_a_card_does(shell: Shell, run: Path, words: l
     shell.refuses(*words, "--precision", "fp8", says=("--precision", "'fp8'"))
     assert tiny.tree(run) == before
     with pytest.raises(UserError, match="bfloat16"):
-        card.device("cpu", "bfloat16")
+        cuda.device("cpu", "bfloat16")
 
 
 def test_a_run_from_before_there_was_a_choice_goes_on(shell: Shell, run: Path) -> None:

@@ -17,20 +17,22 @@ import tiny
 from cuda_tools import needs_gxx
 from strict import Card, Strict
 
-from minigan import nn, optim, random, replay
+from minigan import nn, optim, random
 from minigan.data import Dataset
-from minigan.device import NO_ROOM, UnrepeatableError, to_host
+from minigan.device import NO_ROOM, UnrepeatableError, graph_inputs, to_host
+from minigan.device.graph_inputs import RoundNumber
 from minigan.errors import UserError
-from minigan.feed import TensorFeed
 from minigan.gans.cgan import CGAN
 from minigan.gans.gan import GAN
 from minigan.gans.glo import GLO
 from minigan.ops import softplus
-from minigan.optim import Adam
+from minigan.optim import Adam, optimizers
 from minigan.random import Generator
-from minigan.replay import CAPTURED, CHECKED, RoundNumber, settle
 from minigan.tensor import Array
-from minigan.train import State
+from minigan.training import graph_replay
+from minigan.training.device_batches import TensorFeed
+from minigan.training.graph_replay import CAPTURED, CHECKED, settle
+from minigan.training.state import State
 
 OTHERWISE = "gives other values when it is replayed"
 
@@ -76,19 +78,19 @@ def noise_goes_on_from_one_place(patch: pytest.MonkeyPatch) -> None:
 
 
 def steps_are_not_counted_on(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(optim, "each_time", lambda action: action())
+    patch.setattr(optimizers, "each_time", lambda action: action())
 
 
 def a_decay_stays_the_same(patch: pytest.MonkeyPatch) -> None:
-    fill = replay.Inputs.fill
-    patch.setattr(replay.Inputs, "fill", lambda self, number: fill(self, self.round_number))
+    fill = graph_inputs.Inputs.fill
+    patch.setattr(graph_inputs.Inputs, "fill", lambda self, number: fill(self, self.round_number))
 
 
 def batches_stay_the_same(patch: pytest.MonkeyPatch) -> None:
-    def arrays(self: replay.Inputs, like: Any, fetch: Any) -> list[Array]:
+    def arrays(self: graph_inputs.Inputs, like: Any, fetch: Any) -> list[Array]:
         return [Strict(array) for array in like]  # as if a graph held the host's memory
 
-    patch.setattr(replay.Inputs, "arrays", arrays)
+    patch.setattr(graph_inputs.Inputs, "arrays", arrays)
 
 
 PACGAN = "pacgan", tiny.points(2)
@@ -115,7 +117,7 @@ def test_a_round_that_is_not_the_same_when_replayed_is_found(
         replayed, usual, said = states(*recipe)
         assert same(replayed, usual)
         assert said == [OTHERWISE]
-        patch.setattr(replay, "CHECKED", 0)  # then it is used
+        patch.setattr(graph_replay, "CHECKED", 0)  # then it is used
         replayed, usual, said = states(*recipe)
         assert not same(replayed, usual)
         assert not said
@@ -124,7 +126,7 @@ def test_a_round_that_is_not_the_same_when_replayed_is_found(
 def test_arrays_that_a_round_replaces_go_on_from_where_they_were(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(replay, "settle", lambda rounds, places: None)
+    monkeypatch.setattr(graph_replay, "settle", lambda rounds, places: None)
     replayed, usual, _ = states("dcgan")
     assert not same(replayed, usual)  # the running moments of batch norm
 
@@ -237,9 +239,9 @@ def test_nobody_can_look_at_the_number_of_a_captured_round(look: Callable[[], An
 
 
 def test_a_number_is_asked_about_in_its_round_alone() -> None:
-    assert replay.of_round(lambda n: n / 4, 3) == 0.75
+    assert graph_inputs.of_round(lambda n: n / 4, 3) == 0.75
     with pytest.raises(UnrepeatableError, match="keeps its number"):
-        replay.of_round(lambda n: n / 4, NUMBER)
+        graph_inputs.of_round(lambda n: n / 4, NUMBER)
 
 
 class Full(Card):
@@ -276,7 +278,7 @@ def test_a_card_without_room_for_a_graph_runs_rounds_as_usual(
 
             def fail(gradients: Any, step: Any = step) -> None:
                 step(gradients)
-                if replay.capturing() is None:
+                if graph_inputs.capturing() is None:
                     monkeypatch.undo()
                     raise MemoryError("full")
 
@@ -323,7 +325,7 @@ def test_a_state_that_is_restored_captures_anew(tmp_path: Any) -> None:
 
 
 def test_more_numbers_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "ROOM", 3)
+    monkeypatch.setattr(graph_inputs, "ROOM", 3)
     replayed, usual, said = states()
     assert same(replayed, usual)
     assert said == ["has over 3 numbers that differ from round to round"]

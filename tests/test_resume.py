@@ -17,8 +17,8 @@ import tiny
 from PIL import Image
 from tiny import Shell
 
-from minigan.run import Run
-from minigan.train import State
+from minigan.training.run import Run
+from minigan.training.state import State
 
 EVERY = re.compile(r"step-(\d+)\.png")
 
@@ -204,7 +204,7 @@ def test_a_resumed_run_says_what_made_it(
     began = Run.open(run).config
     assert "resumed" not in began
     shell.succeeds("train", "--resume", "--out", run, "--more", "1")
-    monkeypatch.setattr("minigan.run.version", lambda name: f"{name} of tomorrow")
+    monkeypatch.setattr("minigan.training.run.version", lambda name: f"{name} of tomorrow")
     shell.succeeds("train", "gan", "--resume", "--out", run, "--steps", "5")
     config = Run.open(run).config
     assert config["command"] == began["command"]

@@ -10,7 +10,7 @@ import pytest
 
 import examples.scores as table
 from minigan.errors import UserError
-from minigan.run import repeatable
+from minigan.training.run import repeatable
 
 
 def result(recipe: str = "gan", data: str = "ring", seed: int = 0, **values: Any) -> dict[str, Any]:

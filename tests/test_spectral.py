@@ -11,7 +11,7 @@ import tiny
 import minigan as mg
 from minigan import Tensor, grad, nn
 from minigan.testing import check_gradients
-from minigan.train import State
+from minigan.training.state import State
 
 
 def rng() -> mg.Generator:

@@ -12,20 +12,20 @@ import pytest
 import tiny
 from tiny import Shell
 
-from minigan import nn
+from minigan import evaluation, nn
 from minigan.data import Dataset, load
 from minigan.data.glyphs import glyphs
 from minigan.data.stacked import first_channel, labels_of_parts, stack
 from minigan.errors import UserError
+from minigan.evaluation import evaluate
 from minigan.metrics import classifier as judges
-from minigan.metrics import evaluation
-from minigan.metrics.evaluation import evaluate
 from minigan.metrics.score import Score
 from minigan.optim import Optimizer
 from minigan.random import Generator
-from minigan.recipe import Players, Recipe, Shape
 from minigan.tensor import Array, Tensor
-from minigan.train import State, _fixed_latents
+from minigan.training.loop import _fixed_latents
+from minigan.training.recipe import Players, Recipe, Shape
+from minigan.training.state import State
 
 BASE, TEST = glyphs(size=12, count=300), glyphs(size=12, count=200, split="test")
 CLASS = {image.tobytes(): int(y) for d in (BASE, TEST) for image, y in zip(d.x, d.y, strict=True)}

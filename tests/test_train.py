@@ -19,9 +19,10 @@ from tiny import Shell
 from minigan import gans, nn
 from minigan.errors import UserError
 from minigan.random import Generator
-from minigan.recipe import Recipe
-from minigan.run import Run
-from minigan.train import State, check_range
+from minigan.training.loop import check_range
+from minigan.training.recipe import Recipe
+from minigan.training.run import Run
+from minigan.training.state import State
 from minigan.viz.plots import save_losses
 
 EVERY = re.compile(r"step-(\d+)\.png")
@@ -259,7 +260,7 @@ def test_why_a_run_failed_is_said_on_a_full_disk_too(
     def full(*args: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("minigan.train.draw_progress", full)
+    monkeypatch.setattr("minigan.training.loop.draw_progress", full)
     words = ["--data", digits, "--steps", "6", "--checkpoint-every", "9", "--out", tmp_path / "run"]
     ended = shell("train", tmp_path / "failing.py", *words)
     assert ended.code == 1

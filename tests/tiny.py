@@ -18,10 +18,10 @@ from minigan import gans
 from minigan.cli import main
 from minigan.data import Dataset
 from minigan.device import HOST, Device
-from minigan.feed import TensorFeed
-from minigan.recipe import Recipe
 from minigan.tensor import Tensor
-from minigan.train import State
+from minigan.training.device_batches import TensorFeed
+from minigan.training.recipe import Recipe
+from minigan.training.state import State
 
 SMALL = {
     "width": 4, "hidden": 8, "units": 6, "latent_size": 5, "batch_size": 4, "labels": 10,

@@ -9,8 +9,8 @@ import minigan_kernels as kernels
 from minigan.data import Dataset
 from minigan.gans.dcgan import DCGAN
 from minigan.gans.gan import GAN
-from minigan.recipe import Recipe
-from minigan.train import State
+from minigan.training.recipe import Recipe
+from minigan.training.state import State
 
 from ..timing import Step
 from . import Size, UnavailableError, peer

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from minigan_kernels.cuda.errors import UnavailableError
 
-from .. import card
-from ..device import Device, to_host
+from ..device import Device, cuda, probe, to_host
 from ..errors import RunError
-from ..run import provenance
+from ..training.run import provenance
 from .flags import Precision, parse
 from .layers import planned
 from .table import show
@@ -34,10 +33,10 @@ def main(words: list[str]) -> int:
         verb="doctor",
         description="Say what this machine offers and whether the kernels work on it.",
     )
-    found = card.facts()
+    found = probe.facts()
     for name, value in (_facts() | _card(found)).items():
         print(f"{name:12} {value}")
-    here = card.device("cpu" if card.trouble(found) else "cuda", given.precision)
+    here = cuda.device("cpu" if probe.trouble(found) else "cuda", given.precision)
     where = f"on {here.name}, in {here.precision}"
     print(f"\nwhat convolves in a DCGAN of 64x64 pixels at a batch of 64, {where}:\n")
     show(("layer", "shapes", "forward", "by its input", "by its weight"), planned(here))
@@ -75,14 +74,14 @@ def _facts() -> dict[str, str]:
     }
 
 
-def _card(found: card.Facts) -> dict[str, str]:
-    why = card.trouble(found)
+def _card(found: probe.Facts) -> dict[str, str]:
+    why = probe.trouble(found)
     known = {
-        "cupy": found.cupy and f"{found.cupy}, made for CUDA {card.version(found.toolkit)}",
-        "driver": found.driver and f"knows CUDA {card.version(found.driver)}",
+        "cupy": found.cupy and f"{found.cupy}, made for CUDA {probe.version(found.toolkit)}",
+        "driver": found.driver and f"knows CUDA {probe.version(found.driver)}",
         "card": found.card
         and f"{found.card}, compute capability {'.'.join(map(str, found.capability))}, "
-        f"{found.free / card.GIB:.1f} of {found.total / card.GIB:.1f} GiB free",
+        f"{found.free / probe.GIB:.1f} of {found.total / probe.GIB:.1f} GiB free",
         "nvrtc": found.compiler,
         "cuda": f"not usable: {why}" if why else "usable: --device cuda",
     }

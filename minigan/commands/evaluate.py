@@ -10,11 +10,11 @@ from typing import Any
 
 from ..data import Dataset, NoSplitError, load
 from ..errors import UserError
+from ..evaluation import evaluate
 from ..files import atomic_write
-from ..metrics.evaluation import evaluate
 from ..metrics.score import Score
 from ..metrics.training import course
-from ..run import Run, provenance
+from ..training.run import Run, provenance
 from .flags import Computing, Count, parse
 from .length import say
 from .resume import open_run

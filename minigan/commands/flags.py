@@ -12,8 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from .. import card
-from ..device import Device
+from ..device import Device, cuda
 from ..errors import UserError
 
 T = TypeVar("T")
@@ -37,7 +36,7 @@ class Computing:
         Raises:
             UserError: if it cannot be had, or cannot compute so.
         """
-        return card.device(self.device, self.precision, deterministic=self.deterministic)
+        return cuda.device(self.device, self.precision, deterministic=self.deterministic)
 
 
 class UnknownFlagError(UserError):

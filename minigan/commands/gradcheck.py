@@ -10,12 +10,12 @@ import numpy as np
 from .. import gans
 from ..data import Dataset
 from ..errors import UserError
-from ..feed import TensorFeed
 from ..nn import SpectralNorm
-from ..recipe import Recipe
 from ..tensor import Tensor
 from ..testing import GradientError, check_gradients
-from ..train import State
+from ..training.device_batches import TensorFeed
+from ..training.recipe import Recipe
+from ..training.state import State
 
 BATCH = 4
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from ..data import Dataset
 from ..errors import RunError, UserError
-from ..run import Run
-from ..train import State, train
+from ..training.loop import train
+from ..training.run import Run
+from ..training.state import State
 from .flags import Count
 
 

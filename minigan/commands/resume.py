@@ -6,12 +6,13 @@ import shlex
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from .. import checkpoint, gans
+from .. import gans
 from ..data import Dataset, load
 from ..device import HOST, Device
 from ..errors import UserError
-from ..run import Run, provenance
-from ..train import State
+from ..training import checkpoint
+from ..training.run import Run, provenance
+from ..training.state import State
 from .flags import Computing, Count, Folder, Place, Precision, UnknownFlagError, parse
 from .length import Length, run_to_end, say
 

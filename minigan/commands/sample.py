@@ -12,8 +12,8 @@ import tyro
 from ..data import Dataset
 from ..errors import UserError
 from ..random import Generator
-from ..recipe import Recipe
-from ..run import Run
+from ..training.recipe import Recipe
+from ..training.run import Run
 from .flags import Computing, Count, Folder, parse
 from .resume import open_run
 

@@ -11,9 +11,10 @@ from typing import Any
 from .. import gans
 from ..data import Dataset, catalogue, load
 from ..errors import UserError
-from ..recipe import Recipe
-from ..run import Run, fresh_directory, provenance
-from ..train import State, check_range
+from ..training.loop import check_range
+from ..training.recipe import Recipe
+from ..training.run import Run, fresh_directory, provenance
+from ..training.state import State
 from .flags import Computing, Count, Folder, parse
 from .length import Length, run_to_end, say
 from .resume import resume

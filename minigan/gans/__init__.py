@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ..errors import UserError
-from ..recipe import Recipe
+from ..training.recipe import Recipe
 
 
 def names() -> list[str]:

@@ -14,8 +14,8 @@ from ..nn.init import normal
 from ..ops import mean
 from ..optim import Adam, Optimizer
 from ..random import Generator
-from ..recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor, no_grad
+from ..training.recipe import Feed, Players, Recipe, Shape, Update
 
 
 class AutoEncoder(nn.Module):

@@ -15,8 +15,8 @@ from ..nn.init import normal, uniform
 from ..ops import sigmoid
 from ..optim import SGD, Adam, Optimizer, average, exponential, linear, warming
 from ..random import Generator
-from ..recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor
+from ..training.recipe import Feed, Players, Recipe, Shape, Update
 
 
 @dataclass(frozen=True)

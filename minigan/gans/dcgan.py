@@ -17,8 +17,8 @@ from ..ops import reshape, sigmoid
 from ..optim import SGD, Adam, Optimizer, RMSProp, clip_by_norm
 from ..penalties import gaussian_kl, l2_penalty
 from ..random import Generator
-from ..recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor
+from ..training.recipe import Feed, Players, Recipe, Shape, Update
 
 # Sides of the planes between z and the image, each about twice the one before it.
 PLANES = {28: (4, 7, 14), 32: (4, 8, 16), 64: (4, 8, 16, 32)}

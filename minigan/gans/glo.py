@@ -15,8 +15,8 @@ from ..nn.init import normal
 from ..ops import mean, square
 from ..optim import SGD, Adam, Optimizer, project_to_sphere
 from ..random import Generator
-from ..recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor, enable_grad, grad
+from ..training.recipe import Feed, Players, Recipe, Shape, Update
 
 # Sides of the planes between z and the image, each about twice the one before it.
 PLANES = {28: (4, 7, 14), 32: (4, 8, 16), 64: (4, 8, 16, 32)}

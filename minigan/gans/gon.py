@@ -13,8 +13,8 @@ from ..errors import UserError
 from ..ops import mean, square
 from ..optim import Adam, Optimizer, scheduled
 from ..random import Generator
-from ..recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor, enable_grad, grad, no_grad
+from ..training.recipe import Feed, Players, Recipe, Shape, Update
 
 # Sides of the planes between z and the image, each about twice the one before it.
 PLANES = {28: (4, 7, 14), 32: (4, 8, 16)}

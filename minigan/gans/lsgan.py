@@ -14,8 +14,8 @@ from ..losses import least_squares_discriminator_loss, least_squares_generator_l
 from ..nn.init import normal, spread_kinks, uniform
 from ..optim import Adam, Optimizer, linear
 from ..random import Generator
-from ..recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor, no_grad
+from ..training.recipe import Feed, Players, Recipe, Shape, Update
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from ..ops import reshape, sigmoid
 from ..optim import Adam, Optimizer, average, linear
 from ..penalties import r1_penalty
 from ..random import Generator
-from ..recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor
+from ..training.recipe import Feed, Players, Recipe, Shape, Update
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from ..nn.init import normal
 from ..ops import concatenate, logsumexp, mean, sigmoid, square
 from ..optim import Adam, Optimizer, average, linear, warming
 from ..random import Generator
-from ..recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor, no_grad
+from ..training.recipe import Feed, Players, Recipe, Shape, Update
 
 
 @dataclass(frozen=True)

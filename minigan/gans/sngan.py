@@ -14,8 +14,8 @@ from ..losses import hinge_discriminator_loss, wasserstein_generator_loss
 from ..nn.init import spread_kinks, uniform
 from ..optim import Adam, Optimizer, average, linear
 from ..random import Generator
-from ..recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor, no_grad
+from ..training.recipe import Feed, Players, Recipe, Shape, Update
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from ..losses import wasserstein_critic_loss, wasserstein_generator_loss
 from ..nn.init import normal, spread_kinks, uniform
 from ..optim import Optimizer, RMSProp, clip_weights
 from ..random import Generator
-from ..recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor, no_grad
+from ..training.recipe import Feed, Players, Recipe, Shape, Update
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from ..nn.init import spread_kinks, uniform
 from ..optim import Adam, Optimizer, average, linear
 from ..penalties import gradient_penalty
 from ..random import Generator
-from ..recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor, no_grad
+from ..training.recipe import Feed, Players, Recipe, Shape, Update
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import checkpoint, nn
+from .. import nn, weights
 from ..data import Batches, Dataset
 from ..data.download import user_cache
 from ..errors import UserError
@@ -121,7 +121,7 @@ def classifier(train: Dataset, test: Dataset | None, *, say: Say) -> Classifier:
     known = (train.name, len(train.classes))
     if path.exists():
         try:
-            arrays, facts = checkpoint.load(path)
+            arrays, facts = weights.load(path)
             network.load_state(arrays)
             return Classifier(
                 network, *known, facts["accuracy"], facts["tested"], tested_on, digest
@@ -136,7 +136,7 @@ def classifier(train: Dataset, test: Dataset | None, *, say: Say) -> Classifier:
     say(f"it is right on {accuracy:.2%} of {len(test):,} images: {tested_on}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.save(path, network.state(), {"accuracy": accuracy, "tested": len(test)})
+        weights.save(path, network.state(), {"accuracy": accuracy, "tested": len(test)})
     except OSError as error:
         say(f"it could not be kept ({error.strerror or error}), and will be trained again")
     return Classifier(network, *known, accuracy, len(test), tested_on, digest)

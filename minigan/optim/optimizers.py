@@ -1,28 +1,19 @@
-"""Optimisers, learning-rate schedules, clipping, and averages of weights.
-
-An optimiser is built over named parameters and keeps its state by those names. It writes the
-parameters in place, and freezes them: to NumPy they are read-only from then on. Whoever else must
-write an array that may be part of a graph does so within `minigan_kernels.memo.writable`.
-"""
+"""Optimisers: SGD, RMSProp, Adam."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import minigan_kernels as kernels
 import numpy as np
 from minigan_kernels.memo import freeze, writable
 
-from .device import beside
-from .nn import Module
-from .replay import each_time, of_round, varying
-from .tensor import Array, Tensor
-
-Schedule = Callable[[int], float]
-Gradients = Mapping[str, Tensor]
-Clip = Callable[[Gradients], Gradients]
+from ..device import beside
+from ..device.graph_inputs import each_time, varying
+from ..tensor import Array, Tensor
+from .clipping import Clip, Gradients
+from .schedules import Schedule, constant
 
 
 class Optimizer:
@@ -195,89 +186,3 @@ class Adam(Optimizer):
     def _move(self, ps: list[Array], gs: list[Array], *states: list[Array]) -> None:
         step = varying(lambda: self.steps + 1, np.int64)
         kernels.adam(ps, gs, *states, lr=self._now(self.lr), step=step, **self.options)
-
-
-def constant(value: float) -> Schedule:
-    """The same value at every step."""
-    return lambda step: value
-
-
-def linear(start: float, end: float, steps: int, *, hold: int = 0) -> Schedule:
-    """`start` for `hold` steps, then in equal parts to `end` at step `steps`, `end` afterwards."""
-    return lambda step: start + (end - start) * min(max(step - hold, 0) / (steps - hold), 1.0)
-
-
-def exponential(start: float, factor: float, least: float = 0.0) -> Schedule:
-    """`start` times `factor` for every step taken, but not below `least`."""
-    return lambda step: max(start * factor**step, least)
-
-
-def cosine(start: float, end: float, steps: int) -> Schedule:
-    """Half a cosine from `start` to `end` over `steps` steps (Loshchilov & Hutter 2017,
-    arXiv:1608.03983).
-    """
-    return lambda step: end + 0.5 * (start - end) * (1 + math.cos(math.pi * min(step / steps, 1.0)))
-
-
-def warming(most: float) -> Schedule:
-    """min(most, (1 + step) / (10 + step)): the decay of an average that soon forgets how it began,
-    as in TensorFlow's ExponentialMovingAverage.
-    """
-    return lambda step: min(most, (1 + step) / (10 + step))
-
-
-def scheduled(schedule: Schedule, step: int) -> Any:
-    """What a schedule says of the round of number `step`, by which to multiply float32 arrays.
-
-    A round that asks in this way for what depends on its number can be replayed from a graph.
-    """
-    return of_round(schedule, step)
-
-
-def clip_by_value(gradients: Gradients, limit: float) -> dict[str, Tensor]:
-    """Every value of every gradient limited to [-limit, limit]."""
-    return {n: Tensor(np.clip(g.data, -limit, limit)) for n, g in gradients.items()}
-
-
-def clip_by_norm(gradients: Gradients, limit: float) -> dict[str, Tensor]:
-    """All gradients scaled together so that their joint Euclidean norm is at most `limit`.
-
-    Pascanu et al. 2013, arXiv:1211.5063, Algorithm 1.
-    """
-    norm = np.sqrt(sum(np.square(g.data, dtype=np.float64).sum() for g in gradients.values()))
-    scale = limit / np.fmax(norm, limit)  # 1 where the norm is below the limit, or NaN
-    return {n: Tensor(g.data * scale.astype(g.dtype)) for n, g in gradients.items()}
-
-
-def clip_weights(parameters: Mapping[str, Tensor], limit: float) -> None:
-    """Limit parameters to [-limit, limit], in place (Arjovsky et al. 2017, arXiv:1701.07875)."""
-    with writable(*(p.data for p in parameters.values())):
-        for p in parameters.values():
-            np.clip(p.data, -limit, limit, out=p.data)
-
-
-def project_to_sphere(table: Tensor, rows: Any = slice(None)) -> None:
-    """Scale these rows of a table (rows, d), or all, to length 1, in place; after each step, say
-    (Bojanowski et al. 2018, arXiv:1707.05776).
-    """
-    with writable(table.data):
-        z = table.data[rows]
-        table.data[rows] = z / np.sqrt(np.square(z).sum(axis=1, keepdims=True))
-
-
-def average(slow: Module, fast: Module, decay: float | Schedule, step: int = 0) -> None:
-    """Move the parameters and floating-point buffers of `slow` towards `fast`'s, in place.
-
-    slow = decay slow + (1 - decay) fast: the exponential moving average that many GANs sample from
-    (Yazici et al. 2019, arXiv:1806.04498). `slow` starts as `fast.copy()`. Buffers are averaged
-    alike, because weights without their batch-norm moments are another network; buffers of whole
-    numbers are copied. `decay` may depend on `step`, the number of the round.
-    """
-    weight = scheduled(lambda n: 1 - decay(n), step) if callable(decay) else 1 - decay
-    target, mine = fast.state(), slow.state()
-    with writable(*mine.values()):
-        for name, array in mine.items():
-            if array.dtype.kind == "f":
-                array += weight * (target[name] - array)
-            else:
-                array[...] = target[name]

@@ -1,9 +1,8 @@
-"""Checkpoints: the whole state of a run in one safetensors file.
+"""Arrays and facts in one safetensors file, written whole or not at all.
 
-A file holds every player's and optimiser's arrays, and as its one metadata entry a JSON text with
-the format, the recipe, the step, the state of the generator, the position in the data, and a
-checksum over all arrays. (One entry, because safetensors does not keep the order of several.) It is
-written beside its place and moved there, so a checkpoint is whole or absent.
+Beside the arrays a file has one metadata entry: a JSON text with the format, whatever facts the
+caller gives, and a checksum over all of it. (One entry, because safetensors does not keep the order
+of several.)
 """
 
 from __future__ import annotations
@@ -11,10 +10,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import time
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +21,14 @@ from .errors import UserError
 from .files import atomic_write
 
 FORMAT = 1
-KEPT = 2  # newest checkpoints that stay in a run directory
-FORSAKEN = 3600  # seconds after which nobody writes a temporary file any more
+
+
+class DamagedError(UserError):
+    """The file at `path` cannot be read; `why` says what is wrong with it."""
+
+    def __init__(self, path: Path, why: object) -> None:
+        super().__init__(f"{path} is damaged: {why}; remove it")
+        self.path, self.why = path, why
 
 
 def save(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
@@ -70,48 +73,10 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}") from None
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise damaged(path, error) from error
+        raise DamagedError(path, error) from error
     if facts.pop("checksum", None) != _checksum(arrays, facts):
-        raise damaged(path, "its checksum does not match its contents")
+        raise DamagedError(path, "its checksum does not match its contents")
     return arrays, facts
-
-
-def damaged(path: Path, why: object) -> UserError:
-    """The error for a checkpoint that cannot be read, with what to do about it."""
-    way = "remove it"
-    if path in _all(path.parent):  # of a run
-        older = [other for other in _all(path.parent) if _step(other) < _step(path)]
-        way += f" to go on from round {_step(older[-1])}" if older else " to begin the run anew"
-    return UserError(f"the checkpoint {path} is damaged: {why}; {way}")
-
-
-def newest(folder: Path) -> Path | None:
-    """The checkpoint of the latest step, if there is one."""
-    found = _all(folder)
-    return found[-1] if found else None
-
-
-def prune(folder: Path) -> None:
-    """Remove all but the newest checkpoints, and what killed processes left half written."""
-    for path in _all(folder)[:-KEPT]:
-        path.unlink()
-    for path in folder.glob(".step-*.safetensors"):
-        with suppress(FileNotFoundError):  # another process may have been faster
-            if time.time() - path.stat().st_mtime > FORSAKEN:
-                path.unlink()
-
-
-def file_name(step: int) -> str:
-    return f"step-{step:06d}.safetensors"
-
-
-def _all(folder: Path) -> list[Path]:
-    found = [path for path in folder.glob("step-*.safetensors") if path.stem[5:].isdecimal()]
-    return sorted(found, key=_step)
-
-
-def _step(path: Path) -> int:
-    return int(path.stem[5:])
 
 
 def _checksum(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:

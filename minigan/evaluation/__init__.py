@@ -10,15 +10,15 @@ import numpy as np
 from ..data import Dataset
 from ..data.stacked import first_channel, labels_of_parts
 from ..errors import RunError, UserError
+from ..metrics import modes, pca, scores
+from ..metrics.classifier import FEATURES, Classifier, classifier
+from ..metrics.parzen import SAMPLES, VALIDATION, Parzen, parzen
+from ..metrics.score import Evaluation, Score
+from ..metrics.training import spectral
 from ..progress import Progress
 from ..random import Generator
-from ..recipe import Recipe
-from ..train import State
-from . import modes, pca, scores
-from .classifier import FEATURES, Classifier, classifier
-from .parzen import SAMPLES, VALIDATION, Parzen, parzen
-from .score import Evaluation, Score
-from .training import spectral
+from ..training.recipe import Recipe
+from ..training.state import State
 
 COUNT = 10_000  # samples of images, and real images beside them, unless another number is given
 STACKED = 26_000  # samples of images of several channels with a class each, as in the papers

@@ -1,20 +1,17 @@
-"""The CUDA card: what there is of it, what is missing, and what to do about that."""
+"""The GPU as a device: its memory, its streams, its graphs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .device import HOST, NO_ROOM, Array, Device, Shuttle, T, UnrepeatableError
-from .errors import RunError, UserError
+from ..errors import RunError, UserError
+from . import HOST, NO_ROOM, Array, Device, Shuttle, T, UnrepeatableError
+from .probe import facts, out_of_memory, trouble, version
 
-DRIVERS = {12: 525, 13: 580}  # CUDA's major version -> the oldest driver that knows it
-LEAST = (8, 0)  # compute capability that the kernels are written for
-GIB = 1 << 30
 # Signs in the words of CuPy or CUDA, and what work has then done that no graph holds.
 OBSTACLES = {
     "D2H": "reads a value back from the card",
@@ -24,21 +21,6 @@ OBSTACLES = {
     "synchronous": "waits for the card",
     "StreamCapture": "waits for the card",
 }
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of CUDA here; CUDA versions are as it counts them, 13020 for 13.2."""
-
-    cupy: str | None = None  # version
-    toolkit: int = 0  # the CUDA that this CuPy was made for
-    driver: int = 0  # the newest CUDA that the driver knows; 0 if there is no driver
-    card: str | None = None  # name of the first one
-    capability: tuple[int, int] = (0, 0)
-    free: int = 0  # bytes of its memory
-    total: int = 0
-    compiler: str | None = None  # NVRTC's version
-    error: str = ""  # CUDA's own words, if it failed
 
 
 class Cuda(Device):
@@ -219,112 +201,3 @@ def device(name: str, precision: str = HOST.precision, *, deterministic: bool = 
     if why := trouble(facts()):
         raise UserError(f"--device cuda cannot be had: {why}, or say --device cpu")
     return Cuda(precision, deterministic=deterministic)
-
-
-def trouble(found: Facts) -> str | None:
-    """What keeps minigan from computing on a card, and the way out; None if nothing does."""
-    if found.cupy is None:
-        why = f"CuPy cannot be imported ({found.error})" if found.error else "CuPy is not installed"
-        return f"{why}; install it with pip install 'minigan[cuda13]', or [cuda12] for CUDA 12"
-    major = found.toolkit // 1000
-    least = f"version {DRIVERS[major]}" if major in DRIVERS else f"one for CUDA {major}"
-    if not found.driver:
-        return f"there is no NVIDIA driver; install {least} or newer"
-    if found.driver // 1000 < major:
-        other = ", or pip install 'minigan[cuda12]'" if found.driver >= 12000 else ""
-        return (
-            f"the NVIDIA driver knows CUDA {version(found.driver)} at most, but CuPy is made for "
-            f"CUDA {version(found.toolkit)}; update the driver to {least} or newer{other}"
-        )
-    if found.card is None:
-        return (
-            f"the NVIDIA driver shows no card ({found.error or 'it counts none'}); see what "
-            "nvidia-smi lists, and whether CUDA_VISIBLE_DEVICES hides it"
-        )
-    if found.error:
-        return f"the {found.card} cannot be used ({found.error}); see what nvidia-smi says of it"
-    if found.capability < LEAST:
-        return (
-            f"the {found.card} has compute capability {_dotted(found.capability)}, and the kernels "
-            f"need {_dotted(LEAST)}; use a newer card"
-        )
-    if found.compiler is None:
-        return (
-            "NVIDIA's compiler library NVRTC is missing; install it with pip install "
-            f"'minigan[cuda{major}]'"
-        )
-    if int(found.compiler.partition(".")[0]) > found.driver // 1000:
-        return (
-            f"the compiler library NVRTC {found.compiler} is newer than the NVIDIA driver, which "
-            f"knows CUDA {version(found.driver)}; install one that fits with pip install "
-            f"'minigan[cuda{major}]', or update the driver"
-        )
-    return None
-
-
-def facts() -> Facts:
-    """What of CUDA is here; nothing of it needs to be."""
-    try:
-        import cupy
-    except ModuleNotFoundError as error:
-        return Facts(error="" if error.name == "cupy" else str(error))
-    except ImportError as error:
-        return Facts(error=" ".join(str(error).split()))
-    runtime = cupy.cuda.runtime
-    known: dict[str, Any] = {
-        "cupy": cupy.__version__,
-        "toolkit": runtime.runtimeGetVersion(),
-        "driver": runtime.driverGetVersion(),
-        "compiler": _compiler(),
-    }
-    try:
-        if runtime.getDeviceCount():
-            card = runtime.getDeviceProperties(cupy.cuda.Device().id)
-            known |= {"card": card["name"].decode(), "capability": (card["major"], card["minor"])}
-            known["free"], known["total"] = runtime.memGetInfo()
-    except runtime.CUDARuntimeError as error:
-        known["error"] = str(error)
-    return Facts(**known)
-
-
-def out_of_memory(asked: int, used: int, free: int, *, batch: int, fixed: int) -> str:
-    """One sentence for a card whose memory was exhausted.
-
-    `asked` bytes were asked for, with `used` already taken by this process and `free` left on the
-    card. `batch` samples were in a batch, and `fixed` bytes do not grow with it. The batch that
-    is named is a power of two, for the rest of the round would have asked for more.
-    """
-    need = max(used + asked - fixed, 1)  # for the batch, as far as the round came
-    room = max(used + free - fixed, 0)
-    fits = min(batch * room // need, batch - 1)
-    way = (
-        f"--batch-size {1 << fits.bit_length() - 1} should fit"
-        if fits
-        else "not even one sample fits, so it takes a smaller network or a larger card"
-    )
-    return (
-        f"out of device memory: {_size(asked)} were asked for with {_size(used)} in use and "
-        f"{_size(free)} free, at a batch of {batch}; {way}"
-    )
-
-
-def version(number: int) -> str:
-    """CUDA's 13020 as 13.2."""
-    return f"{number // 1000}.{number % 1000 // 10}"
-
-
-def _compiler() -> str | None:
-    from minigan_kernels.cuda import errors, nvrtc
-
-    try:
-        return nvrtc.version()
-    except errors.UnavailableError:
-        return None
-
-
-def _dotted(capability: tuple[int, int]) -> str:
-    return ".".join(map(str, capability))
-
-
-def _size(count: int) -> str:
-    return f"{count / GIB:.2f} GiB" if count >= GIB // 10 else f"{count / (1 << 20):.1f} MiB"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .data import Dataset
+from ..data import Dataset
 from .run import Run
 
 Realness = Callable[[np.ndarray], Any]
@@ -18,7 +18,7 @@ AXIS = 400  # points along the axis of Figure 1
 def draw_data(run: Run, dataset: Dataset, say: Callable[[str], None]) -> None:
     """Show what the run learns from: real samples, and how many there are of each class."""
     if dataset.is_image:
-        from .viz.grid import save_grid
+        from ..viz.grid import save_grid
 
         every = max(1, len(dataset) // SHOWN)
         save_grid(run.samples / "real.png", dataset.x[::every][:SHOWN], value_range=(0, 255))
@@ -26,7 +26,7 @@ def draw_data(run: Run, dataset: Dataset, say: Callable[[str], None]) -> None:
     if not counts:
         say(f"{dataset.name}: {len(dataset):,} samples without labels")
         return
-    from .viz.plots import save_class_histogram
+    from ..viz.plots import save_class_histogram
 
     save_class_histogram(run.samples / "classes.png", counts)
     shown = "  ".join(f"{name}: {count:,}" for name, count in list(counts.items())[:20])
@@ -51,13 +51,13 @@ def draw_samples(
     """
     path = run.picture(step)
     if dataset.is_image:
-        from .viz.grid import save_grid
+        from ..viz.grid import save_grid
 
         assert value_range is not None
         shown = samples if columns else samples[:SHOWN]
         save_grid(path, shown, value_range=value_range, columns=columns)
     elif samples.shape[1] == 2:
-        from .viz.plots import save_points
+        from ..viz.plots import save_points
 
         modes = None if dataset.mixture is None else dataset.mixture.means
         save_points(path, dataset.x[: len(samples)], samples, modes=modes)
@@ -67,14 +67,14 @@ def draw_samples(
 
 def draw_progress(run: Run, *, finished: bool = False) -> None:
     """Draw the losses so far, join a finished run's samples into a film, renew the report."""
-    from .viz.plots import save_losses
-    from .viz.report import write_report
+    from ..viz.plots import save_losses
+    from ..viz.report import write_report
 
     title = f"{run.config['recipe']} on {run.config['data']['name']}"
     save_losses(run.path / "loss.png", run.rows(), title=title)
     frames = run.pictures()
     if finished and len(frames) > 1:
-        from .viz.animation import save_animation
+        from ..viz.animation import save_animation
 
         save_animation(run.samples / "animation.gif", frames, fps=5)
     write_report(run.path)
@@ -89,7 +89,7 @@ def _draw_line(
     arrows: tuple[np.ndarray, np.ndarray] | None,
 ) -> None:
     """Figure 1 of Goodfellow et al. 2014."""
-    from .viz.figure1 import density_of, save_figure1
+    from ..viz.figure1 import density_of, save_figure1
 
     low, high = np.quantile(dataset.x, (0.001, 0.999))
     margin = 0.15 * (high - low)

@@ -12,17 +12,15 @@ CUDA: the device captures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from .device import NO_ROOM, Array, Device, UnrepeatableError, to_host, to_numbers
+from ..device import NO_ROOM, Array, Device, UnrepeatableError, to_host, to_numbers
+from ..device.graph_inputs import Inputs, RoundNumber, capture_into
 
-ROOM = 1024  # numbers of a round that may differ
 # Rounds: in the first one all kernels are compiled; what a graph holds of the host as it was when
 # it was captured shows in another round.
 CAPTURED, CHECKED = 2, 3
@@ -116,7 +114,7 @@ class Replay:
         counters, places = rounds.counters, rounds.places()
 
         def work() -> Outcome:
-            with _capturing(inputs):
+            with capture_into(inputs):
                 outcome = rounds.compute(RoundNumber())
                 settle(rounds, places)
                 values = rounds.device.empty(len(outcome.values), np.float64)
@@ -159,54 +157,6 @@ class Replay:
         self.graph = None
 
 
-class Inputs:
-    """What the host does before each launch: it counts on, and fills places on the card."""
-
-    def __init__(self, device: Device, round_number: int) -> None:
-        self.device, self.round_number = device, round_number
-        self.actions: list[Callable[[], None]] = []
-        self._numbers = np.zeros(ROOM, np.uint64)  # 8 bytes each, whatever they are
-        self._place = device.put(self._numbers)
-        self._taken = 0
-
-    def number(self, compute: Callable[[], float], kind: type[np.generic]) -> Array:
-        """The place (1,) of a number of 8 bytes that each round computes anew."""
-        if self._taken == ROOM:
-            raise UnrepeatableError(f"has over {ROOM} numbers that differ from round to round")
-        mine = slice(self._taken, self._taken + 1)
-        self._taken += 1
-        number = self._numbers[mine].view(kind)
-
-        def fill() -> None:
-            number[0] = compute()
-
-        self.each_time(fill)
-        return self._place[mine].view(kind)
-
-    def arrays(self, like: Sequence[np.ndarray], fetch: Callable[[], list[Array]]) -> list[Array]:
-        """The places of arrays on the card that each round fetches anew, all shaped as `like`."""
-        places = [self.device.lasting(array.shape, array.dtype) for array in like]
-
-        def fill() -> None:
-            for place, array in zip(places, fetch(), strict=True):
-                place[...] = array
-
-        self.actions.append(fill)
-        return places
-
-    def each_time(self, action: Callable[[], None]) -> None:
-        """action(), now and before each launch."""
-        action()
-        self.actions.append(action)
-
-    def fill(self, round_number: int) -> None:
-        """Make ready for the next launch, of the round of that number."""
-        self.round_number = round_number
-        for action in self.actions:
-            action()
-        self._place[...] = self.device.put(self._numbers)
-
-
 @dataclass
 class Graph:
     """A captured round."""
@@ -223,44 +173,6 @@ class Graph:
         return self.outcome
 
 
-_inputs: ContextVar[Inputs | None] = ContextVar("inputs", default=None)
-
-
-def capturing() -> Inputs | None:
-    """The inputs of the round that is being captured, if one is."""
-    return _inputs.get()
-
-
-def varying(compute: Callable[[], float], kind: type[np.generic]) -> Any:
-    """compute(), a number of 8 bytes that differs from round to round.
-
-    While a round is captured it is the number's place (1,) on the card, and compute() is called
-    before each launch.
-    """
-    inputs = _inputs.get()
-    return compute() if inputs is None else inputs.number(compute, kind)
-
-
-def of_round(function: Callable[[int], float], number: Any) -> Any:
-    """function(number) of a round's number, by which to multiply arrays of float32.
-
-    While the round is captured it is a single float32 on the card.
-    """
-    if not isinstance(number, RoundNumber):
-        return function(number)
-    inputs = _inputs.get()
-    if inputs is None:
-        raise UnrepeatableError("keeps its number for later")
-    place = inputs.number(lambda: function(inputs.round_number), np.float64)
-    return place.astype(np.float32).reshape(())
-
-
-def each_time(action: Callable[[], None]) -> None:
-    """action(), which counts something on the host; at replays as well."""
-    inputs = _inputs.get()
-    action() if inputs is None else inputs.each_time(action)
-
-
 def settle(rounds: Rounds, places: Mapping[str, Array]) -> None:
     """Bring arrays that a round has put in the place of others to where those lie."""
     moved = {name: a for name, a in rounds.places().items() if a is not places[name]}
@@ -270,33 +182,6 @@ def settle(rounds: Rounds, places: Mapping[str, Array]) -> None:
     for name, array in moved.items():
         places[name][...] = array
     rounds.replace(places)
-
-
-class RoundNumber:
-    """Stands for the number of a round that is captured, which is another one at each replay."""
-
-    def __getattr__(self, name: str) -> NoReturn:
-        self._refuse()
-
-    def _refuse(self, *_: Any) -> NoReturn:
-        raise UnrepeatableError("uses its own number")
-
-
-for _name in {*dir(int)} - {*dir(object)} | {
-    "__eq__", "__ge__", "__gt__", "__hash__", "__le__", "__lt__", "__ne__", "__repr__", "__str__",
-    "__format__",
-}:  # fmt: skip
-    if _name.startswith("__"):
-        setattr(RoundNumber, _name, RoundNumber._refuse)
-
-
-@contextmanager
-def _capturing(inputs: Inputs) -> Iterator[None]:
-    token = _inputs.set(inputs)
-    try:
-        yield
-    finally:
-        _inputs.reset(token)
 
 
 def _copies(places: Mapping[str, Array]) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .tensor import Tensor, history
+from ..tensor import Tensor, history
 
 
 def first_nonfinite(loss: Tensor) -> str:

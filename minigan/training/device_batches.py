@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .data import Batches
-from .device import HOST, Array, Device, Shuttle
-from .errors import UserError
+from ..data import Batches
+from ..device import HOST, Array, Device, Shuttle
+from ..device.graph_inputs import capturing
+from ..errors import UserError
+from ..tensor import Tensor
 from .recipe import Check
-from .replay import capturing
-from .tensor import Tensor
 
 Fetch = Callable[[], Sequence[np.ndarray]]
 

@@ -1,35 +1,28 @@
-"""The one training loop."""
+"""Everything that a step of training changes, and the step itself."""
 
 from __future__ import annotations
 
 import math
-import signal
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 
+from ..data import Batches, Dataset
+from ..device import HOST, Device, on_host, to_host
+from ..errors import DivergedError, RunError, UserError
+from ..nn import Module
+from ..optim import Optimizer
+from ..random import Generator
+from ..tensor import Array, Tensor, grad, no_grad
 from . import checkpoint
-from .data import Batches, Dataset
-from .device import HOST, Device, on_host, to_host
-from .diagnosis import first_nonfinite
-from .errors import DivergedError, RunError, UserError
-from .feed import TensorFeed
-from .nn import Module
-from .optim import Optimizer
-from .pictures import draw_data, draw_progress, draw_samples
-from .progress import Progress
-from .random import Generator
+from .device_batches import TensorFeed
+from .graph_replay import Outcome, Replay
+from .nonfinite import first_nonfinite
 from .recipe import Players, Recipe
-from .replay import Outcome, Replay
-from .run import Run
-from .tensor import Array, Tensor, grad, no_grad
 
 PREPARED = 5000  # samples, at least, from which a recipe sets initial values
 
@@ -258,110 +251,6 @@ class State:
         return self.ask(self.recipe.realness, x)
 
 
-def train(
-    state: State,
-    dataset: Dataset,
-    run: Run,
-    *,
-    steps: int,
-    sample_every: int,
-    checkpoint_every: int,
-    say: Callable[[str], None],
-) -> bool:
-    """Train up to round `steps`; False if Ctrl-C ended it before, with a checkpoint written.
-
-    Every `sample_every` rounds, and at the end, samples of one fixed set of latent vectors are
-    drawn; every `checkpoint_every` rounds the state is saved and the report renewed.
-
-    Raises:
-        RunError: if a loss stops being finite; its row is the last one, and the report shows it.
-    """
-    name = run.config["recipe"]
-    z, columns = _fixed_latents(state.recipe, dataset, run.config["seed"])
-
-    def draw() -> None:
-        bounds = state.recipe.output_range(dataset.shape)
-        samples = state.samples(z)
-        if not np.isfinite(samples).all():
-            raise RunError(f"the samples of G are not finite after round {state.step}")
-        arrows = _arrows(state, dataset, z)
-        draw_samples(
-            run,
-            state.step,
-            samples,
-            dataset,
-            bounds,
-            state.realness,
-            arrows=arrows,
-            columns=columns,
-        )
-
-    def save() -> None:
-        run.sync()
-        state.save(run.checkpoints, name)
-
-    if state.step == 0:
-        draw_data(run, dataset, say)
-        draw()
-        save()
-    rows = run.rows()
-    before = rows[-1]["seconds"] if rows else 0.0
-    began = time.monotonic()
-
-    def record(step: int, row: Mapping[str, float]) -> None:
-        seconds = round(before + time.monotonic() - began, 3)
-        run.record({"step": step, "seconds": seconds, **row})
-
-    try:
-        with Progress(state.step, steps) as progress, _interruption() as interrupted:
-            while state.step < steps and not interrupted():
-                row = state.round()
-                record(state.step, row)
-                progress.update(state.step, row)
-                if state.step % sample_every == 0 or state.step == steps:
-                    draw()
-                if state.step % checkpoint_every == 0 and state.step < steps:
-                    save()
-                    draw_progress(run)
-            save()
-            draw_progress(run, finished=state.step >= steps)
-    except RunError as error:
-        with suppress(OSError):  # why the run failed is the thing to say, also on a full disk
-            if isinstance(error, DivergedError):
-                record(state.step + 1, error.row)
-            draw_progress(run)
-        raise
-    return state.step >= steps
-
-
-def check_range(state: State, seed: int) -> None:
-    """Make sure that generator and data live in the same range, before hours are spent.
-
-    Latent vectors scaled far up drive an output activation to its two ends, which must be those
-    that the data were scaled to. An output that has no ends, or a network that normalises its
-    input, passes.
-
-    Raises:
-        UserError: if G's output ends elsewhere than the data do.
-    """
-    bounds = state.recipe.output_range(state.batches.dataset.shape)
-    if bounds is None:
-        return
-    z = state.recipe.latent(Generator(seed, "range"), 8)
-    made = state.samples(1e6 * z)
-    low, high = float(made.min()), float(made.max())
-    if not low < high:  # a constant, or not a number: training will tell
-        return
-    near = 1e-3 * (high - low)
-    saturated = min(np.mean(made <= low + near), np.mean(made >= high - near)) > 0.1
-    if saturated and max(abs(low - bounds[0]), abs(high - bounds[1])) > 10 * near:
-        raise UserError(
-            f"the generator's values run from {low:g} to {high:g}, but the data from "
-            f"{bounds[0]:g} to {bounds[1]:g}; give the recipe the output_range of its last "
-            "activation"
-        )
-
-
 def _value(extra: Any) -> Any:
     """What a round reports: a number now, or the value on a card that will be read with others."""
     value = extra.data if isinstance(extra, Tensor) else extra
@@ -371,49 +260,3 @@ def _value(extra: Any) -> Any:
 def _within(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Those of these names, without it."""
     return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
-
-
-def _fixed_latents(recipe: Recipe, dataset: Dataset, seed: int) -> tuple[Array, int | None]:
-    """The latent vectors whose samples are drawn all along, and in how many columns.
-
-    Of a recipe that knows classes each column shows another one, from the first to the last of
-    them, and each row one z.
-    """
-    rng = Generator(seed, "samples")
-    if not dataset.is_image:
-        return recipe.latent(rng, 2500), None
-    z, classes = recipe.latent(rng, 64), max(len(dataset.classes), 1)
-    shown = min(classes, 16)
-    labels = np.rint(np.linspace(0, classes - 1, shown)).astype(np.int64)
-    by_class = recipe.with_labels(z[:8].repeat(shown, axis=0), np.tile(labels, 8))
-    return (z, None) if by_class is None else (by_class, shown)
-
-
-def _arrows(state: State, dataset: Dataset, z: Array) -> tuple[np.ndarray, np.ndarray] | None:
-    """Evenly spaced z over the range of `z`, and G(z), where both have one dimension."""
-    if dataset.shape != (1,) or z.shape[1:] != (1,):
-        return None
-    even = np.linspace(z.min(), z.max(), 21, dtype=np.float32)
-    return even, state.samples(even[:, None])[:, 0]
-
-
-@contextmanager
-def _interruption() -> Iterator[Callable[[], bool]]:
-    """Within the block the first Ctrl-C only raises a flag, so that the round can end; the second
-    stops.
-    """
-    hit = threading.Event()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if hit.is_set():
-            raise KeyboardInterrupt
-        hit.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield hit.is_set  # signals reach the main thread alone
-        return
-    before: Any = signal.signal(signal.SIGINT, handle)
-    try:
-        yield hit.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
