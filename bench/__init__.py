@@ -2,5 +2,5 @@
 
 `python -m bench PART` from the repository root, or `minigan bench PART` from anywhere. A part
 measures, prints a table, and writes `results/PART.json` and its picture; `python -m bench readme`
-puts the newest numbers into the README.
+puts the newest numbers into bench/README.md and the README.
 """

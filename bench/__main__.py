@@ -29,7 +29,7 @@ OTHERS = {
     "all": "all of these but endurance, steps also on one thread: half an hour",
     "gpu": "a CUDA card: whether it computes right, then how fast, beside PyTorch: ten minutes",
     "tune": "let measurement choose the algorithm of each layer of a DCGAN, from now on",
-    "readme": "draw the pictures and write the README's section from the newest results",
+    "readme": "draw the pictures and write the tables of bench/README.md and the README",
 }
 
 

@@ -1,4 +1,4 @@
-"""The README's section on speed, from the newest results."""
+"""The tables of bench/README.md and the README's short one, from the newest results."""
 
 from __future__ import annotations
 
@@ -13,19 +13,35 @@ from .plots import DRAWN
 from .results import FOLDER, Result, load
 from .steps import best_of
 from .table import counted, digits, doubt, seconds
-from .workloads import EAGER, IM2COL, JAX
+from .workloads import EAGER, IM2COL, JAX, OURS
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+PAGE = Path(__file__).parent / "README.md"
+README = PAGE.parents[1] / "README.md"
+SHOWN = {  # of each picture, what it is, for those who do not see it
+    "roofline": (
+        "The rate of each convolution of a DCGAN, minigan's and PyTorch's, over its operations "
+        "a byte, below the line that memory and a matrix product draw"
+    ),
+    "ladder": (
+        "Bars: what each idea brings one layer, in GFLOP/s, and the whole step, in milliseconds, "
+        "from a plain loop over im2col, direct and Winograd convolution to minigan; and PyTorch"
+    ),
+    "growth": (
+        "Milliseconds a step of minigan and of PyTorch in two ways, over batch, width, pixels and "
+        "threads"
+    ),
+}
 DOUBTS = "A question mark: others used the cores meanwhile. "
 MATRIX_UNIT = (
     "minigan multiplies in the CPU's matrix unit, numbers of float32 in three pieces, which loses "
     "no more than a product in float32; PyTorch's float32 is computed by vectors. "
 )
 BEGIN, END = "<!-- bench: written by python -m bench readme -->", "<!-- end of bench -->"
+SHORT_BEGIN, SHORT_END = BEGIN.replace("bench", "speed", 1), END.replace("bench", "speed")
 
 
 def section(folder: Path = FOLDER) -> str:
-    """The text between the two marks."""
+    """The text between the two marks in bench/README.md."""
     steps, kernels = load("steps", folder), load("kernels", folder)
     if steps is None:
         return "Nothing is measured yet; `minigan bench all` measures this machine."
@@ -42,17 +58,44 @@ def section(folder: Path = FOLDER) -> str:
     doubts = any("?" in part for part in parts)
     for part, (name, _) in DRAWN.items():
         if (result := load(part, folder)) is not None:
-            parts.append(f"![{name}](bench/results/{name}.png){_elsewhen(result, steps)}")
+            parts.append(f"![{SHOWN[name]}](results/{name}.png){_elsewhen(result, steps)}")
     return "\n\n".join([_opening(steps, doubts), *parts])
 
 
-def rewrite(path: Path = README, folder: Path = FOLDER) -> None:
-    """Put the section into the README.
+def summary(folder: Path = FOLDER) -> str:
+    """The text between the two marks in the README: minigan beside the best of PyTorch."""
+    steps = load("steps", folder)
+    if steps is None:
+        return "Nothing is measured yet; `minigan bench all` measures this machine."
+    rows, plain = steps["rows"], load("steps-vectors", folder)
+    columns = {
+        "one training step": [row["title"] for row in rows],
+        "minigan": [_time(row, OURS) for row in rows],
+        "best PyTorch": [_best_time(row) for row in rows],
+        "PyTorch / minigan": [_verdict(row) for row in rows],
+    }
+    if plain and steps["machine"]["vectors"].endswith("with AMX"):
+        found = {row["title"]: _verdict(row) for row in plain["rows"]}
+        columns["without AMX"] = [found.get(row["title"], "-") for row in rows]
+    rule = ["---", *["--:"] * (len(columns) - 1)]
+    table = _table([list(columns), rule, *map(list, zip(*columns.values(), strict=True))])
+    machine = steps["machine"]
+    torch = machine["versions"].get("torch", "not installed")
+    return (
+        f"{table}\n\nMedians, {_origin(steps)}. CPU: {machine['cpu']} ({machine['vectors']}), "
+        f"{counted(steps['threads'], 'thread')}, float32. PyTorch: {torch}."
+        f"{' ' + DOUBTS.strip() if '?' in table else ''}"
+    )
+
+
+def rewrite(page: Path = PAGE, readme: Path = README, folder: Path = FOLDER) -> None:
+    """Put the section into bench/README.md and the summary into the README.
 
     Raises:
         UserError: if the marks are not there.
     """
-    rewrite_part(path, BEGIN, END, section(folder))
+    rewrite_part(page, BEGIN, END, section(folder))
+    rewrite_part(readme, SHORT_BEGIN, SHORT_END, summary(folder))
 
 
 def _origin(result: Result) -> str:
@@ -94,7 +137,7 @@ def _steps(steps: Result) -> str:
     for row in steps["rows"]:
         best = best_of(row, "PyTorch")
         cells = [
-            f"**{_time(row, 'minigan')}**",
+            f"**{_time(row, OURS)}**",
             *(_against(row, n) for n in (EAGER, best, JAX, IM2COL)),
         ]
         lines.append([row["title"], *cells])
@@ -149,6 +192,20 @@ def _layers(kernels: Result) -> str:
 
 def _time(row: dict[str, Any], name: str) -> str:
     return seconds(row["times"][name])
+
+
+def _best_time(row: dict[str, Any]) -> str:
+    best = best_of(row, "PyTorch")
+    return _time(row, best) if best else "-"
+
+
+def _verdict(row: dict[str, Any]) -> str:
+    """How many times as long as minigan the best PyTorch takes; a loss is said in words."""
+    best = best_of(row, "PyTorch")
+    if best is None:
+        return "-"
+    ratio = row["ratios"][best]["median"]
+    return f"{digits(ratio)}x" if ratio >= 1 else f"{digits(ratio)}x: PyTorch is faster"
 
 
 def _against(row: dict[str, Any], name: str | None) -> str:

@@ -9,7 +9,7 @@ estimate E[f(x)] - E[f(G(z))] for the same G comes from the round. Means over 5 
 Clipped weights leave the estimate an unknown factor, so it is the correlation that counts. The
 critic has 25 steps a round, because an estimate is one only near the critic's optimum, and G is the
 one that it judges: no average of weights. Writes examples/results/critic-RECIPE.json,
-examples/pictures/critic-RECIPE.png and a table in the README.
+examples/pictures/critic-RECIPE.png and a table in examples/README.md.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from minigan.tensor import Tensor, no_grad
 from minigan.training.state import State
 
 HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
+PAGE = HERE / "README.md"
 BEGIN, END = "<!-- critic: written by examples/critic.py -->", "<!-- end of critic -->"
 EVERY, POINTS, CRITIC_STEPS = 5, 10_000, 25
 
@@ -86,9 +86,9 @@ def draw(path: Path, found: list[tuple[int, float, float]], title: str) -> None:
 
 
 def section() -> str:
-    """The table in the README, from all results."""
+    """The table in examples/README.md, from all results."""
     lines = [
-        "| | rounds | distance, first and last | correlation | of ranks |",
+        "| | steps | distance, first and last | correlation | of ranks |",
         "| --- | --: | --: | --: | --: |",
     ]
     for path in sorted((HERE / "results").glob("critic-*.json")):
@@ -113,7 +113,7 @@ def main() -> None:
     results.parent.mkdir(exist_ok=True)
     with atomic_write(results) as temporary:
         temporary.write_text(json.dumps({**summary, "found": found}) + "\n")
-    rewrite_part(README, BEGIN, END, section())
+    rewrite_part(PAGE, BEGIN, END, section())
     draw(HERE / "pictures" / f"critic-{given.recipe}.png", found, f"{given.recipe}: mixture1d")
 
 

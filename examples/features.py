@@ -6,8 +6,8 @@
 The activations of all of D's convolutions are max-pooled to a grid of 4x4, flattened and joined,
 and a linear SVM with the L2 penalty is trained on them. Its C is chosen on a fifth of the training
 images, drawn at random. Beside it stand the same SVM on the features of a D that was never trained,
-and on pixels. Writes examples/results/features.json and the table in the README. Needs
-scikit-learn: pip install 'minigan[metrics]'.
+and on pixels. Writes examples/results/features.json and the table in examples/README.md.
+Needs scikit-learn: pip install 'minigan[metrics]'.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
-from sklearn.preprocessing import StandardScaler
 
 from minigan import nn
 from minigan.commands.resume import open_run
@@ -32,7 +30,7 @@ from minigan.training.recipe import Players
 from minigan.training.state import State
 
 HERE = Path(__file__).parent
-README, RESULTS = HERE.parent / "README.md", HERE / "results" / "features.json"
+PAGE, RESULTS = HERE / "README.md", HERE / "results" / "features.json"
 BEGIN, END = "<!-- features: written by examples/features.py -->", "<!-- end of features -->"
 
 GRID = 4  # cells on a side
@@ -72,6 +70,8 @@ def accuracy(
     train: np.ndarray, y: np.ndarray, test: np.ndarray, truth: np.ndarray
 ) -> dict[str, float]:
     """Of the SVM on the test set, with its C."""
+    from sklearn.preprocessing import StandardScaler
+
     scaler = StandardScaler(copy=False).fit(train)
     train, test = scaler.transform(train), scaler.transform(test)
     part, classes = len(train) // 5, 1 + int(y.max())
@@ -92,6 +92,8 @@ def svm(x: np.ndarray, y: np.ndarray, c: float, classes: int) -> np.ndarray:
     The function is smooth and convex, and L-BFGS on all classes together goes through x as matrix
     products; liblinear's loops over one class and one image at a time would take hours.
     """
+    from scipy.optimize import minimize
+
     sign = np.where(y[:, None] == np.arange(classes), 1, -1).astype(np.float32)
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -132,7 +134,7 @@ def main(folder: str) -> None:
     for name, answers in (
         ("pixels", lambda images: images.reshape(len(images), -1)),
         ("D untrained", lambda images: untrained.ask(features, images)),
-        (f"D after {state.step:,} rounds", lambda images: state.ask(features, images)),
+        (f"D after {state.step:,} steps", lambda images: state.ask(features, images)),
     ):
         began = time.monotonic()
         train, test = answers(x), answers(x_test)
@@ -142,11 +144,11 @@ def main(folder: str) -> None:
     facts = {"data": dataset.name, "train": len(x), "test": len(x_test), "seed": run.config["seed"]}
     with atomic_write(RESULTS) as temporary:
         temporary.write_text(json.dumps({**facts, "rows": rows}, indent=2) + "\n")
-    rewrite_part(README, BEGIN, END, section({**facts, "rows": rows}))
+    rewrite_part(PAGE, BEGIN, END, section({**facts, "rows": rows}))
 
 
 def section(facts: dict[str, Any]) -> str:
-    """The table in the README."""
+    """The table in examples/README.md."""
     lines = [
         f"A linear SVM on {facts['data']}, {facts['train']:,} images to learn from and "
         f"{facts['test']:,} to test on:",

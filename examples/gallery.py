@@ -1,51 +1,77 @@
-"""Put runs into the README: their last pictures, and what made them.
+"""Put runs into the gallery of examples/README.md: their last pictures, and what made them.
 
     python examples/gallery.py RUN [RUN ...]
 
-Copies the newest sample picture of each run to examples/pictures and rewrites the part of the
-README between the two gallery marks from the runs' own config.json and metrics.jsonl.
-One-dimensional runs bring their animation.
+Copies the newest sample picture of each run to examples/pictures (the animation, if its samples
+are numbers), writes what its config.json and metrics.jsonl say of it to
+examples/results/gallery.json, and rewrites the part of the page between the two gallery marks from
+that. These runs replace the whole gallery.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from minigan.errors import UserError
-from minigan.files import rewrite_part
+from minigan.files import atomic_write, rewrite_part
 from minigan.training.run import Run, repeatable
 
 HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
+PAGE, RESULTS = HERE / "README.md", HERE / "results" / "gallery.json"
 BEGIN, END = "<!-- gallery: written by examples/gallery.py -->", "<!-- end of gallery -->"
+
+Entry = dict[str, Any]
 
 
 def main(folders: list[str]) -> None:
     if not folders:
         raise UserError("python examples/gallery.py wants the run directories to be shown")
-    entries = [_entry(Run.open(Path(folder))) for folder in folders]
-    rewrite_part(README, BEGIN, END, "\n".join(entries))
+    entries = [entry(Run.open(Path(folder))) for folder in folders]
+    with atomic_write(RESULTS) as temporary:
+        temporary.write_text(json.dumps(entries, indent=2) + "\n")
+    rewrite_part(PAGE, BEGIN, END, section(entries))
 
 
-def _entry(run: Run) -> str:
+def entry(run: Run) -> Entry:
+    """What the gallery says of a run; its picture is copied to examples/pictures."""
     config, last = run.config, run.rows()[-1]
-    source, suffix = run.pictures()[-1], ".png"
-    if len(config["data"]["shape"]) == 1:
-        source, suffix = run.samples / "animation.gif", ".gif"
-    name = f"{config['recipe']}-{config['data']['name']}{suffix}"
-    shutil.copyfile(source, HERE / "pictures" / name)
-    minutes = last["seconds"] / 60
+    is_line = len(config["data"]["shape"]) == 1
+    source = run.samples / "animation.gif" if is_line else run.pictures()[-1]
+    picture = f"{config['recipe']}-{config['data']['name']}{source.suffix}"
+    shutil.copyfile(source, HERE / "pictures" / picture)
     command = repeatable(config["command"], config["data"]["name"])
     if config.get("resumed"):  # and equals a run that went so far at once
         command = f"{re.sub(r' --steps[ =][0-9]+', '', command)} --steps {last['step']}"
-    return (
-        f"`{command}`\n\n"
-        f"![{config['recipe']} on {config['data']['name']}](examples/pictures/{name})\n\n"
-        f"Round {last['step']:,}, seed {config['seed']}, {minutes:.1f} minutes.\n"
-    )
+    return {
+        "recipe": config["recipe"],
+        "data": config["data"]["name"],
+        "command": command,
+        "picture": picture,
+        "steps": last["step"],
+        "seed": config["seed"],
+        "minutes": round(last["seconds"] / 60, 1),
+    }
+
+
+def section(entries: list[Entry]) -> str:
+    """The text between the marks."""
+    return "\n".join(
+        f"`{one['command']}`\n\n"
+        f"![{_shows(one)}](pictures/{one['picture']})\n\n"
+        f"Step {one['steps']:,}, seed {one['seed']}, {one['minutes']:.1f} minutes.\n"
+        for one in entries
+    ).strip()
+
+
+def _shows(one: Entry) -> str:
+    if one["picture"].endswith(".gif"):
+        return f"an animation of {one['recipe']} on {one['data']}: densities of data and samples, D"
+    return f"images that {one['recipe']} generates after training on {one['data']}"
 
 
 if __name__ == "__main__":

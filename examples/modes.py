@@ -30,7 +30,7 @@ from minigan.training.state import State
 
 HERE = Path(__file__).parent
 RESULTS, PICTURE = HERE / "results" / "modes.json", HERE / "pictures" / "modes.png"
-README = HERE.parent / "README.md"
+PAGE = HERE / "README.md"
 BEGIN, END = "<!-- modes: written by examples/modes.py -->", "<!-- end of modes -->"
 
 BATCH, UPDATES = 256, 3000  # of D, in every run; PacGAN's are packs of two
@@ -170,7 +170,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1e9, help="start no run after this time")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the JSON to continue")
     parser.add_argument("--draw", action="store_true", help="draw examples/pictures/modes.png")
-    parser.add_argument("--readme", action="store_true", help="put the table into the README")
+    parser.add_argument(
+        "--readme", action="store_true", help="put the table into examples/README.md"
+    )
     given = parser.parse_args()
     best, _, most = given.best.partition(":")
     stored = json.loads(given.results.read_text()) if given.results.exists() else []
@@ -194,7 +196,7 @@ def main() -> None:
     if given.draw:
         draw(results)
     if given.readme:
-        rewrite_part(README, BEGIN, END, table(results))
+        rewrite_part(PAGE, BEGIN, END, table(results))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Put the scores of runs into the README, beside those of the papers.
+"""Put the scores of runs into examples/README.md, beside those of the papers.
 
     minigan train sgan --data mnist --seed 0 --out runs/sgan
     minigan evaluate runs/sgan
     python examples/scores.py runs/sgan [RUN ...]
 
-Copies what RUN/scores.json says to examples/results and rewrites the part of the README between the
-two marks from all results there. Runs that differ in nothing but the seed share a line.
+Copies what RUN/scores.json says to examples/results and rewrites the part of the page between the
+two marks from all results there. Runs that differ in nothing but the seed share a line. The page
+shows the best-supported line of each recipe and score; all others are folded.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import re
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,28 @@ from minigan.files import atomic_write, rewrite_part
 from minigan.training.run import repeatable
 
 HERE = Path(__file__).parent
-README, RESULTS = HERE.parent / "README.md", HERE / "results"
+PAGE, RESULTS = HERE / "README.md", HERE / "results"
 BEGIN, END = "<!-- scores: written by examples/scores.py -->", "<!-- end of scores -->"
 
 Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a table: runs that differ in nothing but the seed, and one score of theirs."""
+
+    group: list[Result]
+    about: tuple[str, str]  # the recipe and the score, of which the page shows one line
+    cells: list[str]
+    has_paper: bool
+
+    @property
+    def support(self) -> tuple[int, bool, bool, int]:
+        """What decides between lines about the same: seeds, a paper's number, defaults, steps."""
+        one = self.group[0]
+        is_plain = _title(one) == one["recipe"]
+        return len(self.group), self.has_paper, is_plain, one["steps"]
+
 
 # What the papers report: (recipe, data) to where it stands and the value of each score's key.
 PACGAN = "Lin et al. 2018, arXiv:1712.04086"
@@ -84,7 +104,7 @@ def main(folders: list[str]) -> None:
         RESULTS.mkdir(exist_ok=True)
         with atomic_write(RESULTS / f"{name_of(result)}.json") as temporary:
             temporary.write_text(json.dumps(result, indent=2) + "\n")
-    rewrite_part(README, BEGIN, END, section(RESULTS))
+    rewrite_part(PAGE, BEGIN, END, section(RESULTS))
 
 
 def collect(run: Path) -> Result:
@@ -108,7 +128,7 @@ def collect(run: Path) -> Result:
 
 
 def name_of(result: Result) -> str:
-    """The name of a result's file: the recipe, its own flags, the data, the rounds, the seed."""
+    """The name of a result's file: the recipe, its own flags, the data, the steps, the seed."""
     words = [_title(result), result["data"], str(result["steps"]), f"seed{result['seed']}"]
     return re.sub(r"[^A-Za-z0-9._]+", "-", " ".join(words)).strip("-")
 
@@ -129,19 +149,17 @@ def section(results: Path) -> str:
         parts += [
             f"Modes of 2-D mixtures, by PacGAN's protocol; a perfect sampler has {perfect:.1%} of "
             "high quality. Several seeds are their mean and its standard error.",
-            _table(
-                ["recipe", "data", "rounds", "minutes", "modes", "high quality", "reverse KL",
+            *_tables(
+                ["recipe", "data", "steps", "minutes", "modes", "high quality", "reverse KL",
                  "the paper's", "seeds"],
                 [_points_line(group) for group in points],
             ),
         ]  # fmt: skip
     if images:
-        parts.append(
-            _table(
-                ["recipe", "data", "rounds", "minutes", "score", "value", "beside it",
-                 "the paper's", "seeds"],
-                [line for group in images for line in _image_lines(group)],
-            )
+        parts += _tables(
+            ["recipe", "data", "steps", "minutes", "score", "value", "beside it",
+             "the paper's", "seeds"],
+            [line for group in images for line in _image_lines(group)],
         )  # fmt: skip
     used = dict.fromkeys(
         _papers(group[0])[0]
@@ -161,17 +179,20 @@ def _judge(facts: Result) -> str:
     return f"that of {facts['data']} is right on {share} ({facts['tested_on']})"
 
 
-def _points_line(group: list[Result]) -> list[str]:
-    paper = [_paper(group[0], key) for key in MODES]
-    return [
+def _points_line(group: list[Result]) -> Line:
+    one = group[0]
+    paper = [_paper(one, key) for key in MODES]
+    has_paper = set(paper) != {"-"}
+    cells = [
         *_first(group),
         *(_value(group, key) for key in MODES),
-        "-" if set(paper) == {"-"} else ", ".join(paper),
+        ", ".join(paper) if has_paper else "-",
         _seeds(group),
     ]
+    return Line(group, (one["recipe"], one["data"]), cells, has_paper)
 
 
-def _image_lines(group: list[Result]) -> list[list[str]]:
+def _image_lines(group: list[Result]) -> list[Line]:
     wanted = (*SHOWN.get(group[0]["recipe"], OTHERS), *STACKED)
     lines = []
     for key, score in _by_key(group[0]).items():
@@ -182,8 +203,9 @@ def _image_lines(group: list[Result]) -> list[list[str]]:
             value = _value(group, key)
             if key.startswith("course"):
                 value += f", {score['note']}"
-            line = [_name(group, key), value, beside, _paper(group[0], key), _seeds(group)]
-            lines.append([*_first(group), *line])
+            paper = _paper(group[0], key)
+            cells = [*_first(group), _name(group, key), value, beside, paper, _seeds(group)]
+            lines.append(Line(group, (group[0]["recipe"], key), cells, paper != "-"))
     return lines
 
 
@@ -254,8 +276,27 @@ def _title(result: Result) -> str:
     return " ".join(kept)
 
 
-def _table(heads: list[str], lines: list[list[str]]) -> str:
-    rows = [heads, ["---"] * len(heads), *lines]
+def _tables(heads: list[str], lines: list[Line]) -> list[str]:
+    """The best-supported line about each recipe and score, and all others folded."""
+    best: dict[tuple[str, str], Line] = {}
+    for line in lines:
+        if line.about not in best or line.support > best[line.about].support:
+            best[line.about] = line
+    shown = sorted(best.values(), key=lambda line: line.about[0])
+    rest = [line for line in lines if best[line.about] is not line]
+    parts = [_table(heads, shown)]
+    if rest:
+        summary = "The other line" if len(rest) == 1 else f"The other {len(rest)} lines"
+        parts += [
+            f"<details>\n<summary>{summary}</summary>",
+            _table(heads, rest),
+            "</details>",
+        ]
+    return parts
+
+
+def _table(heads: list[str], lines: list[Line]) -> str:
+    rows = [heads, ["---"] * len(heads), *(line.cells for line in lines)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 

@@ -1,4 +1,4 @@
-"""What is kept of a run of the benchmarks, and what the README and the pictures make of it."""
+"""What is kept of a run of the benchmarks, and what the pages and the pictures make of it."""
 
 from __future__ import annotations
 
@@ -105,10 +105,13 @@ def test_what_is_committed_is_whole_and_small(path: Path) -> None:
         assert (path.parent / f"{plots.DRAWN[found['part']][0]}.png").is_file()
 
 
-def test_the_readme_shows_the_newest_results() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    parts = around_part(text, readme.BEGIN, readme.END)
-    assert text == readme.section().join(parts), "say python -m bench readme"
+def test_the_pages_show_the_newest_results() -> None:
+    for path, begin, end, shown in (
+        (readme.PAGE, readme.BEGIN, readme.END, readme.section()),
+        (readme.README, readme.SHORT_BEGIN, readme.SHORT_END, readme.summary()),
+    ):
+        text = path.read_text(encoding="utf-8")
+        assert text == shown.join(around_part(text, begin, end)), "say python -m bench readme"
 
 
 def timing(seconds: float, *, disturbed: bool = False) -> dict[str, float]:
@@ -216,9 +219,35 @@ def test_a_picture_marks_what_was_disturbed() -> None:
         assert [text.get_text() for text in axes.texts] == ["?"] * disturbed
 
 
-def test_a_readme_without_its_marks_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "README.md"
-    path.write_text("# minigan")
+def test_a_page_without_its_marks_is_refused(tmp_path: Path) -> None:
+    page, short = tmp_path / "page.md", tmp_path / "README.md"
+    page.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
+    short.write_text("# minigan")
     with pytest.raises(UserError, match="lacks the lines"):
-        readme.rewrite(path, tmp_path)
-    assert path.read_text() == "# minigan"
+        readme.rewrite(page, short, tmp_path)
+    assert "Nothing is measured yet" in page.read_text()
+    assert short.read_text() == "# minigan"
+    with pytest.raises(UserError, match="lacks the lines"):
+        readme.rewrite(short, short, tmp_path)
+
+
+def test_the_summary_has_the_lost_row_and_the_ratio_without_the_matrix_unit(tmp_path: Path) -> None:
+    assert "Nothing is measured yet" in readme.summary(tmp_path)
+    lost = step_row() | {"title": "lost", "ratios": {EAGER: timing(0.8), TUNED: timing(1.2)}}
+    alone = step_row() | {"title": "alone", "ratios": {}}
+    saved(tmp_path, "steps", rows=[step_row(), lost, alone])
+    text = readme.summary(tmp_path)
+    assert "| a step | 100 ms | 200 ms | 2.00x |" in text
+    assert "| lost | 100 ms | 300 ms | 0.80x: PyTorch is faster |" in text
+    assert "| alone | 100 ms | - | - |" in text
+    assert "measured a day at revision abc. CPU: a CPU (vectors), 1 thread" in text
+    assert "PyTorch: 1.2." in text
+    assert "without AMX" not in text
+    machine = {"cpu": "a CPU", "versions": {}, "revision": "abc", "vectors": "wide with AMX"}
+    saved(tmp_path, "steps", rows=[step_row(disturbed=(OURS,)), lost], machine=machine)
+    saved(tmp_path, "steps-vectors", rows=[step_row() | {"ratios": {TUNED: timing(1.5)}}])
+    text = readme.summary(tmp_path)
+    assert "| PyTorch / minigan | without AMX |" in text
+    assert "| a step | 100 ms? | 200 ms | 2.00x | 1.50x |" in text
+    assert "| lost | 100 ms | 300 ms | 0.80x: PyTorch is faster | - |" in text
+    assert text.endswith(readme.DOUBTS.strip())

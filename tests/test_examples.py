@@ -15,11 +15,31 @@ import tiny
 import examples.arithmetic as arithmetic
 import examples.critic as critic
 import examples.curve as curve
+import examples.features as features
 import examples.gallery as gallery
 import examples.modes as modes
 from minigan import Tensor, no_grad
 from minigan.errors import UserError
+from minigan.files import around_part
 from minigan.training.run import Run, repeatable
+
+# --- The page ---------------------------------------------------------------------------------
+
+
+def test_the_page_shows_the_newest_results() -> None:
+    """Scores have a test of their own."""
+    text = gallery.PAGE.read_text(encoding="utf-8")
+    gallery_found, modes_found, features_found = (
+        json.loads(script.RESULTS.read_text()) for script in (gallery, modes, features)
+    )
+    for script, shown in (
+        (gallery, gallery.section(gallery_found)),
+        (modes, modes.table(modes.current(modes_found))),
+        (critic, critic.section()),
+        (features, features.section(features_found)),
+    ):
+        assert text == shown.join(around_part(text, script.BEGIN, script.END)), script.__name__
+
 
 # --- The curve -------------------------------------------------------------------------------
 
@@ -66,35 +86,37 @@ def test_a_curve_is_of_one_run(run: Path) -> None:
 def test_a_gallery_of_nothing_replaces_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(f"{gallery.BEGIN}\nold\n{gallery.END}\n")
-    monkeypatch.setattr(gallery, "README", readme)
+    page = tmp_path / "README.md"
+    page.write_text(f"{gallery.BEGIN}\nold\n{gallery.END}\n")
+    monkeypatch.setattr(gallery, "PAGE", page)
     with pytest.raises(UserError, match="wants the run directories"):
         gallery.main([])
-    assert "old" in readme.read_text()
+    assert "old" in page.read_text()
 
 
 def test_the_gallery_shows_a_run(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    readme = tmp_path / "README.md"
-    readme.write_text(f"{gallery.BEGIN}\nold\n{gallery.END}\n")
+    page = tmp_path / "README.md"
+    page.write_text(f"{gallery.BEGIN}\nold\n{gallery.END}\n")
     (tmp_path / "pictures").mkdir()
-    monkeypatch.setattr(gallery, "README", readme)
+    monkeypatch.setattr(gallery, "PAGE", page)
     monkeypatch.setattr(gallery, "HERE", tmp_path)
+    monkeypatch.setattr(gallery, "RESULTS", tmp_path / "gallery.json")
     gallery.main([str(finished)])
     data = Run.open(finished).config["data"]["name"]
-    text = readme.read_text()
+    text = page.read_text()
     assert "`minigan train gan --hidden 8" in text
     assert f"--data {data} --steps 2 --init-g 1`" in text
-    assert "Round 2, seed 0, 0.0 minutes.\n" in text
+    assert "Step 2, seed 0, 0.0 minutes.\n" in text
+    assert f"![images that gan generates after training on {data}](pictures/gan-{data}.png)" in text
     assert str(finished.parent) not in text
     assert (tmp_path / "pictures" / f"gan-{data}.png").is_file()
 
     config = json.loads((finished / "config.json").read_text())
     (finished / "config.json").write_text(json.dumps(config | {"resumed": [{"step": 1}]}))
     gallery.main([str(finished)])  # which is repeated in one go
-    assert f"--data {data} --init-g 1 --steps 2`" in readme.read_text()
+    assert f"--data {data} --init-g 1 --steps 2`" in page.read_text()
 
 
 @pytest.mark.parametrize(
@@ -185,24 +207,19 @@ def test_upright_is_what_has_no_slant() -> None:
 
 @pytest.mark.parametrize("side", [4, 7, 8, 14, 28])
 def test_every_plane_becomes_sixteen_cells(side: int) -> None:
-    pytest.importorskip("sklearn")
-    from examples.features import pooled
-
     y = np.random.default_rng(0).standard_normal((2, 3, side, side))
-    found = pooled(y)
+    found = features.pooled(y)
     assert found.shape == (2, 3, 4, 4)
     np.testing.assert_array_equal(found.max(axis=(2, 3)), y.max(axis=(2, 3)))
     if side % 4 == 0:
         cells = y.reshape(2, 3, 4, side // 4, 4, side // 4)
         np.testing.assert_array_equal(found, cells.max(axis=(3, 5)))
     with pytest.raises(UserError, match=r"3x3.*--size"):
-        pooled(y[:, :, :3, :3])
+        features.pooled(y[:, :, :3, :3])
 
 
 def test_the_penalty_is_chosen_on_images_of_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sklearn")
-    from examples import features
-
     y = np.repeat(np.arange(5), 20)
     x = np.eye(5, dtype=np.float32)[y]
     seen = []

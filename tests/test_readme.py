@@ -1,4 +1,4 @@
-"""What the README and the docstrings print works."""
+"""What the README, the pages that it links to, and the docstrings print works."""
 
 from __future__ import annotations
 
@@ -6,15 +6,26 @@ import doctest
 import importlib
 import pkgutil
 import re
+import shlex
+import sys
 from pathlib import Path
 
 import minigan_kernels
 import pytest
+from tiny import Shell
 
+import bench.__main__
 import minigan
+from minigan import gans
+from minigan.data import catalogue
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+PAGES = [
+    README,
+    *(ROOT / folder / "README.md" for folder in ("examples", "bench", "kernels")),
+    ROOT / ".github" / "CONTRIBUTING.md",
+]
 
 TRAIN = "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/minigan train"
 TEST = "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest"
@@ -29,49 +40,191 @@ MODULES = sorted(
     if not module.name.endswith("__main__")
 )
 
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NO_FLAG = "--no-such-flag"  # refused after all other flags were read, and before any work
+SPARED = {"python3", "pip", "pytest", "pre-commit", "git"}  # others' commands
 
-def blocks(language: str) -> list[str]:
-    text = README.read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    """The fenced blocks of a page in these languages."""
+    found = FENCE.findall(page.read_text(encoding="utf-8"))
+    return [code for language, code in found if language in languages]
+
+
+def prose(page: Path) -> str:
+    """A page without its fenced blocks."""
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+# --- Commands --------------------------------------------------------------------------------
+
+
+def commands(page: Path) -> list[str]:
+    """All commands of a page: lines of shell blocks, and spans of code that begin with one."""
+    lines = [line for code in blocks(page, "sh", "console") for line in code.splitlines()]
+    parts = [part for line in lines for part in line.removeprefix("$ ").split("&&")]
+    spans = re.findall(r"`((?:minigan|python) [^`]+)`", prose(page))
+    found = [" ".join(part.split()) for part in [*parts, *spans]]
+    return [command for command in found if command and not command.startswith("#")]
+
+
+COMMANDS = [(name_of(page), command) for page in PAGES for command in commands(page)]
 
 
 def test_the_readme_has_the_newcomers_two_commands() -> None:
-    lines = [line.strip() for line in README.read_text(encoding="utf-8").splitlines()]
+    """Each on a line of its own in a shell block."""
+    lines = [line for code in blocks(README, "sh") for line in code.splitlines()]
     assert TRAIN in lines
     assert TEST in lines
 
 
-def test_the_tour_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tour = blocks("python")
-    assert tour, "the README has no tour"
-    monkeypatch.chdir(tmp_path)
-    namespace: dict[str, object] = {"__name__": "__main__"}
-    for number, code in enumerate(tour, 1):
-        if code.lstrip().startswith(">>>"):
-            test = doctest.DocTestParser().get_doctest(
-                code, namespace, f"README block {number}", str(README), 0
-            )
-            test.globs = namespace
-            result = doctest.DocTestRunner().run(test, clear_globs=False)
-            assert result.failed == 0
+@pytest.mark.parametrize(("page", "command"), COMMANDS)
+def test_a_command_that_a_page_prints_is_understood(
+    page: str, command: str, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its words are read by the command itself, which stops before it does anything."""
+    words = shlex.split(command, comments=True)
+    program = words[0].removeprefix(".venv/bin/")
+    words = ["dcgan" if word == "RECIPE" else "1" if word == "N" else word for word in words[1:]]
+    if program == "minigan":
+        check_minigan(words, shell)
+    elif program == "python":
+        check_python(words, shell, monkeypatch)
+    elif program not in SPARED:
+        assert (ROOT / program).is_file(), program
+
+
+def check_minigan(words: list[str], shell: Shell) -> None:
+    verb, rest = (words[0], words[1:]) if words else ("--help", [])
+    if verb == "bench":
+        check_bench(rest, shell)
+    elif verb in ("recipes", "data", "--help") or "--help" in rest:
+        if rest[:1] == ["fetch"]:
+            assert rest[1] in {entry.name for entry in catalogue()}
         else:
-            exec(compile(code, f"README.md, python block {number}", "exec"), namespace)
+            shell.succeeds(verb, *rest)
+    elif verb == "gradcheck":
+        for name in rest:
+            gans.load(name)
+    else:
+        if not rest and verb != "doctor":
+            words = [verb, "dcgan" if verb == "train" else "RUN"]
+        if "--resume" in words:  # there is no such run here, and it would be opened first
+            words = words[: words.index("--out")] + words[words.index("--out") + 2 :]
+        shell.refuses(*words, NO_FLAG, says=(f"has no flag {NO_FLAG}",))
+        if "--data" in rest:
+            data = rest[rest.index("--data") + 1]
+            is_a_path = "/" in data or data.isupper()
+            assert is_a_path or data in {entry.name for entry in catalogue()}
 
 
-def test_the_pictures_and_files_that_the_readme_shows_are_there() -> None:
-    text = README.read_text(encoding="utf-8")
-    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)|(?:src|href)=\"([^\"#]+)\"", text)
-    local = [a or b for a, b in links if "://" not in (a or b)]
-    assert any(link.endswith((".png", ".gif")) for link in local), "the README shows no picture"
-    missing = [link for link in local if not (ROOT / link).exists()]
-    assert not missing
+def check_python(words: list[str], shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    if words[:2] == ["-m", "bench"]:
+        check_bench(words[2:], shell)
+        return
+    script = ROOT / words[0]
+    assert script.is_file()
+    if "argparse" not in script.read_text(encoding="utf-8"):
+        assert not any(word.startswith("-") for word in words), "it takes no flags"
+        return
+    monkeypatch.setattr(sys, "argv", [*words, NO_FLAG])
+    module = importlib.import_module(".".join(script.relative_to(ROOT).with_suffix("").parts))
+    with pytest.raises(SystemExit) as stop:
+        module.main()
+    assert stop.value.code == 2
+    assert f"unrecognized arguments: {NO_FLAG}" in shell.capsys.readouterr().err
+
+
+def check_bench(words: list[str], shell: Shell) -> None:
+    with pytest.raises(SystemExit) as stop:
+        bench.__main__.main([*words, NO_FLAG])
+    assert stop.value.code == 2
+    assert f"unrecognized arguments: {NO_FLAG}" in shell.capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     "word", ["train", "sample", "evaluate", "recipes", "data", "gradcheck", "doctor"]
 )
-def test_the_commands_that_the_readme_shows_exist(word: str) -> None:
+def test_the_readme_shows_each_command(word: str) -> None:
     assert re.search(rf"minigan {word}\b", README.read_text(encoding="utf-8"))
+
+
+# --- Code ------------------------------------------------------------------------------------
+
+
+@each_page
+def test_the_python_of_a_page_works(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All blocks of a page, one after the other."""
+    code = blocks(page, "python")
+    assert code or page != README, "the README has no tour"
+    run(code, name_of(page), tmp_path, monkeypatch)
+
+
+def run(
+    code: list[str], name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, object]:
+    monkeypatch.chdir(folder)
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for number, block in enumerate(code, 1):
+        exec(compile(block, f"{name}, python block {number}", "exec"), namespace)
+    return namespace
+
+
+# --- Links and pictures ----------------------------------------------------------------------
+
+
+def anchors(page: Path) -> set[str]:
+    """What links may name behind a #, as GitHub makes it of headings."""
+    headings = re.findall(r"^#+ +(.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    text = prose(page)
+    links = re.findall(r"\]\(([^)\s]+)[^)]*\)|(?:src|href)=\"([^\"]+)\"", text)
+    wrong = []
+    for link in (a or b for a, b in links):
+        place, _, anchor = link.partition("#")
+        if "://" in place:
+            continue
+        target = (page.parent / place).resolve() if place else page
+        there = target.exists() and ROOT in target.parents
+        if not there or (anchor and anchor not in anchors(target)):
+            wrong.append(link)
+    assert not wrong
+
+
+@each_page
+def test_pictures_say_what_they_show(page: Path) -> None:
+    text = prose(page)
+    pictures = re.findall(r"!\[([^\]]*)\]\(([^)\s]+)\)", text)
+    pictures += [
+        ((re.findall(r'alt="([^"]*)"', tag) or [""])[0], tag)
+        for tag in re.findall(r"<img[^>]*>", text)
+    ]
+    assert pictures or page != README, "the README shows no picture"
+    mute = [source for words, source in pictures if len(words.split()) < 4]
+    assert not mute, "pictures want a text that says what they show"
+
+
+def test_every_picture_is_shown_by_a_page() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    files = [*ROOT.glob("examples/pictures/*"), *ROOT.glob("bench/results/*.png")]
+    assert files
+    assert not [file.name for file in files if file.name not in text]
+
+
+# --- Docstrings ------------------------------------------------------------------------------
 
 
 def test_there_are_examples_to_test() -> None:

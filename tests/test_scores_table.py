@@ -1,4 +1,4 @@
-"""The README's table of scores is what examples/scores.py makes of the results."""
+"""The table of scores in examples/README.md is what examples/scores.py makes of the results."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def written(folder: Path, *results: dict[str, Any]) -> str:
     return table.section(folder)
 
 
-def test_the_readme_shows_the_results() -> None:
-    text = table.README.read_text(encoding="utf-8")
+def test_the_page_shows_the_results() -> None:
+    text = table.PAGE.read_text(encoding="utf-8")
     _, begin, rest = text.partition(f"{table.BEGIN}\n\n")
     shown, end, _ = rest.partition(f"\n\n{table.END}")
     assert begin
@@ -91,6 +91,26 @@ def test_images_have_a_line_for_each_score_that_their_recipe_is_for(tmp_path: Pa
     assert "that of mnist is right on 99.31% of 10,000 images (the test images)" in text
 
 
+def test_the_best_supported_line_of_a_recipe_and_score_comes_first(tmp_path: Path) -> None:
+    """Seeds count most, then a paper's number beside it, default settings, steps."""
+    two = [result("dcgan", "glyphs", seed, frechet=30.0) for seed in (0, 1)]
+    long = result("dcgan", "mnist", frechet=5.0) | {"steps": 9000}
+    gan = [result("gan", data, parzen=value) for data, value in (("glyphs", 600), ("mnist", 200))]
+    own = result("sngan", "glyphs", singular=1.0)
+    own["command"] += " --lipschitz 2"
+    plain, longer = (result("sngan", "glyphs", singular=1.1) | {"steps": n} for n in (10, 20))
+    text = written(tmp_path, *two, long, *gan, own, plain, longer)
+    shown, _, folded = text.partition("<details>\n<summary>The other 4 lines</summary>\n\n| recipe")
+    assert [row.split("|")[1:4] for row in shown.splitlines()[2:] if row] == [
+        [" `dcgan` ", " glyphs ", " 3,000 "],
+        [" `gan` ", " mnist ", " 3,000 "],
+        [" `sngan` ", " glyphs ", " 20 "],
+    ]
+    for row in ("| `dcgan` | mnist |", "| `gan` | glyphs |", "--lipschitz 2`", "| 10 |"):
+        assert row in folded
+    assert "</details>\n\nThe papers' scores" in folded
+
+
 def test_stacks_have_a_line_for_the_modes(tmp_path: Path) -> None:
     one = result("pacgan", "mnist-stack3", modes=1000.0, modes_well=990, reverse_kl=0.07)
     one["command"] = "minigan train pacgan --data mnist --stack 3"
@@ -105,13 +125,13 @@ def test_stacks_have_a_line_for_the_modes(tmp_path: Path) -> None:
 def test_results_are_collected_from_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = result("gan", "ring", modes=1, high_quality=0.5, reverse_kl=2.0)
     words = "minigan train gan --data /home/me/ring --out=/tmp/run --seed 0 --hidden 32"
-    run, readme = tmp_path / "run", tmp_path / "README.md"
+    run, page = tmp_path / "run", tmp_path / "README.md"
     run.mkdir()
     with pytest.raises(UserError, match="minigan evaluate"):
         table.collect(run)
     (run / "scores.json").write_text(json.dumps(facts | {"step": 3000, "command": words}))
-    readme.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
-    monkeypatch.setattr(table, "README", readme)
+    page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    monkeypatch.setattr(table, "PAGE", page)
     monkeypatch.setattr(table, "RESULTS", tmp_path / "results")
     table.main([str(run)])
     (file,) = (tmp_path / "results").iterdir()
@@ -119,11 +139,11 @@ def test_results_are_collected_from_runs(tmp_path: Path, monkeypatch: pytest.Mon
     kept = json.loads(file.read_text())
     assert kept["command"] == "minigan train gan --data ring --seed 0 --hidden 32"
     assert "/home" not in file.read_text()
-    text = readme.read_text()
+    text = page.read_text()
     assert "old" not in text
     assert "| `gan --hidden 32` | ring | 3,000 |" in text
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
-    readme.write_text("nothing")
+    page.write_text("nothing")
     with pytest.raises(UserError, match="lacks the lines"):
         table.main([str(run)])
