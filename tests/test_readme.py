@@ -8,16 +8,24 @@ import pkgutil
 import re
 import shlex
 import sys
+import types
 from pathlib import Path
 
 import minigan_kernels
+import numpy as np
 import pytest
+import tiny
 from tiny import Shell
 
 import bench.__main__
+import examples.recipes as recipes
 import minigan
 from minigan import gans
 from minigan.data import catalogue
+from minigan.errors import UserError
+from minigan.files import around_part
+from minigan.recipe import Recipe
+from minigan.train import State
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -26,6 +34,7 @@ PAGES = [
     *(ROOT / folder / "README.md" for folder in ("examples", "bench", "kernels")),
     ROOT / ".github" / "CONTRIBUTING.md",
 ]
+CODE = ("minigan", "kernels", "bench", "examples", "tests")
 
 TRAIN = "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/minigan train"
 TEST = "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest"
@@ -149,6 +158,43 @@ def check_bench(words: list[str], shell: Shell) -> None:
     assert f"unrecognized arguments: {NO_FLAG}" in shell.capsys.readouterr().err
 
 
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_the_readme_lists_the_gans_as_they_are() -> None:
+    text = README.read_text(encoding="utf-8")
+    parts = around_part(text, recipes.BEGIN, recipes.END)
+    assert text == recipes.section().join(parts), "say python examples/recipes.py"
+    ours = [name for name in gans.names() if gans.load(name).__module__.startswith("minigan.")]
+    assert all(f"`minigan train {name}`" in text for name in ours)
+
+
+@pytest.mark.parametrize(
+    ("module", "docstring", "says"),
+    [
+        ("Without a name.", 'A 2014, "T", arXiv:1406.2661.', "own.py should begin with"),
+        ("Own: an idea.", "A GAN of my own.", "Own should begin with: Authors"),
+    ],
+)
+def test_a_recipe_without_idea_or_paper_is_refused(
+    module: str, docstring: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = type("Own", (Recipe,), {"__doc__": docstring, "__module__": "own"})
+    monkeypatch.setitem(sys.modules, "own", types.ModuleType("own", module))
+    with pytest.raises(UserError, match=says):
+        recipes.row("own", kind)
+
+
+def test_the_environment_variables_are_listed() -> None:
+    """Those of the code, and none that it does not know."""
+    files = [f for folder in CODE for f in (ROOT / folder).rglob("*.py") if f != Path(__file__)]
+    code = "".join(file.read_text(encoding="utf-8") for file in files)
+    listed = set(re.findall(r"^\| `(\w+)` \|", prose(PAGES[-1]), re.MULTILINE))
+    assert {name for name in listed if name.isupper()} >= set(re.findall(r"MINIGAN_[A-Z_]+", code))
+    assert not [name for name in listed if name.isupper() and name not in code]
+
+
 @pytest.mark.parametrize(
     "word", ["train", "sample", "evaluate", "recipes", "data", "gradcheck", "doctor"]
 )
@@ -167,6 +213,23 @@ def test_the_python_of_a_page_works(
     code = blocks(page, "python")
     assert code or page != README, "the README has no tour"
     run(code, name_of(page), tmp_path, monkeypatch)
+
+
+def test_the_step_that_the_readme_shows_is_dcgans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = run(blocks(README, "python"), "README.md", tmp_path, monkeypatch)["round"]
+    kind = gans.load("dcgan")
+    both = [
+        each(width=4, batch_size=4) for each in (kind, type("Shown", (kind,), {"round": shown}))
+    ]
+    states = [State.fresh(recipe, tiny.images(), 0) for recipe in both]
+    for _ in range(2):
+        for state in states:
+            state.round()
+    for name, player in states[0].players.items():
+        for key, array in player.state().items():
+            np.testing.assert_array_equal(array, states[1].players[name].state()[key], key)
 
 
 def run(

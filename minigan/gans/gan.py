@@ -1,4 +1,4 @@
-"""The first GAN: dense networks, maxout and dropout."""
+"""GAN: the first one, of dense networks with maxout and dropout."""
 
 from __future__ import annotations
 
