@@ -56,7 +56,7 @@ def growth(found: dict[str, Any]) -> str:
     """What memory did, in words."""
     first, last = found["rows"][0], found["rows"][-1]
     return (
-        f"resident memory from round {first['round']} to round {last['round']:,}: "
+        f"resident memory from step {first['round']} to step {last['round']:,}: "
         f"{first['bytes'] / 1e6:,.0f} to {last['bytes'] / 1e6:,.0f} MB"
     )
 

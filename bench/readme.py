@@ -20,7 +20,7 @@ README = PAGE.parents[1] / "README.md"
 SHOWN = {  # of each picture, what it is, for those who do not see it
     "roofline": (
         "The rate of each convolution of a DCGAN, minigan's and PyTorch's, over its operations "
-        "a byte, below the line that memory and a matrix product draw"
+        "a byte, beside the limits that memory and a matrix product set"
     ),
     "ladder": (
         "Bars: what each idea brings one layer, in GFLOP/s, and the whole step, in milliseconds, "
@@ -31,10 +31,18 @@ SHOWN = {  # of each picture, what it is, for those who do not see it
         "threads"
     ),
 }
-DOUBTS = "A question mark: others used the cores meanwhile. "
+TOLD = {  # what each picture tells
+    "roofline": (
+        "Operations are those of the direct algorithm. Winograd's needs fewer, so it can be above "
+        "the line."
+    ),
+    "ladder": "From bar to bar one idea more in the kernels, down to minigan; then PyTorch.",
+    "growth": "How the time of a step grows, as one number changes.",
+}
+DOUBTS = "A question mark means that others used the cores meanwhile. "
 MATRIX_UNIT = (
-    "minigan multiplies in the CPU's matrix unit, numbers of float32 in three pieces, which loses "
-    "no more than a product in float32; PyTorch's float32 is computed by vectors. "
+    "minigan multiplies in the CPU's matrix unit (AMX) and splits each float32 number into three "
+    "of bfloat16, which loses no more than a float32 product. PyTorch computes float32 in vectors. "
 )
 BEGIN, END = "<!-- bench: written by python -m bench readme -->", "<!-- end of bench -->"
 SHORT_BEGIN, SHORT_END = BEGIN.replace("bench", "speed", 1), END.replace("bench", "speed")
@@ -45,21 +53,22 @@ def section(folder: Path = FOLDER) -> str:
     steps, kernels = load("steps", folder), load("kernels", folder)
     if steps is None:
         return "Nothing is measured yet; `minigan bench all` measures this machine."
-    parts = [_steps(steps)]
+    parts: list[str] = [_steps(steps)]
     if one := load("steps-1", folder):
         parts += [f"On one thread{_elsewhen(one, steps)}:", _steps(one)]
     if plain := load("steps-vectors", folder):
-        without = "With `MINIGAN_AMX=0`, as on a CPU that has vectors alone"
+        without = "With `MINIGAN_AMX=0`, as on a CPU without a matrix unit"
         parts += [f"{without}{_elsewhen(plain, steps)}:", _steps(plain)]
     if text := _extras(steps, load("endurance", folder)):
-        parts.append(text)
+        parts += ["## Memory and endurance", text]
     if kernels:
-        parts += [_layers_opening(kernels, steps), _layers(kernels)]
+        parts += ["## Convolutions", _layers_opening(kernels, steps), _layers(kernels)]
     doubts = any("?" in part for part in parts)
     for part, (name, _) in DRAWN.items():
         if (result := load(part, folder)) is not None:
-            parts.append(f"![{SHOWN[name]}](results/{name}.png){_elsewhen(result, steps)}")
-    return "\n\n".join([_opening(steps, doubts), *parts])
+            picture = f"![{SHOWN[name]}](results/{name}.png){_elsewhen(result, steps)}"
+            parts += [f"## {name.capitalize()}", TOLD[name], picture]
+    return "\n\n".join(["## Training steps", _opening(steps, doubts), *parts])
 
 
 def summary(folder: Path = FOLDER) -> str:
@@ -113,19 +122,19 @@ def _elsewhen(result: Result, steps: Result) -> str:
 def _opening(steps: Result, doubts: bool) -> str:
     machine = steps["machine"]
     versions = machine["versions"]
-    peers = " and ".join(
+    peers = [
         f"{name} {versions[key]}"
         for key, name in (("torch", "PyTorch"), ("jax", "JAX"))
         if key in versions
-    )
+    ]
     return (
-        f"One round of training on an **{machine['cpu']}** ({machine['vectors']}), "
-        f"{counted(steps['threads'], 'thread')}, float32, {_origin(steps)} in one "
-        f"process with {peers or 'nobody else'} in turns: medians, and how many times as long as "
-        f"minigan that is. {DOUBTS if doubts else ''}Best is the fastest of all: as its example, "
-        "both layouts with D frozen in G's update and fused Adam, and torch.compile. "
+        f"One training step in float32 on {counted(steps['threads'], 'thread')} of this CPU: "
+        f"**{machine['cpu']}** ({machine['vectors']}), {_origin(steps)}. In "
+        f"one process take turns: {', '.join(['minigan', *peers])}. The numbers are medians, in "
+        "brackets how many times as long as minigan's a step is. "
+        f'{DOUBTS if doubts else ""}"Best PyTorch" is the fastest of these: its example as it is '
+        "written, both memory layouts with D frozen in G's update and fused Adam, torch.compile. "
         f"{MATRIX_UNIT if machine['vectors'].endswith('with AMX') else ''}"
-        "`minigan bench all` measures your machine; "
         "`minigan bench tune` lets measurement choose each layer's algorithm"
         f"{', as it did here' if steps['choices'] else ''}."
     )
@@ -149,13 +158,13 @@ def _extras(steps: Result, endurance: Result | None) -> str:
     sentences = []
     if len(peaks) > 1:
         each = ", ".join(f"{name} {total / 1e6:,.0f} MB" for name, total in peaks.items())
-        sentences.append(f"Peak memory of the first one: {each}.")
+        sentences.append(f"Peak memory of the first row: {each}.")
     if endurance:
         rounds, ratio = endurance["rounds"], endurance["ratio"]
         disturbed = any(timing["disturbed"] for timing in endurance["times"].values())
         found = doubt({"disturbed": disturbed}, f"{ratio['median']:.3f}")
         sentences.append(
-            f"Round {rounds[1]:,} takes {found} times as long as round {rounds[0]} "
+            f"Step {rounds[1]:,} takes {found} times as long as step {rounds[0]} "
             f"(quartiles {ratio['low']:.2f} to {ratio['high']:.2f}); {growth(endurance)}"
             f"{_elsewhen(endurance, steps)}."
         )
@@ -166,10 +175,12 @@ def _layers_opening(kernels: Result, steps: Result) -> str:
     roof = kernels["roofline"]
     products, traffic = (doubt(roof, f"{roof[key]:.0f}") for key in ("gflops", "gbytes"))
     return (
-        "Its convolutions, in milliseconds and against the better of PyTorch's two layouts, "
-        "nothing kept between calls (in a step kernels keep packed filters, and of Winograd's "
-        "transforms what is worth its memory). A matrix product runs at "
-        f"{products} GFLOP/s here, memory at {traffic} GB/s{_elsewhen(kernels, steps)}."
+        "The convolutions of the first row's networks, in milliseconds; in brackets how many times "
+        "as long the better of PyTorch's two layouts takes. dx and dw are the gradients with "
+        "respect to input and weights. Nothing is kept between calls; within a step the kernels "
+        "keep packed weights, and those of Winograd's transforms that are worth their memory. "
+        f"A matrix product reaches {products} GFLOP/s here and memory {traffic} GB/s"
+        f"{_elsewhen(kernels, steps)}."
     )
 
 

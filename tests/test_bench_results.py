@@ -73,7 +73,7 @@ def test_endurance_times_two_states_of_one_run(monkeypatch: pytest.MonkeyPatch) 
     assert steps == {"round 1": 2, "round 3": 4}
     assert [row["round"] for row in found["rows"]] == [1, 2, 3]
     assert found["ratio"]["median"] == 1
-    assert "from round 1 to round 3" in endurance.growth(found)
+    assert "from step 1 to step 3" in endurance.growth(found)
 
 
 def test_a_result_that_lacks_something_is_refused(tmp_path: Path) -> None:
@@ -146,7 +146,8 @@ def test_the_section_names_the_machine_and_the_ratios(tmp_path: Path) -> None:
     text = readme.section(tmp_path)
     assert "**a CPU**" in text
     assert "PyTorch 1.2" in text
-    assert "measured a day at revision abc in one process" in text
+    assert "measured a day at revision abc. In one process" in text
+    assert "take turns: minigan, PyTorch 1.2." in text
     assert "| a step | **100 ms** | 300 ms (3.00x) | 200 ms (2.00x) | - | - |" in text
     assert "?" not in text
     assert "choose each layer's algorithm." in text
@@ -163,7 +164,7 @@ def test_the_section_tells_of_the_matrix_unit_and_shows_steps_without_it(tmp_pat
     saved(tmp_path, "steps-vectors", rows=[step_row()], machine=idle)
     text = readme.section(tmp_path)
     assert readme.MATRIX_UNIT in text
-    assert "With `MINIGAN_AMX=0`, as on a CPU that has vectors alone:\n\n|" in text
+    assert "With `MINIGAN_AMX=0`, as on a CPU without a matrix unit:\n\n|" in text
 
 
 def test_the_section_marks_what_was_disturbed(tmp_path: Path) -> None:

@@ -147,3 +147,21 @@ def test_results_are_collected_from_runs(tmp_path: Path, monkeypatch: pytest.Mon
     page.write_text("nothing")
     with pytest.raises(UserError, match="lacks the lines"):
         table.main([str(run)])
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("infogan-mnist-10000-seed0", "code_error_1"),
+        ("infogan-mnist-10000-seed1", "code_error_1"),
+        ("infogan-categorical-0-uniform-6-weight-1-glyphs-10000-seed0", "rank_slant"),
+        ("infogan-categorical-0-uniform-6-weight-1-glyphs-30000-seed0", "rank_slant"),
+    ],
+)
+def test_the_scores_that_the_text_about_infogan_quotes_are_those_of_the_runs(
+    name: str, key: str
+) -> None:
+    text = table.PAGE.read_text(encoding="utf-8").partition("\n## InfoGAN")[2].partition("\n## ")[0]
+    scores = json.loads((table.RESULTS / f"{name}.json").read_text())["scores"]
+    (value,) = (score["value"] for score in scores if score["key"] == key)
+    assert f" {table._number(key, value)}" in text
