@@ -15,7 +15,7 @@ from pathlib import Path
 from minigan import gans
 from minigan.errors import UserError
 from minigan.files import rewrite_part
-from minigan.recipe import Recipe
+from minigan.training.recipe import Recipe
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- recipes: written by examples/recipes.py -->", "<!-- end of recipes -->"

@@ -24,8 +24,8 @@ from minigan import gans
 from minigan.data import catalogue
 from minigan.errors import UserError
 from minigan.files import around_part
-from minigan.recipe import Recipe
-from minigan.train import State
+from minigan.training.recipe import Recipe
+from minigan.training.state import State
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
