@@ -160,6 +160,8 @@ PRIMITIVES: dict[str, Primitive] = {}
 class Primitive:
     """A differentiable function: a kernel over arrays, and one gradient rule an argument."""
 
+    gives_residuals = False  # whether the kernel gives (y, residuals) instead of y
+
     def __init__(self, kernel: Callable[..., Array], name: str, doc: str | None = None) -> None:
         self.kernel = kernel
         self.name = name
@@ -194,9 +196,12 @@ class Primitive:
         inputs = _tensors(args)
         arrays = [t.data for t in inputs]
         try:
-            data, residuals = self._forward(arrays, options)
+            data = self.kernel(*arrays, **options)
         except (ValueError, TypeError, IndexError) as error:
             raise GraphError(f"{_signature(self.name, inputs)}: {error}") from error
+        residuals: tuple[Any, ...] = ()
+        if self.gives_residuals:
+            data, residuals = data
         y = Tensor(data)
         if y.data.nbytes >= LARGE:
             freeze_result(y.data, arrays, self.kernel)
@@ -204,11 +209,6 @@ class Primitive:
             y.node = Node(self, inputs, options, y.data)
             y.node.residuals = residuals
         return y
-
-    def _forward(
-        self, arrays: list[Array], options: dict[str, Any]
-    ) -> tuple[Array, tuple[Any, ...]]:
-        return self.kernel(*arrays, **options), ()
 
     def backward(self, node: Node, g: Tensor, needed: list[int]) -> Iterable[Tensor]:
         """Gradients by the inputs at the positions `needed`."""

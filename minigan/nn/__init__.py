@@ -4,12 +4,14 @@ from . import init as init
 from .activation import ELU, Activation, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from .conditional import Conditional, Joined
 from .container import Flatten, Reshape, Sequential
-from .conv import AvgPool2d, Conv2d, ConvTranspose2d, MaxPool2d, UpsampleNearest
+from .conv import Conv2d, ConvTranspose2d
 from .dropout import Dropout
-from .linear import Embedding, Linear, Maxout
+from .embedding import Embedding
+from .linear import Linear, Maxout
 from .module import Module, watching
 from .noise import GaussianNoise
 from .norm import BatchNorm, BatchNorm1d, BatchNorm2d, InstanceNorm2d, LayerNorm
+from .pooling import AvgPool2d, MaxPool2d, UpsampleNearest
 from .spectral import SpectralNorm
 from .summary import Summary, summary
 from .weight_norm import WeightNormLinear

@@ -10,13 +10,15 @@ from .module import Module
 
 
 class Activation(Module):
-    """A function of each value, which a layer may fuse with the addition of its bias."""
+    """A function of each value. One with an `epilogue` is fused with the bias before it."""
 
-    epilogue: Epilogue | None = None  # as convolutions know it, if they do
+    epilogue: Epilogue | None = None  # its name among the kernels that end in bias and activation
 
     def with_bias(self, x: Tensor, bias: Tensor) -> Tensor:
         """f(x + bias) for x (N, C, ...) and bias (C,)."""
-        return self(x + ops.elementwise.per_channel(bias, x))
+        if self.epilogue is None:
+            return self(ops.bias_activation(x, bias))
+        return ops.bias_activation(x, bias, self.epilogue)
 
 
 class LeakyReLU(Activation):
@@ -26,16 +28,10 @@ class LeakyReLU(Activation):
         if not 0 <= slope <= 1:
             raise ValueError(f"the slope of LeakyReLU must be between 0 and 1, not {slope}")
         self.slope = slope
-
-    @property
-    def epilogue(self) -> Epilogue:  # type: ignore[override]
-        return Epilogue("leaky_relu", self.slope)
+        self.epilogue = Epilogue("leaky_relu", slope)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.leaky_relu(x, self.slope)
-
-    def with_bias(self, x: Tensor, bias: Tensor) -> Tensor:
-        return ops.bias_leaky_relu(x, bias, slope=self.slope)
 
 
 class ReLU(LeakyReLU):
@@ -70,9 +66,6 @@ class Tanh(Activation):
     def forward(self, x: Tensor) -> Tensor:
         return ops.tanh(x)
 
-    def with_bias(self, x: Tensor, bias: Tensor) -> Tensor:
-        return ops.bias_tanh(x, bias)
-
 
 class Sigmoid(Activation):
     """1 / (1 + exp(-x)), in (0, 1)."""
@@ -82,5 +75,9 @@ class Sigmoid(Activation):
     def forward(self, x: Tensor) -> Tensor:
         return ops.sigmoid(x)
 
-    def with_bias(self, x: Tensor, bias: Tensor) -> Tensor:
-        return ops.bias_sigmoid(x, bias)
+
+def bias_activation(y: Tensor, bias: Tensor | None, activation: Activation | None) -> Tensor:
+    """activation(y + bias), without what is None."""
+    if bias is None:
+        return y if activation is None else activation(y)
+    return ops.bias_activation(y, bias) if activation is None else activation.with_bias(y, bias)

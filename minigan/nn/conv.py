@@ -13,18 +13,41 @@ from minigan_kernels.layouts import conv_weight
 from .. import ops
 from ..random import Generator
 from ..tensor import Tensor
-from .activation import Activation
+from .activation import Activation, bias_activation
 from .init import Initializer, constant, he
-from .linear import biased
 from .module import Module
 
 
-class Conv2d(Module):
+class _Convolution(Module):
+    """What both convolutions are: weight, bias, options, and an activation."""
+
+    operation: Callable[..., Tensor]
+    weight: Tensor
+    bias: Tensor | None
+    activation: Activation | None
+    options: dict[str, Any]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """activation(convolution + bias), by one kernel where there is one.
+
+        Here it is decided whether the three are fused: a bias is there, and the activation, if
+        there is any, has an epilogue.
+        """
+        epilogue = LINEAR if self.activation is None else self.activation.epilogue
+        if self.bias is None or epilogue is None:
+            y = self.operation(x, self.weight, **self.options)
+            return bias_activation(y, self.bias, self.activation)
+        return self.operation(x, self.weight, self.bias, epilogue=epilogue, **self.options)
+
+
+class Conv2d(_Convolution):
     """Convolution, and an activation if one is given.
 
     x is (N, in_channels, H, W), weight (out_channels, in_channels/groups, kH, kW); see
     `minigan.conv2d`.
     """
+
+    operation = staticmethod(ops.conv2d)
 
     def __init__(
         self,
@@ -54,19 +77,18 @@ class Conv2d(Module):
         self.bias = Tensor(constant(0)(rng, (out_channels,), *fans)) if bias else None
         self.activation = activation
 
-    def forward(self, x: Tensor) -> Tensor:
-        return _convolved(ops.conv2d, self, x)
-
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
         return math.prod(y_shape) * math.prod(self.weight.shape[1:])
 
 
-class ConvTranspose2d(Module):
+class ConvTranspose2d(_Convolution):
     """Transposed convolution, and an activation if one is given.
 
     x is (N, in_channels, H, W), weight (in_channels, out_channels/groups, kH, kW); see
     `minigan.conv_transpose2d`, also for `output_padding`.
     """
+
+    operation = staticmethod(ops.conv_transpose2d)
 
     def __init__(
         self,
@@ -101,48 +123,5 @@ class ConvTranspose2d(Module):
         self.bias = Tensor(constant(0)(rng, (out_channels,), *fans)) if bias else None
         self.activation = activation
 
-    def forward(self, x: Tensor) -> Tensor:
-        return _convolved(ops.conv_transpose2d, self, x)
-
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
         return math.prod(x_shape) * math.prod(self.weight.shape[1:])
-
-
-def _convolved(
-    convolution: Callable[..., Tensor], layer: Conv2d | ConvTranspose2d, x: Tensor
-) -> Tensor:
-    """activation(convolution + bias), in one pass where both are there and it can be."""
-    epilogue = layer.activation.epilogue if layer.activation else LINEAR
-    if layer.bias is None or epilogue is None:
-        y = convolution(x, layer.weight, **layer.options)
-        return biased(y, layer.bias, layer.activation)
-    return convolution(x, layer.weight, layer.bias, epilogue=epilogue, **layer.options)
-
-
-class UpsampleNearest(Module):
-    """Each pixel as a block of factor x factor."""
-
-    def __init__(self, factor: int) -> None:
-        self.factor = factor
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.upsample_nearest(x, self.factor)
-
-
-class MaxPool2d(Module):
-    """Maximum of each window; the stride is the kernel's size unless given."""
-
-    def __init__(
-        self, kernel_size: int | Pair, *, stride: int | Pair | None = None, padding: int = 0
-    ):
-        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.max_pool2d(x, self.kernel_size, stride=self.stride, padding=self.padding)
-
-
-class AvgPool2d(MaxPool2d):
-    """Mean of each window, padding counted as zeros; the stride is the kernel's size if None."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.avg_pool2d(x, self.kernel_size, stride=self.stride, padding=self.padding)

@@ -1,4 +1,4 @@
-"""Dense layers: linear maps, maxout, and look-up tables."""
+"""Dense layers: linear maps and maxout."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import math
 import numpy as np
 
 from .. import ops
-from ..device import on_host
 from ..ops.maxout import bias_maxout
 from ..random import Generator
-from ..tensor import Array, Tensor
-from .activation import Activation
-from .init import Initializer, constant, he, normal
+from ..tensor import Tensor
+from .activation import Activation, bias_activation
+from .init import Initializer, constant, he
 from .module import Module
 
 
@@ -43,7 +42,7 @@ class Linear(Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        return biased(ops.matmul(x, self.weight.T), self.bias, self.activation)
+        return bias_activation(ops.matmul(x, self.weight.T), self.bias, self.activation)
 
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
         return math.prod(x_shape[:-1]) * self.weight.size
@@ -81,36 +80,3 @@ class _Largest(Activation):
 
     def with_bias(self, x: Tensor, bias: Tensor) -> Tensor:
         return bias_maxout(x, bias, pieces=self.pieces)
-
-
-class Embedding(Module):
-    """A learned vector for each of `count` symbols, at first N(0, 1): (N,) to (N, features).
-
-    Labels that lie on a card are not looked at: one that is no symbol has a vector of NaN.
-    """
-
-    def __init__(
-        self, count: int, features: int, *, rng: Generator, init: Initializer | None = None
-    ) -> None:
-        self.weight = Tensor((init or normal(1.0))(rng, (count, features), count, features))
-
-    def forward(self, labels: Array) -> Tensor:
-        if not on_host(labels):
-            known = (labels >= 0) & (labels < len(self.weight))
-            rows = self.weight[np.where(known, labels, 0)]
-            return ops.where(known[..., None], rows, math.nan)
-        low, high = (labels.min(), labels.max()) if labels.size else (0, 0)
-        if not 0 <= low <= high < len(self.weight):
-            raise ValueError(
-                f"labels from {low} to {high} do not fit an embedding of {len(self.weight)} symbols"
-            )
-        return self.weight[labels]
-
-
-def biased(y: Tensor, bias: Tensor | None, activation: Activation | None) -> Tensor:
-    """activation(y + bias), in one pass where both are there."""
-    if bias is None:
-        return y if activation is None else activation(y)
-    if activation is None:
-        return y + ops.elementwise.per_channel(bias, y)
-    return activation.with_bias(y, bias)

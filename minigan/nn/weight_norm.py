@@ -10,9 +10,8 @@ from minigan_kernels.memo import writable
 from .. import ops
 from ..random import Generator
 from ..tensor import Array, Tensor
-from .activation import Activation
+from .activation import Activation, bias_activation
 from .init import Initializer, normal
-from .linear import biased
 from .module import Module
 
 
@@ -44,7 +43,7 @@ class WeightNormLinear(Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        return biased(self._normalised(x), self.bias, self.activation)
+        return bias_activation(self._normalised(x), self.bias, self.activation)
 
     def _normalised(self, x: Tensor) -> Tensor:
         # Scaling the products, not the weights: there are fewer of them in a small batch.

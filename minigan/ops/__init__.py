@@ -33,6 +33,7 @@ from .elementwise import (
     tanh,
     where,
 )
+from .fused_bias import bias_activation as bias_activation
 from .linalg import einsum, matmul
 from .norm import batch_norm, batch_norm_inference, instance_norm, layer_norm
 from .reduction import (

@@ -6,14 +6,12 @@ gradients: a closed family, so that one line an argument gives every order of de
 
 from __future__ import annotations
 
-from typing import Any
-
 import minigan_kernels as kernels
 from minigan_kernels.checks import Pair, pair
 from minigan_kernels.epilogue import LINEAR, Epilogue
 
-from ..tensor import Primitive, Tensor, primitive
-from .activated import Activated
+from ..tensor import Tensor, primitive
+from .fused_bias import ConvBiasActivation
 from .shape import pad
 
 conv2d_p = primitive(kernels.conv2d)
@@ -33,8 +31,8 @@ conv2d_dw.gradients(
     lambda g, y, x, dy, shape, **k: conv2d_p(x, g, **k),
 )
 
-conv2d_activated = Activated(kernels.conv2d_activated, conv2d_p)
-conv2d_dx_activated = Activated(kernels.conv2d_dx_activated, conv2d_dx)
+conv2d_activated = ConvBiasActivation(kernels.conv2d_activated, conv2d_p)
+conv2d_dx_activated = ConvBiasActivation(kernels.conv2d_dx_activated, conv2d_dx)
 
 gather_plane = primitive(kernels.gather_plane)
 scatter_plane = primitive(kernels.scatter_plane)
@@ -73,7 +71,10 @@ def conv2d(
         ValueError: if the shapes do not fit one another, or an activation has no bias.
     """
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return _ended(conv2d_p, conv2d_activated, x, w, bias, epilogue, **options)
+    if bias is None:
+        _check_no_activation(epilogue)
+        return conv2d_p(x, w, **options)
+    return conv2d_activated(x, w, bias, epilogue=epilogue, **options)
 
 
 def conv_transpose2d(
@@ -127,23 +128,15 @@ def conv_transpose2d(
         "dilation": dilation,
         "groups": groups,
     }
-    return _ended(conv2d_dx, conv2d_dx_activated, x, w, bias, epilogue, **options)
+    if bias is None:
+        _check_no_activation(epilogue)
+        return conv2d_dx(x, w, **options)
+    return conv2d_dx_activated(x, w, bias, epilogue=epilogue, **options)
 
 
-def _ended(
-    linear: Primitive,
-    activated: Primitive,
-    x: Tensor,
-    w: Tensor,
-    bias: Tensor | None,
-    epilogue: Epilogue,
-    **options: Any,
-) -> Tensor:
-    if bias is not None:
-        return activated(x, w, bias, epilogue=epilogue, **options)
+def _check_no_activation(epilogue: Epilogue) -> None:
     if epilogue != LINEAR:
         raise ValueError("the activation of an epilogue needs a bias before it, but there is none")
-    return linear(x, w, **options)
 
 
 def max_pool2d(

@@ -1,4 +1,4 @@
-"""A linear operation with a bias and an activation: y = f(linear(x, w) + bias) by one kernel."""
+"""A bias and an activation in one pass: y = f(x + bias), by themselves or behind a convolution."""
 
 from __future__ import annotations
 
@@ -9,19 +9,35 @@ from minigan_kernels.epilogue import LINEAR, Epilogue
 
 from ..fused import computed
 from ..tensor import Array, Node, Primitive, Tensor, is_recording
-from .elementwise import leaky_relu_p, sigmoid, tanh
+from .elementwise import (
+    bias_leaky_relu,
+    bias_sigmoid,
+    bias_tanh,
+    leaky_relu_p,
+    per_channel,
+    sigmoid,
+    tanh,
+)
 from .shape import reshape, sum_to
 
 _ACTIVATIONS = {"leaky_relu": leaky_relu_p, "tanh": tanh, "sigmoid": sigmoid}
+_FUSED = {"leaky_relu": bias_leaky_relu, "tanh": bias_tanh, "sigmoid": bias_sigmoid}
 
 
-class Activated(Primitive):
-    """`linear` of x and w, plus a bias (C,), through the activation of the option `epilogue`.
+def bias_activation(x: Tensor, bias: Tensor, epilogue: Epilogue = LINEAR) -> Tensor:
+    """The activation of `epilogue` of x + bias; x is (N, C, ...), bias (C,)."""
+    if epilogue == LINEAR:
+        return x + per_channel(bias, x)
+    return _FUSED[epilogue.activation](x, bias, **epilogue.options)
 
-    The way back needs the output alone: first f's, then that of `linear`, of which no gradient is
-    computed that nobody wants: a generator's step does not pay for the discriminator's weights.
-    y stands there with its history, so derivatives of any order are right, and a gradient that is
-    recorded does not compute the linear operation again, as that of a `fused` one would.
+
+class ConvBiasActivation(Primitive):
+    """A convolution of x and w, plus a bias (C,), through the activation of the option `epilogue`.
+
+    The backward pass needs the output alone: first through the activation, then through `linear`.
+    Gradients that nobody asked for are not computed: a generator's update does not pay for the
+    discriminator's weights. y stands in the rules with its history, so derivatives of any order are
+    right, and a recorded gradient does not compute the convolution again, as a `fused` one would.
     """
 
     def __init__(self, kernel: Callable[..., Array], linear: Primitive) -> None:
@@ -42,17 +58,17 @@ class Activated(Primitive):
             else:
                 rule = self.linear.rules[i]
                 assert rule is not None
-                yield rule(g, y, x, w, **options)  # which, of what is linear, reads no y
+                yield rule(g, y, x, w, **options)  # the rule of a linear operation reads no y
 
 
 def _before(epilogue: Epilogue, g: Tensor, y: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The gradient by x + bias of y = f(x + bias), and by the bias if it is at hand."""
+    """Gradients of y = f(x + bias) with respect to x + bias, and to the bias if it comes free."""
     if epilogue == LINEAR:
         return g, None
     if is_recording():
         rule = _ACTIVATIONS[epilogue.activation].rules[0]
         assert rule is not None
-        return rule(g, y, y, **epilogue.options), None  # of x it reads no more than the sign
+        return rule(g, y, y, **epilogue.options), None  # it reads no more of x than the sign
     kernel = getattr(kernels, f"bias_{epilogue.activation}_backward")
     dx, dbias = computed(kernel(g.data, y.data, **epilogue.options), [g.data, y.data])
     return dx, dbias
