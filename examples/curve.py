@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from minigan import gans
 from minigan.errors import UserError
 from minigan.files import atomic_write
 from minigan.training.run import Run
@@ -46,7 +48,10 @@ def with_point(curve: Curve, folder: Path) -> Curve:
     if found is None:
         raise UserError(f"{folder}/scores.json has no log-likelihood; evaluate a run of images")
     own = {"recipe": facts["recipe"], "data": facts["data"], "seed": facts["seed"]}
-    own["hyper_parameters"] = config["hyper_parameters"]
+    default = asdict(gans.load(facts["recipe"])())  # of what there was none of in earlier runs
+    own["hyper_parameters"] = default | config["hyper_parameters"]
+    if "hyper_parameters" in curve:
+        curve = curve | {"hyper_parameters": default | curve["hyper_parameters"]}
     for key, value in own.items():
         if curve.get(key, value) != value:
             raise UserError(f"{folder} differs from the curve in its {key}; move {NAME}.json away")

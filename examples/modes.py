@@ -84,15 +84,20 @@ def recipe_of(row: str, dataset: Dataset) -> Recipe:
 
 
 def current(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those results that a run with the settings of today would give again."""
+    """Those results that a run with the settings of today would give again; a setting that there
+    was none of when a result was made is taken to have been the recipe's default, as in a resume.
+    """
     data = {name: load(name) for name in DATA}
     settings = {(row, name): asdict(recipe_of(row, data[name])) for row in ROWS for name in DATA}
-    return [
-        result
-        for result in results
-        if result["hyper_parameters"] == settings.get((result["row"], result["data"]))
-        and result["updates"] == UPDATES
-    ]
+
+    def same(result: dict[str, Any]) -> bool:
+        key = result["row"], result["data"]
+        if key not in settings or result["updates"] != UPDATES:
+            return False
+        default = asdict(gans.load(ROWS[key[0]][0])())
+        return default | result["hyper_parameters"] == settings[key]
+
+    return [result for result in results if same(result)]
 
 
 def points(state: State, count: int, seed: int) -> np.ndarray:

@@ -126,7 +126,7 @@ def test_gradients_through_both_networks_with_two_labels() -> None:
 def test_cgan_says_what_it_needs() -> None:
     with pytest.raises(UserError, match="labels"):
         gans.load("cgan").defaults((1, 28, 28), classes=0, samples=100)
-    with pytest.raises(UserError, match="4 divides"):
+    with pytest.raises(UserError, match="multiples of 4"):
         tiny.state("cgan", tiny.images((1, 30, 30)))
     with pytest.raises(UserError, match="--classes must be more than the label 1"):
         tiny.state("cgan", classes=1).round()

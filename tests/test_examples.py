@@ -68,6 +68,8 @@ def test_a_curve_has_a_point_for_each_number_of_rounds(
 def test_a_curve_is_of_one_run(run: Path) -> None:
     """Another run would make it rise or fall for another reason than the rounds."""
     before = curve.with_point({}, scored(run, 6, 1.0))
+    del before["hyper_parameters"]["ema"]  # as of a run from before there was such a thing
+    assert curve.with_point(before, run)["hyper_parameters"]["ema"] == 0
     config = json.loads((run / "config.json").read_text())
     config["hyper_parameters"]["lr"] *= 2
     (run / "config.json").write_text(json.dumps(config))
@@ -140,6 +142,13 @@ def entry(row: str, **changed: Any) -> dict[str, Any]:
     return {"row": row, "data": "ring", "seed": 0, "updates": modes.UPDATES, "seconds": 1.0,
             "hyper_parameters": settings, "covered": 8, "total": 8, "high_quality": 0.5,
             "reverse_kl": 0.1, "points": [[0.0, 0.0]]}  # fmt: skip
+
+
+def test_a_result_from_before_a_field_was_there_counts_where_the_field_is_as_by_default() -> None:
+    before, other, gone = entry("lsgan"), entry("lsgan"), entry("lsgan", momentum=0.5)
+    del before["hyper_parameters"]["ema"]
+    del other["hyper_parameters"]["latent_size"]  # 100 by default, and 2 in the row
+    assert modes.current([before, other, gone]) == [before]
 
 
 def test_results_of_other_settings_are_neither_counted_nor_kept_from_running_again(

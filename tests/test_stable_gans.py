@@ -100,21 +100,6 @@ def test_the_critic_of_wgan_gp_has_no_batch_norm(data: Dataset) -> None:
     assert not any(isinstance(m, nn.BatchNorm) for m in critic.modules().values())
 
 
-@pytest.mark.parametrize("name", ["wgan_gp", "sngan", "pacgan"])
-def test_an_average_of_the_weights_is_what_samples_come_from(name: str) -> None:
-    state = tiny.state(name, ema=0.5)
-    G, slow = state.players["G"], state.players["average"]
-    start = {key: value.copy() for key, value in slow.state().items()}
-    state.round()
-    for key, value in slow.state().items():
-        np.testing.assert_allclose(value, (start[key] + G.state()[key]) / 2, rtol=1e-5, atol=1e-6)
-    z = state.recipe.latent(state.rng, 3)
-    with slow.evaluating():
-        np.testing.assert_array_equal(state.samples(z), slow(Tensor(z)).data)
-    assert "average" not in state.optimizers
-    assert "average" not in tiny.state(name).players
-
-
 @pytest.mark.parametrize("name", ["lsgan", "wgan_gp", "sngan", "pacgan"])
 def test_the_learning_rates_fall_to_zero_in_the_same_round(name: str) -> None:
     state = tiny.state(name, lr_steps=10, lr_d=1.0, lr_g=1.0)

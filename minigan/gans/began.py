@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import nn
-from ..errors import UserError
 from ..nn.init import normal
 from ..ops import mean
 from ..optim import Adam, Optimizer
 from ..random import Generator
+from ..training.recipe import EMA, Feed, Players, Shape, Update
 from ..tensor import Array, Tensor, no_grad
-from ..training.recipe import Feed, Players, Recipe, Shape, Update
+from ._checks import check_images
 
 
 class AutoEncoder(nn.Module):
@@ -30,7 +30,7 @@ class AutoEncoder(nn.Module):
 
 
 @dataclass(frozen=True)
-class BEGAN(Recipe):
+class BEGAN(EMA):
     """Berthelot, Schumm & Metz 2017, "BEGAN: boundary equilibrium generative adversarial networks",
     arXiv:1703.10717.
 
@@ -58,17 +58,13 @@ class BEGAN(Recipe):
         super().__post_init__()
         self.require(0 <= self.gamma <= 1, "gamma", "from 0 to 1")
         self.require(self.lambda_k > 0, "lambda_k", "above 0")
-        self.require(0 <= self.beta1 < 1, "beta1", "from 0 to below 1")
 
     def output_range(self, shape: Shape) -> tuple[float, float]:
         return -1.0, 1.0
 
     def players(self, rng: Generator, shape: Shape) -> Players:
-        if len(shape) != 3 or shape[1] != shape[2] or shape[1] % 4:
-            raise UserError(
-                f"began makes square images whose side is a multiple of 4, but the data are "
-                f"{shape}; choose image data with --data, and a size with --size"
-            )
+        kind = "square images whose side is a multiple of 4"
+        check_images(self, shape, kind, lambda height, width: height == width and height % 4 == 0)
         (channels, side, _), c, h = shape, self.width, self.hidden
         dense: dict[str, Any] = {"rng": rng, "init": normal(0.02)}
         half, relu, n = dense | {"stride": 2, "padding": 1}, nn.ReLU(), self.latent_size

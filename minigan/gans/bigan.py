@@ -9,14 +9,14 @@ from typing import ClassVar
 import numpy as np
 
 from .. import nn
-from ..errors import UserError
 from ..losses import discriminator_loss, non_saturating_loss
 from ..nn.init import normal
 from ..ops import flatten, sigmoid
 from ..optim import Adam, Optimizer
 from ..random import Generator
-from ..tensor import Array, Tensor
 from ..training.recipe import Feed, Players, Recipe, Shape, Update
+from ..tensor import Array, Tensor
+from ._checks import check_images
 
 
 class Pairs(nn.Conditional):
@@ -49,17 +49,13 @@ class BiGAN(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require(0 <= self.beta1 < 1, "beta1", "from 0 to below 1")
         self.require(0 <= self.slope <= 1, "slope", "from 0 to 1")
 
     def output_range(self, shape: Shape) -> tuple[float, float]:
         return 0.0, 1.0
 
     def players(self, rng: Generator, shape: Shape) -> Players:
-        if len(shape) != 3:
-            raise UserError(
-                f"bigan makes images, but the data are {shape}; choose others with --data"
-            )
+        check_images(self, shape, "images", lambda height, width: True)
         values, z, leaky = int(np.prod(shape)), self.latent_size, nn.LeakyReLU(self.slope)
         pixels = self.dense(rng, z, values, nn.ReLU(), nn.Sigmoid())
         G = nn.Sequential(*pixels, nn.Reshape(*shape))

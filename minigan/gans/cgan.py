@@ -9,18 +9,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import nn
-from ..errors import UserError
 from ..losses import discriminator_loss, non_saturating_loss
 from ..nn.init import normal, uniform
-from ..ops import sigmoid
-from ..optim import SGD, Adam, Optimizer, average, exponential, linear, warming
+from ..optim import SGD, Adam, Optimizer, exponential, linear
 from ..random import Generator
+from ..training.recipe import EMA, Feed, Players, Shape, Update
 from ..tensor import Array, Tensor
-from ..training.recipe import Feed, Players, Recipe, Shape, Update
+from ._checks import check_labels, check_sides
+from ._parts import beliefs, normed
 
 
 @dataclass(frozen=True)
-class CGAN(Recipe):
+class CGAN(EMA):
     """Mirza & Osindero 2014, "Conditional generative adversarial nets", arXiv:1411.1784.
 
     G and D both see y: min_G max_D E[log D(x|y)] + E[log(1 - D(G(z|y)))] (equation 2). A class is
@@ -44,23 +44,21 @@ class CGAN(Recipe):
     ema: float = 0.999  # decay of the average of G, from which samples come
 
     steps: ClassVar[int] = 3000
+    warms: ClassVar[bool] = True
     excludes: ClassVar[Any] = {"dense": ("width", "hidden", "lr_d", "lr_g", "beta1")}
 
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
-        if classes == 0:
-            raise UserError("cgan needs labels; give --data with labels, such as glyphs")
+        check_labels(cls, classes)
         return {"classes": round(classes ** (1 / tags)), "tags": tags}
 
     def output_range(self, shape: Shape) -> tuple[float, float]:
         return (0.0, 1.0) if self.dense else (-1.0, 1.0)
 
     def players(self, rng: Generator, shape: Shape) -> Players:
-        if len(shape) != 3 or shape[1] % 4 or shape[2] % 4:
-            what = f"cgan makes images with sides that 4 divides, but the data are {shape}"
-            raise UserError(what + "; choose image data with --data, and a size with --size")
+        check_sides(self, shape)
         G, D = (self.dense_players if self.dense else self.conv_players)(rng, shape)
-        return {"G": G, "D": D, "average": G.copy()}
+        return {"G": G, "D": D}
 
     def conv_players(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """G(z, y) and D(x, y), each of whose layers sees y."""
@@ -118,10 +116,8 @@ class CGAN(Recipe):
         y = Tensor(self.vectors(labels))  # (N, tags * classes)
         fake = G(Tensor(rng.uniform((len(x), self.latent_size), -1.0, 1.0)), y)
         on_real, on_fake = D(x, y), D(fake.detach(), y)
-        extras = {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}
-        yield "D", discriminator_loss(on_real, on_fake), extras
+        yield "D", discriminator_loss(on_real, on_fake), beliefs(on_real, on_fake)
         yield "G", non_saturating_loss(D(fake, y)), {}
-        average(players["average"], G, warming(self.ema), step)
 
     def check(self, labels: np.ndarray) -> None:
         top = labels.max()
@@ -143,8 +139,4 @@ class CGAN(Recipe):
         return np.concatenate([z[:, : self.latent_size], self.vectors(labels)], axis=1)
 
     def generate(self, players: Players, z: Array) -> Tensor:
-        return players["average"](*map(Tensor, np.split(z, [self.latent_size], axis=1)))
-
-
-def normed(layer: nn.Module, c: int, activation: nn.Activation, *then: nn.Module) -> nn.Module:
-    return nn.Sequential(layer, nn.BatchNorm(c, activation=activation), *then)
+        return players["G"](*map(Tensor, np.split(z, [self.latent_size], axis=1)))

@@ -10,22 +10,23 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from .. import nn
-from ..errors import UserError
 from ..losses import discriminator_loss, non_saturating_loss, real_logit, saturating_loss
 from ..nn.init import normal
 from ..ops import reshape, sigmoid
-from ..optim import SGD, Adam, Optimizer, RMSProp, clip_by_norm
+from ..optim import SGD, Adam, Optimizer, RMSProp
 from ..penalties import gaussian_kl, l2_penalty
 from ..random import Generator
+from ..training.recipe import EMA, Feed, GradientClipping, Players, Shape, Update
 from ..tensor import Array, Tensor
-from ..training.recipe import Feed, Players, Recipe, Shape, Update
+from ._checks import check_square
+from ._parts import beliefs
 
 # Sides of the planes between z and the image, each about twice the one before it.
 PLANES = {28: (4, 7, 14), 32: (4, 8, 16), 64: (4, 8, 16, 32)}
 
 
 @dataclass(frozen=True)
-class DCGAN(Recipe):
+class DCGAN(EMA, GradientClipping):
     """Radford, Metz & Chintala 2015, "Unsupervised representation learning with deep convolutional
     generative adversarial networks", arXiv:1511.06434.
 
@@ -51,7 +52,6 @@ class DCGAN(Recipe):
     smooth: float = 1.0  # target for real images; 0.9 is one-sided label smoothing
     saturating: bool = False  # give G the minimax loss log(1 - D(G(z)))
     two_logits: bool = False  # D ends in a softmax over (false, real) instead of a sigmoid
-    clip_norm: float = 0.0  # limit of the joint norm of a player's gradients, if above 0
     l2_d: float = 0.0  # weight of the sum of squares of D's parameters in D's loss
     kl_g: float = 0.0  # weight of the KL divergence of the fakes' pixel moments in G's loss
 
@@ -63,7 +63,7 @@ class DCGAN(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("clip_norm", "l2_d", "kl_g"):
+        for name in ("l2_d", "kl_g"):
             self.require(getattr(self, name) >= 0, name, "0 or above")
         self.require(0 < self.smooth <= 1, "smooth", "above 0 and at most 1")
         self.require(0 <= self.slope <= 1, "slope", "from 0 to 1")
@@ -72,11 +72,7 @@ class DCGAN(Recipe):
         return -1.0, 1.0
 
     def players(self, rng: Generator, shape: Shape) -> Players:
-        if len(shape) != 3 or shape[1] != shape[2] or shape[1] not in PLANES:
-            raise UserError(
-                f"dcgan makes square images of 28, 32 or 64 pixels, but the data are {shape}; "
-                "choose image data with --data, and a size with --size"
-            )
+        check_square(self, shape, PLANES)
         return {"G": self.generator(rng, shape), "D": self.discriminator(rng, shape)}
 
     def generator(self, rng: Generator, shape: Shape) -> nn.Module:
@@ -120,9 +116,8 @@ class DCGAN(Recipe):
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
         adam, sgd = partial(Adam, betas=(self.beta1, self.beta2)), partial(SGD, momentum=self.beta1)
         rule: Any = {"adam": adam, "rmsprop": RMSProp, "sgd": sgd}[self.optimizer]
-        clip = partial(clip_by_norm, limit=self.clip_norm) if self.clip_norm else None
         rates = {"G": self.lr_g, "D": self.lr_d}
-        return {name: rule(p.parameters(), rates[name], clip=clip) for name, p in players.items()}
+        return {name: rule(p.parameters(), rates[name]) for name, p in players.items()}
 
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         G, D = players["G"], players["D"]
@@ -137,7 +132,7 @@ class DCGAN(Recipe):
         on_real, on_fake = self.logit(D(real)), self.logit(D(fake))  # apart: each its own moments
         loss = discriminator_loss(on_real, on_fake, smooth=self.smooth)
         loss = loss + self.l2_d * l2_penalty(D.parameters()) if self.l2_d else loss
-        return "D", loss, {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}
+        return "D", loss, beliefs(on_real, on_fake)
 
     def logit(self, output: Tensor) -> Tensor:
         """D's output as one logit a sample, (N,)."""

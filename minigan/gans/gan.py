@@ -14,12 +14,13 @@ from ..nn.init import uniform
 from ..ops import sigmoid
 from ..optim import SGD, Optimizer, exponential, linear
 from ..random import Generator
+from ..training.recipe import EMA, Feed, Players, Shape, Update
 from ..tensor import Array, Tensor, no_grad
-from ..training.recipe import Feed, Players, Recipe, Shape, Update
+from ._parts import beliefs
 
 
 @dataclass(frozen=True)
-class GAN(Recipe):
+class GAN(EMA):
     """Goodfellow et al. 2014, "Generative adversarial nets", arXiv:1406.2661, Algorithm 1.
 
     A generator of rectifiers with a sigmoid output, a discriminator of maxout units trained with
@@ -131,7 +132,7 @@ class GAN(Recipe):
     def discriminator_update(self, D: nn.Module, real: Tensor, fake: Tensor) -> Update:
         on_real, on_fake = D(real), D(fake)
         loss = self.weight_d * discriminator_loss(on_real, on_fake, smooth=self.smooth)
-        return "D", loss, {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}
+        return "D", loss, beliefs(on_real, on_fake)
 
     def generator_update(self, D: nn.Module, fake: Tensor) -> Update:
         return "G", (saturating_loss if self.saturating else non_saturating_loss)(D(fake)), {}

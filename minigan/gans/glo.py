@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import nn
-from ..errors import UserError
 from ..losses import laplacian_pyramid_loss
 from ..nn.init import normal
 from ..ops import mean, square
 from ..optim import SGD, Adam, Optimizer, project_to_sphere
 from ..random import Generator
-from ..tensor import Array, Tensor, enable_grad, grad
 from ..training.recipe import Feed, Players, Recipe, Shape, Update
+from ..tensor import Array, Tensor, enable_grad, grad
+from ._checks import check_square
 
 # Sides of the planes between z and the image, each about twice the one before it.
 PLANES = {28: (4, 7, 14), 32: (4, 8, 16), 64: (4, 8, 16, 32)}
@@ -57,11 +57,7 @@ class GLO(Recipe):
         return -1.0, 1.0
 
     def players(self, rng: Generator, shape: Shape) -> Players:
-        if len(shape) != 3 or shape[1] != shape[2] or shape[1] not in PLANES:
-            raise UserError(
-                f"glo makes square images of 28, 32 or 64 pixels, but the data are {shape}; "
-                "choose image data with --data, and a size with --size"
-            )
+        check_square(self, shape, PLANES)
         Z = nn.Embedding(self.samples, self.latent_size, rng=rng)
         project_to_sphere(Z.weight)
         return {"G": self.generator(rng, shape), "Z": Z}

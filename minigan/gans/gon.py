@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import nn
-from ..errors import UserError
 from ..ops import mean, square
 from ..optim import Adam, Optimizer, scheduled
 from ..random import Generator
-from ..tensor import Array, Tensor, enable_grad, grad, no_grad
 from ..training.recipe import Feed, Players, Recipe, Shape, Update
+from ..tensor import Array, Tensor, enable_grad, grad, no_grad
+from ._checks import check_square
 
 # Sides of the planes between z and the image, each about twice the one before it.
 PLANES = {28: (4, 7, 14), 32: (4, 8, 16)}
@@ -68,11 +68,7 @@ class GON(Recipe):
         return 0.0, 1.0
 
     def players(self, rng: Generator, shape: Shape) -> Players:
-        if len(shape) != 3 or shape[1] != shape[2] or shape[1] not in PLANES:
-            raise UserError(
-                f"gon makes square images of 28 or 32 pixels, but the data are {shape}; "
-                "choose image data with --data, and a size with --size"
-            )
+        check_square(self, shape, PLANES)
         return {"G": self.generator(rng, shape), "Z": Gaussian(self.latent_size)}
 
     def generator(self, rng: Generator, shape: Shape) -> nn.Module:

@@ -15,14 +15,16 @@ from ..nn.init import normal
 from ..ops import reshape, sigmoid
 from ..optim import Adam, Optimizer
 from ..random import Generator
+from ..training.recipe import EMA, Feed, Players, Shape, Update
 from ..tensor import Array, Tensor
-from ..training.recipe import Feed, Players, Recipe, Shape, Update
+from ._checks import check_sides
+from ._parts import beliefs, normed
 
 Number = int  # 0 will do, unlike in a field of type int
 
 
 @dataclass(frozen=True)
-class InfoGAN(Recipe):
+class InfoGAN(EMA):
     """Chen et al. 2016, "InfoGAN: Interpretable representation learning by information maximizing
     generative adversarial nets", arXiv:1606.03657.
 
@@ -72,9 +74,7 @@ class InfoGAN(Recipe):
 
     def players(self, rng: Generator, shape: Shape) -> Players:
         """G: z (N, L) to images in (-1, 1); D: images to D's logits (N,) and Q's numbers."""
-        if len(shape) != 3 or shape[1] % 4 or shape[2] % 4:
-            what = f"infogan makes images with sides that 4 divides, but the data are {shape}"
-            raise UserError(what + "; choose image data with --data, and a size with --size")
+        check_sides(self, shape)
         (channels, height, width), c, h = shape, self.width, self.hidden
         plane, relu, leaky = (2 * c, height // 4, width // 4), nn.ReLU(), nn.LeakyReLU(0.1)
         dense: Any = {"rng": rng, "init": normal(0.02)}
@@ -108,8 +108,7 @@ class InfoGAN(Recipe):
         c, fake = z[:, self.latent_size :], G(Tensor(z))  # G(z, c)
         (on_real, _), (on_fake, q) = D(x), D(fake.detach())
         L_I = codes.information(self.specs, q, c)
-        extras = {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}
-        extras |= {f"L_I(c{i + 1})": L_I[i] for i in range(len(L_I))}
+        extras = beliefs(on_real, on_fake) | {f"L_I(c{i + 1})": L_I[i] for i in range(len(L_I))}
         yield "D", discriminator_loss(on_real, on_fake) - self.weight * L_I.sum(), extras
 
         on_fake, q = D(fake)
@@ -144,7 +143,3 @@ class Heads(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         h = self.trunk(x)
         return reshape(self.d(h), (len(x),)), self.q(h)
-
-
-def normed(layer: nn.Module, channels: int, activation: nn.Activation) -> nn.Module:
-    return nn.Sequential(layer, nn.BatchNorm(channels, activation=activation))

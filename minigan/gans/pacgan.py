@@ -9,19 +9,20 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import nn
-from ..errors import UserError
 from ..losses import discriminator_loss, non_saturating_loss
-from ..nn.init import he, normal, spread_kinks, uniform
-from ..ops import reshape, sigmoid
-from ..optim import Adam, Optimizer, average, linear
+from ..nn.init import he, normal, uniform
+from ..ops import reshape
+from ..optim import Adam, Optimizer
 from ..penalties import r1_penalty
 from ..random import Generator
+from ..training.recipe import EMA, Feed, LearningRateDecay, Players, Shape, Update
 from ..tensor import Array, Tensor
-from ..training.recipe import Feed, Players, Recipe, Shape, Update
+from ._parts import beliefs
+from ._points import ImagesOrPoints, plain_layers
 
 
 @dataclass(frozen=True)
-class PacGAN(Recipe):
+class PacGAN(EMA, LearningRateDecay, ImagesOrPoints):
     """Lin et al. 2018, "PacGAN: the power of two samples in generative adversarial networks",
     arXiv:1712.04086.
 
@@ -32,7 +33,6 @@ class PacGAN(Recipe):
 
     batch_size: int = 64  # samples in a batch
     packing: int = 2  # m, samples that D judges together
-    latent_size: int = 100  # components of z, standard normal
     width: int = 32  # channels next to the image, doubled with each halving
     hidden: int = 128  # units in each of three hidden layers, for points
     r1: float = 0.0  # gamma, twice R1's weight in D's loss, for points; a square of lengths
@@ -40,16 +40,12 @@ class PacGAN(Recipe):
     lr_g: float = 1e-3  # learning rate of G's Adam; the paper has one for both
     beta1: float = 0.5  # decay of Adam's first moment
     beta2: float = 0.999  # decay of Adam's second moment
-    lr_steps: int = 100_000  # rounds over which the learning rates fall to zero
-    ema: float = 0.0  # samples come from an average of G's weights with this decay, if above 0
 
     steps: ClassVar[int] = 2000
-
-    @classmethod
-    def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
-        rates = {"lr_d": 1e-3, "lr_g": 3e-3, "beta2": 0.98, "ema": 0.99}
-        small = {"batch_size": 512, "latent_size": 2, "hidden": 192, "r1": 0.05} | rates
-        return {} if len(shape) == 3 else small
+    points: ClassVar[Any] = {
+        "batch_size": 512, "latent_size": 2, "hidden": 192, "r1": 0.05, "lr_d": 1e-3,
+        "lr_g": 3e-3, "beta2": 0.98, "ema": 0.99,
+    }  # fmt: skip
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,16 +55,6 @@ class PacGAN(Recipe):
     def check_new(self, shape: Shape) -> None:
         what = "0 for images, since each one's slope has a part of all others by D's batch norm"
         self.require(len(shape) < 3 or self.r1 == 0, "r1", what)
-
-    def output_range(self, shape: Shape) -> tuple[float, float] | None:
-        return (-1.0, 1.0) if len(shape) == 3 else None
-
-    def players(self, rng: Generator, shape: Shape) -> Players:
-        if len(shape) == 3 and (shape[1] % 4 or shape[2] % 4):
-            what = f"pacgan makes images whose sides are multiples of 4, but the data are {shape}"
-            raise UserError(what + "; choose a size with --size")
-        G, D = (self.convolutional if len(shape) == 3 else self.dense)(rng, shape)
-        return {"G": G, "D": D} | ({"average": G.copy()} if self.ema else {})
 
     def convolutional(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """z (N, latent_size) to images (N, C, H, W) in (-1, 1), and packs of those to logits."""
@@ -99,32 +85,28 @@ class PacGAN(Recipe):
         """z (N, latent_size) to points (N, D), and packs (N / m, m D) to logits (N / m,)."""
         # G's tanh, as in Metz et al. 2017 (arXiv:1611.02163, appendix A) for the ring, is flat on
         # the modes and steep between them; the first units bend all over the range of z.
-        h, relu, bends = self.hidden, nn.ReLU(), {"init": normal(1.5), "bias_init": uniform(4.0)}
+        h, bends = self.hidden, {"init": normal(1.5), "bias_init": uniform(4.0)}
         tanh: dict[str, Any] = {"rng": rng, "activation": nn.Tanh(), "init": he(1.1)}
         G = [nn.Linear(self.latent_size, h, **tanh | bends)]
         G += [nn.Linear(h, h, **tanh) for _ in range(2)]
-        D = [nn.Linear(self.packing * shape[0], h, rng=rng, activation=relu, bias_init=uniform(1))]
-        D += [nn.Linear(h, h, rng=rng, activation=relu) for _ in range(2)]
+        D = plain_layers(rng, self.packing * shape[0], h)
         G.append(nn.Linear(h, shape[0], rng=rng, init=he(1.0)))
         return nn.Sequential(*G), nn.Sequential(*D, nn.Linear(h, 1, rng=rng), nn.Reshape())
 
     def prepare(self, players: Players, x: Array) -> None:
-        """Let D's first rectifiers bend all over the data, where those are points, and each begin
-        with one sample of the pack: D has to see single points before it can see many.
+        """Let each of D's first rectifiers begin with one sample of a pack of points: D has to see
+        single points before it can see many.
         """
         if x.ndim == 2:
-            first, m = players["D"].state(), self.packing
-            weight, bias = first["layers.0.weight"], first["layers.0.bias"]
+            weight, m = players["D"].state()["layers.0.weight"], self.packing
             own = np.arange(weight.shape[1]) // x.shape[1] == np.arange(len(weight))[:, None] % m
             weight *= np.sqrt(m) * own  # he() of the inputs that are left
-            spread_kinks(weight, bias, np.abs(x).max())
+        super().prepare(players, x)
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
+        rates = {"G": self.falling(self.lr_g), "D": self.falling(self.lr_d)}
         betas = self.beta1, self.beta2
-        return {
-            name: Adam(players[name].parameters(), linear(lr, 0, self.lr_steps), betas)
-            for name, lr in (("G", self.lr_g), ("D", self.lr_d))
-        }
+        return {name: Adam(players[name].parameters(), lr, betas) for name, lr in rates.items()}
 
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         G, D = players["G"], players["D"]
@@ -134,17 +116,9 @@ class PacGAN(Recipe):
         on_real, on_fake = D(self.pack(real)), D(self.pack(fake.detach()))
         steepness = r1_penalty(D, self.pack(real)) if self.r1 else 0.0
         loss = discriminator_loss(on_real, on_fake) + self.r1 / 2 * steepness
-        yield "D", loss, {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}
+        yield "D", loss, beliefs(on_real, on_fake)
         yield "G", non_saturating_loss(D(self.pack(fake))), {}
-        if self.ema:
-            average(players["average"], G, self.ema)
 
     def pack(self, x: Tensor) -> Tensor:
         """(N, C, ...) to (N / m, m C, ...)."""
         return reshape(x, (len(x) // self.packing, self.packing * x.shape[1], *x.shape[2:]))
-
-    def latent(self, rng: Generator, n: int) -> np.ndarray:
-        return rng.normal((n, self.latent_size))
-
-    def generate(self, players: Players, z: Array) -> Tensor:
-        return players["average" if self.ema else "G"](Tensor(z))

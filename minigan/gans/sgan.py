@@ -10,18 +10,19 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import nn
-from ..errors import UserError
 from ..losses import discriminator_loss, non_saturating_loss, softmax_cross_entropy
 from ..nn.init import normal
 from ..ops import concatenate, logsumexp, mean, sigmoid, square
-from ..optim import Adam, Optimizer, average, linear, warming
+from ..optim import Adam, Optimizer
 from ..random import Generator
+from ..training.recipe import EMA, Feed, LearningRateDecay, Players, Shape, Update
 from ..tensor import Array, Tensor, no_grad
-from ..training.recipe import Feed, Players, Recipe, Shape, Update
+from ._checks import check_labels
+from ._parts import beliefs
 
 
 @dataclass(frozen=True)
-class SGAN(Recipe):
+class SGAN(EMA, LearningRateDecay):
     """Odena 2016, "Semi-supervised learning with generative adversarial networks",
     arXiv:1606.01583, with the losses, networks and settings of Salimans et al. 2016, "Improved
     techniques for training GANs", arXiv:1606.03498, sections 3.1 and 5.
@@ -47,11 +48,12 @@ class SGAN(Recipe):
     ema: float = 0.999  # decay of the average of D
 
     steps: ClassVar[int] = 40_000
+    averaged: ClassVar[str] = "D"
+    warms: ClassVar[bool] = True
 
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
-        if classes == 0:
-            raise UserError("sgan needs some labels; give --data with labels, such as glyphs")
+        check_labels(cls, classes)
         return {"classes": classes}
 
     def __post_init__(self) -> None:
@@ -73,18 +75,20 @@ class SGAN(Recipe):
             nn.WeightNormLinear(h, values, rng=rng, activation=output),
             nn.Reshape(*shape),
         )
-        D = Classifier(self, values, rng)
-        return {"G": G, "D": D, "average": D.copy()}
+        return {"G": G, "D": Classifier(self, values, rng)}
 
     def prepare(self, players: Players, x: Array) -> None:
         """Give each layer of D outputs of mean 0 and variance 1 (Salimans & Kingma 2016)."""
         D: Any = players["D"]
+        seen = Tensor(x[:1000])
         with no_grad():
-            D.standardise(Tensor(x[:1000]))
-        players["average"].load_state(D.state())
+            for layer in [*D.features, D.noise, D.last]:
+                if isinstance(layer, nn.WeightNormLinear):
+                    layer.standardise(seen)
+                seen = layer(seen)
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
-        lr = linear(self.lr, 0, self.lr_steps, hold=self.lr_steps * 3 // 5)
+        lr = self.falling(self.lr, hold=self.lr_steps * 3 // 5)
         rule: Any = {"lr": lr, "betas": (self.beta1, 0.999), "eps": self.eps}
         return {name: Adam(players[name].parameters(), **rule) for name in ("G", "D")}
 
@@ -99,8 +103,7 @@ class SGAN(Recipe):
         on_real, on_fake = self.real(logits[:n]), self.real(logits[n : 2 * n])
         supervised = softmax_cross_entropy(logits[2 * n :, : self.classes], y[some])
         loss = supervised + 0.5 * discriminator_loss(on_real, on_fake)  # section 5; 0.5: the code's
-        extras = {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}
-        yield "D", loss, extras | {"supervised": supervised}
+        yield "D", loss, beliefs(on_real, on_fake) | {"supervised": supervised}
 
         fake = G(Tensor(self.latent(rng, n)))
         if self.feature_matching:  # section 3.1: |E f(x) - E f(G(z))|^2, but the mean of squares
@@ -108,7 +111,6 @@ class SGAN(Recipe):
             yield "G", mean(square(mean(D.features(fake), 0) - f)), {}
         else:
             yield "G", non_saturating_loss(self.real(D(fake))), {}
-        average(players["average"], D, warming(self.ema), step)
 
     def real(self, logits: Tensor) -> Tensor:
         """The logit of being real, (N,): log Z, less the logit of being false if there is one."""
@@ -122,7 +124,7 @@ class SGAN(Recipe):
         return sigmoid(self.real(players["D"](Tensor(x)))).data
 
     def classify(self, players: Players, x: Array) -> Array:
-        return players["average"](Tensor(x)).data[:, : self.classes]
+        return self.shown(players)["D"](Tensor(x)).data[:, : self.classes]
 
 
 class Classifier(nn.Module):
@@ -141,10 +143,3 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.last(self.noise(self.features(x)))
-
-    def standardise(self, x: Tensor) -> None:
-        """Set the scales and biases by samples x (N, ...), layer after layer."""
-        for layer in [*self.features, self.noise, self.last]:
-            if isinstance(layer, nn.WeightNormLinear):
-                layer.standardise(x)
-            x = layer(x)

@@ -9,17 +9,16 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import nn
-from ..errors import UserError
 from ..losses import hinge_discriminator_loss, wasserstein_generator_loss
-from ..nn.init import spread_kinks, uniform
-from ..optim import Adam, Optimizer, average, linear
+from ..optim import Adam, Optimizer
 from ..random import Generator
+from ..training.recipe import EMA, Feed, LearningRateDecay, Players, Shape, Update
 from ..tensor import Array, Tensor, no_grad
-from ..training.recipe import Feed, Players, Recipe, Shape, Update
+from ._points import ImagesOrPoints, normed_layers, plain_layers, spread_kinks
 
 
 @dataclass(frozen=True)
-class SNGAN(Recipe):
+class SNGAN(EMA, LearningRateDecay, ImagesOrPoints):
     """Miyato et al. 2018, "Spectral normalization for generative adversarial networks",
     arXiv:1802.05957.
 
@@ -34,41 +33,21 @@ class SNGAN(Recipe):
     n_critic: int = 1  # D's updates in a round
     iterations: int = 1  # power iterations in a forward pass
     lipschitz: float = 1.0  # K, by which D's output is multiplied; 1 in the paper
-    latent_size: int = 100  # components of z, standard normal
     width: int = 32  # channels next to the image, doubled with each halving; 64 in the paper
-    hidden: int = 128  # rectifiers in each of three hidden layers, for points
     lr_d: float = 2e-4  # learning rate of D's Adam
     lr_g: float = 2e-4  # learning rate of G's Adam
     beta1: float = 0.5  # decay of Adam's first moment
     beta2: float = 0.999  # decay of Adam's second moment
-    lr_steps: int = 100_000  # rounds over which the learning rates fall to zero
-    ema: float = 0.0  # samples come from an average of G's weights with this decay, if above 0
 
     steps: ClassVar[int] = 2000
-
-    @classmethod
-    def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
-        if len(shape) == 3:
-            return {}
-        rates = {"lr_d": 2e-3, "lr_g": 1e-3, "beta2": 0.99, "ema": 0.99}
-        return {"batch_size": 512, "latent_size": 2, "lipschitz": 10.0} | rates
+    points: ClassVar[Any] = {
+        "batch_size": 512, "latent_size": 2, "lipschitz": 10.0, "lr_d": 2e-3, "lr_g": 1e-3,
+        "beta2": 0.99, "ema": 0.99,
+    }  # fmt: skip
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require(self.lipschitz > 0, "lipschitz", "above 0")
-
-    def output_range(self, shape: Shape) -> tuple[float, float] | None:
-        return (-1.0, 1.0) if len(shape) == 3 else None
-
-    def players(self, rng: Generator, shape: Shape) -> Players:
-        if len(shape) == 3 and (shape[1] % 4 or shape[2] % 4):
-            raise UserError(
-                f"sngan makes images whose sides are multiples of 4, but the data are {shape}; "
-                "choose a size with --size"
-            )
-        networks = self.convolutional if len(shape) == 3 else self.dense
-        G, D = networks(rng, shape)
-        return {"G": G, "D": D} | ({"average": G.copy()} if self.ema else {})
 
     def convolutional(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """z (N, latent_size) to images (N, C, H, W) in (-1, 1), and those to scores (N,)."""
@@ -97,14 +76,12 @@ class SNGAN(Recipe):
 
     def dense(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """z (N, latent_size) to points (N, D), and those to scores (N,)."""
-        h, relu = self.hidden, nn.ReLU()
-        G: list[nn.Module] = []
-        for size in (self.latent_size, h, h):
-            G += [nn.Linear(size, h, rng=rng, bias=False), nn.BatchNorm1d(h, activation=relu)]
-        first = nn.Linear(shape[0], h, rng=rng, activation=relu, bias_init=uniform(1.0))
-        others = [nn.Linear(h, h, rng=rng, activation=relu) for _ in range(2)]
-        D = [self.normalised(m, rng) for m in (first, *others, nn.Linear(h, 1, rng=rng))]
-        return nn.Sequential(*G, nn.Linear(h, shape[0], rng=rng)), nn.Sequential(*D, nn.Reshape())
+        G = normed_layers(rng, self.latent_size, self.hidden)
+        layers = plain_layers(rng, shape[0], self.hidden)
+        layers.append(nn.Linear(self.hidden, 1, rng=rng))
+        D = [self.normalised(layer, rng) for layer in layers]
+        last = nn.Linear(self.hidden, shape[0], rng=rng)
+        return nn.Sequential(*G, last), nn.Sequential(*D, nn.Reshape())
 
     def prepare(self, players: Players, x: Array) -> None:
         """Let D's first rectifiers bend all over the data, where those are points."""
@@ -118,13 +95,9 @@ class SNGAN(Recipe):
         return nn.SpectralNorm(layer, rng=rng, iterations=self.iterations)
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
+        rates = {"G": self.falling(self.lr_g), "D": self.falling(self.lr_d, updates=self.n_critic)}
         betas = self.beta1, self.beta2
-        falling_g = linear(self.lr_g, 0, self.lr_steps)
-        falling_d = linear(self.lr_d, 0, self.lr_steps * self.n_critic)
-        return {
-            "G": Adam(players["G"].parameters(), falling_g, betas),
-            "D": Adam(players["D"].parameters(), falling_d, betas),
-        }
+        return {name: Adam(players[name].parameters(), lr, betas) for name, lr in rates.items()}
 
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         G, D, K = players["G"], players["D"], self.lipschitz
@@ -137,11 +110,3 @@ class SNGAN(Recipe):
             yield "D", loss, {"D(x)": on_real.mean(), "D(G(z))": on_fake.mean()}
         fake = G(Tensor(self.latent(rng, self.batch_size)))
         yield "G", wasserstein_generator_loss(K * D(fake)), {}
-        if self.ema:
-            average(players["average"], G, self.ema)
-
-    def latent(self, rng: Generator, n: int) -> np.ndarray:
-        return rng.normal((n, self.latent_size))
-
-    def generate(self, players: Players, z: Array) -> Tensor:
-        return players["average" if self.ema else "G"](Tensor(z))

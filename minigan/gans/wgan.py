@@ -6,20 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from .. import nn
-from ..errors import UserError
 from ..losses import wasserstein_critic_loss, wasserstein_generator_loss
-from ..nn.init import normal, spread_kinks, uniform
+from ..nn.init import normal
 from ..optim import Optimizer, RMSProp, clip_weights
 from ..random import Generator
-from ..tensor import Array, Tensor, no_grad
-from ..training.recipe import Feed, Players, Recipe, Shape, Update
+from ..training.recipe import EMA, Feed, Players, Shape, Update
+from ..tensor import Tensor, no_grad
+from ._points import ImagesOrPoints
 
 
 @dataclass(frozen=True)
-class WGAN(Recipe):
+class WGAN(EMA, ImagesOrPoints):
     """Arjovsky, Chintala & Bottou 2017, "Wasserstein GAN", arXiv:1701.07875, Algorithm 1.
 
     The critic f (the player D) is trained nearly to its optimum before each step of G, so its loss
@@ -36,35 +34,15 @@ class WGAN(Recipe):
     n_critic: int = 5  # critic updates in a round
     clip: float = 0.01  # c: the critic's parameters are kept in [-c, c]
     lr: float = 5e-5  # alpha, learning rate of both RMSProps
-    latent_size: int = 100  # components of z, standard normal
     width: int = 32  # channels next to the image, doubled with each halving
-    hidden: int = 128  # rectifiers in each of three hidden layers, for points
 
     steps: ClassVar[int] = 3000
     watched: ClassVar[tuple[str, ...]] = ("estimate",)
-
-    @classmethod
-    def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
-        if len(shape) == 3:
-            return {}
-        return {"batch_size": 512, "latent_size": 2, "clip": 0.1, "lr": 5e-4}
+    points: ClassVar[Any] = {"batch_size": 512, "latent_size": 2, "clip": 0.1, "lr": 5e-4}
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require(self.clip > 0, "clip", "above 0")
-
-    def output_range(self, shape: Shape) -> tuple[float, float] | None:
-        return (-1.0, 1.0) if len(shape) == 3 else None
-
-    def players(self, rng: Generator, shape: Shape) -> Players:
-        if len(shape) == 3 and (shape[1] % 4 or shape[2] % 4):
-            raise UserError(
-                f"wgan makes images whose sides are multiples of 4, but the data are {shape}; "
-                "choose a size with --size"
-            )
-        networks = self.convolutional if len(shape) == 3 else self.dense
-        G, D = networks(rng, shape)
-        return {"G": G, "D": D}
 
     def convolutional(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """z (N, latent_size) to images (N, C, H, W) in (-1, 1), and those to scores (N,)."""
@@ -92,25 +70,6 @@ class WGAN(Recipe):
         )
         return G, D
 
-    def dense(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
-        """z (N, latent_size) to points (N, D), and those to scores (N,)."""
-        h, relu = self.hidden, nn.ReLU()
-        G: list[nn.Module] = []
-        for size in (self.latent_size, h, h):
-            G += [nn.Linear(size, h, rng=rng, bias=False), nn.BatchNorm1d(h, activation=relu)]
-        first = nn.Linear(shape[0], h, rng=rng, activation=relu, bias_init=uniform(1.0))
-        D = [nn.Linear(h, h, rng=rng, activation=relu) for _ in range(2)]
-        return (
-            nn.Sequential(*G, nn.Linear(h, shape[0], rng=rng)),
-            nn.Sequential(first, *D, nn.Linear(h, 1, rng=rng), nn.Reshape()),
-        )
-
-    def prepare(self, players: Players, x: Array) -> None:
-        """Let the critic's first rectifiers bend all over the data, where those are points."""
-        if x.ndim == 2:
-            first = players["D"].state()
-            spread_kinks(first["layers.0.weight"], first["layers.0.bias"], np.abs(x).max())
-
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
         return {name: RMSProp(player.parameters(), self.lr) for name, player in players.items()}
 
@@ -125,6 +84,3 @@ class WGAN(Recipe):
             clip_weights(f.parameters(), self.clip)  # line 7
         fake = G(Tensor(self.latent(rng, self.batch_size)))
         yield "G", wasserstein_generator_loss(f(fake)), {}  # lines 9 to 11
-
-    def latent(self, rng: Generator, n: int) -> np.ndarray:
-        return rng.normal((n, self.latent_size))

@@ -57,13 +57,3 @@ def orthogonal(gain: float = 1.0) -> Initializer:
         return (gain * (q if rows >= columns else q.T)).reshape(shape).astype(np.float32)
 
     return draw
-
-
-def spread_kinks(weight: np.ndarray, bias: np.ndarray, radius: float) -> None:
-    """Scale biases from U(-1, 1), in place, so that rectifiers bend all over a ball of `radius`.
-
-    weight is (units, inputs), bias (units,). A unit's kink lies |bias| / |weight| from the origin;
-    with biases of zero all kinks of a first layer go through it, and a network on points is slow to
-    tell those of one direction apart.
-    """
-    bias *= radius * np.linalg.norm(weight, axis=1)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from ..errors import UserError
 from ..nn import Module
-from ..optim import Optimizer
+from ..optim import Optimizer, Schedule, average, clip_by_norm, linear, warming
 from ..random import Generator
 from ..tensor import Array, Tensor
 
@@ -76,18 +77,11 @@ class Recipe:
             raise UserError(f"{flag} must be {what}, not {getattr(self, name)}")
 
     def check_length(self, steps: int) -> None:
-        """Make sure that a run up to round `steps` learns to its end: in any recipe with a field
-        `lr_steps`, the learning rates have fallen to 0 after that many rounds.
+        """Make sure that a run up to round `steps` learns to its end.
 
         Raises:
             UserError: if rounds would follow in which nothing moves.
         """
-        last = getattr(self, "lr_steps", steps)
-        if steps > last:
-            raise UserError(
-                f"the learning rate is 0 after round {last}, so nothing would be learned from "
-                f"there to round {steps}; give --steps {last}, or a new run a larger --lr-steps"
-            )
 
     def check_new(self, shape: Shape) -> None:
         """Make sure that every field of a new run on samples of `shape` has an effect, and the one
@@ -131,16 +125,30 @@ class Recipe:
         """The optimiser of each player that is trained."""
         raise TypeError(f"{type(self).__name__} has no optimizers method")
 
+    def adjust(self, optimizers: Mapping[str, Optimizer]) -> None:
+        """Set what all optimisers have in common, once there are any."""
+
+    def copies(self, players: Players) -> Players:
+        """Players that no optimiser moves, made of others when those have their initial values."""
+        return {}
+
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         """One round, a generator: each yielded update is applied before the next line runs."""
         raise TypeError(f"{type(self).__name__} has no round method")
+
+    def after_round(self, players: Players, step: int) -> None:
+        """What follows the last update of each round."""
 
     def latent(self, rng: Generator, n: int) -> np.ndarray:
         """n latent vectors, (n, ...)."""
         raise TypeError(f"{type(self).__name__} has no latent method")
 
+    def shown(self, players: Players) -> Players:
+        """The players from which samples come, by the names that they have in training."""
+        return players
+
     def generate(self, players: Players, z: Array) -> Tensor:
-        """Samples (N, *shape) from latent vectors."""
+        """Samples (N, *shape) from latent vectors, by the players that `shown` gives."""
         return players["G"](Tensor(z))
 
     def realness(self, players: Players, x: Array) -> Array | None:
@@ -184,4 +192,74 @@ class Recipe:
     def reconstruct(self, players: Players, x: Array) -> Array | None:
         """x as the recipe can express it, (N, *shape): generated from its encoding by default."""
         z = self.encode(players, x)
-        return None if z is None else self.generate(players, z).data
+        return None if z is None else self.generate(self.shown(players), z).data
+
+
+# What any recipe may have: it names these classes as its own bases, and has their flags.
+
+
+@dataclass(frozen=True)
+class EMA(Recipe):
+    """A recipe with a moving average of one player's weights, the player "average".
+
+    It begins as that player does, moves after each round, and takes that player's place in
+    `shown`.
+    """
+
+    ema: float = 0.0  # samples come from an average of G's weights with this decay, if above 0
+
+    averaged: ClassVar[str] = "G"  # the player whose weights are averaged
+    warms: ClassVar[bool] = False  # always averages, and soon forgets how the average began
+
+    def copies(self, players: Players) -> Players:
+        mine = {"average": players[self.averaged].copy()} if self.ema or self.warms else {}
+        return super().copies(players) | mine
+
+    def after_round(self, players: Players, step: int) -> None:
+        super().after_round(players, step)
+        if "average" in players:
+            decay = warming(self.ema) if self.warms else self.ema
+            average(players["average"], players[self.averaged], decay, step)
+
+    def shown(self, players: Players) -> Players:
+        slow = players.get("average")
+        return players if slow is None else players | {self.averaged: slow}
+
+
+@dataclass(frozen=True)
+class GradientClipping(Recipe):
+    """A recipe whose optimisers may limit the gradients that they are given."""
+
+    clip_norm: float = 0.0  # limit of the joint norm of a player's gradients, if above 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(self.clip_norm >= 0, "clip_norm", "0 or above")
+
+    def adjust(self, optimizers: Mapping[str, Optimizer]) -> None:
+        super().adjust(optimizers)
+        if self.clip_norm:
+            for optimizer in optimizers.values():
+                optimizer.clip = partial(clip_by_norm, limit=self.clip_norm)
+
+
+@dataclass(frozen=True)
+class LearningRateDecay(Recipe):
+    """A recipe whose learning rates fall to 0."""
+
+    lr_steps: int = 100_000  # rounds over which the learning rates fall to zero
+
+    def falling(self, lr: float, *, updates: int = 1, hold: int = 0) -> Schedule:
+        """`lr` for `hold` rounds, then in equal parts to 0 in round `lr_steps`, for the optimiser
+        of a player with so many `updates` a round.
+        """
+        return linear(lr, 0, self.lr_steps * updates, hold=hold * updates)
+
+    def check_length(self, steps: int) -> None:
+        super().check_length(steps)
+        if steps > self.lr_steps:
+            raise UserError(
+                f"the learning rate is 0 after round {self.lr_steps}, so nothing would be learned "
+                f"from there to round {steps}; give --steps {self.lr_steps}, or a new run a "
+                "larger --lr-steps"
+            )

@@ -62,10 +62,13 @@ class State:
         if type(recipe).prepare is not Recipe.prepare:  # samples take memory
             parts = -(-PREPARED // batches.batch_size)
             recipe.prepare(players, np.concatenate([batches.at(i)[0] for i in range(parts)]))
-        for player in players.values():
+        copies = recipe.copies(players)
+        for player in (players | copies).values():
             player.to(device)
         rng.device = device
-        return cls(recipe, players, recipe.optimizers(players), batches, rng, device=device)
+        optimizers = recipe.optimizers(players)
+        recipe.adjust(optimizers)
+        return cls(recipe, players | copies, optimizers, batches, rng, device=device)
 
     def round(self) -> dict[str, float]:
         """One round of the recipe; its losses and whatever else it reports.
@@ -113,6 +116,7 @@ class State:
             row[f"loss_{name}"] = loss.data
             row |= {key: _value(extra) for key, extra in extras.items()}
             del loss, extras  # or they would live until the next loss is computed
+        self.recipe.after_round(self.players, number)
         return Outcome(players, [*row], [*losses, *row.values()])
 
     def use_graphs(self, say: Callable[[str], None]) -> None:
@@ -214,9 +218,10 @@ class State:
 
     def samples(self, z: np.ndarray, *, batch: int = 256) -> np.ndarray:
         """Samples of the latent vectors z, in inference, (N, *shape)."""
+        players = self.recipe.shown(self.players)
         with self._inference():
             parts = [
-                self.recipe.generate(self.players, self.device.put(z[i : i + batch])).numpy()
+                self.recipe.generate(players, self.device.put(z[i : i + batch])).numpy()
                 for i in range(0, len(z), batch)
             ]
         return np.concatenate(parts)

@@ -1,0 +1,60 @@
+"""Which data a recipe takes, and the one sentence that refuses others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from ..errors import UserError
+from ..training.recipe import Recipe, Shape
+
+
+def check_labels(kind: type[Recipe], classes: int) -> None:
+    """Make sure that there are labels.
+
+    Raises:
+        UserError: if there are not.
+    """
+    if classes == 0:
+        raise UserError(f"{_name(kind)} needs labels; give --data with labels, such as glyphs")
+
+
+def check_images(recipe: Recipe, shape: Shape, what: str, fits: Callable[[int, int], bool]) -> None:
+    """Make sure that samples of `shape` are images, and that their height and width fit; `what`
+    says in words which do.
+
+    Raises:
+        UserError: if they are not.
+    """
+    if len(shape) == 3 and fits(*shape[1:]):
+        return
+    way_out = "a size with --size, or other" if len(shape) == 3 else "image"
+    raise UserError(
+        f"{_name(type(recipe))} makes {what}, but the data are {shape}; "
+        f"choose {way_out} data with --data"
+    )
+
+
+def check_sides(recipe: Recipe, shape: Shape) -> None:
+    """Make sure that samples of `shape` are images whose sides can be halved twice.
+
+    Raises:
+        UserError: if they are not.
+    """
+    what = "images whose sides are multiples of 4"
+    check_images(recipe, shape, what, lambda height, width: height % 4 == width % 4 == 0)
+
+
+def check_square(recipe: Recipe, shape: Shape, sides: Collection[int]) -> None:
+    """Make sure that samples of `shape` are square images with one of these `sides`.
+
+    Raises:
+        UserError: if they are not.
+    """
+    *others, last = map(str, sides)
+    what = f"square images of {', '.join(others)} or {last} pixels"
+    check_images(recipe, shape, what, lambda height, width: height == width and height in sides)
+
+
+def _name(kind: type[Recipe]) -> str:
+    """What the command line calls a recipe."""
+    return kind.__module__.rpartition(".")[2]

@@ -1,0 +1,87 @@
+"""Dense networks on points, which recipes of images have besides: a ring is learned in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import nn
+from ..nn.init import uniform
+from ..random import Generator
+from ..training.recipe import Players, Recipe, Shape
+from ..tensor import Array
+from ._checks import check_sides
+
+
+@dataclass(frozen=True)
+class ImagesOrPoints(Recipe):
+    """A recipe that makes images by the networks of `convolutional`, and points by dense ones."""
+
+    latent_size: int = 100  # components of z, standard normal
+    hidden: int = 128  # rectifiers in each of three hidden layers, for points
+
+    points: ClassVar[Mapping[str, Any]] = {}  # fields whose default is another one for points
+
+    @classmethod
+    def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
+        return {} if len(shape) == 3 else dict(cls.points)
+
+    def output_range(self, shape: Shape) -> tuple[float, float] | None:
+        return (-1.0, 1.0) if len(shape) == 3 else None
+
+    def players(self, rng: Generator, shape: Shape) -> Players:
+        if len(shape) == 3:
+            check_sides(self, shape)
+        G, D = (self.convolutional if len(shape) == 3 else self.dense)(rng, shape)
+        return {"G": G, "D": D}
+
+    def convolutional(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
+        """z (N, latent_size) to images (N, C, H, W) in (-1, 1), and those to scores (N,)."""
+        raise TypeError(f"{type(self).__name__} has no convolutional method")
+
+    def dense(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
+        """z (N, latent_size) to points (N, D), and those to scores (N,)."""
+        G = normed_layers(rng, self.latent_size, self.hidden)
+        D = plain_layers(rng, shape[0], self.hidden)
+        return (
+            nn.Sequential(*G, nn.Linear(self.hidden, shape[0], rng=rng)),
+            nn.Sequential(*D, nn.Linear(self.hidden, 1, rng=rng), nn.Reshape()),
+        )
+
+    def prepare(self, players: Players, x: Array) -> None:
+        """Let D's first rectifiers bend all over the data, where those are points."""
+        if x.ndim == 2:
+            first = players["D"].state()
+            spread_kinks(first["layers.0.weight"], first["layers.0.bias"], np.abs(x).max())
+
+    def latent(self, rng: Generator, n: int) -> np.ndarray:
+        return rng.normal((n, self.latent_size))
+
+
+def normed_layers(rng: Generator, inputs: int, units: int) -> list[nn.Module]:
+    """Three hidden layers of rectifiers with batch norm, for G."""
+    layers: list[nn.Module] = []
+    for size in (inputs, units, units):
+        layers.append(nn.Linear(size, units, rng=rng, bias=False))
+        layers.append(nn.BatchNorm1d(units, activation=nn.ReLU()))
+    return layers
+
+
+def plain_layers(rng: Generator, inputs: int, units: int) -> list[nn.Linear]:
+    """Three hidden layers of rectifiers, for D; `spread_kinks` takes the first one's biases."""
+    relu = nn.ReLU()
+    first = nn.Linear(inputs, units, rng=rng, activation=relu, bias_init=uniform(1.0))
+    return [first, *(nn.Linear(units, units, rng=rng, activation=relu) for _ in range(2))]
+
+
+def spread_kinks(weight: np.ndarray, bias: np.ndarray, radius: float) -> None:
+    """Scale biases from U(-1, 1), in place, so that rectifiers bend all over a ball of `radius`.
+
+    weight is (units, inputs), bias (units,). A unit's kink lies |bias| / |weight| from the origin;
+    with biases of zero all kinks of a first layer go through it, and a network on points is slow to
+    tell those of one direction apart.
+    """
+    bias *= radius * np.linalg.norm(weight, axis=1)
