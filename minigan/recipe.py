@@ -1,5 +1,25 @@
 """What a recipe of one's own is made of; see `minigan.training.recipe`."""
 
-from .training.recipe import Check, Feed, Players, Recipe, Shape, Update
+from .training.recipe import (
+    EMA,
+    Check,
+    Feed,
+    GradientClipping,
+    LearningRateDecay,
+    Players,
+    Recipe,
+    Shape,
+    Update,
+)
 
-__all__ = ["Check", "Feed", "Players", "Recipe", "Shape", "Update"]
+__all__ = [
+    "EMA",
+    "Check",
+    "Feed",
+    "GradientClipping",
+    "LearningRateDecay",
+    "Players",
+    "Recipe",
+    "Shape",
+    "Update",
+]

@@ -35,7 +35,6 @@ ARROWS: dict[str, set[str]] = {
     "nn": {"device", "ops", "tensor", "random", "kernels"},
     "optim": {"device", "nn", "ops", "tensor", "kernels"},
     "losses": {"ops", "tensor"},
-    "codes": {"ops", "tensor", "random"},
     "penalties": {"nn", "ops", "tensor", "random"},
     "testing": {"tensor"},
     "minigan": {"errors", "fused", "losses", "nn", "ops", "optim", "penalties", "random", "tensor"},
@@ -51,7 +50,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "recipe": {"training"},  # the name by which people's own recipes know it
     "gans": {
-        "codes", "training", "nn", "losses", "penalties", "optim", "data", "ops", "tensor",
+        "training", "nn", "losses", "penalties", "optim", "data", "ops", "tensor",
         "random", "errors",
     },
     "evaluation": {"data", "errors", "metrics", "progress", "random", "training"},

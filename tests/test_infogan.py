@@ -13,8 +13,9 @@ import tiny
 from PIL import Image
 from tiny import Shell
 
-from minigan import Tensor, codes, grad, no_grad
+from minigan import Tensor, grad, no_grad
 from minigan.errors import UserError
+from minigan.gans import _latent_codes as codes
 from minigan.random import Generator
 from minigan.testing import check_gradients
 

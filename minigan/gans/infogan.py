@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .. import codes, nn
+from .. import nn
 from ..errors import UserError
 from ..losses import discriminator_loss, non_saturating_loss
 from ..nn.init import normal
@@ -17,6 +17,7 @@ from ..optim import Adam, Optimizer
 from ..random import Generator
 from ..training.recipe import EMA, Feed, Players, Shape, Update
 from ..tensor import Array, Tensor
+from . import _latent_codes as codes
 from ._checks import check_sides
 from ._parts import beliefs, normed
 

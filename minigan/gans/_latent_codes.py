@@ -13,9 +13,9 @@ from itertools import accumulate
 
 import numpy as np
 
-from .ops import exp, mean, softmax_cross_entropy, square, stack
-from .random import Generator
-from .tensor import Array, Tensor
+from ..ops import exp, mean, softmax_cross_entropy, square, stack
+from ..random import Generator
+from ..tensor import Array, Tensor
 
 
 class Code:
