@@ -46,6 +46,7 @@ class ImagesOrPoints(Recipe):
         """z (N, latent_size) to points (N, D), and those to scores (N,)."""
         G = normed_layers(rng, self.latent_size, self.hidden)
         D = plain_layers(rng, shape[0], self.hidden)
+        # Both last layers draw after these: a seed of old gives the same networks.
         return (
             nn.Sequential(*G, nn.Linear(self.hidden, shape[0], rng=rng)),
             nn.Sequential(*D, nn.Linear(self.hidden, 1, rng=rng), nn.Reshape()),
