@@ -13,14 +13,14 @@ import tiny
 from tiny import Shell
 
 from minigan import Tensor, gans, nn
-from minigan.checkpoint import load
 from minigan.errors import UserError
 from minigan.optim import SGD, Optimizer
 from minigan.random import Generator
 from minigan.recipe import EMA, GradientClipping, LearningRateDecay, Players, Shape
-from minigan.training.run import Run
 from minigan.tensor import Array
+from minigan.training.run import Run
 from minigan.training.state import State
+from minigan.weights import load
 
 AVERAGED = [name for name in gans.names() if issubclass(gans.load(name), EMA)]
 LATER = [name for name in AVERAGED if not gans.load(name).warms]  # type: ignore[attr-defined]

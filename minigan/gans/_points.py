@@ -11,8 +11,8 @@ import numpy as np
 from .. import nn
 from ..nn.init import uniform
 from ..random import Generator
-from ..training.recipe import Players, Recipe, Shape
 from ..tensor import Array
+from ..training.recipe import Players, Recipe, Shape
 from ._checks import check_sides
 
 

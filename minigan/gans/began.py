@@ -13,8 +13,8 @@ from ..nn.init import normal
 from ..ops import mean
 from ..optim import Adam, Optimizer
 from ..random import Generator
-from ..training.recipe import EMA, Feed, Players, Shape, Update
 from ..tensor import Array, Tensor, no_grad
+from ..training.recipe import EMA, Feed, Players, Shape, Update
 from ._checks import check_images
 
 

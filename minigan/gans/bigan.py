@@ -14,8 +14,8 @@ from ..nn.init import normal
 from ..ops import flatten, sigmoid
 from ..optim import Adam, Optimizer
 from ..random import Generator
-from ..training.recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor
+from ..training.recipe import Feed, Players, Recipe, Shape, Update
 from ._checks import check_images
 
 

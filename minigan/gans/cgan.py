@@ -13,8 +13,8 @@ from ..losses import discriminator_loss, non_saturating_loss
 from ..nn.init import normal, uniform
 from ..optim import SGD, Adam, Optimizer, exponential, linear
 from ..random import Generator
-from ..training.recipe import EMA, Feed, Players, Shape, Update
 from ..tensor import Array, Tensor
+from ..training.recipe import EMA, Feed, Players, Shape, Update
 from ._checks import check_labels, check_sides
 from ._parts import beliefs, normed
 

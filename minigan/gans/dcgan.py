@@ -16,8 +16,8 @@ from ..ops import reshape, sigmoid
 from ..optim import SGD, Adam, Optimizer, RMSProp
 from ..penalties import gaussian_kl, l2_penalty
 from ..random import Generator
-from ..training.recipe import EMA, Feed, GradientClipping, Players, Shape, Update
 from ..tensor import Array, Tensor
+from ..training.recipe import EMA, Feed, GradientClipping, Players, Shape, Update
 from ._checks import check_square
 from ._parts import beliefs
 

@@ -14,8 +14,8 @@ from ..nn.init import uniform
 from ..ops import sigmoid
 from ..optim import SGD, Optimizer, exponential, linear
 from ..random import Generator
-from ..training.recipe import EMA, Feed, Players, Shape, Update
 from ..tensor import Array, Tensor, no_grad
+from ..training.recipe import EMA, Feed, Players, Shape, Update
 from ._parts import beliefs
 
 

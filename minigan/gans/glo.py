@@ -14,8 +14,8 @@ from ..nn.init import normal
 from ..ops import mean, square
 from ..optim import SGD, Adam, Optimizer, project_to_sphere
 from ..random import Generator
-from ..training.recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor, enable_grad, grad
+from ..training.recipe import Feed, Players, Recipe, Shape, Update
 from ._checks import check_square
 
 # Sides of the planes between z and the image, each about twice the one before it.

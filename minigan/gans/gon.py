@@ -12,8 +12,8 @@ from .. import nn
 from ..ops import mean, square
 from ..optim import Adam, Optimizer, scheduled
 from ..random import Generator
-from ..training.recipe import Feed, Players, Recipe, Shape, Update
 from ..tensor import Array, Tensor, enable_grad, grad, no_grad
+from ..training.recipe import Feed, Players, Recipe, Shape, Update
 from ._checks import check_square
 
 # Sides of the planes between z and the image, each about twice the one before it.

@@ -15,8 +15,8 @@ from ..nn.init import normal
 from ..ops import reshape, sigmoid
 from ..optim import Adam, Optimizer
 from ..random import Generator
-from ..training.recipe import EMA, Feed, Players, Shape, Update
 from ..tensor import Array, Tensor
+from ..training.recipe import EMA, Feed, Players, Shape, Update
 from . import _latent_codes as codes
 from ._checks import check_sides
 from ._parts import beliefs, normed

@@ -11,8 +11,8 @@ from ..losses import least_squares_discriminator_loss, least_squares_generator_l
 from ..nn.init import normal
 from ..optim import Adam, Optimizer
 from ..random import Generator
-from ..training.recipe import EMA, Feed, LearningRateDecay, Players, Shape, Update
 from ..tensor import Tensor, no_grad
+from ..training.recipe import EMA, Feed, LearningRateDecay, Players, Shape, Update
 from ._points import ImagesOrPoints
 
 

@@ -15,8 +15,8 @@ from ..ops import reshape
 from ..optim import Adam, Optimizer
 from ..penalties import r1_penalty
 from ..random import Generator
-from ..training.recipe import EMA, Feed, LearningRateDecay, Players, Shape, Update
 from ..tensor import Array, Tensor
+from ..training.recipe import EMA, Feed, LearningRateDecay, Players, Shape, Update
 from ._parts import beliefs
 from ._points import ImagesOrPoints, plain_layers
 

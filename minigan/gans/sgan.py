@@ -15,8 +15,8 @@ from ..nn.init import normal
 from ..ops import concatenate, logsumexp, mean, sigmoid, square
 from ..optim import Adam, Optimizer
 from ..random import Generator
-from ..training.recipe import EMA, Feed, LearningRateDecay, Players, Shape, Update
 from ..tensor import Array, Tensor, no_grad
+from ..training.recipe import EMA, Feed, LearningRateDecay, Players, Shape, Update
 from ._checks import check_labels
 from ._parts import beliefs
 

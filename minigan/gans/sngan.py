@@ -12,8 +12,8 @@ from .. import nn
 from ..losses import hinge_discriminator_loss, wasserstein_generator_loss
 from ..optim import Adam, Optimizer
 from ..random import Generator
-from ..training.recipe import EMA, Feed, LearningRateDecay, Players, Shape, Update
 from ..tensor import Array, Tensor, no_grad
+from ..training.recipe import EMA, Feed, LearningRateDecay, Players, Shape, Update
 from ._points import ImagesOrPoints, normed_layers, plain_layers, spread_kinks
 
 

@@ -11,8 +11,8 @@ from ..losses import wasserstein_critic_loss, wasserstein_generator_loss
 from ..nn.init import normal
 from ..optim import Optimizer, RMSProp, clip_weights
 from ..random import Generator
-from ..training.recipe import EMA, Feed, Players, Shape, Update
 from ..tensor import Tensor, no_grad
+from ..training.recipe import EMA, Feed, Players, Shape, Update
 from ._points import ImagesOrPoints
 
 

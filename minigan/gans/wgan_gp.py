@@ -11,8 +11,8 @@ from ..losses import wasserstein_critic_loss, wasserstein_generator_loss
 from ..optim import Adam, Optimizer
 from ..penalties import gradient_penalty
 from ..random import Generator
-from ..training.recipe import EMA, Feed, LearningRateDecay, Players, Shape, Update
 from ..tensor import Tensor, no_grad
+from ..training.recipe import EMA, Feed, LearningRateDecay, Players, Shape, Update
 from ._points import ImagesOrPoints
 
 
