@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from llvmlite import binding
 from minigan_kernels.cpu.isa.amx import AMX
-from minigan_kernels.cpu.runtime.parallel import spread
+from minigan_kernels.cpu.runtime.parallel import parallel_for
 from threadpoolctl import threadpool_limits
 
 from minigan.training.run import provenance
@@ -111,9 +111,10 @@ def _traffic(vectors: np.ndarray, turns: int) -> float:
     def copy(i: int, j: int) -> None:
         a[i:j] = b[i:j]
 
-    copied = _best(lambda: spread(copy, VALUES, grain=grain), turns)
+    copied = _best(lambda: parallel_for(copy, VALUES, grain=grain), turns)
     added = _best(
-        lambda: spread(lambda i, j: _triad(a[i:j], b[i:j], c[i:j]), VALUES, grain=grain), turns
+        lambda: parallel_for(lambda i, j: _triad(a[i:j], b[i:j], c[i:j]), VALUES, grain=grain),
+        turns,
     )
     return 1e-9 * 4 * VALUES * max(2 / copied, 3 / added)
 

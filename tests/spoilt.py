@@ -23,11 +23,11 @@ def spoil_memory(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
 
         return allocated
 
-    def own_among(rooms: dict[str, Any], wanted: workspace.Own) -> int:
-        place = workspace.own_among(rooms, wanted)
+    def own_among(rooms: dict[str, Any], wanted: workspace.Workspace) -> int:
+        place = workspace.workspace_address(rooms, wanted)
         ctypes.memset(place, 255, wanted.size)
         return place
 
     for owner, name in ((module, "empty"), (module, "empty_image"), (workspace, "empty")):
         monkeypatch.setattr(owner, name, spoilt(getattr(owner, name)))
-    monkeypatch.setattr(native_task, "own_among", own_among)
+    monkeypatch.setattr(native_task, "workspace_address", own_among)

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from minigan_kernels.cpu.isa import amx
-from minigan_kernels.cpu.isa.amx import SIDE, STEP, TILE
-from minigan_kernels.cpu.isa.simd import LANES, VECTOR, load, store
+from minigan_kernels.cpu.isa.amx import K_STEP_BYTES, TILE_BYTES, TILE_ROWS
+from minigan_kernels.cpu.isa.simd import LANES, VECTOR_BYTES, load, store
 
 pytestmark = pytest.mark.skipif(not amx.AMX, reason="this CPU has no matrix unit, or it is idle")
 
@@ -26,10 +26,10 @@ NUMBERS = st.floats(-(2.0**60), 2.0**60, width=32).filter(lambda x: x == 0 or ab
 def _cut(x: int, y: int, out: int) -> None:
     p, q = load(x), load(y)
     for piece in range(3):
-        store(out + piece * VECTOR, amx.paired(p, q))
-        p, q = p - amx.cut(p), q - amx.cut(q)
-    store(out + 3 * VECTOR, p)
-    store(out + 4 * VECTOR, q)
+        store(out + piece * VECTOR_BYTES, amx.pack_bf16_pairs(p, q))
+        p, q = p - amx.truncate_to_bf16(p), q - amx.truncate_to_bf16(q)
+    store(out + 3 * VECTOR_BYTES, p)
+    store(out + 4 * VECTOR_BYTES, q)
 
 
 def bfloat16(words: np.ndarray) -> np.ndarray:
@@ -50,8 +50,8 @@ def test_three_pieces_are_the_number_and_lie_in_pairs(pair: np.ndarray) -> None:
 
 def product(a: np.ndarray, b: np.ndarray, depth: int) -> np.ndarray:
     """a (32, K) b (K, 32) as `products` has it, with the sum in parts of `depth` vectors."""
-    from minigan_kernels.cpu.gemm.blocking import BLOCK
-    from minigan_kernels.cpu.gemm.gemm_amx import products, room
+    from minigan_kernels.cpu.gemm.blocking import A_BLOCK_BYTES
+    from minigan_kernels.cpu.gemm.gemm_amx import gemm_nn, workspace_bytes
 
     blocks = a.shape[1] // LANES
     tiles = np.ascontiguousarray(a.reshape(32, blocks, LANES).swapaxes(0, 1))
@@ -63,14 +63,16 @@ def product(a: np.ndarray, b: np.ndarray, depth: int) -> np.ndarray:
         pieces.append(cut)
         rest = rest - cut
     steps = np.stack(pieces).view(np.uint32) >> 16  # (piece, K, 32)
-    steps = steps.astype(np.uint16).reshape(3, -1, 2, SIDE, 2, SIDE)  # step, of a pair, row, half
+    steps = steps.astype(np.uint16).reshape(
+        3, -1, 2, TILE_ROWS, 2, TILE_ROWS
+    )  # step, of a pair, row, half
     right = np.ascontiguousarray(steps.transpose(1, 0, 4, 3, 5, 2))
-    assert right.nbytes == -(-blocks // 2) * STEP
+    assert right.nbytes == -(-blocks // 2) * K_STEP_BYTES
     out = np.empty((2, 32, LANES), np.float32)
-    zero, work = np.zeros(LANES, np.float32), np.empty(room(depth, 32) + 64, np.uint8)
+    zero, work = np.zeros(LANES, np.float32), np.empty(workspace_bytes(depth, 32) + 64, np.uint8)
     place = -(-work.ctypes.data // 64) * 64
-    products(
-        tiles.ctypes.data, 0, blocks * BLOCK, blocks, right.ctypes.data, 0, 2, 1, depth,
+    gemm_nn(
+        tiles.ctypes.data, 0, blocks * A_BLOCK_BYTES, blocks, right.ctypes.data, 0, 2, 1, depth,
         out.ctypes.data, 0, 1, False, zero.ctypes.data, place,
     )  # fmt: skip
     return out.swapaxes(0, 1).reshape(32, 32)
@@ -112,4 +114,4 @@ def test_the_unit_can_be_left_idle() -> None:
 
 
 def test_a_tile_is_as_large_as_the_unit_has_it() -> None:
-    assert (TILE, SIDE * VECTOR, STEP) == (1024, 1024, 6 * TILE)
+    assert (TILE_BYTES, TILE_ROWS * VECTOR_BYTES, K_STEP_BYTES) == (1024, 1024, 6 * TILE_BYTES)

@@ -48,7 +48,7 @@ def test_an_error_in_a_piece_reaches_the_caller(monkeypatch: pytest.MonkeyPatch)
             raise ArithmeticError(start, stop)
 
     with pytest.raises(ArithmeticError):
-        parallel.spread(work, 1000, grain=1)
+        parallel.parallel_for(work, 1000, grain=1)
 
 
 def test_an_interrupted_caller_waits_for_its_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +64,7 @@ def test_an_interrupted_caller_waits_for_its_helpers(monkeypatch: pytest.MonkeyP
         finished.append(start)
 
     with pytest.raises(KeyboardInterrupt):
-        parallel.spread(work, 2, grain=1)
+        parallel.parallel_for(work, 2, grain=1)
     assert finished
     expected = convolve()
     monkeypatch.undo()
@@ -76,9 +76,9 @@ def test_an_interruption_while_helpers_are_told(
     monkeypatch: pytest.MonkeyPatch, told: bool
 ) -> None:
     monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
-    begin, started, finished = parallel.Helper.begin_python, threading.Event(), []
+    begin, started, finished = parallel.Worker.begin_python, threading.Event(), []
 
-    def interrupted(helper: parallel.Helper, work: Callable[[], None]) -> None:
+    def interrupted(helper: parallel.Worker, work: Callable[[], None]) -> None:
         if told:
             begin(helper, work)
             assert started.wait(60)
@@ -89,91 +89,91 @@ def test_an_interruption_while_helpers_are_told(
         time.sleep(0.05)
         finished.append(start)
 
-    parallel.spread(lambda start, stop: None, 2, grain=1)
+    parallel.parallel_for(lambda start, stop: None, 2, grain=1)
     with monkeypatch.context() as patch:
-        patch.setattr(parallel.Helper, "begin_python", interrupted)
+        patch.setattr(parallel.Worker, "begin_python", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            parallel.spread(work, 2, grain=1)
+            parallel.parallel_for(work, 2, grain=1)
     assert len(finished) == 2 * told  # the helper's pieces, and nobody is at work now
-    parallel.spread(work, 2, grain=1)
+    parallel.parallel_for(work, 2, grain=1)
     assert sorted(finished) == sorted([0, 1] * (1 + told))
 
 
-@pytest.mark.parametrize("state", [spinwait.AWAKE, spinwait.ASLEEP])
+@pytest.mark.parametrize("state", [spinwait.SPINNING, spinwait.PARKED])
 def test_helpers_are_found_awake_or_asleep(monkeypatch: pytest.MonkeyPatch, state: int) -> None:
-    helper, found, both = parallel.Helper(), [], threading.Barrier(2)
-    helper.awhile = spinwait.looks(60) if state == spinwait.AWAKE else 1
+    helper, found, both = parallel.Worker(), [], threading.Barrier(2)
+    helper.awhile = spinwait.spins_for(60) if state == spinwait.SPINNING else 1
 
     def call(place: int, share: int, job: int, arguments: int) -> bool:
-        found.append(spinwait.call(place, share, job, arguments))
+        found.append(spinwait.try_post(place, share, job, arguments))
         return found[-1]
 
     monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
     monkeypatch.setattr(parallel, "_helpers", [helper])
-    monkeypatch.setattr(parallel, "call", call)
+    monkeypatch.setattr(parallel, "try_post", call)
     for _ in range(5):
-        parallel.spread(lambda start, stop: both.wait(60), 2, grain=1)  # nobody passes alone
+        parallel.parallel_for(lambda start, stop: both.wait(60), 2, grain=1)  # nobody passes alone
         deadline = time.monotonic() + 60
         while helper.words[0] != state:
             assert time.monotonic() < deadline
-    assert found == [False] + [state == spinwait.AWAKE] * 4
+    assert found == [False] + [state == spinwait.SPINNING] * 4
 
 
 def test_a_helper_that_is_called_off_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is woken, but not once more for every call that it came too late for."""
-    monkeypatch.setattr(parallel.Helper, "_serve", lambda helper: None)  # it comes always too late
-    helper = parallel.Helper()
+    monkeypatch.setattr(parallel.Worker, "_serve", lambda helper: None)  # it comes always too late
+    helper = parallel.Worker()
     for _ in range(100):
         helper.begin_python(lambda: None)
-        assert helper.words[0] == spinwait.CALLED
+        assert helper.words[0] == spinwait.POSTED
         assert helper.end() is None
-        assert helper.words[0] == spinwait.AWAKE
+        assert helper.words[0] == spinwait.SPINNING
         assert 1 <= helper.wakeups.qsize() <= 2
 
 
 def test_an_interruption_comes_before_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def end(helper: parallel.Helper) -> BaseException:
+    def end(helper: parallel.Worker) -> BaseException:
         assert before(helper) is None
         return KeyboardInterrupt()
 
     def work(start: int, stop: int) -> None:
         raise ArithmeticError
 
-    before = parallel.Helper.end
+    before = parallel.Worker.end
     monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(parallel.Helper, "end", end)
+    monkeypatch.setattr(parallel.Worker, "end", end)
     with pytest.raises(KeyboardInterrupt):
-        parallel.spread(work, 2, grain=1)
+        parallel.parallel_for(work, 2, grain=1)
 
 
 def test_a_helper_is_called_where_it_is_awake() -> None:
-    words = np.zeros(spinwait.WORDS, np.int64)
+    words = np.zeros(spinwait.MAILBOX_WORDS, np.int64)
     place = words.ctypes.data
-    assert not spinwait.call(place, 0, 0, 0)
-    assert not spinwait.called(place, 5)  # and falls asleep
-    assert words[0] == spinwait.ASLEEP
-    spinwait.call_anyway(place)  # before it wakes up
-    assert spinwait.called(place, 5)
-    assert words[0] == spinwait.BUSY
-    assert not spinwait.call(place, 0, 0, 0)
-    assert not spinwait.taken_back(place)
-    assert not spinwait.settled(place, 5)
-    spinwait.free(place)
-    assert spinwait.settled(place, 5)
-    assert spinwait.call(place, 0, 0, 0)
-    assert words[0] == spinwait.CALLED
-    assert spinwait.taken_back(place)
-    assert words[0] == spinwait.AWAKE
+    assert not spinwait.try_post(place, 0, 0, 0)
+    assert not spinwait.wait_for_task(place, 5)  # and falls asleep
+    assert words[0] == spinwait.PARKED
+    spinwait.post(place)  # before it wakes up
+    assert spinwait.wait_for_task(place, 5)
+    assert words[0] == spinwait.RUNNING
+    assert not spinwait.try_post(place, 0, 0, 0)
+    assert not spinwait.try_cancel(place)
+    assert not spinwait.wait_idle(place, 5)
+    spinwait.mark_idle(place)
+    assert spinwait.wait_idle(place, 5)
+    assert spinwait.try_post(place, 0, 0, 0)
+    assert words[0] == spinwait.POSTED
+    assert spinwait.try_cancel(place)
+    assert words[0] == spinwait.SPINNING
 
 
 def test_looks_take_time() -> None:
-    assert spinwait.looks(1e-3) > spinwait.looks(1e-6) >= 1
+    assert spinwait.spins_for(1e-3) > spinwait.spins_for(1e-6) >= 1
 
 
 def test_a_piece_may_use_kernels_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
     expected, results = convolve(), []
-    parallel.spread(lambda start, stop: results.append(convolve()), 6, grain=1)
+    parallel.parallel_for(lambda start, stop: results.append(convolve()), 6, grain=1)
     assert [r.tobytes() for r in results] == [expected.tobytes()] * 6
 
 

@@ -29,8 +29,8 @@ from .channelwise import (
 )
 from .compiler.jit import jit
 from .runtime.allocator import empty_like, is_channels_last
-from .runtime.native_task import Loop
-from .runtime.parallel import scratch, spread
+from .runtime.native_task import NativeTask
+from .runtime.parallel import parallel_for, scratch
 
 Pass = Callable[..., None]  # (inputs ..., out, numbers ..., first, last), arrays of one shape
 
@@ -96,8 +96,8 @@ def _elementwise(
     vectors = flat(*arrays, out=out)
     grain = grain_of(vectors[0], cached=cached)
     arguments = *vectors, *map(float, numbers)
-    work = partial(loop, *arguments) if cached else Loop(loop, *arguments)
-    spread(work, out.size, grain=grain)
+    work = partial(loop, *arguments) if cached else NativeTask(loop, *arguments)
+    parallel_for(work, out.size, grain=grain)
     return out
 
 
@@ -150,7 +150,7 @@ def _with_bias(
     if out is None:
         out = image_like(x)
     images, outs = planes(x, out=out)
-    loop = Loop(bias_leaky, images, of_channels(x, bias), outs, float(slope))
+    loop = NativeTask(bias_leaky, images, of_channels(x, bias), outs, float(slope))
 
     def work(first: int, last: int) -> None:
         loop(first, last)
@@ -159,7 +159,7 @@ def _with_bias(
             then(read_only(y[:]), y, 0, y.size)
 
     grain = grain_of(images, cached=then is not None)
-    spread(loop if then is None else work, len(images), grain=grain)
+    parallel_for(loop if then is None else work, len(images), grain=grain)
     return out
 
 

@@ -21,8 +21,8 @@ import numpy as np
 
 from .compiler.jit import jit
 from .runtime.allocator import empty, empty_like, is_channels_last
-from .runtime.native_task import Loop
-from .runtime.parallel import ELEMENTS, spread
+from .runtime.native_task import NativeTask
+from .runtime.parallel import TASK_ELEMENTS, parallel_for
 
 # A sum is taken in the numbers' own precision over so many, then goes on in float64.
 PARTIAL = 64  # rows
@@ -122,9 +122,9 @@ def grain_of(array: np.ndarray, *, cached: bool = False) -> int:
     A piece that several loops go through should be `cached`: fit the second-level cache.
     """
     size, count = array.size, len(array)
-    if size <= ELEMENTS:
+    if size <= TASK_ELEMENTS:
         return max(1, count)
-    least = ELEMENTS if cached else max(2 * ELEMENTS, size // _PIECES)
+    least = TASK_ELEMENTS if cached else max(2 * TASK_ELEMENTS, size // _PIECES)
     return max(1, least * count // size)
 
 
@@ -139,7 +139,7 @@ def lane_sums(
     """
     grain = grain_of(images)
     parts = np.zeros((-(-len(images) // grain), count, images.shape[1]))
-    spread(Loop(loop, *arguments, parts, grain), len(images), grain=grain)
+    parallel_for(NativeTask(loop, *arguments, parts, grain), len(images), grain=grain)
     return parts
 
 

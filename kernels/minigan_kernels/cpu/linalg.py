@@ -15,7 +15,7 @@ import math
 import numpy as np
 
 from .runtime.allocator import empty
-from .runtime.parallel import one_blas_thread, rows_of, spread
+from .runtime.parallel import one_blas_thread, parallel_for, rows_per_task
 
 _TINY = 1 << 13  # multiplications that no BLAS spreads over its threads
 _PIECE = 1 << 25  # multiplications worth a piece of work
@@ -57,10 +57,10 @@ def _outer(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a @ b where the sum has one term, for which NumPy does not call BLAS."""
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     out = empty((*lead, a.shape[-2], b.shape[-1]), np.result_type(a, b))
-    spread(
+    parallel_for(
         lambda i, j: np.multiply(a[..., i:j, :], b, out=out[..., i:j, :]),
         out.shape[-2],
-        grain=rows_of(out.size // out.shape[-2]),
+        grain=rows_per_task(out.size // out.shape[-2]),
     )
     return out
 
@@ -71,7 +71,7 @@ def _stacked(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     out = empty((*lead, a.shape[-2], b.shape[-1]), np.result_type(a, b))
     a = np.broadcast_to(a, (*lead, *a.shape[-2:]))
     b = np.broadcast_to(b, (*lead, *b.shape[-2:]))
-    spread(
+    parallel_for(
         lambda i, j: product(a[i:j], b[i:j], out[i:j]),
         len(out),
         grain=max(1, _PIECE // max(1, math.prod(out.shape[1:]) * a.shape[-1])),
@@ -83,4 +83,4 @@ def _blocks(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """out = a @ b by blocks of rows."""
     pieces = 1 << max(0, (a.size * b.shape[1] // _PIECE).bit_length() - 1)
     grain = -(-len(out) // (_EVEN * pieces)) * _EVEN
-    spread(lambda i, j: product(a[i:j], b, out[i:j]), len(out), grain=grain)
+    parallel_for(lambda i, j: product(a[i:j], b, out[i:j]), len(out), grain=grain)

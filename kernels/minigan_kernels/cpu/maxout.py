@@ -8,8 +8,8 @@ from ..checks import check_pieces
 from .channelwise import add_sums, channel_sums, grain_of, lane_sums, read_only
 from .compiler.jit import jit
 from .runtime.allocator import empty
-from .runtime.native_task import Loop
-from .runtime.parallel import spread
+from .runtime.native_task import NativeTask
+from .runtime.parallel import parallel_for
 
 
 def bias_maxout(x: np.ndarray, bias: np.ndarray, *, pieces: int) -> np.ndarray:
@@ -17,7 +17,7 @@ def bias_maxout(x: np.ndarray, bias: np.ndarray, *, pieces: int) -> np.ndarray:
     check_pieces(x.shape, bias.shape, pieces)
     x, bias = _rows(x, bias)
     y = empty((len(x), x.shape[1] // pieces), x.dtype)
-    spread(Loop(_largest, x, bias, pieces, y), len(x), grain=grain_of(x))
+    parallel_for(NativeTask(_largest, x, bias, pieces, y), len(x), grain=grain_of(x))
     return y
 
 

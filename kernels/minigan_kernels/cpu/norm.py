@@ -28,8 +28,8 @@ from .channelwise import (
     widened,
 )
 from .compiler.jit import jit
-from .runtime.native_task import Loop
-from .runtime.parallel import spread
+from .runtime.native_task import NativeTask
+from .runtime.parallel import parallel_for
 
 _SUMS = {"reassoc", "nsz", "contract"}  # sums in vector lanes, by fused multiply-adds
 
@@ -59,8 +59,8 @@ def batch_norm(
     out = image_like(x)
     images, outs = planes(x, out=out)
     table = of_channels(x, gamma, beta, mean, var)
-    loop = Loop(_normalise, images, table, float(eps), float(slope), outs)
-    spread(loop, len(images), grain=grain_of(images))
+    loop = NativeTask(_normalise, images, table, float(eps), float(slope), outs)
+    parallel_for(loop, len(images), grain=grain_of(images))
     return out
 
 
@@ -114,8 +114,8 @@ def _backward(
     parts = lane_sums(_backward_sums, (gs, images, table, eps, slope), images, 2)
     rates = np.empty((4, x.shape[1]), x.dtype)
     _rates(parts, table, eps, x.size, constant, rates)
-    loop = Loop(_backward_images, gs, images, table, eps, slope, rates, outs)
-    spread(loop, len(images), grain=grain_of(images))
+    loop = NativeTask(_backward_images, gs, images, table, eps, slope, rates, outs)
+    parallel_for(loop, len(images), grain=grain_of(images))
     return out, rates[0], rates[1]
 
 

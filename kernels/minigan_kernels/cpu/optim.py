@@ -14,8 +14,8 @@ from ..checks import Arrays, each
 from .channelwise import read_only
 from .compiler.jit import jit
 from .runtime.denormals import flush_denormals, restore_denormals
-from .runtime.native_task import Loop
-from .runtime.parallel import ELEMENTS, spread
+from .runtime.native_task import NativeTask
+from .runtime.parallel import TASK_ELEMENTS, parallel_for
 
 _PIECE = 1 << 14  # elements
 
@@ -76,7 +76,7 @@ def _in_place(loop: Callable[..., None], numbers: tuple[float, ...], *arguments:
     Raises:
         ValueError: if a parameter or a state is read-only, before anything is written.
     """
-    loops: list[tuple[Loop, int]] = []
+    loops: list[tuple[NativeTask, int]] = []
     copies: list[tuple[np.ndarray, np.ndarray]] = []  # of written arrays that lie otherwise than p
     typed: dict[np.dtype, np.ndarray] = {}
     for p, g, *states in each(*arguments):
@@ -93,9 +93,9 @@ def _in_place(loop: Callable[..., None], numbers: tuple[float, ...], *arguments:
         vectors.insert(1, read_only(g.astype(p.dtype, copy=False).reshape(-1)))
         if p.dtype not in typed:
             typed[p.dtype] = np.array(numbers, p.dtype)
-        loops.append((Loop(loop, *vectors, typed[p.dtype]), p.size))
+        loops.append((NativeTask(loop, *vectors, typed[p.dtype]), p.size))
     for step, size in loops:
-        spread(step, size, grain=_PIECE if size > ELEMENTS else ELEMENTS)
+        parallel_for(step, size, grain=_PIECE if size > TASK_ELEMENTS else TASK_ELEMENTS)
     for array, vector in copies:
         array[...] = vector.reshape(array.shape)
 

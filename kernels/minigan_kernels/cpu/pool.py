@@ -24,7 +24,7 @@ from ..checks import (
 from .channelwise import read_only
 from .compiler.jit import jit
 from .runtime.allocator import empty, empty_image, is_channels_last
-from .runtime.parallel import ELEMENTS, spread
+from .runtime.parallel import TASK_ELEMENTS, parallel_for
 
 Shape = tuple[int, int, int, int]
 
@@ -129,8 +129,8 @@ def _by_image(work: Callable[..., object], *arrays: np.ndarray) -> None:
         views = [a.reshape(a.shape[0] * a.shape[1], *a.shape[2:], 1) for a in dense]
     views[:-1] = map(read_only, views[:-1])
     outer = len(views[0])
-    grain = max(1, ELEMENTS // max(1, max(v.size for v in views) // max(1, outer)))
-    spread(lambda i, j: work(*(v[i:j] for v in views)), outer, grain=grain)
+    grain = max(1, TASK_ELEMENTS // max(1, max(v.size for v in views) // max(1, outer)))
+    parallel_for(lambda i, j: work(*(v[i:j] for v in views)), outer, grain=grain)
 
 
 def _checked(loop: Callable[..., bool], shape: tuple[int, ...], *arrays: np.ndarray) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..philox import COS_TERMS, LOG2, LOG_TERMS, M0, M1, ROUNDS, SIN_TERMS, SQRT_HALF, W0, W1
 from .compiler.jit import jit
-from .runtime.parallel import spread
+from .runtime.parallel import parallel_for
 
 Number = Any  # a scalar inside compiled code
 
@@ -53,7 +53,7 @@ def _fill(loop: Callable[..., None], out: np.ndarray, key: int, offset: int) -> 
         first = np.uint64((offset + start) % 2**64)  # the counter wraps, as the reference's does
         loop(target[4 * start : 4 * stop], stream, first)
 
-    spread(work, -(-out.size // 4), grain=_BLOCKS)
+    parallel_for(work, -(-out.size // 4), grain=_BLOCKS)
     if not out.flags.c_contiguous:
         out[...] = target.reshape(out.shape)
 

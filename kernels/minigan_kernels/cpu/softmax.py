@@ -13,8 +13,8 @@ from ..checks import check_labels
 from .channelwise import grain_of, read_only
 from .compiler.jit import jit
 from .runtime.allocator import empty
-from .runtime.native_task import Loop
-from .runtime.parallel import spread
+from .runtime.native_task import NativeTask
+from .runtime.parallel import parallel_for
 
 
 def softmax_cross_entropy(x: np.ndarray, *, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +28,7 @@ def softmax_cross_entropy(x: np.ndarray, *, labels: np.ndarray) -> tuple[np.ndar
         np.exp(p[first:last], out=p[first:last])
         _divide(loss, p, first, last)
 
-    spread(work, len(x), grain=grain_of(p, cached=True))
+    parallel_for(work, len(x), grain=grain_of(p, cached=True))
     return loss, p
 
 
@@ -40,7 +40,7 @@ def softmax_cross_entropy_backward(
     dtype = np.result_type(g, p)
     g, p, labels = _fixed(g, dtype), _fixed(p, dtype), _fixed(labels, np.int64)
     dx = empty(p.shape, dtype)
-    spread(Loop(_backward, g, p, labels, dx), len(p), grain=grain_of(p))
+    parallel_for(NativeTask(_backward, g, p, labels, dx), len(p), grain=grain_of(p))
     return dx
 
 

@@ -17,7 +17,9 @@ def transpose(name: str) -> str:
     half = LANES // 2
     for _ in range(LANES.bit_length() - 1):
         pairs = [
-            (2 * i, f"{kind}(x{i}, x{i + half})") for i in range(half) for kind in ("low", "high")
+            (2 * i, f"{kind}(x{i}, x{i + half})")
+            for i in range(half)
+            for kind in ("unpack_lo", "unpack_hi")
         ]
         names = ", ".join(f"x{i}" for i in range(LANES))
         lines.append(f"    {names} = {', '.join(value for _, value in pairs)}")

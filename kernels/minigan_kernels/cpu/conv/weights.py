@@ -7,8 +7,8 @@ import numpy as np
 from ..compiler.jit import jit
 from ..isa.simd import LANES
 from ..runtime.allocator import empty
-from ..runtime.native_task import Loop
-from ..runtime.parallel import spread
+from ..runtime.native_task import NativeTask
+from ..runtime.parallel import parallel_for
 from ..runtime.workspace import address
 from ..transpose import transpose_block
 
@@ -36,8 +36,8 @@ def transposed(taps: np.ndarray) -> np.ndarray:
     kh, kw, rows, columns = taps.shape
     turned = empty((kh, kw, columns, rows), np.float32)
     count = kh * kw * rows // LANES
-    loop = Loop(_transpose_blocks, address(taps), rows, columns, address(turned))
-    spread(loop, count, grain=-(-count // _PIECES))
+    loop = NativeTask(_transpose_blocks, address(taps), rows, columns, address(turned))
+    parallel_for(loop, count, grain=-(-count // _PIECES))
     return turned
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from ..isa.amx import PIECES, TILE
+from ..isa.amx import SPLITS, TILE_BYTES
 
 
-def cut_up(p: str, q: str, place: str, write: str = "store") -> list[str]:
+def split_bf16x3(p: str, q: str, place: str, write: str = "store") -> list[str]:
     """Lines that write a row of a tile of each piece (see `amx`) of the vectors p and q, pairs lane
     by lane, from a place on.
     """
-    lines = [f"p, q = {p}, {q}", f"{write}({place}, paired(p, q))"]
-    for piece in range(1, PIECES):
-        lines.append("p, q = p - cut(p), q - cut(q)")
-        lines.append(f"{write}({place} + {piece * 2 * TILE}, paired(p, q))")
+    lines = [f"p, q = {p}, {q}", f"{write}({place}, pack_bf16_pairs(p, q))"]
+    for piece in range(1, SPLITS):
+        lines.append("p, q = p - truncate_to_bf16(p), q - truncate_to_bf16(q)")
+        lines.append(f"{write}({place} + {piece * 2 * TILE_BYTES}, pack_bf16_pairs(p, q))")
     return lines

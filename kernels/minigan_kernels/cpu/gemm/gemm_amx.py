@@ -16,13 +16,25 @@ from typing import Any, NamedTuple
 
 from ..compiler.codegen import built
 from ..compiler.jit import jit
-from ..isa.amx import SIDE, STEP, TILE, begin, clear, cut, end, fetch, multiply_add, paired, put
-from ..isa.simd import LANES, LINE, VECTOR, load, prefetch, store
+from ..isa.amx import (
+    K_STEP_BYTES,
+    TILE_BYTES,
+    TILE_ROWS,
+    pack_bf16_pairs,
+    tile_config,
+    tile_dpbf16,
+    tile_load,
+    tile_release,
+    tile_store,
+    tile_zero,
+    truncate_to_bf16,
+)
+from ..isa.simd import CACHE_LINE, LANES, VECTOR_BYTES, load, prefetch, store
 from ..transpose import transpose_block
-from .bf16x3 import cut_up
-from .blocking import BLOCK, COLUMNS
+from .bf16x3 import split_bf16x3
+from .blocking import A_BLOCK_BYTES, NR_VECTORS
 
-ROOM = 6 * TILE  # bytes, for two tiles of vectors that are turned and four of sums
+ROOM = 6 * TILE_BYTES  # bytes, for two tiles of vectors that are turned and four of sums
 
 
 class Factor(NamedTuple):
@@ -49,13 +61,13 @@ class Sums(NamedTuple):
     right_strip: int
 
 
-def room(blocks: int, rows: int) -> int:
+def workspace_bytes(blocks: int, rows: int) -> int:
     """Bytes for the pieces of `rows` rows and of a strip, for `blocks` vectors along the sum."""
-    return (2 * -(-rows // (2 * SIDE)) + 2) * -(-blocks // 2) * STEP + ROOM
+    return (2 * -(-rows // (2 * TILE_ROWS)) + 2) * -(-blocks // 2) * K_STEP_BYTES + ROOM
 
 
 @jit()
-def products(
+def gemm_nn(
     a: int,
     a_plane: int,
     a_step: int,
@@ -77,15 +89,25 @@ def products(
 
     The sum over `blocks` blocks of channels is cut in parts of `depth`, an even number.
     """
-    panels, steps = -(-vectors // COLUMNS), -(-blocks // 2)
-    left = Factor(a, a_plane, depth * BLOCK, a_step, 2 * BLOCK, TILE, BLOCK)
-    right = Factor(b, b_plane, depth // 2 * STEP, steps * STEP, 0, 0, 0)
-    sums = Sums(c, c_plane, VECTOR, TILE, BLOCK, panels * COLUMNS * BLOCK, COLUMNS * BLOCK)
+    panels, steps = -(-vectors // NR_VECTORS), -(-blocks // 2)
+    left = Factor(
+        a, a_plane, depth * A_BLOCK_BYTES, a_step, 2 * A_BLOCK_BYTES, TILE_BYTES, A_BLOCK_BYTES
+    )
+    right = Factor(b, b_plane, depth // 2 * K_STEP_BYTES, steps * K_STEP_BYTES, 0, 0, 0)
+    sums = Sums(
+        c,
+        c_plane,
+        VECTOR_BYTES,
+        TILE_BYTES,
+        A_BLOCK_BYTES,
+        panels * NR_VECTORS * A_BLOCK_BYTES,
+        NR_VECTORS * A_BLOCK_BYTES,
+    )
     _multiply(left, right, sums, planes, groups, panels, blocks, depth, add, zero, pieces, False)
 
 
 @jit()
-def outer_products(
+def gemm_tn(
     a: int,
     a_plane: int,
     a_step: int,
@@ -109,11 +131,15 @@ def outer_products(
 
     The sum over `groups` groups of tiles is cut in parts of `depth`.
     """
-    first = a + top // LANES * BLOCK
-    left = Factor(first, a_plane, depth * a_step, 2 * BLOCK, a_step, BLOCK, TILE)
-    right = Factor(b, b_plane, depth * b_step, 2 * BLOCK, b_step, BLOCK, TILE)
-    sums = Sums(c, c_plane, c_row, SIDE * c_row, VECTOR, 2 * SIDE * c_row, 2 * VECTOR)
-    down, across = -(-tall // (2 * SIDE)), -(-vectors // 2)
+    first = a + top // LANES * A_BLOCK_BYTES
+    left = Factor(
+        first, a_plane, depth * a_step, 2 * A_BLOCK_BYTES, a_step, A_BLOCK_BYTES, TILE_BYTES
+    )
+    right = Factor(b, b_plane, depth * b_step, 2 * A_BLOCK_BYTES, b_step, A_BLOCK_BYTES, TILE_BYTES)
+    sums = Sums(
+        c, c_plane, c_row, TILE_ROWS * c_row, VECTOR_BYTES, 2 * TILE_ROWS * c_row, 2 * VECTOR_BYTES
+    )
+    down, across = -(-tall // (2 * TILE_ROWS)), -(-vectors // 2)
     # A group of tiles is two vectors along the sum.
     length, deep = 2 * groups, 2 * depth
     _multiply(left, right, sums, planes, down, across, length, deep, False, zero, pieces, True)
@@ -146,14 +172,14 @@ def _multiply(
     in_plane = -(-length // depth)
     parts = planes * in_plane
     count = min(depth, length)
-    strip = -(-count // 2) * STEP
+    strip = -(-count // 2) * K_STEP_BYTES
     a_now, a_then = pieces, pieces + down * strip
     b_now = pieces + 2 * down * strip
     b_then = b_now + strip
     turned = b_then + strip
-    sums = turned + 2 * TILE
+    sums = turned + 2 * TILE_BYTES
     nothing = Unit(zero, zero, 0, 0, 0)
-    begin()
+    tile_config()
     units = down * 2 * -(-count // 2)
     _cut_up(a, a.first, 0, units, count, strip, 0, zero, outer, turned, a_now)
     if outer:
@@ -178,18 +204,21 @@ def _multiply(
             b_units, b_done, lines = 2 * -(-b_count // 2), 0, 0
             if not outer:
                 b_now, b_units = _place(b, part, in_plane) + j * b.strip, 0
-                lines = -(-STEP // LINE // down) if b_count > 0 else 0
+                lines = -(-K_STEP_BYTES // CACHE_LINE // down) if b_count > 0 else 0
             for i in range(down):
                 target = c.first + part // in_plane * c.plane
                 target += i * c.left_strip + j * c.right_strip
                 _clear_sums()
                 for step in range(steps):
-                    left, right = a_now + i * strip + step * STEP, b_now + step * STEP
+                    left, right = (
+                        a_now + i * strip + step * K_STEP_BYTES,
+                        b_now + step * K_STEP_BYTES,
+                    )
                     now = i * steps + step + 1
                     for line in range(lines):
-                        prefetch(b_source + line * LINE)
+                        prefetch(b_source + line * CACHE_LINE)
                     if not outer:
-                        b_source += lines * LINE
+                        b_source += lines * CACHE_LINE
                     x, y = nothing, nothing
                     due_b = b_done * down * steps < b_units * now
                     if due_b:
@@ -212,7 +241,7 @@ def _multiply(
                     else:
                         _step(left, right)
                 if more:
-                    _put_sums(sums, VECTOR, 2 * TILE, TILE)
+                    _put_sums(sums, VECTOR_BYTES, 2 * TILE_BYTES, TILE_BYTES)
                     _add_sums(target, c, sums)
                 else:
                     _put_sums(target, c.row, c.down, c.right)
@@ -224,7 +253,7 @@ def _multiply(
                 b_now, b_then = b_then, b_now
         _cut_up(a, a_source, a_done, a_units, a_count, strip, a_ahead, zero, outer, turned, a_then)
         a_now, a_then = a_then, a_now
-    end()
+    tile_release()
 
 
 @jit()
@@ -251,9 +280,9 @@ def _unit(
     halves = 2 * -(-count // 2)
     s, step, half = i // halves, i % halves // 2, i % 2
     x = source + s * f.strip + step * f.step + half * f.half
-    out = pieces + s * strip + step * STEP + half * TILE
+    out = pieces + s * strip + step * K_STEP_BYTES + half * TILE_BYTES
     alone = 2 * step + 1 == count
-    y, y_step = (zero, 0) if alone else (x + f.pair, VECTOR)
+    y, y_step = (zero, 0) if alone else (x + f.pair, VECTOR_BYTES)
     return Unit(x, y, y_step, out, ahead)
 
 
@@ -282,32 +311,32 @@ def _cut_up(
 
 @jit()
 def _clear_sums() -> None:
-    clear(0)
-    clear(1)
-    clear(2)
-    clear(3)
+    tile_zero(0)
+    tile_zero(1)
+    tile_zero(2)
+    tile_zero(3)
 
 
 @jit()
 def _put_sums(place: int, row: int, down: int, right: int) -> None:
-    put(0, place, row)
-    put(1, place + right, row)
-    put(2, place + down, row)
-    put(3, place + down + right, row)
+    tile_store(0, place, row)
+    tile_store(1, place + right, row)
+    tile_store(2, place + down, row)
+    tile_store(3, place + down + right, row)
 
 
 @jit()
 def _add_sums(place: int, c: Sums, sums: int) -> None:
     """What was put to `sums`, tile by tile, added to the tiles at a place."""
-    for row in range(SIDE):
-        here, there = place + row * c.row, sums + row * VECTOR
+    for row in range(TILE_ROWS):
+        here, there = place + row * c.row, sums + row * VECTOR_BYTES
         store(here, load(here) + load(there))
         here += c.right
-        store(here, load(here) + load(there + TILE))
+        store(here, load(here) + load(there + TILE_BYTES))
         here += c.down - c.right
-        store(here, load(here) + load(there + 2 * TILE))
+        store(here, load(here) + load(there + 2 * TILE_BYTES))
         here += c.right
-        store(here, load(here) + load(there + 3 * TILE))
+        store(here, load(here) + load(there + 3 * TILE_BYTES))
 
 
 def step(name: str, *units: str, multiply: bool = True) -> str:
@@ -330,11 +359,11 @@ def step(name: str, *units: str, multiply: bool = True) -> str:
         for factor, piece in map(tuple, wanted.split()) if multiply else ():
             first = 4 if factor == "a" else 6
             for half in range(2):
-                place = f"{factor} + {(2 * int(piece) + half) * TILE}"
-                lines.append(f"    fetch({first + half}, {place}, {VECTOR})")
+                place = f"{factor} + {(2 * int(piece) + half) * TILE_BYTES}"
+                lines.append(f"    tile_load({first + half}, {place}, {VECTOR_BYTES})")
         if multiply:
             tiles = [(2 * i + j, 4 + i, 6 + j) for i in range(2) for j in range(2)]
-            lines += [f"    multiply_add{tile}" for tile in tiles]
+            lines += [f"    tile_dpbf16{tile}" for tile in tiles]
         for unit in units:
             lines += _work(unit, slot)
     return "\n".join(lines) + "\n"
@@ -345,11 +374,14 @@ def _work(unit: str, slot: int) -> list[str]:
     if unit == "turned":
         if slot < 2:
             place, target = (
-                ("turned_x", "turned") if slot == 0 else ("turned_y", f"turned + {TILE}")
+                ("turned_x", "turned") if slot == 0 else ("turned_y", f"turned + {TILE_BYTES}")
             )
-            ahead = [f"{place} + {row * VECTOR} + turned_ahead" for row in range(SIDE)]
+            ahead = [f"{place} + {row * VECTOR_BYTES} + turned_ahead" for row in range(TILE_ROWS)]
             lines = [f"    prefetch({place})" for place in ahead]
-            return [*lines, f"    transpose_block({place}, {VECTOR}, {target}, {VECTOR})"]
+            return [
+                *lines,
+                f"    transpose_block({place}, {VECTOR_BYTES}, {target}, {VECTOR_BYTES})",
+            ]
         return _rows(unit, 4 * slot - 8, 4 * slot - 4)
     ends = (0, 4, 8, 10, 12, 14, 16) if unit == "other" else (0, 2, 5, 8, 11, 14, 16)
     return _rows(unit, ends[slot], ends[slot + 1])
@@ -359,13 +391,13 @@ def _rows(unit: str, first: int, last: int) -> list[str]:
     """Rows of a tile of each piece, from vectors that become pairs lane by lane."""
     lines = []
     for row in range(first, last):
-        x, y = f"{unit}_x + {row * VECTOR}", f"{unit}_y + {row} * {unit}_step"
+        x, y = f"{unit}_x + {row * VECTOR_BYTES}", f"{unit}_y + {row} * {unit}_step"
         if unit == "turned":
-            x, y = f"turned + {row * VECTOR}", f"turned + {TILE + row * VECTOR}"
+            x, y = f"turned + {row * VECTOR_BYTES}", f"turned + {TILE_BYTES + row * VECTOR_BYTES}"
         else:
             lines += [f"    prefetch({place} + {unit}_ahead)" for place in (x, y)]
-        lines.append(f"    out = {unit}_out + {row * VECTOR}")
-        lines += [f"    {line}" for line in cut_up(f"load({x})", f"load({y})", "out")]
+        lines.append(f"    out = {unit}_out + {row * VECTOR_BYTES}")
+        lines += [f"    {line}" for line in split_bf16x3(f"load({x})", f"load({y})", "out")]
     return lines
 
 
@@ -381,10 +413,10 @@ STEPS = {
 
 def _built(name: str) -> Callable[..., None]:
     names: dict[str, Any] = {
-        "cut": cut,
-        "fetch": fetch,
-        "multiply_add": multiply_add,
-        "paired": paired,
+        "truncate_to_bf16": truncate_to_bf16,
+        "tile_load": tile_load,
+        "tile_dpbf16": tile_dpbf16,
+        "pack_bf16_pairs": pack_bf16_pairs,
         "transpose_block": transpose_block,
     }
     return built(STEPS[name], **names)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..compiler.codegen import built
 from ..compiler.jit import jit
-from ..isa.simd import LANES, LINE
-from .blocking import BLOCK, COLUMNS, OUTER, OUTER_HALF, PANEL
+from ..isa.simd import CACHE_LINE, LANES
+from .blocking import A_BLOCK_BYTES, B_ROW_BYTES, MR_TN, MR_TN_HALF, NR_VECTORS
 from .microkernel import register_tiles
 
 _tiles = {name: built(source) for name, source in register_tiles().items()}
@@ -14,13 +14,13 @@ _outer, _outer_add = _tiles["outer"], _tiles["outer_add"]
 _outer_half, _outer_half_add = _tiles["outer_half"], _tiles["outer_half_add"]
 
 
-def room(blocks: int, rows: int) -> int:
+def workspace_bytes(blocks: int, rows: int) -> int:
     """None: factors are read where they are."""
     return 0
 
 
 @jit()
-def products(
+def gemm_nn(
     a: int,
     a_plane: int,
     a_step: int,
@@ -44,24 +44,28 @@ def products(
     stays near while all groups pass by. Meanwhile the next panel's piece is fetched, and the next
     plane's tiles: each is used by one plane only, so nothing else brings it near.
     """
-    panel, panels = blocks * LANES * PANEL, -(-vectors // COLUMNS)
-    c_step = panels * COLUMNS * BLOCK
-    b_lines = -(-LANES * PANEL // LINE // groups)  # to fetch with each block of each group
+    panel, panels = blocks * LANES * B_ROW_BYTES, -(-vectors // NR_VECTORS)
+    c_step = panels * NR_VECTORS * A_BLOCK_BYTES
+    b_lines = -(
+        -LANES * B_ROW_BYTES // CACHE_LINE // groups
+    )  # to fetch with each block of each group
     for plane in range(planes):
-        a_lines = -(-BLOCK // LINE // panels) if plane + 1 < planes else 0
+        a_lines = -(-A_BLOCK_BYTES // CACHE_LINE // panels) if plane + 1 < planes else 0
         for start in range(0, blocks, depth):
             count = min(depth, blocks - start)
-            after = (start + count) % blocks * LANES * PANEL  # where the piece behind this one is
+            after = (
+                (start + count) % blocks * LANES * B_ROW_BYTES
+            )  # where the piece behind this one is
             if start + count == blocks:
                 after += b_plane
             for p in range(panels):
-                factor = b + plane * b_plane + p * panel + start * LANES * PANEL
+                factor = b + plane * b_plane + p * panel + start * LANES * B_ROW_BYTES
                 b_next = factor + panel if p + 1 < panels else b + plane * b_plane + after
-                half = vectors - p * COLUMNS <= COLUMNS // 2
+                half = vectors - p * NR_VECTORS <= NR_VECTORS // 2
                 for group in range(groups):
-                    tiles = a + plane * a_plane + group * a_step + start * BLOCK
-                    target = c + plane * c_plane + group * c_step + p * COLUMNS * BLOCK
-                    a_next = tiles + a_plane + p * count * a_lines * LINE
+                    tiles = a + plane * a_plane + group * a_step + start * A_BLOCK_BYTES
+                    target = c + plane * c_plane + group * c_step + p * NR_VECTORS * A_BLOCK_BYTES
+                    a_next = tiles + a_plane + p * count * a_lines * CACHE_LINE
                     more = add or start > 0
                     if half:
                         _multiply_half(
@@ -71,11 +75,11 @@ def products(
                         _multiply(
                             tiles, factor, target, count, b_next, b_lines, a_next, a_lines, more
                         )
-                    b_next += count * b_lines * LINE
+                    b_next += count * b_lines * CACHE_LINE
 
 
 @jit()
-def outer_products(
+def gemm_tn(
     a: int,
     a_plane: int,
     a_step: int,
@@ -103,14 +107,14 @@ def outer_products(
     for plane in range(planes):
         for start in range(0, groups, depth):
             count = min(depth, groups - start)
-            for p in range(-(-vectors // COLUMNS)):
-                factor = b + plane * b_plane + start * b_step + p * COLUMNS * BLOCK
-                half = vectors - p * COLUMNS <= COLUMNS // 2
-                for row in range(0, tall, OUTER_HALF if half else OUTER):
+            for p in range(-(-vectors // NR_VECTORS)):
+                factor = b + plane * b_plane + start * b_step + p * NR_VECTORS * A_BLOCK_BYTES
+                half = vectors - p * NR_VECTORS <= NR_VECTORS // 2
+                for row in range(0, tall, MR_TN_HALF if half else MR_TN):
                     channel = top + row
                     tiles = a + plane * a_plane + start * a_step
-                    tiles += channel // LANES * BLOCK + channel % LANES * 4
-                    target = c + plane * c_plane + row * c_row + p * PANEL
+                    tiles += channel // LANES * A_BLOCK_BYTES + channel % LANES * 4
+                    target = c + plane * c_plane + row * c_row + p * B_ROW_BYTES
                     _outer_product(
                         tiles, a_step, factor, b_step, count, target, c_row, half, start > 0
                     )

@@ -36,10 +36,12 @@ from numba.core.extending import intrinsic
 
 from .simd import FEATURES, LANES, vector
 
-PIECES = 3
-TILE = 1024  # bytes
-SIDE = 16  # rows of a tile, and of sums its columns
-STEP = PIECES * 2 * TILE  # bytes of all pieces of 32 rows, or columns, for 32 terms of a sum
+SPLITS = 3
+TILE_BYTES = 1024  # bytes
+TILE_ROWS = 16  # rows of a tile, and of sums its columns
+K_STEP_BYTES = (
+    SPLITS * 2 * TILE_BYTES
+)  # bytes of all pieces of 32 rows, or columns, for 32 terms of a sum
 
 _ARCH_REQ_XCOMP_PERM, _XTILEDATA, _SYS_ARCH_PRCTL = 0x1023, 18, 158
 
@@ -49,7 +51,7 @@ def _offered() -> bool:
     chosen = os.environ.get("MINIGAN_AMX", "1")
     if chosen not in ("0", "1"):
         raise ValueError(f"MINIGAN_AMX must be 0 or 1, not {chosen}")
-    present = LANES == SIDE and {"+amx-tile", "+amx-bf16"} <= FEATURES
+    present = LANES == TILE_ROWS and {"+amx-tile", "+amx-bf16"} <= FEATURES
     if chosen == "0" or not present or not sys.platform.startswith("linux"):
         return False
     system = ctypes.CDLL(None).syscall
@@ -80,10 +82,10 @@ def _all_literal(*arguments) -> bool:
 
 
 @intrinsic
-def begin(typing):
+def tile_config(typing):
     """Make this thread's tiles 16 rows of 64 bytes."""
     # The palette, 14 bytes of nothing, 16 lengths of rows (two bytes each), 16 counts of rows.
-    layout = [1, *[0] * 15, *[64, 0] * 8, *[0] * 16, *[SIDE] * 8, *[0] * 8]
+    layout = [1, *[0] * 15, *[64, 0] * 8, *[0] * 16, *[TILE_ROWS] * 8, *[0] * 8]
 
     def emit(context, builder, sig, args):
         value = cgutils.alloca_once_value(builder, ir.Constant(ir.ArrayType(_byte, 64), layout))
@@ -94,7 +96,7 @@ def begin(typing):
 
 
 @intrinsic
-def end(typing):
+def tile_release(typing):
     """This thread's tiles are used no more: the system need not keep them."""
 
     def emit(context, builder, sig, args):
@@ -105,7 +107,7 @@ def end(typing):
 
 
 @intrinsic(prefer_literal=True)
-def clear(typing, tile):
+def tile_zero(typing, tile):
     """Zeros in a tile."""
     if not _all_literal(tile):
         return None
@@ -118,13 +120,13 @@ def clear(typing, tile):
 
 
 @intrinsic(prefer_literal=True)
-def fetch(typing, tile, address, step):
+def tile_load(typing, tile, address, step):
     """A tile from rows `step` bytes apart."""
     return _moved("tileloadd64", tile)
 
 
 @intrinsic(prefer_literal=True)
-def put(typing, tile, address, step):
+def tile_store(typing, tile, address, step):
     """A tile to rows `step` bytes apart."""
     return _moved("tilestored64", tile)
 
@@ -142,7 +144,7 @@ def _moved(name, tile):
 
 
 @intrinsic(prefer_literal=True)
-def multiply_add(typing, sums, left, right):
+def tile_dpbf16(typing, sums, left, right):
     """The tile `sums` += left right."""
     if not _all_literal(sums, left, right):
         return None
@@ -155,7 +157,7 @@ def multiply_add(typing, sums, left, right):
 
 
 @intrinsic
-def cut(typing, x):
+def truncate_to_bf16(typing, x):
     """x without the low half of every lane: the bfloat16 towards zero from it."""
 
     def emit(context, builder, sig, args):
@@ -167,7 +169,7 @@ def cut(typing, x):
 
 
 @intrinsic
-def paired(typing, x, y):
+def pack_bf16_pairs(typing, x, y):
     """The high halves of x's lanes, each in front of that of y."""
 
     def emit(context, builder, sig, args):

@@ -17,7 +17,7 @@ def _at(builder, address):
 
 
 @intrinsic
-def peek(typing, place):
+def atomic_load(typing, place):
     """The word at an address, as other threads last wrote it."""
 
     def emit(context, builder, sig, args):
@@ -27,7 +27,7 @@ def peek(typing, place):
 
 
 @intrinsic
-def poke(typing, place, word):
+def atomic_store(typing, place, word):
     """Write a word that other threads see, and after it all that was written before."""
 
     def emit(context, builder, sig, args):
@@ -38,7 +38,7 @@ def poke(typing, place, word):
 
 
 @intrinsic
-def swapped(typing, place, old, new):
+def compare_exchange(typing, place, old, new):
     """Whether the word was `old`, and has become `new`."""
 
     def emit(context, builder, sig, args):
@@ -49,7 +49,7 @@ def swapped(typing, place, old, new):
 
 
 @intrinsic
-def advanced(typing, place, step):
+def fetch_add(typing, place, step):
     """What the word was before `step` was added to it."""
 
     def emit(context, builder, sig, args):

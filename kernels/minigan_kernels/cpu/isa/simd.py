@@ -43,8 +43,8 @@ def _lanes() -> int:
 
 
 LANES = _lanes()
-VECTOR = 4 * LANES  # bytes of one
-LINE = 64  # bytes of a line of the caches
+VECTOR_BYTES = 4 * LANES  # bytes of one
+CACHE_LINE = 64  # bytes of a line of the caches
 REGISTERS = 32 if LANES == 16 or TRIPLE.startswith(("aarch64", "arm64")) else 16
 
 
@@ -88,12 +88,12 @@ def store(typing, address, value):
 
 
 @intrinsic
-def stream(typing, address, value):
+def store_nontemporal(typing, address, value):
     """Write LANES floats to an aligned address past the caches: nobody reads them soon."""
 
     def emit(context, builder, sig, args):
         target = builder.inttoptr(args[0], _vector.as_pointer())
-        written = builder.store(args[1], target, align=VECTOR)
+        written = builder.store(args[1], target, align=VECTOR_BYTES)
         written.set_metadata("nontemporal", builder.module.add_metadata([_i32(1)]))
         return context.get_dummy_value()
 
@@ -147,13 +147,49 @@ def fma(typing, a, b, c):
 
 
 @intrinsic
-def low(typing, a, b):
+def optimization_barrier(typing, number):
+    """`number`, hidden from LLVM's strength reduction.
+
+    In a loop over `address + k * step` that would spend a register on a pointer for every address.
+    """
+
+    def emit(context, builder, sig, args):
+        kind = ir.FunctionType(args[0].type, [args[0].type])
+        return builder.asm(kind, "", "=r,0", args, side_effect=False)
+
+    return types.intp(types.intp), emit
+
+
+@intrinsic
+def load_scalar(typing, address):
+    """The float at an address."""
+
+    def emit(context, builder, sig, args):
+        return builder.load(builder.inttoptr(args[0], _float.as_pointer()), align=4)
+
+    return types.float32(types.intp), emit
+
+
+@intrinsic
+def store_scalar(typing, address, number):
+    """Write a float to an address."""
+
+    def emit(context, builder, sig, args):
+        place = builder.inttoptr(args[0], _float.as_pointer())
+        builder.store(args[1], place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.float32), emit
+
+
+@intrinsic
+def unpack_lo(typing, a, b):
     """a0 b0 a1 b1 ... of the lower halves of a and b."""
     return _interleave(0)
 
 
 @intrinsic
-def high(typing, a, b):
+def unpack_hi(typing, a, b):
     """a b a b ... of the upper halves of a and b."""
     return _interleave(LANES // 2)
 

@@ -28,8 +28,8 @@ from numba.core import cgutils, types
 from numba.core.extending import intrinsic
 
 from ..compiler.jit import jit
-from ..isa.atomics import advanced, poke
-from .workspace import Own, own_among, own_rooms
+from ..isa.atomics import atomic_store, fetch_add
+from .workspace import Workspace, thread_workspaces, workspace_address
 
 NEXT, COUNT, GRAIN, FUNCTION, FAILED = range(5)  # words of a job
 
@@ -47,7 +47,7 @@ class Native(NamedTuple):
     share_address: int
 
 
-class Loop:
+class NativeTask:
     """loop(*arguments, first, last) for a function of `jit`; `Own` rooms are each thread's own."""
 
     def __init__(self, loop: Callable[..., Any], *arguments: Any) -> None:
@@ -56,15 +56,15 @@ class Loop:
 
     def __call__(self, first: int, last: int) -> None:
         """One piece, here and now."""
-        rooms = own_rooms()
-        given = (own_among(rooms, a) if type(a) is Own else a for a in self.arguments)
+        rooms = thread_workspaces()
+        given = (workspace_address(rooms, a) if type(a) is Workspace else a for a in self.arguments)
         self.loop(*given, first, last)
 
     def words(self, *threads: dict[str, Any]) -> tuple[Native, list[array[int]]]:
         """The compiled function, and the arguments as words for the threads with these rooms."""
         words: list[int] = []
         form: list[Any] = [self.loop]
-        owned: list[tuple[int, Own]] = []
+        owned: list[tuple[int, Workspace]] = []
         for argument in self.arguments:
             _add(argument, words, form, owned)
         key = tuple(form)
@@ -74,11 +74,11 @@ class Loop:
         copies = [array("q", words) for _ in threads]
         for copy, rooms in zip(copies, threads, strict=True):
             for i, room in owned:
-                copy[i] = own_among(rooms, room)
+                copy[i] = workspace_address(rooms, room)
         return native, copies
 
     def _native(self) -> Native:
-        given = [types.intp if type(a) is Own else numba.typeof(a) for a in self.arguments]
+        given = [types.intp if type(a) is Workspace else numba.typeof(a) for a in self.arguments]
         address = address_of(self.loop, (*given, types.intp, types.intp))
         share = sharing("".join(map(_kinds, given)))
         return Native(address, share, address_of(share, (types.intp, types.intp)))
@@ -87,12 +87,12 @@ class Loop:
 _natives: dict[Any, Native] = {}
 
 
-def _add(value: Any, words: list[int], form: list[Any], owned: list[tuple[int, Own]]) -> None:
+def _add(value: Any, words: list[int], form: list[Any], owned: list[tuple[int, Workspace]]) -> None:
     """Append an argument's words, and what their types depend on."""
     kind = type(value)
     if kind is int or kind is bool or kind is np.int64:
         words.append(int(value))
-    elif kind is Own:
+    elif kind is Workspace:
         owned.append((len(words), value))
         words.append(0)
         kind = int
@@ -139,11 +139,11 @@ def sharing(kinds: str) -> Callable[[int, int], None]:
         count: int = word_at(job + 8 * COUNT)
         grain: int = word_at(job + 8 * GRAIN)
         function: int = word_at(job + 8 * FUNCTION)
-        first = advanced(job + 8 * NEXT, grain)
+        first = fetch_add(job + 8 * NEXT, grain)
         while first < count:
             if not run(function, arguments, first, min(first + grain, count)):
-                poke(job + 8 * FAILED, 1)
-            first = advanced(job + 8 * NEXT, grain)
+                atomic_store(job + 8 * FAILED, 1)
+            first = fetch_add(job + 8 * NEXT, grain)
 
     share.__qualname__ = f"share_{_shortened(kinds)}"  # as the cache on disk knows it
     done: Callable[[int, int], None] = jit()(share)

@@ -28,22 +28,22 @@ import numba
 import numpy as np
 from threadpoolctl import LibController, ThreadpoolController
 
-from .native_task import FAILED, Loop
+from .native_task import FAILED, NativeTask
 from .spinwait import (
-    AWHILE,
-    LONG,
-    WORDS,
-    call,
-    call_anyway,
-    called,
-    free,
-    looks,
-    settled,
-    taken_back,
+    JOIN_SPIN_SECONDS,
+    MAILBOX_WORDS,
+    SPIN_SECONDS,
+    mark_idle,
+    post,
+    spins_for,
+    try_cancel,
+    try_post,
+    wait_for_task,
+    wait_idle,
 )
-from .workspace import move_in, own_rooms
+from .workspace import adopt_workspaces, thread_workspaces
 
-ELEMENTS = (
+TASK_ELEMENTS = (
     1 << 16
 )  # of an array that a plain loop should get in one piece: it fits the second-level cache
 
@@ -52,7 +52,7 @@ _T = TypeVar("_T")
 _local = threading.local()
 
 
-def spread(work: Callable[[int, int], object], count: int, *, grain: int) -> None:
+def parallel_for(work: Callable[[int, int], object], count: int, *, grain: int) -> None:
     """Call work(start, stop) for pieces of `grain` that together make up range(count).
 
     The pieces run in any order and on several threads, so they must not write to the same place;
@@ -71,8 +71,8 @@ def spread(work: Callable[[int, int], object], count: int, *, grain: int) -> Non
             work(start, min(start + grain, count))
         return
     try:
-        _helpers.extend(Helper() for _ in range(wanted - len(_helpers)))
-        if isinstance(work, Loop):
+        _helpers.extend(Worker() for _ in range(wanted - len(_helpers)))
+        if isinstance(work, NativeTask):
             _share_out_loop(work, count, grain, _helpers[:wanted])
         else:
             _share_out_python(work, count, grain, _helpers[:wanted])
@@ -80,12 +80,12 @@ def spread(work: Callable[[int, int], object], count: int, *, grain: int) -> Non
         _hiring.release()
 
 
-def _share_out_loop(loop: Loop, count: int, grain: int, helpers: list[Helper]) -> None:
-    native, arguments = loop.words(own_rooms(), *(helper.rooms for helper in helpers))
+def _share_out_loop(loop: NativeTask, count: int, grain: int, helpers: list[Worker]) -> None:
+    native, arguments = loop.words(thread_workspaces(), *(helper.rooms for helper in helpers))
     job = array("q", [0, count, grain, native.function, 0])
     (place, _), (own, *others) = job.buffer_info(), [words.buffer_info()[0] for words in arguments]
 
-    def begin(helper: Helper, arguments: int) -> None:
+    def begin(helper: Worker, arguments: int) -> None:
         helper.begin(native.share_address, place, arguments)
 
     _together([*zip(helpers, others, strict=True)], begin, lambda: native.share(place, own))
@@ -94,7 +94,7 @@ def _share_out_loop(loop: Loop, count: int, grain: int, helpers: list[Helper]) -
 
 
 def _share_out_python(
-    work: Callable[[int, int], object], count: int, grain: int, helpers: list[Helper]
+    work: Callable[[int, int], object], count: int, grain: int, helpers: list[Worker]
 ) -> None:
     pieces = iter(range(0, count, grain))
 
@@ -102,7 +102,7 @@ def _share_out_python(
         for start in pieces:
             work(start, min(start + grain, count))
 
-    _together([(helper, share) for helper in helpers], Helper.begin_python, share)
+    _together([(helper, share) for helper in helpers], Worker.begin_python, share)
     errors = [helper.error for helper in helpers]
     for helper in helpers:
         helper.error = None  # it refers to what the caller had
@@ -112,10 +112,10 @@ def _share_out_python(
 
 
 def _together(
-    helpers: list[tuple[Helper, _T]], begin: Callable[[Helper, _T], None], share: Callable[[], None]
+    helpers: list[tuple[Worker, _T]], begin: Callable[[Worker, _T], None], share: Callable[[], None]
 ) -> None:
     """Have helpers begin, do one's own share, and wait for them whatever happens."""
-    begun: list[Helper] = []
+    begun: list[Worker] = []
     try:
         for helper, task in helpers:
             begun.append(helper)  # Ctrl-C may come at any time, even before `begin` has told it
@@ -127,7 +127,7 @@ def _together(
                 raise interruption  # also in the place of what `share` raised
 
 
-class Helper:
+class Worker:
     """A thread that waits for work, awake at first (see `awake`) and then asleep.
 
     A `ThreadPoolExecutor` has more to do for each piece: small layers would feel it.
@@ -138,15 +138,15 @@ class Helper:
         self.work: Callable[[], None] | None = None  # for Python
         self.error: BaseException | None = None
         self.rooms: dict[str, Any] = {}
-        self.words = np.zeros(WORDS, np.int64)
+        self.words = np.zeros(MAILBOX_WORDS, np.int64)
         self.place = self.words.ctypes.data
-        self.patience, self.awhile = looks(LONG), looks(AWHILE)
+        self.patience, self.awhile = spins_for(JOIN_SPIN_SECONDS), spins_for(SPIN_SECONDS)
         threading.Thread(target=self._serve, name="minigan-kernels", daemon=True).start()
 
     def begin(self, share: int, job: int, arguments: int) -> None:
         """Let it call share(job, arguments), a compiled function by its address."""
-        if not call(self.place, share, job, arguments):
-            call_anyway(self.place)
+        if not try_post(self.place, share, job, arguments):
+            post(self.place)
             self.wakeups.put(None)  # not before: it might look, see nothing and sleep again
 
     def begin_python(self, work: Callable[[], None]) -> None:
@@ -161,31 +161,31 @@ class Helper:
         interruption: BaseException | None = None
         while True:
             try:
-                if taken_back(self.place) and self.wakeups.empty():
+                if try_cancel(self.place) and self.wakeups.empty():
                     self.wakeups.put(None)  # which it lacks if `begin` was interrupted
-                while not settled(self.place, self.patience):
-                    time.sleep(AWHILE)
+                while not wait_idle(self.place, self.patience):
+                    time.sleep(SPIN_SECONDS)
                 self.work = None  # an idle thread keeps no arrays alive
                 return interruption
             except BaseException as stop:
                 interruption = stop
 
     def _serve(self) -> None:
-        move_in(self.rooms)
+        adopt_workspaces(self.rooms)
         while True:
             self.wakeups.get()
-            while called(self.place, self.awhile):
+            while wait_for_task(self.place, self.awhile):
                 try:
                     assert self.work is not None
                     self.work()
                 except BaseException as error:
                     self.error = error
-                free(self.place)
+                mark_idle(self.place)
 
 
-def rows_of(row: int) -> int:
+def rows_per_task(row: int) -> int:
     """How many rows of `row` elements make a piece of about ELEMENTS."""
-    return max(1, ELEMENTS // max(1, row))
+    return max(1, TASK_ELEMENTS // max(1, row))
 
 
 class _OneBlasThread:
@@ -226,7 +226,7 @@ def scratch(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 _hiring = threading.Lock()
-_helpers: list[Helper] = []
+_helpers: list[Worker] = []
 _lock = threading.Lock()
 _depth = 0  # how many are inside one_blas_thread now
 _before: list[int] = []

@@ -24,88 +24,90 @@ from functools import cache
 import numpy as np
 
 from ..compiler.jit import jit
-from ..isa.atomics import pause, peek, poke, swapped
+from ..isa.atomics import atomic_load, atomic_store, compare_exchange, pause
 from .native_task import do_share, word_at
 
-ASLEEP, AWAKE, CALLED, BUSY = range(4)
-WORDS = 4
-AWHILE = 400e-6  # seconds: longer than Python takes from one kernel to the next
-LONG = 10e-3
+PARKED, SPINNING, POSTED, RUNNING = range(4)
+MAILBOX_WORDS = 4
+SPIN_SECONDS = 400e-6  # seconds: longer than Python takes from one kernel to the next
+JOIN_SPIN_SECONDS = 10e-3
 
 _TRIAL = 1000  # looks
 
 
 @cache
-def looks(seconds: float) -> int:
+def spins_for(seconds: float) -> int:
     """How often one can look in as many seconds: a CPU's pause takes 10 times as long as another's.
 
     The fastest of some trials counts, since nothing makes a trial too fast.
     """
-    word = np.array([BUSY])
-    settled(word.ctypes.data, 1)  # compiled
+    word = np.array([RUNNING])
+    wait_idle(word.ctypes.data, 1)  # compiled
     best = math.inf
     for _ in range(5):
         began = time.perf_counter()
-        settled(word.ctypes.data, _TRIAL)
+        wait_idle(word.ctypes.data, _TRIAL)
         best = min(best, time.perf_counter() - began)
     return math.ceil(_TRIAL * seconds / best)
 
 
 @jit()
-def called(place: int, most: int) -> bool:
+def wait_for_task(place: int, most: int) -> bool:
     """For a helper: look for work and do it, until there is some for Python, which is to be done
     now: True; or, after so many looks without any, be asleep: False.
     """
-    swapped(place, ASLEEP, AWAKE)
+    compare_exchange(place, PARKED, SPINNING)
     while True:
         look = 0
         while look < most:
             look += 1
-            if peek(place) == CALLED and swapped(place, CALLED, BUSY):
+            if atomic_load(place) == POSTED and compare_exchange(place, POSTED, RUNNING):
                 share = word_at(place + 8)
                 if share == 0:
                     return True
                 do_share(share, word_at(place + 16), word_at(place + 24))
-                poke(place, AWAKE)
+                atomic_store(place, SPINNING)
                 look = 0
             pause()
-        if swapped(place, AWAKE, ASLEEP):
+        if compare_exchange(place, SPINNING, PARKED):
             return False
 
 
 @jit()
-def free(place: int) -> None:
+def mark_idle(place: int) -> None:
     """For a helper: the work for Python is done."""
-    poke(place, AWAKE)
+    atomic_store(place, SPINNING)
 
 
 @jit()
-def call(place: int, share: int, job: int, arguments: int) -> bool:
+def try_post(place: int, share: int, job: int, arguments: int) -> bool:
     """Whether the helper, which is not at work, is awake; if so it is called."""
-    poke(place + 8, share)
-    poke(place + 16, job)
-    poke(place + 24, arguments)
-    return swapped(place, AWAKE, CALLED)
+    atomic_store(place + 8, share)
+    atomic_store(place + 16, job)
+    atomic_store(place + 24, arguments)
+    return compare_exchange(place, SPINNING, POSTED)
 
 
 @jit()
-def call_anyway(place: int) -> None:
+def post(place: int) -> None:
     """Call a helper that is awake or is woken then."""
-    while not (swapped(place, ASLEEP, CALLED) or swapped(place, AWAKE, CALLED)):
+    while not (
+        compare_exchange(place, PARKED, POSTED) or compare_exchange(place, SPINNING, POSTED)
+    ):
         pause()
 
 
 @jit()
-def taken_back(place: int) -> bool:
+def try_cancel(place: int) -> bool:
     """Whether the helper had not begun what it was called for, and does not any more."""
-    return swapped(place, CALLED, AWAKE)
+    return compare_exchange(place, POSTED, SPINNING)
 
 
 @jit()
-def settled(place: int, most: int) -> bool:
+def wait_idle(place: int, most: int) -> bool:
     """Wait until a helper has done its work; False after so many looks."""
     for _ in range(most):
-        if peek(place) != BUSY:
+        if atomic_load(place) != RUNNING:
             return True
         pause()
     return False

@@ -12,19 +12,19 @@ from .allocator import ALIGNMENT, HUGE, empty
 _local = threading.local()
 
 
-def buffer(size: int) -> np.ndarray:
+def aligned_bytes(size: int) -> np.ndarray:
     """Room for `size` bytes from a cache line on."""
     return empty((_room(size),), np.uint8)
 
 
-class Own(NamedTuple):
+class Workspace(NamedTuple):
     """Room for `size` bytes that each thread has for itself, until it next asks for `name`."""
 
     name: str
     size: int
 
 
-def own_rooms() -> dict[str, Any]:
+def thread_workspaces() -> dict[str, Any]:
     """This thread's rooms."""
     rooms: dict[str, Any] | None = getattr(_local, "rooms", None)
     if rooms is None:
@@ -32,12 +32,12 @@ def own_rooms() -> dict[str, Any]:
     return rooms
 
 
-def move_in(rooms: dict[str, Any]) -> None:
+def adopt_workspaces(rooms: dict[str, Any]) -> None:
     """Have these rooms for this thread's own: another thread may then prepare them."""
     _local.rooms = rooms
 
 
-def own_among(rooms: dict[str, Any], wanted: Own) -> int:
+def workspace_address(rooms: dict[str, Any], wanted: Workspace) -> int:
     """Where the room wanted is, of a thread that has these."""
     name, size = wanted
     if name not in rooms or rooms[name][0] < size:

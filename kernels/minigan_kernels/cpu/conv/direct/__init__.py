@@ -29,9 +29,9 @@ from ...activation import NO_ENDING, ended, ending
 from ...isa.simd import LANES
 from ...linalg import matmul
 from ...runtime.allocator import empty, empty_image
-from ...runtime.native_task import Loop
-from ...runtime.parallel import spread
-from ...runtime.workspace import Own, address, buffer
+from ...runtime.native_task import NativeTask
+from ...runtime.parallel import parallel_for
+from ...runtime.workspace import Workspace, address, aligned_bytes
 from ..weights import taps_of, transposed
 from .macrokernels import convolve, correlate, pack, spill
 from .microkernel import PANEL, WIDE
@@ -179,14 +179,14 @@ def _convolve(
     filters = memoize(w, name, partial(_packed, plan, w, groups, lanes, backward))
     finish = ending(y, *end) if end and len(parts) == 1 else NO_ENDING
     for k, (a, b) in enumerate(parts):
-        loop = Loop(
+        loop = NativeTask(
             convolve, plan.job, plan.blocks, plan.source.band, plan.source.channels,
             plan.source.consecutive, plan.phases, plan.places, plan.targets, *plan.runs,
             a.ctypes.data, address(filters[k]), b.ctypes.data,
-            Own("own", plan.source.size + PANEL), Own("sums", plan.sums + PANEL),
+            Workspace("own", plan.source.size + PANEL), Workspace("sums", plan.sums + PANEL),
             finish.lines, finish.bias, finish.slope,
         )  # fmt: skip
-        spread(loop, plan.blocks.tasks, grain=-(-plan.blocks.tasks // _PIECES))
+        parallel_for(loop, plan.blocks.tasks, grain=-(-plan.blocks.tasks // _PIECES))
     return ended(y, *end) if end and finish is NO_ENDING else y
 
 
@@ -205,12 +205,14 @@ def _panels(matrix: np.ndarray, parts: list[np.ndarray]) -> np.ndarray:
     """Some rows of a matrix in panels of WIDE columns, for each of `parts`."""
     columns = matrix.shape[1]
     panels = -(-columns // WIDE)
-    out = buffer(sum(rows.size for rows in parts) * panels * PANEL)
+    out = aligned_bytes(sum(rows.size for rows in parts) * panels * PANEL)
     source, target, pitch = matrix.ctypes.data, address(out), matrix.strides[0]
     for rows in parts:
         if rows.size:
             grain = max(1, _PACKED // (rows.size * WIDE))
-            spread(Loop(pack, source, pitch, rows, columns, target), panels, grain=grain)
+            parallel_for(
+                NativeTask(pack, source, pitch, rows, columns, target), panels, grain=grain
+            )
         target += rows.size * panels * PANEL
     return out
 
@@ -227,15 +229,15 @@ def _spilling(taps: np.ndarray, window: Window) -> np.ndarray:
 def _spill(x: np.ndarray, filters: np.ndarray, window: Window, shape: Shape) -> np.ndarray:
     y = empty_image(shape, np.float32)
     plan = spillage(x.shape, x.strides, y.shape, y.strides, window)
-    loop = Loop(
+    loop = NativeTask(
         spill, plan.job, plan.blocks, plan.source.band, plan.source.channels,
         plan.source.consecutive, plan.places, plan.targets, *plan.runs,
         x.ctypes.data, address(filters), y.ctypes.data,
-        Own("own", plan.source.size + PANEL), Own("columns", plan.columns + PANEL),
-        Own("empty", plan.job.wide + 2 * PANEL), Own("line", plan.line + PANEL),
-        Own("sums", plan.sums + PANEL),
+        Workspace("own", plan.source.size + PANEL), Workspace("columns", plan.columns + PANEL),
+        Workspace("empty", plan.job.wide + 2 * PANEL), Workspace("line", plan.line + PANEL),
+        Workspace("sums", plan.sums + PANEL),
     )  # fmt: skip
-    spread(loop, plan.blocks.tasks, grain=-(-plan.blocks.tasks // _PIECES))
+    parallel_for(loop, plan.blocks.tasks, grain=-(-plan.blocks.tasks // _PIECES))
     return y
 
 
@@ -244,14 +246,14 @@ def _correlate(x: np.ndarray, g: np.ndarray, dw: np.ndarray, window: Window, gro
     plan = correlation(x.shape, x.strides, g.shape, g.strides, window, groups, dw.strides[2])
     shares = plan.job.shares
     out = dw if shares == 1 else empty((shares, *dw.shape), np.float32)
-    loop = Loop(
+    loop = NativeTask(
         correlate, plan.job, plan.blocks, plan.source.band, plan.source.channels,
         plan.source.consecutive, plan.gradient.band, plan.gradient.channels,
         plan.gradient.consecutive, plan.starts, plan.places, plan.targets, *plan.runs,
         x.ctypes.data, g.ctypes.data, out.ctypes.data,
-        Own("own", plan.source.size + PANEL), Own("g", plan.gradient.size + PANEL),
-        Own("sums", plan.sums + PANEL),
+        Workspace("own", plan.source.size + PANEL), Workspace("g", plan.gradient.size + PANEL),
+        Workspace("sums", plan.sums + PANEL),
     )  # fmt: skip
-    spread(loop, plan.tasks, grain=1)
+    parallel_for(loop, plan.tasks, grain=1)
     if shares > 1:
         out.sum(axis=0, out=dw)

@@ -15,9 +15,9 @@ import numpy as np
 
 from ...activation import bias_leaky
 from ...compiler.jit import jit
-from ...isa.simd import VECTOR, load, store, zeros
+from ...isa.simd import VECTOR_BYTES, load, load_scalar, store, store_scalar, zeros
 from .geometry import Blocks
-from .microkernel import PANEL, WIDE, Walk, clear, move, products, read, write
+from .microkernel import PANEL, WIDE, Walk, clear, move, products
 
 
 class Band(NamedTuple):
@@ -77,7 +77,7 @@ def lay(
                     for k in range(t.width):
                         at, to = source + places[k], target + 4 * k
                         for _ in range(t.pixels):
-                            write(to, read(at))
+                            store_scalar(to, load_scalar(at))
                             at += t.pixel
                             to += 4 * t.width
                     target += 4 * t.width * t.pixels
@@ -267,7 +267,7 @@ def spill(
                 begin[u] = columns + (seen - top) * t.wide if inside else empty
                 begin[u] += before + (u * t.stride_y + k % t.stride_y) * t.across * group
             for j in range(t.spilt):
-                for part in range(0, group, VECTOR):
+                for part in range(0, group, VECTOR_BYTES):
                     total = zeros()
                     for u in range(t.up):
                         for v in range(t.across):

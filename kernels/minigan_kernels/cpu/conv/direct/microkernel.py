@@ -15,57 +15,27 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.core.extending import intrinsic
 
 from ...compiler.codegen import built
 from ...compiler.jit import jit
-from ...isa.simd import LANES, REGISTERS, VECTOR, load, store, zeros
+from ...isa.simd import (
+    LANES,
+    REGISTERS,
+    VECTOR_BYTES,
+    load,
+    load_scalar,
+    store,
+    store_scalar,
+    zeros,
+)
 
 # Vectors of a register tile. Of few columns more rows would fit, but each has an address of its
 # own, and of registers for those there are 16. Four columns take the fewest instructions a product.
 ROWS, COLUMNS = (8, 4) if REGISTERS == 32 else (4, 2)
 ROWS_OF = {1: ROWS, 2: ROWS, 3: ROWS, 4: 6}  # of so many columns
-PANEL = COLUMNS * VECTOR  # bytes of a row of a register tile
+PANEL = COLUMNS * VECTOR_BYTES  # bytes of a row of a register tile
 WIDE = COLUMNS * LANES  # floats in it
-DEEP = (1 << 14) // (2 * VECTOR)  # rows of it that a piece of a sum takes, of 32 KB at most
-
-
-@intrinsic
-def hidden(typing, number):
-    """The number itself, of which LLVM knows nothing.
-
-    It would turn each `address + k * step` of a loop into a variable of its own, to be advanced.
-    """
-
-    def emit(context, builder, sig, args):
-        kind = ir.FunctionType(args[0].type, [args[0].type])
-        return builder.asm(kind, "", "=r,0", args, side_effect=False)
-
-    return types.intp(types.intp), emit
-
-
-@intrinsic
-def read(typing, address):
-    """The float at an address."""
-
-    def emit(context, builder, sig, args):
-        return builder.load(builder.inttoptr(args[0], ir.FloatType().as_pointer()), align=4)
-
-    return types.float32(types.intp), emit
-
-
-@intrinsic
-def write(typing, address, number):
-    """Write a float to an address."""
-
-    def emit(context, builder, sig, args):
-        place = builder.inttoptr(args[0], ir.FloatType().as_pointer())
-        builder.store(args[1], place, align=4)
-        return context.get_dummy_value()
-
-    return types.void(types.intp, types.float32), emit
+DEEP = (1 << 14) // (2 * VECTOR_BYTES)  # rows of it that a piece of a sum takes, of 32 KB at most
 
 
 def tile(name: str, columns: int, *, lanewise: bool) -> str:
@@ -82,22 +52,22 @@ def tile(name: str, columns: int, *, lanewise: bool) -> str:
     ]
     lines += [f"    y{i} = c + targets[unsigned(to + {i})]" for i in rows]
     lines.append("    if add:")
-    lines += [f"        c{i}{j} = load(y{i} + {j * VECTOR})" for i, j in tile]
+    lines += [f"        c{i}{j} = load(y{i} + {j * VECTOR_BYTES})" for i, j in tile]
     lines.append("    else:")
     lines += [f"        c{i}{j} = zeros()" for i, j in tile]
     lines.append("    for run in range(first, last):")
     lines.append("        x = a + offsets[unsigned(run)]")
     lines += [f"        x{i} = x + places[unsigned(at + {i})]" for i in rows]
     lines += ["        k = 0", "        for _ in range(lengths[unsigned(run)]):"]
-    lines += [f"            b{j} = load(b + {j * VECTOR})" for j in range(columns)]
+    lines += [f"            b{j} = load(b + {j * VECTOR_BYTES})" for j in range(columns)]
     for i in rows:
         if not lanewise:
             lines.append(f"            a{i} = broadcast(x{i} + k)")
         for j in range(columns):
-            factor = f"load(x{i} + k + {j * VECTOR})" if lanewise else f"a{i}"
+            factor = f"load(x{i} + k + {j * VECTOR_BYTES})" if lanewise else f"a{i}"
             lines.append(f"            c{i}{j} = fma({factor}, b{j}, c{i}{j})")
-    lines += ["            k = hidden(k + step)", "            b += b_step"]
-    lines += [f"    store(y{i} + {j * VECTOR}, c{i}{j})" for i, j in tile]
+    lines += ["            k = optimization_barrier(k + step)", "            b += b_step"]
+    lines += [f"    store(y{i} + {j * VECTOR_BYTES}, c{i}{j})" for i, j in tile]
     return "\n".join(lines) + "\n"
 
 
@@ -105,7 +75,7 @@ TILES: dict[str, str] = {
     f"tile_{columns}": tile(f"tile_{columns}", columns, lanewise=False)
     for columns in range(1, COLUMNS + 1)
 } | {"lanes": tile("lanes", COLUMNS, lanewise=True)}
-_tiles = {name: built(source, hidden=hidden, unsigned=np.uintp) for name, source in TILES.items()}
+_tiles = {name: built(source, unsigned=np.uintp) for name, source in TILES.items()}
 _tile_1, _tile_2, _lanes = _tiles["tile_1"], _tiles["tile_2"], _tiles["lanes"]
 _OF_FOUR = ROWS_OF[4]
 # Where a panel has two vectors these two are never called, but `products` has to compile.
@@ -117,9 +87,9 @@ def move(source: int, target: int, count: int) -> None:
     """Copy `count` floats."""
     if count < LANES:
         for k in range(count):
-            write(target + 4 * k, read(source + 4 * k))
+            store_scalar(target + 4 * k, load_scalar(source + 4 * k))
         return
-    for k in range(0, 4 * (count - LANES), VECTOR):
+    for k in range(0, 4 * (count - LANES), VECTOR_BYTES):
         store(target + k, load(source + k))
     end = 4 * (count - LANES)
     store(target + end, load(source + end))
@@ -130,9 +100,9 @@ def clear(target: int, count: int) -> None:
     """Write `count` zeros."""
     if count < LANES:
         for k in range(count):
-            write(target + 4 * k, np.float32(0))
+            store_scalar(target + 4 * k, np.float32(0))
         return
-    for k in range(0, 4 * (count - LANES), VECTOR):
+    for k in range(0, 4 * (count - LANES), VECTOR_BYTES):
         store(target + k, zeros())
     store(target + 4 * (count - LANES), zeros())
 

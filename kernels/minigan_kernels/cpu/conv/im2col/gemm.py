@@ -15,7 +15,7 @@ import numpy as np
 
 from ....checks import Window
 from ...linalg import matmul, product
-from ...runtime.parallel import one_blas_thread, scratch, spread
+from ...runtime.parallel import one_blas_thread, parallel_for, scratch
 from .im2row import Block, channels_first, gather, pack, scatter, unpack
 
 _VALUES = 1 << 19  # of the window matrix in one product: 2 MB, and enough work for BLAS
@@ -44,7 +44,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, window: Window, shape: Shape, groups: i
             unpack(out, y, block)
 
     with one_blas_thread:
-        spread(work, len(blocks), grain=1)
+        parallel_for(work, len(blocks), grain=1)
     return y
 
 
@@ -78,7 +78,7 @@ def conv2d_dx(
             channels_first(plane, dx[n0:n1], window.padding)
 
     with one_blas_thread:
-        spread(work, len(pieces), grain=1)
+        parallel_for(work, len(pieces), grain=1)
     return dx
 
 
@@ -104,7 +104,7 @@ def conv2d_dw(
                 sums[share] += product(rows.transpose(0, 2, 1), pack(g, block, groups), out)
 
     with one_blas_thread:
-        spread(work, shares, grain=1)
+        parallel_for(work, shares, grain=1)
     total = sums.sum(axis=0).reshape(groups, *shape[2:], shape[1], filters)
     return np.ascontiguousarray(total.transpose(0, 4, 3, 1, 2)).reshape(shape)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ....checks import Pair, Window, conv_window, image_shape
 from ...compiler.jit import jit
-from ...runtime.parallel import scratch, spread
+from ...runtime.parallel import parallel_for, scratch
 
 
 def im2col(
@@ -34,7 +34,7 @@ def im2col(
         for i in range(start, stop):
             _gather(x[i], _flat(window), oh, ow, phases, columns[i])
 
-    spread(work, n, grain=1)
+    parallel_for(work, n, grain=1)
     return columns
 
 
@@ -59,7 +59,7 @@ def col2im(
         for i in range(start, stop):
             _scatter(columns[i], _flat(window), oh, ow, phases, image[i])
 
-    spread(work, n, grain=1)
+    parallel_for(work, n, grain=1)
     return image
 
 

@@ -33,16 +33,16 @@ import numpy as np
 
 from ....checks import Window
 from ....memo import attached, evict, memoize
-from ...gemm.blocking import BLOCK, COLUMNS, ROWS
+from ...gemm.blocking import A_BLOCK_BYTES, MR, NR_VECTORS
 from ...isa.amx import AMX
 from ...isa.simd import LANES
 from ...runtime.allocator import empty, empty_image, is_channels_last
-from ...runtime.native_task import Loop
-from ...runtime.parallel import spread
-from ...runtime.workspace import Own, address, buffer
+from ...runtime.native_task import NativeTask
+from ...runtime.parallel import parallel_for
+from ...runtime.workspace import Workspace, address, aligned_bytes
 from ..weights import taps_of, transposed
 from .forward import into_frequencies
-from .inverse import FRESH, from_frequencies, room
+from .inverse import FRESH, from_frequencies, workspace_bytes
 from .problem import GAP, Layer, filter_step, filter_units, plane_step
 
 _WAVE = 1 << 27  # bytes of transformed tiles at a time
@@ -51,7 +51,7 @@ _LARGE = 1 << 23  # bytes of transformed tiles that are too many to be kept
 _CHUNK = 512  # tiles whose products are worth adding up at once
 _ONCE = 64  # tiles for which filters are not kept but transformed each time
 _WIDE = 2  # panels to transform together then, at most; for the next, the tiles are read again
-_TILE = ROWS, COLUMNS * LANES  # of sums in registers
+_TILE = MR, NR_VECTORS * LANES  # of sums in registers
 _SUMS = 32 << 10 if AMX else 12 << 10  # products of a task in a plane
 _BUSY = 1 if AMX else 2  # tasks for each thread, at least
 _FILTER_SUMS = 32 << 10 if AMX else 16 << 10  # the same for a filter gradient
@@ -119,7 +119,7 @@ def conv2d_dw(x: np.ndarray, g: np.ndarray, window: Window, shape: Shape, m: int
 
 def _few(t: Layer) -> bool:
     """Whether filters are used by so few tiles that they are not worth keeping transformed."""
-    return t.chunks * t.groups <= -(-_ONCE // ROWS)
+    return t.chunks * t.groups <= -(-_ONCE // MR)
 
 
 def _taps(window: Window) -> int:
@@ -165,7 +165,7 @@ def _covered(window: Window, image: Shape, output: Shape) -> bool:
 def _waves(image: Shape, output: Shape, window: Window, m: int) -> Iterator[tuple[slice, Layer]]:
     """The batch in parts whose transformed tiles take at most _WAVE bytes."""
     whole = _layer(image, output, window, m)
-    tiles = whole.chunks * whole.groups * ROWS
+    tiles = whole.chunks * whole.groups * MR
     depth = max(whole.channels * whole.stride**2, whole.filters)
     size = 4 * depth * tiles * (m + whole.r - 1) ** 2
     images = max(1, image[0] * _WAVE // size)
@@ -187,7 +187,7 @@ def _layer(image: Shape, output: Shape, window: Window, m: int) -> Layer:
     return Layer(
         n, channels, height, width, filters, down, across,
         window.kernel[0], window.stride[0], *window.padding, m, _taps(window),
-        -(-down // m), -(-across // m), chunk, -(-chunk * tiles // ROWS), -(-n // chunk),
+        -(-down // m), -(-across // m), chunk, -(-chunk * tiles // MR), -(-n // chunk),
     )  # fmt: skip
 
 
@@ -206,16 +206,16 @@ def _transformed_gradients(g: np.ndarray, t: Layer) -> np.ndarray:
 def _kept(run: Callable[..., None], source: np.ndarray, t: Layer, blocks: int) -> np.ndarray:
     """Transformed tiles of `source`, kept with it if they are not _LARGE."""
     # A panel, or a strip of a matrix unit, of which one vector is lacking reads a block too many.
-    size = (t.m + t.r - 1) ** 2 * plane_step(blocks, t.chunks * t.groups) + BLOCK
+    size = (t.m + t.r - 1) ** 2 * plane_step(blocks, t.chunks * t.groups) + A_BLOCK_BYTES
     if size > _LARGE:
         return _tiles(run, source, t, size)
     return memoize(source, (run, t), lambda: _tiles(run, source, t, size))
 
 
 def _tiles(run: Callable[..., None], source: np.ndarray, t: Layer, size: int) -> np.ndarray:
-    out, groups = buffer(size), t.chunks * t.groups
-    loop = Loop(run, t, address(source), _zeros(t), address(out))
-    spread(loop, groups, grain=-(-groups // 16))
+    out, groups = aligned_bytes(size), t.chunks * t.groups
+    loop = NativeTask(run, t, address(source), _zeros(t), address(out))
+    parallel_for(loop, groups, grain=-(-groups // 16))
     return out
 
 
@@ -265,16 +265,16 @@ def _transposed_filters(turned: np.ndarray, t: Layer) -> np.ndarray:
 
 def _filters_of(taps: np.ndarray, t: Layer, *, side_by_side: bool) -> np.ndarray:
     rows, columns = taps.shape[2:]
-    phases, panels = t.stride**2, -(-columns // (COLUMNS * LANES))
+    phases, panels = t.stride**2, -(-columns // (NR_VECTORS * LANES))
     alone = phases if side_by_side else 1
     together = phases * rows // alone
-    out = buffer((t.m + t.r - 1) ** 2 * filter_step(together, alone * panels))
-    loop = Loop(
+    out = aligned_bytes((t.m + t.r - 1) ** 2 * filter_step(together, alone * panels))
+    loop = NativeTask(
         into_frequencies(t.m, t.r).filters, address(taps), _zeros(t), t.kernel, t.stride, rows,
         columns, side_by_side, address(out),
     )  # fmt: skip
     units = alone * filter_units(together)
-    spread(loop, units, grain=-(-units // 16))
+    parallel_for(loop, units, grain=-(-units // 16))
     return out
 
 
@@ -282,25 +282,25 @@ def _outputs(
     t: Layer, v: np.ndarray, u: np.ndarray | None, taps: np.ndarray | None, y: np.ndarray
 ) -> None:
     """y from V and U, or the taps themselves."""
-    groups, panels = t.chunks * t.groups, -(-t.filters // (COLUMNS * LANES))
+    groups, panels = t.chunks * t.groups, -(-t.filters // (NR_VECTORS * LANES))
     if u is None:
         rows, wide = groups, _together(panels)
     else:
         rows, wide = _blocking((groups, panels), _TILE, _SUMS, 1, numba.get_num_threads())
     deep = _DEEP // LANES
-    places = _places(t, rows, wide, t.filters, room(max(deep, FRESH), rows * ROWS))
-    loop = Loop(
+    places = _places(t, rows, wide, t.filters, workspace_bytes(max(deep, FRESH), rows * MR))
+    loop = NativeTask(
         from_frequencies(t.m, t.r).outputs,
         t, address(v), *_filter_room(t, u, taps, wide), *places, address(y), rows, wide, deep,
     )  # fmt: skip
-    spread(loop, -(-groups // rows) * -(-panels // wide), grain=1)
+    parallel_for(loop, -(-groups // rows) * -(-panels // wide), grain=1)
 
 
 def _image_gradients(
     t: Layer, z: np.ndarray, u: np.ndarray | None, turned: np.ndarray | None, dx: np.ndarray
 ) -> None:
     """dx from Z and U^T, or the transposed taps themselves."""
-    panels = -(-t.channels // (COLUMNS * LANES))
+    panels = -(-t.channels // (NR_VECTORS * LANES))
     together = t.stride**2 if AMX and u is not None else 1  # phases
     tasks = t.stride**2 // together * t.chunks
     if u is None:
@@ -315,48 +315,53 @@ def _image_gradients(
             ordered=True,
         )
     deep = _DEEP // LANES
-    places = _places(t, rows, wide, t.channels, room(max(deep, FRESH), rows * ROWS))
-    loop = Loop(
+    places = _places(t, rows, wide, t.channels, workspace_bytes(max(deep, FRESH), rows * MR))
+    loop = NativeTask(
         from_frequencies(t.m, t.r).image_gradients,
         t, address(z), *_filter_room(t, u, turned, wide), *places, address(dx), rows, wide,
         together, deep,
     )  # fmt: skip
-    spread(loop, tasks * -(-together * panels // wide), grain=1)
+    parallel_for(loop, tasks * -(-together * panels // wide), grain=1)
 
 
 def _places(
     t: Layer, rows: int, wide: int, channels: int, pieces: int
-) -> tuple[Own, int, Own, Own]:
+) -> tuple[Workspace, int, Workspace, Workspace]:
     """A thread's room for products, a row of zeros, a row that nobody reads, and room for `pieces`
     bytes of cut up factors.
     """
-    sums = (t.m + t.r - 1) ** 2 * (rows * wide * COLUMNS * BLOCK + GAP)
-    return Own("sums", sums), _zeros(t), Own("nowhere", 4 * channels), Own("pieces", pieces)
+    sums = (t.m + t.r - 1) ** 2 * (rows * wide * NR_VECTORS * A_BLOCK_BYTES + GAP)
+    return (
+        Workspace("sums", sums),
+        _zeros(t),
+        Workspace("nowhere", 4 * channels),
+        Workspace("pieces", pieces),
+    )
 
 
 def _filter_room(
     t: Layer, u: np.ndarray | None, taps: np.ndarray | None, wide: int
-) -> tuple[int | Own, int]:
+) -> tuple[int | Workspace, int]:
     """Transformed filters, or a thread's room for some and the taps they are made of."""
     if u is not None:
         return address(u), 0
     assert taps is not None
     size = (t.m + t.r - 1) ** 2 * filter_step(FRESH * LANES, wide)
-    return Own("filters", size), address(taps)
+    return Workspace("filters", size), address(taps)
 
 
 def _filter_gradients(t: Layer, v: np.ndarray, z: np.ndarray) -> np.ndarray:
     out = empty((t.kernel, t.kernel, t.channels, t.filters), np.float32)
-    blocks, panels = t.stride**2 * t.channels // LANES, -(-t.filters // (COLUMNS * LANES))
-    size = LANES, COLUMNS * LANES
+    blocks, panels = t.stride**2 * t.channels // LANES, -(-t.filters // (NR_VECTORS * LANES))
+    size = LANES, NR_VECTORS * LANES
     rows, wide = _blocking((blocks, panels), size, _FILTER_SUMS, 1, numba.get_num_threads())
-    rows, depth = rows * LANES, -(-_TALL // ROWS)
-    places = _places(t, -(-rows // ROWS), wide, t.filters, room(2 * depth, rows))
-    loop = Loop(
+    rows, depth = rows * LANES, -(-_TALL // MR)
+    places = _places(t, -(-rows // MR), wide, t.filters, workspace_bytes(2 * depth, rows))
+    loop = NativeTask(
         from_frequencies(t.m, t.r).filter_gradients,
         t, address(v), address(z), *places, address(out), rows, wide, depth,
     )  # fmt: skip
-    spread(loop, -(-blocks * LANES // rows) * -(-panels // wide), grain=1)
+    parallel_for(loop, -(-blocks * LANES // rows) * -(-panels // wide), grain=1)
     return out
 
 

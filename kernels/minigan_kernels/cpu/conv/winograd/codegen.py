@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from ...gemm.bf16x3 import cut_up
+from ...gemm.bf16x3 import split_bf16x3
 from ...isa.amx import AMX
 from .toom_cook import Matrix, scheme, transposed
 
@@ -18,7 +18,7 @@ def transform(name: str, matrix: Matrix, reads: str, writes: str, *, add: bool =
 
     `reads` and `writes` say where a grid's vectors lie. "places": a table of addresses, one for
     each vector. "planes": one `plane` bytes after the other. From one grid to the next the
-    addresses move by `x_step` and `y_step` bytes. "stream" writes planes past the caches. With
+    addresses move by `x_step` and `y_step` bytes. "nontemporal" writes planes past the caches. With
     `add`, a second table says what to add to each result.
     """
     rows, columns = len(matrix), len(matrix[0])
@@ -36,21 +36,23 @@ def transform(name: str, matrix: Matrix, reads: str, writes: str, *, add: bool =
             value = _sum(matrix[j], [f"t{i}{q}" for q in range(columns)])
             if add:
                 value = f"load(before[{i * rows + j}] + k * y_step) + ({value})"
-            write = "stream" if writes == "stream" else "store"
+            write = "store_nontemporal" if writes == "nontemporal" else "store"
             place = _place("y", writes, i * rows + j)
             lines.append(f"        {write}({place} + k * y_step, {value})")
     return "\n".join(lines) + "\n"
 
 
 def transform_rows(name: str, matrix: Matrix, write: str) -> str:
-    """Source of the same transform from places to planes, `write`n by "store" or "stream"."""
-    return transform(name, matrix, "places", "stream" if write == "stream" else "planes")
+    """Source of the same transform from places to planes, `write`n by "store" or "store_nontemporal"."""
+    return transform(
+        name, matrix, "places", "nontemporal" if write == "store_nontemporal" else "planes"
+    )
 
 
 def transform_pairs(name: str, matrix: Matrix, write: str) -> str:
     """Source of the same transform for pairs of grids, x and w at places, cut up into pieces.
 
-    Planes of y, `write`n by "store" or "stream", hold a tile's row of each piece (see `amx`).
+    Planes of y, `write`n by "store" or "store_nontemporal", hold a tile's row of each piece (see `amx`).
     """
     rows, columns = len(matrix), len(matrix[0])
     lines = [f"def {name}(x, w, x_step, y, y_plane, y_step, count):", "    for k in range(count):"]
@@ -67,7 +69,7 @@ def transform_pairs(name: str, matrix: Matrix, write: str) -> str:
                 _sum(matrix[j], [f"{half}{i}{q}" for q in range(columns)]) for half in "ts"
             )
             lines.append(f"        place = y + {i * rows + j} * y_plane + k * y_step")
-            lines += [f"        {line}" for line in cut_up(first, second, "place", write)]
+            lines += [f"        {line}" for line in split_bf16x3(first, second, "place", write)]
     return "\n".join(lines) + "\n"
 
 
@@ -102,9 +104,9 @@ def transforms(m: int, r: int) -> dict[str, str]:
     end = f"_{m}_{r}"
     filters = transform_pairs if AMX else transform_rows
     return {
-        "image": transform("image" + end, bt, "places", "stream"),
-        "gradient": transform("gradient" + end, a, "places", "stream"),
-        "filter": filters("filter" + end, g, "stream"),
+        "image": transform("image" + end, bt, "places", "nontemporal"),
+        "gradient": transform("gradient" + end, a, "places", "nontemporal"),
+        "filter": filters("filter" + end, g, "store_nontemporal"),
         "near_filter": filters("near_filter" + end, g, "store"),
         "output": transform("output" + end, at, "planes", "places"),
         "image_gradient": transform("image_gradient" + end, b, "planes", "places", add=True),

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ...compiler.codegen import built
-from ...gemm.blocking import BLOCK, COLUMNS, PANEL, ROWS
-from ...isa.amx import AMX, SIDE, TILE, cut, paired
-from ...isa.simd import LANES, LINE, VECTOR, prefetch
+from ...gemm.blocking import A_BLOCK_BYTES, B_ROW_BYTES, MR, NR_VECTORS
+from ...isa.amx import AMX, TILE_BYTES, TILE_ROWS, pack_bf16_pairs, truncate_to_bf16
+from ...isa.simd import CACHE_LINE, LANES, VECTOR_BYTES, prefetch
 from .codegen import transforms
 from .problem import (
     Layer,
@@ -53,7 +53,8 @@ def into_frequencies(m: int, r: int) -> Into:
     sources = transforms(m, r)
     image, gradient = built(sources["image"]), built(sources["gradient"])
     far_filter, near_filter = (
-        built(sources[name], cut=cut, paired=paired) for name in ("filter", "near_filter")
+        built(sources[name], truncate_to_bf16=truncate_to_bf16, pack_bf16_pairs=pack_bf16_pairs)
+        for name in ("filter", "near_filter")
     )
 
     @partial(compiled, m=m, r=r)
@@ -64,8 +65,8 @@ def into_frequencies(m: int, r: int) -> Into:
         step = group_step(t.stride**2 * blocks)
         plane = plane_step(t.stride**2 * blocks, t.groups * t.chunks)
         for group in range(first, last):
-            for row in range(ROWS):
-                tile = group % t.groups * ROWS + row
+            for row in range(MR):
+                tile = group % t.groups * MR + row
                 n = group // t.groups * t.chunk + tile // (t.down * t.across)
                 inside = tile < t.chunk * t.down * t.across and n < t.images
                 top = tile // t.across % t.down * m * t.stride - t.top
@@ -78,8 +79,10 @@ def into_frequencies(m: int, r: int) -> Into:
                             z = left + j * t.stride + phase % t.stride
                             seen = inside and 0 <= y < t.height and 0 <= z < t.width
                             table[i * size + j] = line + 4 * z * t.channels if seen else zero
-                    target = out + group * step + phase * blocks * BLOCK + row * VECTOR
-                    image(table, VECTOR, target, plane, BLOCK, blocks)
+                    target = (
+                        out + group * step + phase * blocks * A_BLOCK_BYTES + row * VECTOR_BYTES
+                    )
+                    image(table, VECTOR_BYTES, target, plane, A_BLOCK_BYTES, blocks)
 
     @partial(compiled, m=m, r=r)
     def gradients(t: Layer, g: int, zero: int, out: int, first: int, last: int) -> None:
@@ -88,9 +91,16 @@ def into_frequencies(m: int, r: int) -> Into:
         blocks = t.filters // LANES
         step, plane = group_step(blocks), plane_step(blocks, t.groups * t.chunks)
         for group in range(first, last):
-            for row in range(ROWS):
+            for row in range(MR):
                 outputs_of(t, g, zero, group, row, table)
-                gradient(table, VECTOR, out + group * step + row * VECTOR, plane, BLOCK, blocks)
+                gradient(
+                    table,
+                    VECTOR_BYTES,
+                    out + group * step + row * VECTOR_BYTES,
+                    plane,
+                    A_BLOCK_BYTES,
+                    blocks,
+                )
 
     @partial(compiled, m=m, r=r)
     def filter_row(
@@ -113,28 +123,32 @@ def into_frequencies(m: int, r: int) -> Into:
         if it is used at once.
         """
         for other in range(2 if AMX else 1):
-            row = i + other * SIDE
+            row = i + other * TILE_ROWS
             phase = row // rows
             for u in range(r):
                 for v in range(r):
                     y, x = stride * u + phase // stride, stride * v + phase % stride
-                    at = w + 4 * ((y * kernel + x) * rows + row % rows) * columns + panel * PANEL
+                    at = (
+                        w
+                        + 4 * ((y * kernel + x) * rows + row % rows) * columns
+                        + panel * B_ROW_BYTES
+                    )
                     seen = y < kernel and x < kernel and row < end
                     table[(other * r + u) * r + v] = at if seen else zero
-        count = min(COLUMNS, columns // LANES - panel * COLUMNS)
+        count = min(NR_VECTORS, columns // LANES - panel * NR_VECTORS)
         if near:
             for tap in table:
-                for line in range(0, PANEL, LINE):
+                for line in range(0, B_ROW_BYTES, CACHE_LINE):
                     prefetch(tap + _AHEAD * 4 * columns + line)
         if AMX:
             if near:
-                near_filter(table, table[r * r :], VECTOR, out, plane, TILE, count)
+                near_filter(table, table[r * r :], VECTOR_BYTES, out, plane, TILE_BYTES, count)
             else:
-                far_filter(table, table[r * r :], VECTOR, out, plane, TILE, count)
+                far_filter(table, table[r * r :], VECTOR_BYTES, out, plane, TILE_BYTES, count)
         elif near:
-            near_filter(table, VECTOR, out, plane, VECTOR, count)
+            near_filter(table, VECTOR_BYTES, out, plane, VECTOR_BYTES, count)
         else:
-            far_filter(table, VECTOR, out, plane, VECTOR, count)
+            far_filter(table, VECTOR_BYTES, out, plane, VECTOR_BYTES, count)
 
     @partial(compiled, m=m, r=r)
     def filters(
@@ -155,7 +169,7 @@ def into_frequencies(m: int, r: int) -> Into:
         `side_by_side`.
         """
         table = np.empty(2 * r * r if AMX else r * r, np.int64)
-        panels = -(-columns // (COLUMNS * LANES))
+        panels = -(-columns // (NR_VECTORS * LANES))
         phases = stride * stride if side_by_side else 1  # for themselves
         together = stride * stride * rows // phases
         units = filter_units(together)

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ...compiler.codegen import built
-from ...gemm.blocking import BLOCK, COLUMNS, PANEL, ROWS
+from ...gemm.blocking import A_BLOCK_BYTES, B_ROW_BYTES, MR, NR_VECTORS
 from ...isa.amx import AMX
-from ...isa.simd import LANES, VECTOR
+from ...isa.simd import LANES, VECTOR_BYTES
 from .codegen import transforms
 from .forward import into_frequencies
 from .problem import (
@@ -30,14 +30,14 @@ from .problem import (
 )
 
 if AMX:
-    from ...gemm.gemm_amx import outer_products, products, room
+    from ...gemm.gemm_amx import gemm_nn, gemm_tn, workspace_bytes
 else:
-    from ...gemm.gemm_simd import outer_products, products, room
+    from ...gemm.gemm_simd import gemm_nn, gemm_tn, workspace_bytes
 
 # Blocks of channels whose filters are transformed at a time, if not kept; an even number.
 FRESH = 64 // LANES
 
-__all__ = ["FRESH", "Back", "from_frequencies", "room"]
+__all__ = ["FRESH", "Back", "from_frequencies", "workspace_bytes"]
 
 
 class Back(NamedTuple):
@@ -84,7 +84,7 @@ def from_frequencies(m: int, r: int) -> Back:
         """
         table = np.empty(2 * r * r if AMX else r * r, np.int64)
         plane = filter_step(FRESH * LANES, width)
-        vectors = min(width * COLUMNS, columns // LANES - panel * COLUMNS)
+        vectors = min(width * NR_VECTORS, columns // LANES - panel * NR_VECTORS)
         for block in range(0, blocks, FRESH):
             count = min(FRESH, blocks - block)
             for p in range(width):
@@ -95,8 +95,8 @@ def from_frequencies(m: int, r: int) -> Back:
                         w, zero, t.kernel, t.stride, rows, columns, i, start + blocks * LANES,
                         panel + p, place, plane, True, table,
                     )  # fmt: skip
-            tiles = a + block * BLOCK
-            products(
+            tiles = a + block * A_BLOCK_BYTES
+            gemm_nn(
                 tiles, a_plane, a_step, count, u, plane, vectors, groups, count, c, c_plane, planes,
                 block > 0, zero, pieces,
             )  # fmt: skip
@@ -124,17 +124,17 @@ def from_frequencies(m: int, r: int) -> Back:
         """
         table = np.empty(m * m, np.int64)
         blocks = t.stride**2 * t.channels // LANES
-        panels = -(-t.filters // (COLUMNS * LANES))
+        panels = -(-t.filters // (NR_VECTORS * LANES))
         groups = t.groups * t.chunks
         step, plane = group_step(blocks), plane_step(blocks, groups)
         b_plane = filter_step(blocks * LANES, panels)
-        c_step = wide * COLUMNS * BLOCK
+        c_step = wide * NR_VECTORS * A_BLOCK_BYTES
         c_plane = rows * c_step + GAP
         across = -(-panels // wide)
         for task in range(first, last):
             start, panel = task // across * rows, task % across * wide
             count, width = min(rows, groups - start), min(wide, panels - panel)
-            vectors = min(width * COLUMNS, t.filters // LANES - panel * COLUMNS)
+            vectors = min(width * NR_VECTORS, t.filters // LANES - panel * NR_VECTORS)
             a = images + start * step
             if taps:
                 deep, columns = t.channels, t.filters
@@ -144,17 +144,17 @@ def from_frequencies(m: int, r: int) -> Back:
                 )  # fmt: skip
             else:
                 b = filters + panel * panel_step(blocks * LANES)
-                products(
+                gemm_nn(
                     a, plane, step, blocks, b, b_plane, vectors, count, depth, c, c_plane, planes,
                     False, zero, pieces,
                 )  # fmt: skip
             for group in range(count):
-                for row in range(ROWS):
+                for row in range(MR):
                     outputs_of(t, out, nowhere, start + group, row, table)
                     for k in range(m * m):
-                        table[k] += panel * PANEL
-                    source = c + group * width * COLUMNS * BLOCK + row * VECTOR
-                    output(source, c_plane, BLOCK, table, VECTOR, vectors)
+                        table[k] += panel * B_ROW_BYTES
+                    source = c + group * width * NR_VECTORS * A_BLOCK_BYTES + row * VECTOR_BYTES
+                    output(source, c_plane, A_BLOCK_BYTES, table, VECTOR_BYTES, vectors)
 
     @partial(compiled, m=m, r=r)
     def image_gradients(
@@ -182,18 +182,18 @@ def from_frequencies(m: int, r: int) -> Back:
         """
         table, before = np.empty(planes, np.int64), np.empty(planes, np.int64)
         blocks = t.filters // LANES
-        panels = -(-t.channels // (COLUMNS * LANES))
+        panels = -(-t.channels // (NR_VECTORS * LANES))
         step, plane = group_step(blocks), plane_step(blocks, t.groups * t.chunks)
         b_plane = filter_step(t.filters, t.stride**2 * panels)
-        c_plane = rows * wide * COLUMNS * BLOCK + GAP
+        c_plane = rows * wide * NR_VECTORS * A_BLOCK_BYTES + GAP
         across, turns = -(-together * panels // wide), t.stride**2 // together
         for task in range(first, last):
             column, turn = task % across * wide, task // across % turns * together
             chunk = task // (across * turns)
             width = min(wide, together * panels - column)
-            vectors = width * COLUMNS
+            vectors = width * NR_VECTORS
             if together == 1:
-                vectors = min(vectors, t.channels // LANES - column * COLUMNS)
+                vectors = min(vectors, t.channels // LANES - column * NR_VECTORS)
             b = filters + (turn * panels + column) * panel_step(t.filters)
             for start in range(chunk * t.groups, (chunk + 1) * t.groups, rows):
                 count = min(rows, (chunk + 1) * t.groups - start)
@@ -205,7 +205,7 @@ def from_frequencies(m: int, r: int) -> Back:
                         column, width, filters, c, c_plane, pieces,
                     )  # fmt: skip
                 else:
-                    products(
+                    gemm_nn(
                         a, plane, step, blocks, b, b_plane, vectors, count, depth, c, c_plane,
                         planes, False, zero, pieces,
                     )  # fmt: skip
@@ -213,18 +213,24 @@ def from_frequencies(m: int, r: int) -> Back:
                 while here < column + width:
                     phase, panel = turn + here // panels, here % panels
                     some = min(panels - panel, column + width - here)
-                    full = min(some * COLUMNS, t.channels // LANES - panel * COLUMNS)
-                    sums = c + (here - column) * COLUMNS * BLOCK
+                    full = min(some * NR_VECTORS, t.channels // LANES - panel * NR_VECTORS)
+                    sums = c + (here - column) * NR_VECTORS * A_BLOCK_BYTES
                     here += some
                     for group in range(start, start + count):
-                        for row in range(ROWS):
+                        for row in range(MR):
                             if not pixels_of(
-                                t, out, nowhere, zero, group, row, phase, panel * PANEL, table,
+                                t, out, nowhere, zero, group, row, phase, panel * B_ROW_BYTES, table,
                                 before,
                             ):  # fmt: skip
                                 continue
-                            source = sums + (group - start) * width * COLUMNS * BLOCK + row * VECTOR
-                            image_gradient(source, c_plane, BLOCK, before, table, VECTOR, full)
+                            source = (
+                                sums
+                                + (group - start) * width * NR_VECTORS * A_BLOCK_BYTES
+                                + row * VECTOR_BYTES
+                            )
+                            image_gradient(
+                                source, c_plane, A_BLOCK_BYTES, before, table, VECTOR_BYTES, full
+                            )
 
     @partial(compiled, m=m, r=r)
     def filter_gradients(
@@ -252,16 +258,16 @@ def from_frequencies(m: int, r: int) -> Back:
         groups = t.groups * t.chunks
         a_step, a_plane = group_step(a_blocks), plane_step(a_blocks, groups)
         b_step, b_plane = group_step(b_blocks), plane_step(b_blocks, groups)
-        panels = -(-t.filters // (COLUMNS * LANES))
+        panels = -(-t.filters // (NR_VECTORS * LANES))
         across = -(-panels // wide)
-        c_row = wide * PANEL
-        c_plane = -(-rows // ROWS) * ROWS * c_row + GAP
+        c_row = wide * B_ROW_BYTES
+        c_plane = -(-rows // MR) * MR * c_row + GAP
         for task in range(first, last):
             top, panel = task // across * rows, task % across * wide
             tall, width = min(rows, a_blocks * LANES - top), min(wide, panels - panel)
-            vectors = min(width * COLUMNS, b_blocks - panel * COLUMNS)
-            b = gradients + panel * COLUMNS * BLOCK
-            outer_products(
+            vectors = min(width * NR_VECTORS, b_blocks - panel * NR_VECTORS)
+            b = gradients + panel * NR_VECTORS * A_BLOCK_BYTES
+            gemm_tn(
                 images, a_plane, a_step, top, tall, b, b_plane, b_step, vectors, groups, depth, c,
                 c_plane, c_row, planes, zero, pieces,
             )  # fmt: skip
@@ -273,7 +279,9 @@ def from_frequencies(m: int, r: int) -> Back:
                         x = t.stride * v + phase % t.stride
                         at = out + 4 * ((y * t.kernel + x) * t.channels + channel) * t.filters
                         known = y < t.kernel and x < t.kernel
-                        table[u * r + v] = at + panel * PANEL if known else nowhere
-                filter_gradient(c + row * c_row, c_plane, VECTOR, table, VECTOR, vectors)
+                        table[u * r + v] = at + panel * B_ROW_BYTES if known else nowhere
+                filter_gradient(
+                    c + row * c_row, c_plane, VECTOR_BYTES, table, VECTOR_BYTES, vectors
+                )
 
     return Back(outputs, image_gradients, filter_gradients)

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...compiler.jit import jit
-from ...gemm.blocking import BLOCK, PANEL, ROWS
-from ...isa.amx import AMX, SIDE, STEP
-from ...isa.simd import LINE, VECTOR
+from ...gemm.blocking import A_BLOCK_BYTES, B_ROW_BYTES, MR
+from ...isa.amx import AMX, K_STEP_BYTES, TILE_ROWS
+from ...isa.simd import CACHE_LINE, VECTOR_BYTES
 
 
 class Layer(NamedTuple):
@@ -41,13 +41,13 @@ class Layer(NamedTuple):
     chunks: int
 
 
-GAP = 3 * LINE  # bytes that lie unused behind a frequency
+GAP = 3 * CACHE_LINE  # bytes that lie unused behind a frequency
 
 
 @jit()
 def group_step(blocks: int) -> int:
     """Bytes from one group of tiles to the next."""
-    return (blocks | 1) * BLOCK
+    return (blocks | 1) * A_BLOCK_BYTES
 
 
 @jit()
@@ -65,31 +65,35 @@ def filter_step(rows: int, panels: int) -> int:
 @jit()
 def panel_step(rows: int) -> int:
     """Bytes of a panel of filters."""
-    return -(-rows // (2 * SIDE)) * STEP if AMX else rows * PANEL
+    return -(-rows // (2 * TILE_ROWS)) * K_STEP_BYTES if AMX else rows * B_ROW_BYTES
 
 
 @jit()
 def filter_units(rows: int) -> int:
     """How many units a panel's rows are transformed in: one by one, or for pieces in pairs."""
-    return -(-rows // (2 * SIDE)) * SIDE if AMX else rows
+    return -(-rows // (2 * TILE_ROWS)) * TILE_ROWS if AMX else rows
 
 
 @jit()
 def row_of(unit: int) -> int:
     """The row of a unit, its first if it has two; the other one is SIDE rows below."""
-    return unit // SIDE * 2 * SIDE + unit % SIDE if AMX else unit
+    return unit // TILE_ROWS * 2 * TILE_ROWS + unit % TILE_ROWS if AMX else unit
 
 
 @jit()
 def place_of(unit: int) -> int:
     """Where in a panel a unit begins, in bytes."""
-    return unit // SIDE * STEP + unit % SIDE * VECTOR if AMX else unit * PANEL
+    return (
+        unit // TILE_ROWS * K_STEP_BYTES + unit % TILE_ROWS * VECTOR_BYTES
+        if AMX
+        else unit * B_ROW_BYTES
+    )
 
 
 @jit()
 def outputs_of(t: Layer, y: int, elsewhere: int, group: int, row: int, table: np.ndarray) -> None:
     """Addresses of the m x m outputs of a tile in y; `elsewhere` for those it has not."""
-    tile = group % t.groups * ROWS + row
+    tile = group % t.groups * MR + row
     n = group // t.groups * t.chunk + tile // (t.down * t.across)
     inside = tile < t.chunk * t.down * t.across and n < t.images
     top, left = tile // t.across % t.down * t.m, tile % t.across * t.m
@@ -117,7 +121,7 @@ def pixels_of(
     first channels, and what is there `before`: zeros, or what the tiles above and to the left have
     added up. False if there is no such tile.
     """
-    tile = group % t.groups * ROWS + row
+    tile = group % t.groups * MR + row
     n = group // t.groups * t.chunk + tile // (t.down * t.across)
     if tile >= t.chunk * t.down * t.across or n >= t.images:
         return False
