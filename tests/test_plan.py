@@ -216,9 +216,8 @@ def test_choices_lie_beside_the_compiled_kernels_for_later_runs(
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
 
     def run(*calls: str) -> list[str]:
-        names = "import test_plan as t; from minigan_kernels.cpu.compiler.jit import cache_folder"
         return subprocess.run(
-            [sys.executable, "-c", f"{names}; print({', '.join(calls)}, sep='\\n')"],
+            [sys.executable, "-c", f"import test_plan as t; print({', '.join(calls)}, sep='\\n')"],
             cwd=Path(__file__).parent,
             env=environment | {variable: str(tmp_path)},
             capture_output=True,
@@ -227,7 +226,7 @@ def test_choices_lie_beside_the_compiled_kernels_for_later_runs(
             check=True,
         ).stdout.splitlines()
 
-    (folder, _) = run("cache_folder()", "t.select.remember('conv2d', *t.LAYER, 'direct')")
+    (folder, _) = run("t.select.cache_folder()", "t.select.remember('conv2d', *t.LAYER, 'direct')")
     assert list(tmp_path.rglob("*.*")) == [Path(folder) / "choices.json"]
     later = run("t.chosen()", "t.select.forget()", "t.chosen()")
     assert later == [str(DIRECT), "None", str(BIG_TILES)]

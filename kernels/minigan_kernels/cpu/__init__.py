@@ -12,7 +12,7 @@ The way from a convolution to its register tile:
                 `direct_loops`, the tile in `direct_tile`
     packed      im2col with BLAS, for float64 and to compare with; see `columns` and `windows`
 
-Below them all: `simd` (a vector is a value), `jit` (the compiler and its cache), `threads` and
+Below them all: `simd` (a vector is a value), `compiler` (`jit` and its disk cache), `threads` and
 `awake`, `memory` and `buffers`. Beside them, what goes through memory once: `norm`, `activation`,
 `pool`, `softmax`, `maxout`, `optim`, `random`, with `planes` for what their loops share; and
 `linalg`.

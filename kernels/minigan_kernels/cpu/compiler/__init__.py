@@ -1,1 +1,1 @@
-"""Numba as minigan uses it: the decorator `jit`, its cache on disk, and writing of code."""
+"""Numba as this package uses it: the decorator `jit`, and the disk cache of machine code."""

@@ -23,7 +23,7 @@ import numpy as np
 
 from ...algorithms import ALGORITHMS, forced
 from ...checks import Window
-from ..compiler.jit import cache_folder
+from ..compiler.disk_cache import cache_folder
 from ..isa.amx import AMX
 from ..isa.simd import LANES
 from . import winograd
