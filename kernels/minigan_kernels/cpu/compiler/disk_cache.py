@@ -3,105 +3,110 @@
 Numba's own cache is not used, for three faults. It does not see that a function called from
 another file was edited. Two processes that compile at once can leave an index that names one's
 machine code for the other's types. And a file cut short by a full disk breaks every later run. Here
-each compiled function is one file, named by the function and its argument types, replaced as a
-whole, and headed by a digest over its content and over every source of this package: what does not
-match is compiled anew.
+each compiled function is one file, replaced as a whole, and headed by a digest over its content.
 
-The files lie in NUMBA_CACHE_DIR, else in minigan/ in XDG_CACHE_HOME, else in ~/.cache/minigan.
+A file is named by its function, with the whole path of its module, and by a key: a digest over all
+that the machine code depends on (see `dependencies`), the argument types, the CPU, the compiler's
+settings and the versions of Python, Numba, llvmlite and NumPy. So whatever is found under a name is
+right, two functions never share a file, generated ones of one name included, and machine code for
+several settings lies side by side.
+
+The files lie in NUMBA_CACHE_DIR, else in minigan/ in XDG_CACHE_HOME, else in ~/.cache/minigan, in a
+folder for each copy of this package. A process that has compiled something sweeps them once: see
+`sweep`.
 """
 
-# mypy: disallow-untyped-calls=False
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-import pickle
-import platform
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import llvmlite
 import numba
-from numba.core import event
-from numba.core.caching import _Cache
-from numba.core.compiler import CompileResult
-from numba.core.serialize import dumps
 
-from ..isa.amx import AMX
-from ..isa.simd import LANES
+from .dependencies import (
+    Dependencies,
+    UnknownDependencyError,
+    dependencies,
+    loaded_digest,
+    source_digest,
+)
+from .numba_internals import Cache, Listener, listen, machine, pack, unpack, versions
 
-_PACKAGE = Path(__file__).resolve().parents[2]
+_NAME = __name__.partition(".")[0]
+_PLACE = Path(str(sys.modules[_NAME].__file__)).absolute().parent
+_PACKAGE = _PLACE.resolve()
+_OWNER = "package.txt"  # in a cache folder: the path of the package that it belongs to
+_DAY = 86400  # seconds
+UNFINISHED_DAYS, UNUSED_DAYS = 1 / 24, 30
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept."""
+    """Where this copy of the package keeps compiled kernels, and which algorithms were chosen."""
     config: Any = numba.config
     user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     own = Path(user).expanduser() / "minigan"
     root = Path(config.CACHE_DIR) if config.CACHE_DIR else own
-    # One folder for each copy of the package, or two versions would overwrite each other's files.
-    return root / f"kernels-{hashlib.sha256(bytes(_PACKAGE)).hexdigest()[:16]}"
+    return root / _folder_name(_PACKAGE)
 
 
-def _source_stamp() -> bytes:
-    """Digest of all that machine code depends on beside its own function and argument types."""
-    stamp = hashlib.sha256()
-    for part in (numba.__version__, llvmlite.__version__, platform.python_version()):
-        stamp.update(part.encode() + b";")
-    for source in sorted(_PACKAGE.rglob("*.py")):
-        stamp.update(bytes(source.relative_to(_PACKAGE)))
-        stamp.update(source.read_bytes())
-    return stamp.digest()
+def _folder_name(package: Path) -> str:
+    return f"kernels-{hashlib.sha256(bytes(package)).hexdigest()[:16]}"
 
 
-_STAMP = _source_stamp()
+class DiskCache(Cache):  # type: ignore[misc]
+    """Compiled forms of one function of `jit`; takes the place of Numba's `FunctionCache`."""
 
-
-class DiskCache(_Cache):
-    """Compiled forms of one function; takes the place of Numba's `FunctionCache`."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
+    def __init__(self, compiled: Any) -> None:
+        self._compiled = compiled
+        self.name = _name(compiled.py_func)
 
     @property
     def cache_path(self) -> str:
         return str(cache_folder())
 
-    def load_overload(self, sig: Any, target_context: Any) -> CompileResult | None:
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
         target_context.refresh()
         try:
-            content = self._path(sig, target_context.codegen()).read_bytes()
-        except OSError:  # nothing there
+            key = self._key(sig, target_context.codegen())
+            path = self._path(key)
+            content = path.read_bytes()
+        except (UnknownDependencyError, OSError):  # nothing there
             return None
-        digest, payload = content[:32], content[32:]
-        if digest != hashlib.sha256(_STAMP + payload).digest():
+        if content[:32] != hashlib.sha256(key + content[32:]).digest():
             return None
-        return CompileResult._rebuild(target_context, *pickle.loads(payload))
+        _mark_as_used(path)
+        _mark_as_used(path.parent / _OWNER)
+        return unpack(target_context, content[_start_of_code(content) :])
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        if data.library.has_dynamic_globals:
-            raise RuntimeError(f"{self._name} refers to an address in memory: it cannot be kept")
-        payload = dumps(data._reduce())
-        path = self._path(sig, data.codegen)
-        unfinished = path.with_suffix(f".{os.getpid()}-{time.monotonic_ns()}")
+        packed = pack(data)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                unfinished.write_bytes(hashlib.sha256(_STAMP + payload).digest() + payload)
-                unfinished.replace(path)
-            finally:
-                unfinished.unlink(missing_ok=True)
+            key = self._key(sig, data.codegen)
+            content = _note(dependencies(self._compiled)) + packed
+            path = self._path(key)
+            _own(path.parent)
+            _replace(path, hashlib.sha256(key + content).digest() + content)
+        except UnknownDependencyError as unknown:
+            _notice.say(f"{self.name} is not kept on disk: {unknown}")
         except OSError as error:
             _notice.cannot_keep(error)
+        else:
+            _sweep_once(path.parent)
 
-    def _path(self, sig: Any, codegen: Any) -> Path:
-        types = hashlib.sha256(repr((sig, codegen.magic_tuple(), LANES, AMX)).encode()).hexdigest()[
-            :16
-        ]
-        return cache_folder() / f"{self._name}-{types}.kernel"
+    def _key(self, sig: Any, codegen: Any) -> bytes:
+        types = dependencies((*sig,) if isinstance(sig, tuple) else (*sig.args, sig.return_type))
+        stamp = dependencies(self._compiled).digest + types.digest
+        return hashlib.sha256(stamp + repr((machine(codegen), versions())).encode()).digest()
+
+    def _path(self, key: bytes) -> Path:
+        return cache_folder() / f"{self.name}-{key.hex()[:16]}.kernel"
 
     def enable(self) -> None:
         """Nothing to do: this cache is always on."""
@@ -110,48 +115,186 @@ class DiskCache(_Cache):
         """Nothing to do: this cache is always on."""
 
     def flush(self) -> None:
-        """Nothing to do: a stale file is overwritten when its function is compiled."""
+        """Nothing to do: what is stale is not found."""
 
 
-class _Notice(event.Listener):
+def _name(function: Callable[..., Any]) -> str:
+    """Of a function, with its module's path below this package."""
+    return f"{function.__module__.removeprefix(f'{_NAME}.')}.{function.__qualname__}"
+
+
+# A file is a digest (32 bytes), the length of a note (4 bytes), the note, and the packed code. The
+# note has the digests of the source files, by which a sweep tells whether they are still the same.
+
+
+def _note(found: Dependencies) -> bytes:
+    note = json.dumps({str(_below(path)): loaded_digest(path) for path in found.sources}).encode()
+    return len(note).to_bytes(4, "little") + note
+
+
+def _start_of_code(content: bytes) -> int:
+    return 36 + int.from_bytes(content[32:36], "little")
+
+
+def _below(path: Path) -> Path:
+    """The path from the package on, if it lies there."""
+    return path.relative_to(_PLACE) if path.is_relative_to(_PLACE) else path
+
+
+def _replace(path: Path, content: bytes) -> None:
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}-{time.monotonic_ns()}.unfinished")
+    try:
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _own(folder: Path) -> None:
+    """Make a cache folder, and write into it whose it is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / _OWNER).exists():
+        _replace(folder / _OWNER, bytes(_PACKAGE))
+
+
+def _mark_as_used(path: Path) -> None:
+    """Give a file today's date."""
+    with suppress(OSError):  # not ours to write, or gone
+        if _days_old(path) > 1:
+            os.utime(path)
+
+
+def _days_old(path: Path) -> float:
+    return (time.time() - path.stat().st_mtime) / _DAY
+
+
+_swept: set[Path] = set()
+
+
+def _sweep_once(folder: Path) -> None:
+    if folder not in _swept:
+        _swept.add(folder)
+        sweep(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what no later run can use, in this cache folder and in those of packages now gone.
+
+    In this one: machine code of functions whose sources were edited, moved or deleted, files of
+    another format, what was not used for UNUSED_DAYS days (so also machine code for values or types
+    that no longer occur), and unfinished files of processes that ended before they were done.
+
+    Of a package that is gone: all machine code, once nothing was used for as many days; it may be
+    on a disk that is not mounted now. Which algorithms were chosen there stays.
+
+    Other processes may read and write meanwhile. What they have open stays readable, and a file
+    that was replaced since it was looked at stays; at worst a function is compiled once more.
+    """
+    sources: dict[str, str | None] = {}
+    for path in _files(folder):
+        if path.suffix == ".kernel":
+            _delete_if(path, lambda path: _is_orphan(path, sources))
+        elif path.suffix == ".unfinished" or _is_unfinished_of_before(path):
+            _delete_if(path, lambda path: _days_old(path) > UNFINISHED_DAYS)
+    for other in _files(folder.parent):
+        if other != folder and _has_no_owner(other):
+            for path in _files(other):
+                if path.suffix in (".kernel", ".unfinished"):
+                    _delete_if(path, lambda path: True)
+            with suppress(OSError):
+                (other / _OWNER).unlink(missing_ok=True)
+                other.rmdir()
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _is_unfinished_of_before(path: Path) -> bool:
+    """Whether it is named by process and time, as unfinished files were before."""
+    process, dash, moment = path.suffix[1:].partition("-")
+    return bool(dash) and process.isdecimal() and moment.isdecimal()
+
+
+def _delete_if(path: Path, unwanted: Callable[[Path], bool]) -> None:
+    with suppress(OSError):  # another process was faster
+        before = path.stat().st_ino
+        if unwanted(path) and path.stat().st_ino == before:
+            path.unlink()
+
+
+def _is_orphan(path: Path, sources: dict[str, str | None]) -> bool:
+    """Whether a file of machine code will not be used; `sources` remembers digests of now."""
+    if _days_old(path) > UNUSED_DAYS:
+        return True
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(36)[32:], "little")
+        try:
+            note = json.loads(file.read(min(length, 1 << 16)))
+            return any(_digest_now(name, sources) != digest for name, digest in note.items())
+        except (ValueError, AttributeError):  # of another format
+            return True
+
+
+def _digest_now(name: str, sources: dict[str, str | None]) -> str | None:
+    if name not in sources:
+        try:
+            sources[name] = source_digest(_PLACE / name)
+        except OSError:
+            sources[name] = None
+    return sources[name]
+
+
+def _has_no_owner(folder: Path) -> bool:
+    """Whether it is the cache folder of a package that is gone, and was not used for long."""
+    if not folder.name.startswith("kernels-"):
+        return False
+    owner = folder / _OWNER
+    try:
+        package = Path(os.fsdecode(owner.read_bytes()))
+        ours = folder.name == _folder_name(package)
+        return ours and not package.exists() and _days_old(owner) > UNUSED_DAYS
+    except OSError:  # of something else
+        return False
+
+
+class _Notice(Listener):
     """Says on stderr what is compiled, and for how long; a kernel's helpers count as part of it."""
 
     def __init__(self) -> None:
         self._began: list[float] = []  # when each of the nested compilations began
         self._told = self._warned = False
 
-    def on_start(self, event: event.Event) -> None:
-        if not self._ours(event):
+    def began(self, dispatcher: Any) -> None:
+        if not isinstance(dispatcher._cache, DiskCache):
             return
         self._began.append(time.perf_counter())
         if not self._told:
             self._told = True
-            _say(f"compiling kernels for this CPU (once: they are kept in {cache_folder()})")
+            self.say(f"compiling kernels for this CPU (once: they are kept in {cache_folder()})")
 
-    def on_end(self, event: event.Event) -> None:
-        if not self._ours(event):
+    def ended(self, dispatcher: Any) -> None:
+        if not isinstance(dispatcher._cache, DiskCache):
             return
         seconds = time.perf_counter() - self._began.pop()
         if not self._began:
-            function = event.data["dispatcher"].py_func
-            _say(f"  {function.__module__.rpartition('.')[2]}.{function.__name__} {seconds:.1f} s")
+            self.say(f"  {dispatcher._cache.name} {seconds:.1f} s")
 
     def cannot_keep(self, error: OSError) -> None:
         if not self._warned:
             self._warned = True
-            _say(
+            self.say(
                 f"compiled kernels cannot be kept ({error}), so the next run compiles them again; "
                 "NUMBA_CACHE_DIR names another folder"
             )
 
     @staticmethod
-    def _ours(event: event.Event) -> bool:
-        return isinstance(event.data["dispatcher"]._cache, DiskCache)
-
-
-def _say(message: str) -> None:
-    print(f"minigan: {message}", file=sys.stderr, flush=True)
+    def say(message: str) -> None:
+        print(f"minigan: {message}", file=sys.stderr, flush=True)
 
 
 _notice = _Notice()
-event.register("numba:compile", _notice)
+listen(_notice)

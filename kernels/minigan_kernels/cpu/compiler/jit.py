@@ -23,7 +23,7 @@ def jit(*, fastmath: bool | set[str] = False) -> Callable[[_F], _F]:
 
     def decorate(function: _F) -> _F:
         compiled: Any = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath)(function)
-        compiled._cache = DiskCache(function)
+        compiled._cache = DiskCache(compiled)
         return compiled
 
     return decorate
