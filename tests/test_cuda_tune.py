@@ -185,6 +185,38 @@ def test_a_choice_is_that_of_a_card_a_compiler_a_precision_and_a_problem(
     assert clock.asked == len(plans())
 
 
+@pytest.mark.parametrize(
+    "other", [{"format": 1}, {"format": 3}, {"sources": "other kernels"}, {"among": []}]
+)
+def test_what_was_chosen_for_other_kernels_is_measured_again_after_one_sentence(
+    other: dict[str, Any], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen(Tuner(CARD, "13.0", Clock(1)))
+    assert not capsys.readouterr().err
+    (note,) = folder.glob("tile-*.json")
+    spoil(note, **other)
+    before = note.rename(note.with_name("tile-before.txt.json"))
+    tuner = Tuner(CARD, "13.0", Clock(2))
+    assert chosen(tuner) == (plans()[2], True)
+    said = capsys.readouterr().err
+    assert str(folder) in said
+    assert "are measured again" in said
+    assert said.count("\n") == 1
+    chosen(tuner, w=W[:72])
+    chosen(Tuner(CARD, "13.0", Clock(0)))
+    assert not capsys.readouterr().err
+    assert before.exists()  # another version of minigan may go by it
+
+
+def test_a_choice_for_another_problem_or_card_is_no_reason_for_a_word(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    chosen(Tuner(CARD, "13.0", Clock(1)))
+    chosen(Tuner("another", "13.0", Clock(1)))
+    chosen(Tuner(CARD, "13.0", Clock(1)), w=W[:72])
+    assert not capsys.readouterr().err
+
+
 def test_nothing_is_measured_while_a_graph_is_captured() -> None:
     clock = Clock(1)
     tuner = Tuner(CARD, "13.0", clock)

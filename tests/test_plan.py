@@ -193,7 +193,9 @@ def test_what_was_measured_goes_before_the_rule_for_that_layer_alone(file: Path)
         select._remembered.cache_clear()  # as a later run begins
     with kernels.use("im2col"):
         assert chosen() == ("im2col", 0)
-    assert sorted(json.loads(file.read_text()).values()) == ["direct", "winograd2"]
+    kept = json.loads(file.read_text())
+    assert kept["format"] == 2
+    assert sorted(kept["choices"].values()) == ["direct", "winograd2"]
     assert list(file.parent.iterdir()) == [file]  # nothing unfinished
 
 
@@ -238,7 +240,9 @@ def test_what_is_remembered_where_winograd_does_not_apply_is_done_directly() -> 
     assert choice((64, 64), (32, 32), (1, 1)) == DIRECT
 
 
-@pytest.mark.parametrize("damage", ["{", "", "[1, 2]", '"direct"', "null", "\xff\xfe"])
+@pytest.mark.parametrize(
+    "damage", ["{", "", "[1, 2]", '"direct"', "null", "\xff\xfe", '{"format": 2}']
+)
 def test_a_damaged_file_is_named_with_the_way_out(damage: str, file: Path) -> None:
     file.parent.mkdir()
     file.write_text(damage, "latin-1")
@@ -254,6 +258,28 @@ def test_a_choice_that_this_version_does_not_know_is_passed_over(file: Path) -> 
     file.write_text(file.read_text().replace("direct", "fft"))
     select._remembered.cache_clear()
     assert chosen() == BIG_TILES
+
+
+def test_choices_of_before_the_file_named_its_format_hold_and_are_written_anew(file: Path) -> None:
+    plan.remember("conv2d", *LAYER, "direct")
+    file.write_text(json.dumps(json.loads(file.read_text())["choices"]))
+    plan._remembered.cache_clear()
+    assert chosen() == DIRECT
+    plan.remember("conv2d_dw", *LAYER, "winograd2")
+    plan._remembered.cache_clear()
+    assert json.loads(file.read_text())["format"] == 2
+    assert (chosen(), chosen("conv2d_dw")) == (DIRECT, SMALL_TILES)
+
+
+def test_choices_of_a_later_format_are_refused_and_stay(file: Path) -> None:
+    plan.remember("conv2d", *LAYER, "direct")
+    later = file.read_text().replace('"format": 2', '"format": 3')
+    file.write_text(later)
+    plan._remembered.cache_clear()
+    for call in (chosen, lambda: plan.remember("conv2d", *LAYER, "im2col")):
+        with pytest.raises(ValueError, match=r"choices\.json is of format 3, .*; delete it$"):
+            call()
+    assert file.read_text() == later
 
 
 def test_an_unknown_algorithm_is_not_remembered(file: Path) -> None:

@@ -7,7 +7,8 @@ Without a tuner the rule of `plan.choose` holds. Nothing else measures by itself
 otherwise has other last bits, so a choice, once kept, stays. It is a file of its own for each
 problem, beside the compiled kernels, and named by all that it depends on: the card, the problem,
 the plans that were compared, the sources of their kernels and the compiler. What is spoilt, or says
-otherwise itself, is measured again. Of two processes that measure at once the last to write stays.
+otherwise itself, is measured again; where a choice for other kernels or in another format was kept,
+one sentence on stderr says so. Of two processes that measure at once the last to write stays.
 
 How a convolution ends (bias and activation, moments, nothing) is not among it: one choice serves
 all, so a layer gives the same sums to the last bit whether it is fused or, for a second derivative,
@@ -20,8 +21,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
@@ -30,10 +32,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import nvrtc
-from .cache import found, keep, key, unit
+from .cache import folder, found, keep, key, unit
 from .launch import current_device, is_planning, kernel
 from .plan import Plan
 
+FORMAT = 2  # of what is kept; 1 did not name its format
 MARGIN = 0.97  # of the rule's time, that another plan must stay below
 REPEATS = 5  # of which the fastest counts
 _BUSY = 2_000_000  # ticks of the card, about a millisecond: to launch what is timed takes less
@@ -57,6 +60,7 @@ class Tuner:
     def __init__(self, card: str, compiler: str, clock: Clock) -> None:
         self.card, self.compiler, self.clock = card, compiler, clock
         self._known: dict[tuple[str, str, bytes], Plan] = {}
+        self._told = False
 
     def choice(
         self,
@@ -70,6 +74,7 @@ class Tuner:
         short = name, plans[0].precision, problem.tobytes()
         if short not in self._known:
             facts = {
+                "format": FORMAT,
                 "card": self.card,
                 "kernel": name,
                 "precision": plans[0].precision,
@@ -95,6 +100,7 @@ class Tuner:
     ) -> Plan | None:
         if is_planning() or not self.clock.runs():
             return None
+        self._tell_of_another(facts)
         times = {plan: self.clock(lambda plan=plan: compute(plan)) for plan in plans}  # type: ignore[misc]
         rule, best = plans[0], min(plans, key=times.__getitem__)
         chosen = best if times[best] < MARGIN * times[rule] else rule
@@ -106,6 +112,25 @@ class Tuner:
 
         keep(_name(facts), write)
         return chosen
+
+    def _tell_of_another(self, facts: dict[str, Any]) -> None:
+        """Say once if a choice for such a problem is kept that is of no use now."""
+        if self._told:
+            return
+        same = ("card", "kernel", "precision", "problem")
+        for note in folder().glob("tile-*.json"):
+            with suppress(OSError, ValueError):  # spoilt, or gone
+                kept = json.loads(note.read_text())
+                if isinstance(kept, dict) and all(kept.get(k) == facts[k] for k in same):
+                    self._told = True
+                    break
+        if self._told:
+            print(
+                f"minigan: tiles that were chosen before (in {folder()}) do not hold for today's "
+                "kernels and compiler, and are measured again",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 _tuner: ContextVar[Tuner | None] = ContextVar("tuner", default=None)

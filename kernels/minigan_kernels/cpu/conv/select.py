@@ -30,6 +30,7 @@ from . import winograd
 
 SAVED = 0.75
 FEW = 16  # channels
+_FORMAT = 2  # of the file; 1 were the choices alone
 
 Shape = tuple[int, int, int, int]
 
@@ -88,7 +89,8 @@ def remember(
     path = _file()
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f".{os.getpid()}")
-    unfinished.write_text(json.dumps(choices, indent=1, sort_keys=True))
+    content = {"format": _FORMAT, "choices": choices}
+    unfinished.write_text(json.dumps(content, indent=1, sort_keys=True))
     unfinished.replace(path)
     _remembered.cache_clear()
 
@@ -131,4 +133,13 @@ def _remembered() -> dict[str, str]:
         raise ValueError(f"{_file()} is damaged ({error}); delete it") from error
     if not isinstance(found, dict):
         raise ValueError(f"{_file()} is damaged (it holds no choices); delete it")
-    return {key: value for key, value in found.items() if value in ALGORITHMS}
+    version = found.get("format", 1)
+    if version not in (1, _FORMAT):
+        raise ValueError(
+            f"{_file()} is of format {version!r}, and this version of minigan reads formats up to "
+            f"{_FORMAT}; delete it"
+        )
+    choices = found if version == 1 else found.get("choices")
+    if not isinstance(choices, dict):
+        raise ValueError(f"{_file()} is damaged (it holds no choices); delete it")
+    return {key: value for key, value in choices.items() if value in ALGORITHMS}
