@@ -261,22 +261,22 @@ def test_a_choice_that_this_version_does_not_know_is_passed_over(file: Path) -> 
 
 
 def test_choices_of_before_the_file_named_its_format_hold_and_are_written_anew(file: Path) -> None:
-    plan.remember("conv2d", *LAYER, "direct")
+    select.remember("conv2d", *LAYER, "direct")
     file.write_text(json.dumps(json.loads(file.read_text())["choices"]))
-    plan._remembered.cache_clear()
+    select._remembered.cache_clear()
     assert chosen() == DIRECT
-    plan.remember("conv2d_dw", *LAYER, "winograd2")
-    plan._remembered.cache_clear()
+    select.remember("conv2d_dw", *LAYER, "winograd2")
+    select._remembered.cache_clear()
     assert json.loads(file.read_text())["format"] == 2
     assert (chosen(), chosen("conv2d_dw")) == (DIRECT, SMALL_TILES)
 
 
 def test_choices_of_a_later_format_are_refused_and_stay(file: Path) -> None:
-    plan.remember("conv2d", *LAYER, "direct")
+    select.remember("conv2d", *LAYER, "direct")
     later = file.read_text().replace('"format": 2', '"format": 3')
     file.write_text(later)
-    plan._remembered.cache_clear()
-    for call in (chosen, lambda: plan.remember("conv2d", *LAYER, "im2col")):
+    select._remembered.cache_clear()
+    for call in (chosen, lambda: select.remember("conv2d", *LAYER, "im2col")):
         with pytest.raises(ValueError, match=r"choices\.json is of format 3, .*; delete it$"):
             call()
     assert file.read_text() == later
