@@ -31,12 +31,19 @@ OTHERS = {
     "tune": "let measurement choose the algorithm of each layer of a DCGAN, from now on",
     "readme": "draw the pictures and write the tables of bench/README.md and the README",
 }
+SAME = "same-bytes"
+APART = {SAME: "whether another checkout trains to the same bytes: same-bytes CHECKOUT"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the answer is its exit code, as minigan's."""
-    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        if words[:1] == [SAME]:  # it has flags of its own
+            from . import same_bytes
+
+            return same_bytes.main(words[1:])
+        options = _parse(words)
         # Not limited itself: its children would take what is left for the whole machine.
         return _all(options) if options.part == "all" else _one(options)
     except KeyboardInterrupt:
@@ -66,7 +73,7 @@ def _one(options: argparse.Namespace) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parts = "\n".join(f"  {name:9} {text}" for name, text in (PARTS | OTHERS).items())
+    parts = "\n".join(f"  {name:10} {text}" for name, text in (PARTS | OTHERS | APART).items())
     parser = argparse.ArgumentParser(
         prog="minigan bench",
         usage="minigan bench PART [flags]",

@@ -62,8 +62,8 @@ ARROWS: dict[str, set[str]] = {
     "__main__": {"cli"},
     # Outside the package: it may use everything, and nothing may use it.
     "bench": {
-        "data", "device", "errors", "files", "gans", "kernels", "minigan", "nn", "ops", "random",
-        "training", "viz",
+        "cli", "data", "device", "errors", "files", "gans", "kernels", "minigan", "nn", "ops",
+        "random", "training", "viz",
     },
 }  # fmt: skip
 
@@ -96,12 +96,12 @@ KERNEL_ARROWS: dict[str, set[str]] = {
 
 # Outside packages that only some rooms may import; NumPy is everywhere.
 OUTSIDE: dict[str, set[str]] = {
-    "PIL": {"data", "viz"},
+    "PIL": {"data", "viz", "bench"},
     "matplotlib": {"data", "viz", "bench"},
     "numba": {"kernels", "commands", "bench"},
     "llvmlite": {"kernels", "bench"},
     "threadpoolctl": {"kernels", "commands", "bench"},
-    "safetensors": {"weights"},
+    "safetensors": {"weights", "bench"},
     "rich": {"commands", "progress", "bench"},
     "tyro": {"commands"},
     "pooch": {"data"},

@@ -110,7 +110,7 @@ def test_the_scores_of_labelled_images_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half a minute, most of it the training of the classifier that they share."""
-    from minigan_kernels.cpu.jit import cache_folder
+    from minigan_kernels.cpu.compiler.disk_cache import cache_folder
 
     # The classifier is kept with this test, and compiled kernels where they always are.
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(cache_folder().parent))
