@@ -23,11 +23,11 @@ def spoil_memory(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
 
         return allocated
 
-    def own_among(rooms: dict[str, Any], wanted: workspace.Workspace) -> int:
-        place = workspace.workspace_address(rooms, wanted)
-        ctypes.memset(place, 255, wanted.size)
-        return place
+    def spoilt_address(workspaces: workspace.Workspaces, wanted: workspace.Workspace) -> int:
+        address = workspace.workspace_address(workspaces, wanted)
+        ctypes.memset(address, 255, wanted.size_bytes)
+        return address
 
     for owner, name in ((module, "empty"), (module, "empty_image"), (workspace, "empty")):
         monkeypatch.setattr(owner, name, spoilt(getattr(owner, name)))
-    monkeypatch.setattr(native_task, "workspace_address", own_among)
+    monkeypatch.setattr(native_task, "workspace_address", spoilt_address)

@@ -153,7 +153,7 @@ def test_what_is_held_is_bounded_when_shapes_change(pool: allocator._Pool) -> No
         alive = [empty((POOLED * (10 + i) + j,), np.uint8) for j in range(3)]
         most = 2 * sum(x.nbytes for x in alive)  # the ones before still live as these are made
         assert pool.held <= min(2 * most, most * 17 / 16 + SPARE) * 17 / 16
-        assert pool.held == sum(b.room for blocks in pool.blocks.values() for b in blocks)
+        assert pool.held == sum(b.capacity for blocks in pool.blocks.values() for b in blocks)
 
 
 def test_what_goes_back_and_is_wanted_again_is_kept_from_then_on(

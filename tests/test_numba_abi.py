@@ -1,186 +1,135 @@
-"""Numba's private interface, as this package uses it: each test fails with its own sentence."""
+"""The contract with Numba: what native tasks assume of its private calling convention.
+
+Each test that fails says which assumption no longer holds. Run this file first when native tasks
+crash with a new version of Numba.
+"""
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 import pytest
-from minigan_kernels.cpu.compiler import numba_internals
-from numba.core import types
-from numba.core.caching import _Cache
-from numba.core.compiler import CompileResult
-from numba.core.extending import intrinsic
+from minigan_kernels.cpu.compiler.jit import jit
+from minigan_kernels.cpu.runtime import numba_abi
+from numba.core import callconv, types
+from numba.core.datamodel import default_manager
 from numba.core.registry import cpu_target
 
-CHANGED = f"Numba {numba.__version__} has changed its private interface: "
-INTERNALS = "; see cpu/compiler/numba_internals.py"
+WAY_OUT = f"Numba {numba.__version__} changed this: adapt cpu/runtime/numba_abi.py, or pin Numba."
+
+# --- Calls of compiled functions by address: cpu/runtime/numba_abi.py ------------------------
+
+ARRAY = types.Array(types.float32, 2, "C")
+SCALAR_TYPES = {numba_abi.INTEGER: {"i64", "i8*", "float*"}, numba_abi.TRUTH: {"i8"},
+                numba_abi.FLOAT: {"double"}}  # fmt: skip
 
 
-@numba.njit
-def _double(x):
-    return 2 * x
+def llvm_types(*arguments: Any) -> list[str]:
+    """What a compiled function that returns nothing takes."""
+    convention = cpu_target.target_context.call_conv
+    function = convention.get_function_type(types.none, arguments)
+    assert str(function.return_type) == "i32", f"the status is no longer an int32. {WAY_OUT}"
+    return [str(argument) for argument in function.args]
 
 
-@intrinsic(prefer_literal=True)
-def _one(typing):
-    return types.int64(), lambda context, builder, sig, args: context.get_constant(types.int64, 1)
+def test_results_and_exceptions_come_before_the_arguments() -> None:
+    result, exception, *rest = llvm_types(types.int64)
+    assert result.endswith("**"), f"the first argument is no longer the result's address. {WAY_OUT}"
+    assert exception.endswith("**"), f"the second is no longer the exception's address. {WAY_OUT}"
+    assert rest == ["i64"], f"the arguments no longer follow these two. {WAY_OUT}"
 
 
-class _Pair(NamedTuple):
-    first: int
-    second: float
+@pytest.mark.parametrize(
+    "kind",
+    [
+        types.int64,
+        types.boolean,
+        types.float64,
+        types.Array(types.int64, 1, "A", readonly=True),
+        ARRAY,
+        types.UniTuple(types.int64, 3),
+        types.Tuple((types.float64, ARRAY, types.Tuple((types.boolean, types.int64)))),
+    ],
+    ids=str,
+)
+def test_an_argument_is_as_many_scalars_as_it_has_slots(kind: Any) -> None:
+    kinds, (_, _, *scalars) = numba_abi.slot_kinds(kind), llvm_types(kind)
+    sentence = f"{kind} is passed as {scalars}, not as slots {kinds}. {WAY_OUT}"
+    assert len(kinds) == len(scalars), sentence
+    for slot, scalar in zip(kinds, scalars, strict=True):
+        assert scalar in SCALAR_TYPES[slot] or (slot == "i" and scalar == "i64*"), sentence
 
 
-# --- The disk cache --------------------------------------------------------------------------
+def test_an_array_has_the_members_that_its_slots_stand_for() -> None:
+    members = "meminfo", "parent", "nitems", "itemsize", "data", "shape", "strides"
+    found = default_manager.lookup(ARRAY)._fields
+    assert found == members, f"an array is now {found}, not {members}. {WAY_OUT}"
 
 
-class _Recorder(numba_internals.Cache):
-    """A cache that keeps in memory what it is given, as packed bytes."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-        self.kept: dict[Any, bytes] = {}
-
-    cache_path = ""
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        self.calls.append("load")
-        if sig not in self.kept:
-            return None
-        target_context.refresh()
-        return numba_internals.unpack(target_context, self.kept[sig])
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        self.calls.append("save")
-        self.kept[sig] = numba_internals.pack(data)
-
-    def enable(self) -> None: ...
-    def disable(self) -> None: ...
-    def flush(self) -> None: ...
+def test_the_status_says_how_a_function_ended() -> None:
+    done = callconv.RETCODE_OK.constant, callconv.RETCODE_NONE.constant
+    assert done == numba_abi._DONE, f"functions now return {done} when they end well. {WAY_OUT}"
+    raised = callconv.RETCODE_EXC.constant, callconv.RETCODE_USEREXC.constant
+    assert not {*raised} & {*done}, f"an exception now looks like an end. {WAY_OUT}"
 
 
-def test_what_a_cache_must_have() -> None:
-    assert _Cache.__abstractmethods__ == {
-        "cache_path", "load_overload", "save_overload", "enable", "disable", "flush",
-    }, f"{CHANGED}a cache must have other methods{INTERNALS}"  # fmt: skip
+def test_the_address_of_a_compiled_function_can_be_had() -> None:
+    try:
+        assert numba_abi.entry_point(_echo, (types.int64[::1], types.int64, types.int64)) > 0
+    except (AttributeError, KeyError) as error:
+        pytest.fail(f"the entry point is found no longer ({error}). {WAY_OUT}")
 
 
-def test_a_dispatcher_asks_its_cache_first_and_gives_it_what_it_compiled() -> None:
-    cache = _Recorder()
-    for expected in (["load", "save"], ["load"]):
-        function = numba.njit(_double.py_func)
-        cache.calls.clear()
-        function._cache = cache
-        assert function(21) == 42
-        assert cache.calls == expected, (
-            f"{CHANGED}a dispatcher does not use `_cache.load_overload` and `save_overload` as "
-            f"before, so nothing is cached{INTERNALS}"
-        )
-    assert list(cache.kept) == [(types.int64,)], (
-        f"{CHANGED}what `_cache.load_overload` is given is not a tuple of argument types{INTERNALS}"
-    )
+class Pair(NamedTuple):
+    flag: bool
+    ratio: float
 
 
-def test_a_compiled_function_can_be_taken_apart_and_put_together() -> None:
-    _double(1)
-    (result,) = _double.overloads.values()
-    given = len(inspect.signature(CompileResult._rebuild).parameters) - 1
-    assert len(result._reduce()) == given, (
-        f"{CHANGED}`CompileResult._rebuild` does not take what `_reduce` gives{INTERNALS}"
-    )
-    assert result.library.has_dynamic_globals is False, (
-        f"{CHANGED}`has_dynamic_globals` does not tell code without addresses{INTERNALS}"
-    )
+@jit()
+def _echo(out: np.ndarray, first: int, last: int) -> None:
+    out[0], out[1] = first, last
 
 
-def test_code_that_holds_an_address_tells_so() -> None:
-    table = np.arange(1 << 18)  # so large that Numba refers to it where it is
+@jit()
+def _all_kinds(
+    whole: int, x: np.ndarray, pair: Pair, out: np.ndarray, first: int, last: int
+) -> None:
+    if last < first:
+        raise ValueError("on purpose")
+    out[0], out[1], out[2] = whole, x[1, 2], x.shape[1]
+    out[3], out[4], out[5], out[6] = pair.flag, pair.ratio, first, last
+
+
+def slots_of(*arguments: Any) -> np.ndarray:
+    slots: list[int] = []
+    for value in arguments:
+        if isinstance(value, np.ndarray):
+            slots += numba_abi.array_slots(value)
+        elif isinstance(value, float):
+            slots.append(numba_abi.float_slot(value))
+        else:
+            slots.append(int(value))
+    return np.array(slots, np.int64)
+
+
+def test_a_call_by_address_passes_every_kind_of_argument() -> None:
+    """After the tests above: with another convention this one may crash."""
+    x = np.arange(40, dtype=np.float32).reshape(8, 5).T[:, ::2]  # strided
+    out = np.zeros(7)
+    given = [7, x, Pair(True, -2.5), out]
+    signature = tuple(map(numba.typeof, given))
+    function = numba_abi.entry_point(_all_kinds, (*signature, types.intp, types.intp))
+    call = numba_abi.caller_of("".join(map(numba_abi.slot_kinds, signature)))
 
     @numba.njit
-    def look(i):
-        return table[i]
+    def run(function: int, slots: int, first: int, last: int) -> bool:
+        done: bool = call(function, slots, first, last)
+        return done
 
-    look(3)
-    (result,) = look.overloads.values()
-    assert result.library.has_dynamic_globals, (
-        f"{CHANGED}`has_dynamic_globals` does not tell code with an address{INTERNALS}"
-    )
-    with pytest.raises(RuntimeError, match="refers to an address"):
-        numba_internals.pack(result)
-
-
-def test_compiling_is_an_event() -> None:
-    class Heard(numba_internals.Listener):
-        def __init__(self) -> None:
-            self.heard: list[tuple[str, Any]] = []
-
-        def began(self, dispatcher: Any) -> None:
-            self.heard.append(("began", dispatcher))
-
-        def ended(self, dispatcher: Any) -> None:
-            self.heard.append(("ended", dispatcher))
-
-    heard, function = Heard(), numba.njit(_double.py_func)
-    numba_internals.listen(heard)
-    try:
-        function(1)
-    finally:
-        numba.core.event.unregister("numba:compile", heard)
-    assert heard.heard == [("began", function), ("ended", function)], (
-        f'{CHANGED}the event "numba:compile" does not tell the dispatcher{INTERNALS}'
-    )
-
-
-# --- What a function depends on --------------------------------------------------------------
-
-
-def test_compiled_functions_and_intrinsics_tell_what_they_are_made_of() -> None:
-    fast = numba.njit(nogil=True, fastmath={"nsz"})(_double.py_func)
-    for value in (fast, _one):
-        assert isinstance(value, numba_internals.COMPILED), (
-            f"{CHANGED}{type(value).__name__} is the kind of a compiled function{INTERNALS}"
-        )
-    options, function = numba_internals.made_of(fast)
-    assert function is _double.py_func, f"{CHANGED}a dispatcher has no `py_func`{INTERNALS}"
-    assert (options.get("nogil"), options.get("fastmath")) == (True, {"nsz"}), (
-        f"{CHANGED}a dispatcher's `targetoptions` are not those that it was given{INTERNALS}"
-    )
-    options, function = numba_internals.made_of(_one)
-    assert options == {"prefer_literal": True}, (
-        f"{CHANGED}an intrinsic does not tell its options{INTERNALS}"
-    )
-    assert function is _one.__wrapped__, f"{CHANGED}an intrinsic has no `_defn`{INTERNALS}"
-
-
-def test_types_of_tuples_tell_their_members() -> None:
-    members = numba_internals.members
-    integer, real = types.int64, types.float64
-    sentence = f"{CHANGED}the type of a tuple does not tell its members or its class{INTERNALS}"
-    assert members(numba.typeof((1, 2))) == (integer, integer), sentence
-    assert members(numba.typeof((1, 2.0))) == (integer, real), sentence
-    assert members(numba.typeof(_Pair(1, 2.0))) == (_Pair, integer, real), sentence
-    assert members(numba.typeof(_Pair(1, 2))) == (_Pair, integer, integer), sentence
-    assert members(real) is None
-
-
-def test_the_type_of_a_compiled_function_tells_the_function() -> None:
-    assert numba.typeof(_double).dispatcher is _double, (
-        f"{CHANGED}the type of a compiled function has no `dispatcher`{INTERNALS}"
-    )
-
-
-def test_the_machine_and_the_settings_are_told() -> None:
-    machine = numba_internals.machine(cpu_target.target_context.codegen())
-    (triple, cpu, features), *settings = machine
-    assert all(isinstance(text, str) for text in (triple, cpu, features)), (
-        f"{CHANGED}`magic_tuple` is not the triple, the CPU and its features{INTERNALS}"
-    )
-    assert len(settings) == len(numba_internals.SETTINGS)
-
-
-def test_numba_reads_the_settings_that_change_machine_code() -> None:
-    missing = [name for name in numba_internals.SETTINGS if not hasattr(numba.config, name)]
-    assert not missing, f"{CHANGED}its configuration has no {', '.join(missing)}{INTERNALS}"
+    slots = slots_of(7, x, True, -2.5, out)
+    assert run(function, slots.ctypes.data, 3, 9), f"a call that ends well says no. {WAY_OUT}"
+    expected = [7, x[1, 2], x.shape[1], 1, -2.5, 3, 9]
+    assert out.tolist() == expected, f"an argument arrives as another value. {WAY_OUT}"
+    assert not run(function, slots.ctypes.data, 9, 3), f"an exception is not seen. {WAY_OUT}"

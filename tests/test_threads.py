@@ -1,4 +1,4 @@
-"""The kernels' threads: helpers, errors, interruptions, forks, and NumPy's threads beside them."""
+"""The kernels' threads: workers, errors, interruptions, forks, and NumPy's threads beside them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 
 import minigan_kernels as kernels
-import numba
 import numpy as np
 import pytest
 from minigan_kernels.cpu.runtime import parallel, spinwait
+from minigan_kernels.cpu.runtime.parallel import use_threads
 from threadpoolctl import ThreadpoolController
 
 
@@ -40,47 +40,43 @@ def test_kernels_may_be_called_from_several_threads() -> None:
     assert [r.tobytes() for r in results] == [expected.tobytes()] * 4
 
 
-def test_an_error_in_a_piece_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
-
+def test_an_error_in_a_chunk_reaches_the_caller() -> None:
     def work(start: int, stop: int) -> None:
         if threading.current_thread() is not threading.main_thread() or start > 500:
             raise ArithmeticError(start, stop)
 
-    with pytest.raises(ArithmeticError):
+    with use_threads(3), pytest.raises(ArithmeticError):
         parallel.parallel_for(work, 1000, grain=1)
 
 
-def test_an_interrupted_caller_waits_for_its_helpers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
-    helping, finished = threading.Event(), []
+def test_an_interrupted_caller_waits_for_its_workers() -> None:
+    working, finished = threading.Event(), []
 
     def work(start: int, stop: int) -> None:
         if threading.current_thread() is threading.main_thread():
-            assert helping.wait(60)  # a helper is at work now
+            assert working.wait(60)  # a worker is at work now
             raise KeyboardInterrupt
-        helping.set()
+        working.set()
         time.sleep(0.05)
         finished.append(start)
 
-    with pytest.raises(KeyboardInterrupt):
-        parallel.parallel_for(work, 2, grain=1)
-    assert finished
-    expected = convolve()
-    monkeypatch.undo()
+    with use_threads(2):
+        with pytest.raises(KeyboardInterrupt):
+            parallel.parallel_for(work, 2, grain=1)
+        assert finished
+        expected = convolve()
     assert convolve().tobytes() == expected.tobytes()
 
 
-@pytest.mark.parametrize("told", [False, True])
-def test_an_interruption_while_helpers_are_told(
-    monkeypatch: pytest.MonkeyPatch, told: bool
+@pytest.mark.parametrize("posted", [False, True])
+def test_an_interruption_while_workers_are_started(
+    monkeypatch: pytest.MonkeyPatch, posted: bool
 ) -> None:
-    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
-    begin, started, finished = parallel.Worker.begin_python, threading.Event(), []
+    start, started, finished = parallel.Worker.start_python, threading.Event(), []
 
-    def interrupted(helper: parallel.Worker, work: Callable[[], None]) -> None:
-        if told:
-            begin(helper, work)
+    def interrupted(worker: parallel.Worker, task: Callable[[], None]) -> None:
+        if posted:
+            start(worker, task)
             assert started.wait(60)
         raise KeyboardInterrupt
 
@@ -89,107 +85,116 @@ def test_an_interruption_while_helpers_are_told(
         time.sleep(0.05)
         finished.append(start)
 
-    parallel.parallel_for(lambda start, stop: None, 2, grain=1)
-    with monkeypatch.context() as patch:
-        patch.setattr(parallel.Worker, "begin_python", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            parallel.parallel_for(work, 2, grain=1)
-    assert len(finished) == 2 * told  # the helper's pieces, and nobody is at work now
-    parallel.parallel_for(work, 2, grain=1)
-    assert sorted(finished) == sorted([0, 1] * (1 + told))
+    with use_threads(2):
+        parallel.parallel_for(lambda start, stop: None, 2, grain=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(parallel.Worker, "start_python", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                parallel.parallel_for(work, 2, grain=1)
+        assert len(finished) == 2 * posted  # the worker's chunks, and nobody is at work now
+        parallel.parallel_for(work, 2, grain=1)
+    assert sorted(finished) == sorted([0, 1] * (1 + posted))
 
 
 @pytest.mark.parametrize("state", [spinwait.SPINNING, spinwait.PARKED])
-def test_helpers_are_found_awake_or_asleep(monkeypatch: pytest.MonkeyPatch, state: int) -> None:
-    helper, found, both = parallel.Worker(), [], threading.Barrier(2)
-    helper.awhile = spinwait.spins_for(60) if state == spinwait.SPINNING else 1
+def test_workers_are_found_spinning_or_parked(monkeypatch: pytest.MonkeyPatch, state: int) -> None:
+    worker, found, both = parallel.Worker(), [], threading.Barrier(2)
+    worker.spins = spinwait.spins_for(60) if state == spinwait.SPINNING else 1
 
-    def call(place: int, share: int, job: int, arguments: int) -> bool:
-        found.append(spinwait.try_post(place, share, job, arguments))
+    def try_post(mailbox: int, drain: int, header: int, arguments: int) -> bool:
+        found.append(spinwait.try_post(mailbox, drain, header, arguments))
         return found[-1]
 
-    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(parallel, "_helpers", [helper])
-    monkeypatch.setattr(parallel, "try_post", call)
+    monkeypatch.setattr(parallel, "_workers", [worker])
+    monkeypatch.setattr(parallel, "try_post", try_post)
     for _ in range(5):
-        parallel.parallel_for(lambda start, stop: both.wait(60), 2, grain=1)  # nobody passes alone
+        with use_threads(2):  # nobody passes the barrier alone
+            parallel.parallel_for(lambda start, stop: both.wait(60), 2, grain=1)
         deadline = time.monotonic() + 60
-        while helper.words[0] != state:
+        while worker.mailbox[0] != state:
             assert time.monotonic() < deadline
     assert found == [False] + [state == spinwait.SPINNING] * 4
 
 
-def test_a_helper_that_is_called_off_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is woken, but not once more for every call that it came too late for."""
-    monkeypatch.setattr(parallel.Worker, "_serve", lambda helper: None)  # it comes always too late
-    helper = parallel.Worker()
+def test_a_worker_that_is_cancelled_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is woken, but not once more for every task that it came too late for."""
+    monkeypatch.setattr(parallel.Worker, "_serve", lambda worker: None)  # it comes always too late
+    worker = parallel.Worker()
     for _ in range(100):
-        helper.begin_python(lambda: None)
-        assert helper.words[0] == spinwait.POSTED
-        assert helper.end() is None
-        assert helper.words[0] == spinwait.SPINNING
-        assert 1 <= helper.wakeups.qsize() <= 2
+        worker.start_python(lambda: None)
+        assert worker.mailbox[0] == spinwait.POSTED
+        assert worker.join() is None
+        assert worker.mailbox[0] == spinwait.SPINNING
+        assert 1 <= worker.wakeups.qsize() <= 2
 
 
 def test_an_interruption_comes_before_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def end(helper: parallel.Worker) -> BaseException:
-        assert before(helper) is None
+    def join(worker: parallel.Worker) -> BaseException:
+        assert before(worker) is None
         return KeyboardInterrupt()
 
     def work(start: int, stop: int) -> None:
         raise ArithmeticError
 
-    before = parallel.Worker.end
-    monkeypatch.setattr(numba, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(parallel.Worker, "end", end)
-    with pytest.raises(KeyboardInterrupt):
+    before = parallel.Worker.join
+    monkeypatch.setattr(parallel.Worker, "join", join)
+    with use_threads(2), pytest.raises(KeyboardInterrupt):
         parallel.parallel_for(work, 2, grain=1)
 
 
-def test_a_helper_is_called_where_it_is_awake() -> None:
-    words = np.zeros(spinwait.MAILBOX_WORDS, np.int64)
-    place = words.ctypes.data
-    assert not spinwait.try_post(place, 0, 0, 0)
-    assert not spinwait.wait_for_task(place, 5)  # and falls asleep
-    assert words[0] == spinwait.PARKED
-    spinwait.post(place)  # before it wakes up
-    assert spinwait.wait_for_task(place, 5)
-    assert words[0] == spinwait.RUNNING
-    assert not spinwait.try_post(place, 0, 0, 0)
-    assert not spinwait.try_cancel(place)
-    assert not spinwait.wait_idle(place, 5)
-    spinwait.mark_idle(place)
-    assert spinwait.wait_idle(place, 5)
-    assert spinwait.try_post(place, 0, 0, 0)
-    assert words[0] == spinwait.POSTED
-    assert spinwait.try_cancel(place)
-    assert words[0] == spinwait.SPINNING
+def test_a_mailbox_goes_through_its_states() -> None:
+    state = np.zeros(spinwait.MAILBOX_LENGTH, np.int64)
+    mailbox = state.ctypes.data
+    assert not spinwait.try_post(mailbox, 0, 0, 0)
+    assert not spinwait.wait_for_task(mailbox, 5)  # and parks
+    assert state[0] == spinwait.PARKED
+    spinwait.post(mailbox)  # before it wakes up
+    assert spinwait.wait_for_task(mailbox, 5)
+    assert state[0] == spinwait.RUNNING
+    assert not spinwait.try_post(mailbox, 0, 0, 0)
+    assert not spinwait.try_cancel(mailbox)
+    assert not spinwait.wait_idle(mailbox, 5)
+    spinwait.mark_idle(mailbox)
+    assert spinwait.wait_idle(mailbox, 5)
+    assert spinwait.try_post(mailbox, 0, 0, 0)
+    assert state[0] == spinwait.POSTED
+    assert spinwait.try_cancel(mailbox)
+    assert state[0] == spinwait.SPINNING
 
 
-def test_looks_take_time() -> None:
+def test_spins_take_time() -> None:
     assert spinwait.spins_for(1e-3) > spinwait.spins_for(1e-6) >= 1
 
 
-def test_a_piece_may_use_kernels_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numba, "get_num_threads", lambda: 3)
+def test_a_chunk_may_use_kernels_itself() -> None:
     expected, results = convolve(), []
-    parallel.parallel_for(lambda start, stop: results.append(convolve()), 6, grain=1)
+    with use_threads(3):
+        parallel.parallel_for(lambda start, stop: results.append(convolve()), 6, grain=1)
     assert [r.tobytes() for r in results] == [expected.tobytes()] * 6
+
+
+def test_a_number_of_threads_below_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1 thread, not 0"), use_threads(0):
+        pass
+    with use_threads(5):
+        with use_threads(1):
+            assert parallel.thread_count() == 1
+        assert parallel.thread_count() == 5
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_kernels_work_in_a_forked_process() -> None:
     program = """
-import os, sys, warnings, numba
+import os, sys, warnings
 sys.path.insert(0, sys.argv[1])
 import test_threads
-numba.get_num_threads = lambda: 3
-expected = test_threads.convolve().tobytes()
 warnings.simplefilter("ignore")  # newer Pythons warn of any fork beside threads
-child = os.fork()
-if not child:
-    os._exit(0 if test_threads.convolve().tobytes() == expected else 1)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+with test_threads.use_threads(3):
+    expected = test_threads.convolve().tobytes()
+    child = os.fork()
+    if not child:
+        os._exit(0 if test_threads.convolve().tobytes() == expected else 1)
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     command = [sys.executable, "-c", program, os.path.dirname(__file__)]
     assert subprocess.run(command, timeout=120, check=False).returncode == 0

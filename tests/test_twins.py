@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import minigan_kernels as kernels
-import numba
 import numpy as np
 import pytest
 from calls import (
@@ -27,6 +26,7 @@ from calls import (
 from cuda_tools import needs_gxx
 from hypothesis import given
 from minigan_kernels import KERNELS
+from minigan_kernels.cpu.runtime.parallel import use_threads
 from minigan_kernels.cuda import emu
 
 
@@ -49,9 +49,7 @@ def test_twins_agree(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KERNELS)
-def test_results_are_the_same_bytes_for_any_number_of_threads(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_results_are_the_same_bytes_for_any_number_of_threads(name: str) -> None:
     @LARGE
     @given(a_call(name, large=True))
     def check(call: Call) -> None:
@@ -59,8 +57,8 @@ def test_results_are_the_same_bytes_for_any_number_of_threads(
             check_twins(name, each)
             results = []
             for count in (1, 2, 3):
-                monkeypatch.setattr(numba, "get_num_threads", lambda count=count: count)
-                results.append([a.tobytes() for a in outcome(name, "cpu", each)])
+                with use_threads(count):
+                    results.append([a.tobytes() for a in outcome(name, "cpu", each)])
             assert results[0] == results[1] == results[2]
 
     check()

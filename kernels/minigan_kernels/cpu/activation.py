@@ -30,7 +30,8 @@ from .channelwise import (
 from .compiler.jit import jit
 from .runtime.allocator import empty_like, is_channels_last
 from .runtime.native_task import NativeTask
-from .runtime.parallel import parallel_for, scratch
+from .runtime.parallel import parallel_for
+from .runtime.workspace import workspace_array
 
 Pass = Callable[..., None]  # (inputs ..., out, numbers ..., first, last), arrays of one shape
 
@@ -184,7 +185,7 @@ def _tanh(x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
 
 def _sigmoid(x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
     """y may be x."""
-    small = scratch("sigmoid", (last - first,), x.dtype)
+    small = workspace_array("sigmoid", (last - first,), x.dtype)
     _minus_absolute(x, small, first, last)
     np.exp(small, out=small)
     _logistic(x, small, y, first, last)

@@ -15,7 +15,8 @@ import math
 import numpy as np
 
 from .runtime.allocator import empty
-from .runtime.parallel import one_blas_thread, parallel_for, rows_per_task
+from .runtime.blas import one_blas_thread
+from .runtime.parallel import parallel_for, rows_per_chunk
 
 _TINY = 1 << 13  # multiplications that no BLAS spreads over its threads
 _PIECE = 1 << 25  # multiplications worth a piece of work
@@ -60,7 +61,7 @@ def _outer(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     parallel_for(
         lambda i, j: np.multiply(a[..., i:j, :], b, out=out[..., i:j, :]),
         out.shape[-2],
-        grain=rows_per_task(out.size // out.shape[-2]),
+        grain=rows_per_chunk(out.size // out.shape[-2]),
     )
     return out
 

@@ -1,4 +1,7 @@
-"""Words in memory that several threads read and write, inside Numba functions."""
+"""Integers of 64 bits in memory that threads share, inside Numba functions: atomic operations.
+
+All are sequentially consistent. Addresses are integers, in bytes.
+"""
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, attr-defined"
 from __future__ import annotations
@@ -9,16 +12,26 @@ from numba.core.extending import intrinsic
 
 from .simd import TRIPLE
 
-_word, _i32 = ir.IntType(64), ir.IntType(32)
+_i64, _i32 = ir.IntType(64), ir.IntType(32)
 
 
 def _at(builder, address):
-    return builder.inttoptr(address, _word.as_pointer())
+    return builder.inttoptr(address, _i64.as_pointer())
 
 
 @intrinsic
-def atomic_load(typing, place):
-    """The word at an address, as other threads last wrote it."""
+def load_int64(typing, address):
+    """The integer at an address that no other thread writes now: a plain load."""
+
+    def emit(context, builder, sig, args):
+        return builder.load(_at(builder, args[0]), align=8)
+
+    return types.int64(types.intp), emit
+
+
+@intrinsic
+def atomic_load(typing, address):
+    """The integer at an address, as other threads last wrote it."""
 
     def emit(context, builder, sig, args):
         return builder.load_atomic(_at(builder, args[0]), "seq_cst", 8)
@@ -27,8 +40,8 @@ def atomic_load(typing, place):
 
 
 @intrinsic
-def atomic_store(typing, place, word):
-    """Write a word that other threads see, and after it all that was written before."""
+def atomic_store(typing, address, value):
+    """Write an integer; a thread that sees it also sees all that was written before it."""
 
     def emit(context, builder, sig, args):
         builder.store_atomic(args[1], _at(builder, args[0]), "seq_cst", 8)
@@ -38,8 +51,8 @@ def atomic_store(typing, place, word):
 
 
 @intrinsic
-def compare_exchange(typing, place, old, new):
-    """Whether the word was `old`, and has become `new`."""
+def compare_exchange(typing, address, old, new):
+    """Whether the integer was `old`, and has become `new`."""
 
     def emit(context, builder, sig, args):
         result = builder.cmpxchg(_at(builder, args[0]), args[1], args[2], "seq_cst")
@@ -49,8 +62,8 @@ def compare_exchange(typing, place, old, new):
 
 
 @intrinsic
-def fetch_add(typing, place, step):
-    """What the word was before `step` was added to it."""
+def fetch_add(typing, address, step):
+    """What the integer was before `step` was added to it."""
 
     def emit(context, builder, sig, args):
         return builder.atomic_rmw("add", _at(builder, args[0]), args[1], "seq_cst")

@@ -1,20 +1,21 @@
 """Vectors of float32 inside Numba functions: one value is one register of the CPU.
 
-Numba's own vectoriser decides for itself which loops become vector code, and it keeps sums that
-outlive a loop in memory. A kernel whose tile of sums must stay in registers says so with these:
+LLVM's vectoriser decides for itself which loops become vector code, and it keeps accumulators that
+outlive a loop in memory. A microkernel, whose accumulators must stay in registers, says so with
+these:
 
     a = broadcast(p)        # the float at address p, in every lane
     b = load(q)             # LANES floats from address q on
-    c = c + a * b           # contracts to one fused multiply-add where the CPU has it
+    c = c + a * b           # contracted to one fused multiply-add where the CPU has it
     store(q, c)
 
-Addresses are whole numbers, in bytes (`array.ctypes.data` in Numba and in Python). So a kernel may
-keep a table of places to read from, some of them in a row of zeros. `+ - *` work lane by lane, also
+Addresses are integers, in bytes (`array.ctypes.data` in Numba and in Python). So a kernel may keep
+a table of addresses to read from, some of them in a row of zeros. `+ - *` work lane by lane, also
 with a Python number on one side.
 
-LANES is 16 with AVX-512, 8 with AVX2, else 4 (SSE, NEON). The variable MINIGAN_LANES overrules the
-choice: LLVM splits a vector that is too wide for the CPU. A tile of sums and its operands must fit
-into the REGISTERS for vectors.
+LANES is 16 with AVX-512, 8 with AVX2, else 4 (SSE, NEON). The environment variable MINIGAN_LANES
+overrules the choice: LLVM splits a vector that is too wide for the CPU. The accumulators of a
+microkernel and their operands must fit into the CPU's vector REGISTERS.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, attr-defined"
@@ -43,8 +44,8 @@ def _lanes() -> int:
 
 
 LANES = _lanes()
-VECTOR_BYTES = 4 * LANES  # bytes of one
-CACHE_LINE = 64  # bytes of a line of the caches
+VECTOR_BYTES = 4 * LANES
+CACHE_LINE = 64  # bytes
 REGISTERS = 32 if LANES == 16 or TRIPLE.startswith(("aarch64", "arm64")) else 16
 
 
@@ -89,7 +90,7 @@ def store(typing, address, value):
 
 @intrinsic
 def store_nontemporal(typing, address, value):
-    """Write LANES floats to an aligned address past the caches: nobody reads them soon."""
+    """Write LANES floats, which nobody reads soon, to an aligned address past the caches."""
 
     def emit(context, builder, sig, args):
         target = builder.inttoptr(args[0], _vector.as_pointer())
@@ -102,9 +103,9 @@ def store_nontemporal(typing, address, value):
 
 @intrinsic
 def prefetch(typing, address):
-    """Begin to bring the line at an address to the second cache; any address will do.
+    """Begin to bring the cache line at an address to the L2 cache; any address will do.
 
-    Not to the first: that is full of what is used now.
+    Not to the L1 cache, which is full of what is in use.
     """
 
     def emit(context, builder, sig, args):
@@ -148,9 +149,9 @@ def fma(typing, a, b, c):
 
 @intrinsic
 def optimization_barrier(typing, number):
-    """`number`, hidden from LLVM's strength reduction.
+    """`number`, as a value that LLVM's strength reduction knows nothing of.
 
-    In a loop over `address + k * step` that would spend a register on a pointer for every address.
+    In a loop over `address + k * step` it would spend a register on a pointer for every address.
     """
 
     def emit(context, builder, sig, args):
@@ -175,8 +176,8 @@ def store_scalar(typing, address, number):
     """Write a float to an address."""
 
     def emit(context, builder, sig, args):
-        place = builder.inttoptr(args[0], _float.as_pointer())
-        builder.store(args[1], place, align=4)
+        target = builder.inttoptr(args[0], _float.as_pointer())
+        builder.store(args[1], target, align=4)
         return context.get_dummy_value()
 
     return types.void(types.intp, types.float32), emit
@@ -184,13 +185,13 @@ def store_scalar(typing, address, number):
 
 @intrinsic
 def unpack_lo(typing, a, b):
-    """a0 b0 a1 b1 ... of the lower halves of a and b."""
+    """a0 b0 a1 b1 ..., from the lower halves of a and b."""
     return _interleave(0)
 
 
 @intrinsic
 def unpack_hi(typing, a, b):
-    """a b a b ... of the upper halves of a and b."""
+    """The same from their upper halves: a, b, a, b ..."""
     return _interleave(LANES // 2)
 
 
@@ -212,7 +213,7 @@ def _splat(builder, number):
 
 
 def _lane_by_lane(operation, instruction: str) -> None:
-    """Let `operation` take two vectors, or a vector and a number."""
+    """Let Numba compile `operation` of two vectors, or of a vector and a number."""
 
     @infer_global(operation)
     class _Typing(AbstractTemplate):

@@ -1,24 +1,24 @@
-"""Memory for results: blocks that are used again as soon as the last array in them has died.
+"""A caching allocator for results: a block is reused as soon as the last array in it has died.
 
 A fresh large array comes from the operating system, and touching its pages for the first time costs
 more than the arithmetic of most kernels. So arrays of at least POOLED bytes are views of blocks
-that this module keeps: pages of their own, for the C library would keep in its heap what lies
-between arrays that live longer. They are ordinary arrays in every way.
+that this module keeps. They are ordinary arrays in every way. A block has pages of its own, for the
+C library's heap would keep the memory between arrays that live longer.
 
-An array refers to its block, so a block is free when nothing but the pool refers to it: there is
-nothing to give back, and nothing to go wrong between threads, after a fork or at exit. A request
-takes the smallest free block that has room, but none of more than twice its size. What is kept is
-bounded:
+An array refers to its block, so a block is free when nothing but the pool refers to it. Nobody has
+to give anything back, and nothing can go wrong between threads, after a fork or at exit. A request
+takes the smallest free block that is large enough, but none of more than twice its size. What the
+pool holds is bounded:
 
-* Before the pool grows, free blocks go back to the system, those first that have been unused
-  longest, until all blocks together are little more than what was in use at once lately: a
-  sixteenth and SPARE bytes more. ("Lately" is this and the last EPOCH of requests; use is counted
-  whenever the pool grows.) If a size is asked for again soon after it went back, and not because
-  more is in use, that was too little: then so much more is kept, up to twice what was in use.
+* Before the pool grows, free blocks go back to the system, the longest unused first. This ends when
+  all blocks together exceed the recent peak of use by no more than a sixteenth and the reserve,
+  SPARE bytes at first. (The recent peak is that of this EPOCH of requests and the last. Use is
+  counted whenever the pool grows.) If a freed size is requested again soon, without growth in use,
+  the reserve is enlarged by that size. The pool never holds more than twice the recent peak.
 * A block that nobody took during a whole EPOCH of requests goes back when the EPOCH ends.
 
-A training step asks for the same sizes again and again, so after the first ones it gets all its
-memory from here, and a program that moves on to other shapes soon holds none of the old ones.
+A training step requests the same sizes again and again, so after the first few it gets all its
+memory from here. A program that moves on to other shapes soon holds none of the old ones.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 POOLED = 1 << 16  # bytes
 EPOCH = 4096  # requests
 SPARE = 1 << 23  # bytes
-HUGE = 1 << 22  # bytes, from which on NumPy too asks for huge pages
+HUGE = 1 << 22  # bytes: NumPy asks for huge pages too from this size on
 
 
 class Block(np.ndarray):
-    """Memory of the pool: the base of the arrays that lie in it, and nobody else's."""
+    """Memory of the pool: the base of the arrays in it, which nobody else refers to."""
 
-    __slots__ = ("room", "taken")
+    __slots__ = ("capacity", "taken")
 
-    room: int  # bytes for an array
+    capacity: int  # bytes
     taken: int  # the number of the request that took it last
 
 
@@ -99,15 +99,15 @@ class _Pool:
     def __init__(self) -> None:
         self.lock = threading.RLock()  # not Lock: a signal handler or finaliser may compute too
         self.blocks: dict[int, list[Block]] = {}
-        self.sizes: list[int] = []  # those there are blocks of, in order
+        self.sizes: list[int] = []  # of all blocks, ascending
         self.requests = 0
-        self.held = 0  # bytes of all blocks
-        self.most_used = self.most_used_before = 0  # of them at once, in this EPOCH and the last
-        self.spare = SPARE
-        self.gone: dict[int, int] = {}  # sizes that went in this EPOCH: the most used until then
+        self.held = 0  # bytes of all blocks together
+        self.most_used = self.most_used_before = 0  # peak bytes in use, in this EPOCH and the last
+        self.spare = SPARE  # bytes: the reserve
+        self.gone: dict[int, int] = {}  # sizes freed in this EPOCH -> the recent peak at that time
 
     def take(self, size: int) -> Block:
-        """A block with room for `size` bytes."""
+        """A block of at least `size` bytes."""
         self.requests += 1
         if self.requests % EPOCH == 0:
             self._end_epoch()
@@ -120,16 +120,16 @@ class _Pool:
         return block
 
     def _fitting(self, size: int) -> Block | None:
-        sizes = self.sizes  # another thread would put another list in its place
-        for room in sizes[bisect_left(sizes, size) : bisect_right(sizes, 2 * size)]:
-            if found := _free(self.blocks.get(room, ()), 1):
+        sizes = self.sizes  # another thread may replace the list, but never changes it
+        for capacity in sizes[bisect_left(sizes, size) : bisect_right(sizes, 2 * size)]:
+            if found := _free(self.blocks.get(capacity, ()), 1):
                 return found[0]
         return None
 
     def _fresh(self, size: int) -> Block:
         with self.lock:
             free = self._all_free()
-            used = size + self.held - sum(block.room for block in free)
+            used = size + self.held - sum(block.capacity for block in free)
             self.most_used = max(self.most_used, used)
             most = max(self.most_used, self.most_used_before)
             if self.gone.pop(size, 0) == most:
@@ -137,10 +137,10 @@ class _Pool:
             allowed = most + min(most, most // 16 + self.spare)
             while free and self.held + size > allowed:
                 block = free.pop()
-                self.gone[block.room] = most
+                self.gone[block.capacity] = most
                 self._drop(block)
             block = Block(size, np.uint8, _pages(size))
-            block.room = size
+            block.capacity = size
             self.blocks.setdefault(size, []).append(block)
             self.held += size
             self.sizes = sorted(self.blocks)
@@ -154,35 +154,35 @@ class _Pool:
             self.gone.clear()
             self.most_used_before, self.most_used = (
                 self.most_used,
-                self.held - sum(block.room for block in free),
+                self.held - sum(block.capacity for block in free),
             )
 
     def _all_free(self) -> list[Block]:
-        """The free blocks, those last that were not taken for longest."""
+        """The free blocks, the longest unused last."""
         free = [block for blocks in self.blocks.values() for block in _free(blocks, len(blocks))]
         return sorted(free, key=lambda block: -block.taken)
 
     def _drop(self, block: Block) -> None:
-        left = [other for other in self.blocks.pop(block.room) if other is not block]
+        left = [other for other in self.blocks.pop(block.capacity) if other is not block]
         if left:
-            self.blocks[block.room] = left
-        self.held -= block.room
+            self.blocks[block.capacity] = left
+        self.held -= block.capacity
         self.sizes = sorted(self.blocks)
 
 
 def _pages(size: int) -> mmap.mmap:
-    """Fresh memory from the system, which gets it back as soon as it is not referred to."""
+    """Fresh memory from the system, which gets it back when nothing refers to it any more."""
     if not hasattr(mmap, "MAP_PRIVATE"):
         return mmap.mmap(-1, size)
     pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
-        with suppress(OSError):  # a system without
+        with suppress(OSError):  # a system without huge pages
             pages.madvise(mmap.MADV_HUGEPAGE)
     return pages
 
 
 def _free(blocks: Sequence[Block], most: int) -> list[Block]:
-    """The first free blocks, at most so many: those that only the pool, and `block`, refer to.
+    """The first free blocks, at most `most`: only the pool, and the variable here, refer to them.
 
     Threads that look at the same block count each other's references, and both go on to the next.
     """

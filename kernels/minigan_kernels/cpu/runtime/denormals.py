@@ -1,19 +1,18 @@
-"""A mode in which numbers too small to be normal count as zero; a CPU takes long for each of them.
+"""Flush denormals: a mode of the CPU in which numbers too small to be normal count as zero.
 
-Below 2^-126 float32 keeps ever fewer bits. Such denormal numbers come up where a gradient or a
-moment has nearly vanished: Adam squares a gradient of 1e-20, and momentum that decays by 0.9 does
-not even reach zero, but stays at some denormal number for good.
+Below 2^-126 float32 keeps ever fewer bits, and a CPU takes long for each such denormal number. They
+come up where a gradient or a moment has nearly vanished: Adam squares a gradient of 1e-20. Momentum
+that decays by 0.9 does not even reach zero, but stays at some denormal number for good.
 
-The CPU has a mode, one for each thread, that takes and gives zeros instead: FTZ and DAZ in the
-MXCSR of x86, FZ in the FPCR of ARM. On other CPUs nothing is set, and such numbers stay slow. A
-compiled function sets it around its loops:
+The mode belongs to a thread: FTZ and DAZ in the MXCSR of x86, FZ in the FPCR of ARM. On other CPUs
+nothing is set, and denormals stay slow. A compiled function sets it around its loops:
 
     mode = flush_denormals()
     for i in ...
     restore_denormals(mode)
 
-The compiler does not move reads and writes of arrays across the two calls. Not a matter for Python
-code: the calls let go of the interpreter lock, and to get it back takes longer than most loops.
+The compiler does not move reads and writes of arrays across the two calls. Python code should not
+call them: they let go of the interpreter lock, and to get it back takes longer than most loops.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, call-arg, var-annotated"
@@ -35,7 +34,7 @@ _FLUSH = 1 << 15 | 1 << 6 if _X86 else 1 << 24 if _ARM else 0
 
 @jit()
 def flush_denormals() -> int:
-    """From here on denormal numbers are zero to this thread; gives the mode before."""
+    """Make denormal numbers zero for this thread from here on; returns the mode before."""
     mode = _get_mode()
     _set_mode(mode | _FLUSH)
     return mode
@@ -43,7 +42,7 @@ def flush_denormals() -> int:
 
 @jit()
 def restore_denormals(mode: int) -> None:
-    """Set the mode that `flush_denormals` gave."""
+    """Set the mode that `flush_denormals` returned."""
     _set_mode(mode)
 
 
@@ -51,9 +50,9 @@ def restore_denormals(mode: int) -> None:
 def _get_mode(typing_context: Any) -> Any:
     def generate(context, builder, signature, arguments):
         if _X86:
-            place = cgutils.alloca_once(builder, ir.IntType(32))
-            _call(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), _address(builder, place))
-            return builder.zext(builder.load(place), ir.IntType(64))
+            register = cgutils.alloca_once(builder, ir.IntType(32))
+            _call(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), _address(builder, register))
+            return builder.zext(builder.load(register), ir.IntType(64))
         if _ARM:
             return _call(builder, "llvm.aarch64.get.fpcr", ir.IntType(64))
         return ir.Constant(ir.IntType(64), 0)
@@ -65,9 +64,9 @@ def _get_mode(typing_context: Any) -> Any:
 def _set_mode(typing_context: Any, mode: Any) -> Any:
     def generate(context, builder, signature, arguments):
         if _X86:
-            place = cgutils.alloca_once(builder, ir.IntType(32))
-            builder.store(builder.trunc(arguments[0], ir.IntType(32)), place)
-            _call(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), _address(builder, place))
+            register = cgutils.alloca_once(builder, ir.IntType(32))
+            builder.store(builder.trunc(arguments[0], ir.IntType(32)), register)
+            _call(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), _address(builder, register))
         if _ARM:
             _call(builder, "llvm.aarch64.set.fpcr", ir.VoidType(), arguments[0])
         return context.get_dummy_value()
@@ -75,8 +74,8 @@ def _set_mode(typing_context: Any, mode: Any) -> Any:
     return types.void(types.int64), generate
 
 
-def _address(builder, place):
-    return builder.bitcast(place, ir.IntType(8).as_pointer())
+def _address(builder, register):
+    return builder.bitcast(register, ir.IntType(8).as_pointer())
 
 
 def _call(builder, name, result, *arguments):

@@ -1,21 +1,15 @@
-"""Compiled loops that run in pieces on several threads without the interpreter.
+"""Native tasks: compiled loops whose chunks several threads run without the interpreter.
 
-Two threads of Python take the interpreter lock in turns, and the one that finds it taken falls
-asleep: handing a piece to another thread so takes tens of microseconds, as long as a small kernel.
-A `Loop` is a compiled function by its address, with its arguments as plain words of 64 bits. A
-thread that looks for work (see `awake`) calls it right away, and the pieces are dealt out by one
-atomic addition each.
-
-A word stands for what Numba's calling convention passes: a whole number, a truth value or an
-address for itself, a float by its bits; a tuple is its members one after the other, and an array
-five words and more: no owner of its memory (two), its size, the bytes of an element, its address,
-then lengths and steps.
+Two Python threads take the interpreter lock in turns, and the one that finds it taken falls asleep.
+Handing over a chunk of work so takes tens of microseconds, as long as a small kernel. A
+`NativeTask` is a compiled function with its arguments, marshalled to an array of 64-bit slots (see
+`numba_abi`). A worker that polls its mailbox (see `spinwait`) starts it at once. Its threads share
+one counter, and take the next chunk by an atomic addition.
 """
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, attr-defined, call-arg"
+# mypy: disable-error-code="no-untyped-call, call-arg"
 from __future__ import annotations
 
-import struct
 from array import array
 from collections.abc import Callable
 from functools import cache
@@ -23,193 +17,130 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.core.extending import intrinsic
+from numba.core import types
 
 from ..compiler.jit import jit
-from ..isa.atomics import atomic_store, fetch_add
-from .workspace import Workspace, thread_workspaces, workspace_address
+from ..isa.atomics import atomic_store, fetch_add, load_int64
+from .numba_abi import array_slots, caller_of, entry_point, float_slot, slot_kinds
+from .workspace import Workspace, Workspaces, thread_workspaces, workspace_address
 
-NEXT, COUNT, GRAIN, FUNCTION, FAILED = range(5)  # words of a job
-
-_WHOLE, _TRUTH, _FLOAT = "itf"  # kinds of words
-_word, _i32, _byte, _double = ir.IntType(64), ir.IntType(32), ir.IntType(8), ir.DoubleType()
-_pointer = _byte.as_pointer()
-_DONE = 0, -2  # what Numba's functions return: normally, or None
+# The task header, int64 each: the first index that no thread has taken, the number of indices, how
+# many make a chunk, the address of the compiled function, and whether it raised in some chunk.
+NEXT, COUNT, CHUNK, FUNCTION, FAILED = range(5)
 
 
-class Native(NamedTuple):
+class NativeFunction(NamedTuple):
     """A compiled function for certain types of arguments."""
 
-    function: int  # its address
-    share: Callable[[int, int], None]  # does pieces of a job with it
-    share_address: int
+    address: int
+    drain: Callable[[int, int], None]  # drain(header, arguments), see `make_drain`
+    drain_address: int
 
 
 class NativeTask:
-    """loop(*arguments, first, last) for a function of `jit`; `Own` rooms are each thread's own."""
+    """function(*arguments, first, last) for a function of `jit`, over a range of indices.
 
-    def __init__(self, loop: Callable[..., Any], *arguments: Any) -> None:
-        self.loop = loop
+    Arguments are integers, truth values, floats, arrays, tuples of these, and `Workspace`s, which
+    become the address of the running thread's own.
+    """
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.function = function
         self.arguments = arguments
 
     def __call__(self, first: int, last: int) -> None:
-        """One piece, here and now."""
-        rooms = thread_workspaces()
-        given = (workspace_address(rooms, a) if type(a) is Workspace else a for a in self.arguments)
-        self.loop(*given, first, last)
+        """Run the indices from `first` to `last` in this thread."""
+        mine = thread_workspaces()
+        given = (workspace_address(mine, a) if type(a) is Workspace else a for a in self.arguments)
+        self.function(*given, first, last)
 
-    def words(self, *threads: dict[str, Any]) -> tuple[Native, list[array[int]]]:
-        """The compiled function, and the arguments as words for the threads with these rooms."""
-        words: list[int] = []
-        form: list[Any] = [self.loop]
-        owned: list[tuple[int, Workspace]] = []
+    def marshal(self, *threads: Workspaces) -> tuple[NativeFunction, list[array[int]]]:
+        """The compiled function, and for each thread, given by its workspaces, the arguments as
+        slots.
+        """
+        slots: list[int] = []
+        form: list[Any] = [self.function]
+        wanted: list[tuple[int, Workspace]] = []
         for argument in self.arguments:
-            _add(argument, words, form, owned)
+            _append_argument(argument, slots, form, wanted)
         key = tuple(form)
         native = _natives.get(key)
         if native is None:
-            native = _natives[key] = self._native()
-        copies = [array("q", words) for _ in threads]
-        for copy, rooms in zip(copies, threads, strict=True):
-            for i, room in owned:
-                copy[i] = workspace_address(rooms, room)
+            native = _natives[key] = self._compiled()
+        copies = [array("q", slots) for _ in threads]
+        for copy, workspaces in zip(copies, threads, strict=True):
+            for i, workspace in wanted:
+                copy[i] = workspace_address(workspaces, workspace)
         return native, copies
 
-    def _native(self) -> Native:
+    def _compiled(self) -> NativeFunction:
         given = [types.intp if type(a) is Workspace else numba.typeof(a) for a in self.arguments]
-        address = address_of(self.loop, (*given, types.intp, types.intp))
-        share = sharing("".join(map(_kinds, given)))
-        return Native(address, share, address_of(share, (types.intp, types.intp)))
+        address = entry_point(self.function, (*given, types.intp, types.intp))
+        drain = make_drain("".join(map(slot_kinds, given)))
+        return NativeFunction(address, drain, entry_point(drain, (types.intp, types.intp)))
 
 
-_natives: dict[Any, Native] = {}
+_natives: dict[Any, NativeFunction] = {}  # by function and form of arguments
 
 
-def _add(value: Any, words: list[int], form: list[Any], owned: list[tuple[int, Workspace]]) -> None:
-    """Append an argument's words, and what their types depend on."""
+def _append_argument(
+    value: Any, slots: list[int], form: list[Any], wanted: list[tuple[int, Workspace]]
+) -> None:
+    """Append an argument's slots, and to `form` all that its Numba type depends on."""
     kind = type(value)
     if kind is int or kind is bool or kind is np.int64:
-        words.append(int(value))
+        slots.append(int(value))
     elif kind is Workspace:
-        owned.append((len(words), value))
-        words.append(0)
+        wanted.append((len(slots), value))
+        slots.append(0)
         kind = int
     elif kind is np.ndarray:
-        words += 0, 0, value.size, value.itemsize, value.ctypes.data, *value.shape, *value.strides
+        slots += array_slots(value)
         form += value.dtype, value.ndim, value.flags.num
     elif isinstance(value, float):
-        words += struct.unpack("q", struct.pack("d", value))
+        slots.append(float_slot(value))
     elif issubclass(kind, tuple):
         form.append(len(value))
         if [*map(type, value)].count(int) == len(value):
-            words += value
+            slots += value
         else:
             for member in value:
-                _add(member, words, form, owned)
+                _append_argument(member, slots, form, wanted)
     else:
-        raise TypeError(f"a loop's argument is of type {kind.__name__}, which has no form as words")
+        raise TypeError(
+            f"a native task cannot take an argument of type {kind.__name__}: pass integers, "
+            "floats, arrays, Workspaces, or tuples of these"
+        )
     form.append(kind)
 
 
-def _kinds(kind: Any) -> str:
-    """Kinds of the words that stand for an argument of a type of Numba's."""
-    if isinstance(kind, types.Array):
-        return _WHOLE * (5 + 2 * kind.ndim)
-    if isinstance(kind, types.BaseTuple):
-        return "".join(_kinds(member) for member in kind.types)  # of all kinds of tuples
-    return {types.int64: _WHOLE, types.boolean: _TRUTH, types.float64: _FLOAT}[kind]
-
-
-def address_of(function: Any, given: tuple[Any, ...]) -> int:
-    """Where the machine code of a function of `jit` for these types begins."""
-    function.compile(given)
-    result = function.overloads[given]
-    address: int = result.library.get_pointer_to_function(result.fndesc.llvm_func_name)
-    return address
-
-
 @cache
-def sharing(kinds: str) -> Callable[[int, int], None]:
-    """share(job, arguments): do a job's pieces while there are any, by a function of such words."""
-    run = _calling(kinds)
+def make_drain(kinds: str) -> Callable[[int, int], None]:
+    """drain(header, arguments): run chunks of a task until none is left, by a function whose
+    arguments are slots of these kinds.
+    """
+    call = caller_of(kinds)
 
-    def share(job: int, arguments: int) -> None:
-        count: int = word_at(job + 8 * COUNT)
-        grain: int = word_at(job + 8 * GRAIN)
-        function: int = word_at(job + 8 * FUNCTION)
-        first = fetch_add(job + 8 * NEXT, grain)
+    def drain(header: int, arguments: int) -> None:
+        count: int = load_int64(header + 8 * COUNT)
+        chunk: int = load_int64(header + 8 * CHUNK)
+        function: int = load_int64(header + 8 * FUNCTION)
+        first = fetch_add(header + 8 * NEXT, chunk)
         while first < count:
-            if not run(function, arguments, first, min(first + grain, count)):
-                atomic_store(job + 8 * FAILED, 1)
-            first = fetch_add(job + 8 * NEXT, grain)
+            if not call(function, arguments, first, min(first + chunk, count)):
+                atomic_store(header + 8 * FAILED, 1)
+            first = fetch_add(header + 8 * NEXT, chunk)
 
-    share.__qualname__ = f"share_{_shortened(kinds)}"  # as the cache on disk knows it
-    done: Callable[[int, int], None] = jit()(share)
-    return done
+    drain.__qualname__ = f"drain_{_run_lengths(kinds)}"  # which names its file in the cache on disk
+    compiled: Callable[[int, int], None] = jit()(drain)
+    return compiled
 
 
-def _shortened(kinds: str) -> str:
-    """How many of each kind: "iiif" is "3i1f"."""
+def _run_lengths(kinds: str) -> str:
+    """How often each letter follows itself: "iiif" is "3i1f"."""
     parts: list[str] = []
     while kinds:
         rest = kinds.lstrip(kinds[0])
         parts.append(f"{len(kinds) - len(rest)}{kinds[0]}")
         kinds = rest
     return "".join(parts)
-
-
-@intrinsic
-def word_at(typing, place):
-    """The word at an address that no other thread writes now."""
-
-    def emit(context, builder, sig, args):
-        return builder.load(builder.inttoptr(args[0], _word.as_pointer()), align=8)
-
-    return types.int64(types.intp), emit
-
-
-def _calling(kinds):
-    """run(function, arguments, first, last): call a compiled function with the words at an address;
-    whether it ended well.
-    """
-
-    @intrinsic
-    def run(typing, function, arguments, first, last):
-        def emit(context, builder, sig, args):
-            function, arguments, first, last = args
-            base, values = builder.inttoptr(arguments, _word.as_pointer()), []
-            for i, kind in enumerate(kinds):
-                value = builder.load(builder.gep(base, [_word(i)]), align=8)
-                if kind == _TRUTH:
-                    value = builder.trunc(value, _byte)
-                elif kind == _FLOAT:
-                    value = builder.bitcast(value, _double)
-                values.append(value)
-            return _called(builder, function, [*values, first, last])
-
-        return types.boolean(types.intp, types.intp, types.intp, types.intp), emit
-
-    return run
-
-
-@intrinsic
-def do_share(typing, share, job, arguments):
-    """Call share(job, arguments) by its address; whether it ended well."""
-
-    def emit(context, builder, sig, args):
-        return _called(builder, args[0], args[1:])
-
-    return types.boolean(types.intp, types.intp, types.intp), emit
-
-
-def _called(builder, function, values):
-    """Call a function of Numba's that returns nothing: places for its result and for an exception
-    come first, and it returns how it ended.
-    """
-    places = [cgutils.alloca_once(builder, _pointer) for _ in range(2)]
-    kind = ir.FunctionType(_i32, [place.type for place in places] + [v.type for v in values])
-    status = builder.call(builder.inttoptr(function, kind.as_pointer()), [*places, *values])
-    ended = [builder.icmp_signed("==", status, _i32(done)) for done in _DONE]
-    return builder.or_(*ended)

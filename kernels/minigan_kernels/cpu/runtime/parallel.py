@@ -1,37 +1,40 @@
-"""One way onto several cores for every kernel: `spread` cuts a loop into pieces for a few threads.
+"""`parallel_for`: the one way in which kernels use several cores.
+
+It is a thread pool with spin-then-park workers (`spinwait`), a shared atomic task counter
+(`native_task`), and a shim for Numba's private calling convention (`numba_abi`).
 
 What is summed up, and in which order, depends on the data's shape only, never on the number of
-threads, so results are the same bytes for any number. NumPy, BLAS and the functions of `jit` let go
-of the interpreter lock, so plain Python threads do; the pieces of a `Loop` do without Python. As
-many threads take part as `numba.get_num_threads()` says (NUMBA_NUM_THREADS,
-`numba.set_num_threads`).
+threads. So results are the same bytes for any number. NumPy, BLAS and the functions of `jit` let go
+of the interpreter lock, so plain Python threads do. The chunks of a `NativeTask` run without
+Python. As many threads take part as `numba.get_num_threads()` says (NUMBA_NUM_THREADS,
+`numba.set_num_threads`), or `use_threads` here.
 
-Why not Numba's `prange` with a threaded BLAS: each has its own pool, and the threads of one are in
-the other's way; a `prange` loop takes longer to compile; one of Numba's thread layers may not be
-entered from two threads at once, another not after a fork. The price: some microseconds of Python
-before a `Loop` and more before other work, so what is small stays on one core.
+Why not Numba's `prange` with a threaded BLAS: each has its own pool, and the threads of one hinder
+the other's. A `prange` loop takes longer to compile. One of Numba's threading layers may not be
+entered from two threads at once, another not after a fork. The price of our own pool is some
+microseconds of Python before a `NativeTask`, and more before other work. So small work stays on one
+core.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import time
 from array import array
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numba
 import numpy as np
-from threadpoolctl import LibController, ThreadpoolController
 
 from .native_task import FAILED, NativeTask
 from .spinwait import (
     JOIN_SPIN_SECONDS,
-    MAILBOX_WORDS,
+    MAILBOX_LENGTH,
     SPIN_SECONDS,
     mark_idle,
     post,
@@ -41,208 +44,185 @@ from .spinwait import (
     wait_for_task,
     wait_idle,
 )
-from .workspace import adopt_workspaces, thread_workspaces
+from .workspace import Workspaces, adopt_workspaces, thread_workspaces
 
-TASK_ELEMENTS = (
-    1 << 16
-)  # of an array that a plain loop should get in one piece: it fits the second-level cache
+TASK_ELEMENTS = 1 << 16  # elements of an array in one chunk of a plain loop: they fit the L2 cache
 
 _T = TypeVar("_T")
 
-_local = threading.local()
-
 
 def parallel_for(work: Callable[[int, int], object], count: int, *, grain: int) -> None:
-    """Call work(start, stop) for pieces of `grain` that together make up range(count).
+    """Call work(first, last) for chunks of `grain` indices that together make up range(count).
 
-    The pieces run in any order and on several threads, so they must not write to the same place;
-    those of a `Loop` run without the interpreter. The first exception is raised once all threads
-    are done; for one of a `Loop`, a RuntimeError that names it. One piece is done here and now:
-    small arrays pay for no more than the call.
+    The chunks run in any order and on several threads, so they must not write to the same memory.
+    If there is one chunk, or the pool is busy (a nested call, or another Python thread), they run
+    in this thread. Those of a `NativeTask` run without the interpreter.
+
+    Raises:
+        BaseException: the first exception of `work`, once all threads are done.
+        RuntimeError: naming the function of a `NativeTask` that raised in another thread.
     """
     if count <= grain:
         if count > 0:
             work(0, count)
         return
-    wanted = min(numba.get_num_threads(), -(-count // grain)) - 1
-    # Who finds the helpers at work, be it a helper itself or another thread, works alone.
-    if wanted <= 0 or not _hiring.acquire(blocking=False):
-        for start in range(0, count, grain):
-            work(start, min(start + grain, count))
+    wanted = min(thread_count(), -(-count // grain)) - 1
+    if wanted <= 0 or not _team_lock.acquire(blocking=False):
+        for first in range(0, count, grain):
+            work(first, min(first + grain, count))
         return
     try:
-        _helpers.extend(Worker() for _ in range(wanted - len(_helpers)))
+        _workers.extend(Worker() for _ in range(wanted - len(_workers)))
         if isinstance(work, NativeTask):
-            _share_out_loop(work, count, grain, _helpers[:wanted])
+            _run_native(work, count, grain, _workers[:wanted])
         else:
-            _share_out_python(work, count, grain, _helpers[:wanted])
+            _run_python(work, count, grain, _workers[:wanted])
     finally:
-        _hiring.release()
+        _team_lock.release()
 
 
-def _share_out_loop(loop: NativeTask, count: int, grain: int, helpers: list[Worker]) -> None:
-    native, arguments = loop.words(thread_workspaces(), *(helper.rooms for helper in helpers))
-    job = array("q", [0, count, grain, native.function, 0])
-    (place, _), (own, *others) = job.buffer_info(), [words.buffer_info()[0] for words in arguments]
-
-    def begin(helper: Worker, arguments: int) -> None:
-        helper.begin(native.share_address, place, arguments)
-
-    _together([*zip(helpers, others, strict=True)], begin, lambda: native.share(place, own))
-    if job[FAILED]:
-        raise RuntimeError(f"{loop.loop.__name__} failed in one of its pieces")
+def thread_count() -> int:
+    """How many threads take part in a `parallel_for`, the calling one included."""
+    return _chosen_count.get() or numba.get_num_threads()
 
 
-def _share_out_python(
-    work: Callable[[int, int], object], count: int, grain: int, helpers: list[Worker]
+@contextmanager
+def use_threads(count: int) -> Iterator[None]:
+    """Within the block let `count` threads take part, which may be more than there are cores.
+
+    Raises:
+        ValueError: if `count` is below 1.
+    """
+    if count < 1:
+        raise ValueError(f"kernels need at least 1 thread, not {count}")
+    token = _chosen_count.set(count)
+    try:
+        yield
+    finally:
+        _chosen_count.reset(token)
+
+
+def rows_per_chunk(row: int) -> int:
+    """How many rows of `row` elements make a chunk of about TASK_ELEMENTS."""
+    return max(1, TASK_ELEMENTS // max(1, row))
+
+
+def _run_native(task: NativeTask, count: int, chunk: int, workers: list[Worker]) -> None:
+    native, arguments = task.marshal(thread_workspaces(), *(w.workspaces for w in workers))
+    fields = array("q", [0, count, chunk, native.address, 0])
+    (header, _), (own, *others) = fields.buffer_info(), [a.buffer_info()[0] for a in arguments]
+
+    def start(worker: Worker, arguments: int) -> None:
+        worker.start(native.drain_address, header, arguments)
+
+    _run_team([*zip(workers, others, strict=True)], start, lambda: native.drain(header, own))
+    if fields[FAILED]:
+        raise RuntimeError(
+            f"{task.function.__name__} failed in one of its chunks; with NUMBA_NUM_THREADS=1 it "
+            "raises what went wrong"
+        )
+
+
+def _run_python(
+    work: Callable[[int, int], object], count: int, chunk: int, workers: list[Worker]
 ) -> None:
-    pieces = iter(range(0, count, grain))
+    firsts = iter(range(0, count, chunk))  # shared: each thread takes the next
 
-    def share() -> None:
-        for start in pieces:
-            work(start, min(start + grain, count))
+    def drain() -> None:
+        for first in firsts:
+            work(first, min(first + chunk, count))
 
-    _together([(helper, share) for helper in helpers], Worker.begin_python, share)
-    errors = [helper.error for helper in helpers]
-    for helper in helpers:
-        helper.error = None  # it refers to what the caller had
+    _run_team([(worker, drain) for worker in workers], Worker.start_python, drain)
+    errors = [worker.error for worker in workers]
+    for worker in workers:
+        worker.error = None  # it refers to what the caller had
     for error in errors:
         if error is not None:
             raise error
 
 
-def _together(
-    helpers: list[tuple[Worker, _T]], begin: Callable[[Worker, _T], None], share: Callable[[], None]
+def _run_team(
+    tasks: list[tuple[Worker, _T]], start: Callable[[Worker, _T], None], drain: Callable[[], None]
 ) -> None:
-    """Have helpers begin, do one's own share, and wait for them whatever happens."""
-    begun: list[Worker] = []
+    """Start the workers, drain the task in this thread too, and join them whatever happens."""
+    started: list[Worker] = []
     try:
-        for helper, task in helpers:
-            begun.append(helper)  # Ctrl-C may come at any time, even before `begin` has told it
-            begin(helper, task)
-        share()
+        for worker, task in tasks:
+            started.append(worker)  # Ctrl-C may come at any time, even before `start` has posted
+            start(worker, task)
+        drain()
     finally:
-        for interruption in [helper.end() for helper in begun]:
+        for interruption in [worker.join() for worker in started]:
             if interruption is not None:
-                raise interruption  # also in the place of what `share` raised
+                raise interruption  # also in the place of what `drain` raised
 
 
 class Worker:
-    """A thread that waits for work, awake at first (see `awake`) and then asleep.
+    """A thread that waits for tasks, spinning at first and then parked (see `spinwait`).
 
-    A `ThreadPoolExecutor` has more to do for each piece: small layers would feel it.
+    A `ThreadPoolExecutor` has more to do for each task: small layers would feel it.
     """
 
     def __init__(self) -> None:
         self.wakeups: SimpleQueue[None] = SimpleQueue()
-        self.work: Callable[[], None] | None = None  # for Python
-        self.error: BaseException | None = None
-        self.rooms: dict[str, Any] = {}
-        self.words = np.zeros(MAILBOX_WORDS, np.int64)
-        self.place = self.words.ctypes.data
-        self.patience, self.awhile = spins_for(JOIN_SPIN_SECONDS), spins_for(SPIN_SECONDS)
+        self.python_task: Callable[[], None] | None = None
+        self.error: BaseException | None = None  # of the Python task
+        self.workspaces: Workspaces = {}
+        self.mailbox = np.zeros(MAILBOX_LENGTH, np.int64)
+        self.mailbox_address: int = self.mailbox.ctypes.data
+        self.join_spins, self.spins = spins_for(JOIN_SPIN_SECONDS), spins_for(SPIN_SECONDS)
         threading.Thread(target=self._serve, name="minigan-kernels", daemon=True).start()
 
-    def begin(self, share: int, job: int, arguments: int) -> None:
-        """Let it call share(job, arguments), a compiled function by its address."""
-        if not try_post(self.place, share, job, arguments):
-            post(self.place)
-            self.wakeups.put(None)  # not before: it might look, see nothing and sleep again
+    def start(self, drain: int, header: int, arguments: int) -> None:
+        """Let it call drain(header, arguments), a compiled function by its address."""
+        if not try_post(self.mailbox_address, drain, header, arguments):
+            post(self.mailbox_address)
+            self.wakeups.put(None)  # after the post, or it might see nothing and park again
 
-    def begin_python(self, work: Callable[[], None]) -> None:
-        """Let it call work()."""
-        self.work, self.error = work, None
-        self.begin(0, 0, 0)
+    def start_python(self, task: Callable[[], None]) -> None:
+        """Let it call task()."""
+        self.python_task, self.error = task, None
+        self.start(0, 0, 0)
 
-    def end(self) -> BaseException | None:
-        """Wait until it is not at work; what interrupted that. Even Ctrl-C waits, for the helper
-        writes to the caller's arrays.
+    def join(self) -> BaseException | None:
+        """Cancel its task or wait for the end; what interrupted the waiting, if anything did.
+
+        Even Ctrl-C waits, for the worker writes to the caller's arrays.
         """
         interruption: BaseException | None = None
         while True:
             try:
-                if try_cancel(self.place) and self.wakeups.empty():
-                    self.wakeups.put(None)  # which it lacks if `begin` was interrupted
-                while not wait_idle(self.place, self.patience):
+                if try_cancel(self.mailbox_address) and self.wakeups.empty():
+                    self.wakeups.put(None)  # which it lacks if `start` was interrupted
+                while not wait_idle(self.mailbox_address, self.join_spins):
                     time.sleep(SPIN_SECONDS)
-                self.work = None  # an idle thread keeps no arrays alive
+                self.python_task = None  # an idle thread keeps no arrays alive
                 return interruption
             except BaseException as stop:
                 interruption = stop
 
     def _serve(self) -> None:
-        adopt_workspaces(self.rooms)
+        adopt_workspaces(self.workspaces)
         while True:
             self.wakeups.get()
-            while wait_for_task(self.place, self.awhile):
+            while wait_for_task(self.mailbox_address, self.spins):
                 try:
-                    assert self.work is not None
-                    self.work()
+                    assert self.python_task is not None
+                    self.python_task()
                 except BaseException as error:
                     self.error = error
-                mark_idle(self.place)
+                mark_idle(self.mailbox_address)
 
 
-def rows_per_task(row: int) -> int:
-    """How many rows of `row` elements make a piece of about ELEMENTS."""
-    return max(1, TASK_ELEMENTS // max(1, row))
-
-
-class _OneBlasThread:
-    """Within the block BLAS runs in the thread that calls it; afterwards as the user had set it."""
-
-    def __enter__(self) -> None:
-        global _depth, _before
-        with _lock:
-            if _depth == 0:
-                _before = [library.get_num_threads() for library in _blas()]
-                _set_blas_threads([1] * len(_before))
-            _depth += 1
-
-    def __exit__(self, *_: object) -> None:
-        global _depth
-        with _lock:
-            _depth -= 1
-            if _depth == 0:
-                _set_blas_threads(_before)
-
-
-one_blas_thread = _OneBlasThread()
-
-
-def _set_blas_threads(counts: list[int]) -> None:
-    for library, before, count in zip(_blas(), _before, counts, strict=True):
-        if before > 1:
-            library.set_num_threads(count)
-
-
-def scratch(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array of any content for use until this thread next asks for `name`; memory is kept."""
-    buffers = _local.__dict__.setdefault("buffers", {})
-    size = math.prod(shape) * dtype.itemsize
-    if name not in buffers or buffers[name].size < size:
-        buffers[name] = np.empty(size, np.uint8)
-    return buffers[name][:size].view(dtype).reshape(shape)
-
-
-_hiring = threading.Lock()
-_helpers: list[Worker] = []
-_lock = threading.Lock()
-_depth = 0  # how many are inside one_blas_thread now
-_before: list[int] = []
-
-
-@cache
-def _blas() -> list[LibController]:
-    return ThreadpoolController().select(user_api="blas").lib_controllers
+_team_lock = threading.Lock()  # who holds it may start the workers
+_workers: list[Worker] = []
+_chosen_count: ContextVar[int | None] = ContextVar("threads", default=None)
 
 
 def _after_fork() -> None:
-    global _hiring, _lock, _depth
-    _helpers.clear()  # threads do not survive a fork
-    if _depth:
-        _set_blas_threads(_before)
-    _hiring, _lock, _depth = threading.Lock(), threading.Lock(), 0
+    global _team_lock
+    _workers.clear()  # threads do not survive a fork
+    _team_lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

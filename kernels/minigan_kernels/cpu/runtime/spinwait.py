@@ -1,20 +1,39 @@
-"""How a thread that waits for work is found awake.
+"""Spin-then-park: an idle worker polls its mailbox for SPIN_SECONDS before it blocks.
 
-To wake a sleeping thread takes the system as long as a small kernel takes. So between the kernels
-of a step a helper of `threads` looks at a word in memory again and again, without the interpreter
-lock, and falls asleep only if nothing comes for a while. The word says how things are:
+To wake a blocked thread takes the system as long as a small kernel takes. So between the kernels of
+a training step a worker polls, without the interpreter lock, and parks only if nothing comes.
 
-    ASLEEP    it waits in its queue
-    AWAKE     it looks here, or is about to
-    CALLED    there is work, which the helper has not begun: whoever called may take it back
-    BUSY      it is at work
+A mailbox is four int64: a state, and a message of three addresses: a task's `drain`, its header
+and its arguments (see `native_task`), or zeros for work that needs the interpreter. Two threads use
+it: its worker (W), and the caller (C), who holds the team's lock (see `parallel`).
 
-Each step from one to another is atomic. Behind the word lie three more that tell the work: the
-addresses of a loop's `share`, of the job and of its arguments (see `loops`), or zeros for work that
-wants the interpreter.
+                    post (C)
+        +---------------------------------+
+        |                                 v
+      PARKED --wake (W)--> SPINNING --post (C)--> POSTED --take (W)--> RUNNING
+        ^                    |  ^ ^                 |                     |
+        +-----park (W)-------+  | +---cancel (C)----+                     |
+                                +--------------done (W)-------------------+
+
+Each transition is one atomic, sequentially consistent operation on the state: a store for "done", a
+compare-exchange for all others. That order is all that the message needs:
+
+* The caller alone writes the message, and only while the state is PARKED or SPINNING: `join` left
+  it so. The worker reads the message only while the state is RUNNING. So neither writes what the
+  other reads.
+* post publishes the message, the task's header and its arguments, all written before it.
+* take finds the state that post wrote, so the worker sees what post published.
+* cancel takes the message back. Of take and cancel only one can find POSTED, so a cancelled worker
+  never begins.
+* done publishes the results. `wait_idle` loads the state, and so sees them once it is not RUNNING.
+* park and wake publish nothing. If post comes first, their compare-exchange fails, and the worker
+  takes the task. If park comes first, `try_post` fails, and the caller wakes the worker.
+
+SPINNING may also be the state of a worker that still blocks: it was to be woken for a task, which
+was cancelled. Then a wake-up is in its queue; `Worker.join` sees to that.
 """
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, attr-defined, call-arg"
+# mypy: disable-error-code="no-untyped-call, call-arg"
 from __future__ import annotations
 
 import math
@@ -24,90 +43,93 @@ from functools import cache
 import numpy as np
 
 from ..compiler.jit import jit
-from ..isa.atomics import atomic_load, atomic_store, compare_exchange, pause
-from .native_task import do_share, word_at
+from ..isa.atomics import atomic_load, atomic_store, compare_exchange, load_int64, pause
+from .numba_abi import call_with_two
 
 PARKED, SPINNING, POSTED, RUNNING = range(4)
-MAILBOX_WORDS = 4
-SPIN_SECONDS = 400e-6  # seconds: longer than Python takes from one kernel to the next
-JOIN_SPIN_SECONDS = 10e-3
+MAILBOX_LENGTH = 4  # int64: state, drain, header, arguments
+SPIN_SECONDS = 400e-6  # longer than Python takes from one kernel to the next
+JOIN_SPIN_SECONDS = 10e-3  # for which a caller polls a worker before it sleeps
 
-_TRIAL = 1000  # looks
+_TRIAL_SPINS = 1000
 
 
 @cache
 def spins_for(seconds: float) -> int:
-    """How often one can look in as many seconds: a CPU's pause takes 10 times as long as another's.
+    """How many polls take so long; a CPU's pause takes 10 times as long as another's.
 
     The fastest of some trials counts, since nothing makes a trial too fast.
     """
-    word = np.array([RUNNING])
-    wait_idle(word.ctypes.data, 1)  # compiled
+    state = np.array([RUNNING])
+    wait_idle(state.ctypes.data, 1)  # compiles it
     best = math.inf
     for _ in range(5):
         began = time.perf_counter()
-        wait_idle(word.ctypes.data, _TRIAL)
+        wait_idle(state.ctypes.data, _TRIAL_SPINS)
         best = min(best, time.perf_counter() - began)
-    return math.ceil(_TRIAL * seconds / best)
+    return math.ceil(_TRIAL_SPINS * seconds / best)
 
 
 @jit()
-def wait_for_task(place: int, most: int) -> bool:
-    """For a helper: look for work and do it, until there is some for Python, which is to be done
-    now: True; or, after so many looks without any, be asleep: False.
+def wait_for_task(mailbox: int, spins: int) -> bool:
+    """For the worker: run native tasks until a Python task arrives (True), or until `spins` polls
+    in a row found nothing (False, and PARKED).
     """
-    compare_exchange(place, PARKED, SPINNING)
+    compare_exchange(mailbox, PARKED, SPINNING)
     while True:
-        look = 0
-        while look < most:
-            look += 1
-            if atomic_load(place) == POSTED and compare_exchange(place, POSTED, RUNNING):
-                share = word_at(place + 8)
-                if share == 0:
+        spin = 0
+        while spin < spins:
+            spin += 1
+            if atomic_load(mailbox) == POSTED and compare_exchange(mailbox, POSTED, RUNNING):
+                drain = load_int64(mailbox + 8)
+                if drain == 0:
                     return True
-                do_share(share, word_at(place + 16), word_at(place + 24))
-                atomic_store(place, SPINNING)
-                look = 0
+                call_with_two(drain, load_int64(mailbox + 16), load_int64(mailbox + 24))
+                atomic_store(mailbox, SPINNING)
+                spin = 0
             pause()
-        if compare_exchange(place, SPINNING, PARKED):
+        if compare_exchange(mailbox, SPINNING, PARKED):
             return False
 
 
 @jit()
-def mark_idle(place: int) -> None:
-    """For a helper: the work for Python is done."""
-    atomic_store(place, SPINNING)
+def mark_idle(mailbox: int) -> None:
+    """For the worker: the Python task is done."""
+    atomic_store(mailbox, SPINNING)
 
 
 @jit()
-def try_post(place: int, share: int, job: int, arguments: int) -> bool:
-    """Whether the helper, which is not at work, is awake; if so it is called."""
-    atomic_store(place + 8, share)
-    atomic_store(place + 16, job)
-    atomic_store(place + 24, arguments)
-    return compare_exchange(place, SPINNING, POSTED)
+def try_post(mailbox: int, drain: int, header: int, arguments: int) -> bool:
+    """For the caller, of an idle worker: write a message; whether the worker spins and so gets it.
+
+    If not, `post` and a wake-up must follow.
+    """
+    atomic_store(mailbox + 8, drain)
+    atomic_store(mailbox + 16, header)
+    atomic_store(mailbox + 24, arguments)
+    return compare_exchange(mailbox, SPINNING, POSTED)
 
 
 @jit()
-def post(place: int) -> None:
-    """Call a helper that is awake or is woken then."""
+def post(mailbox: int) -> None:
+    """For the caller: post the message that `try_post` wrote, to a worker that parks or spins."""
     while not (
-        compare_exchange(place, PARKED, POSTED) or compare_exchange(place, SPINNING, POSTED)
+        compare_exchange(mailbox, PARKED, POSTED) or compare_exchange(mailbox, SPINNING, POSTED)
     ):
         pause()
 
 
 @jit()
-def try_cancel(place: int) -> bool:
-    """Whether the helper had not begun what it was called for, and does not any more."""
-    return compare_exchange(place, POSTED, SPINNING)
+def try_cancel(mailbox: int) -> bool:
+    """For the caller: take back the message, unless the worker has taken it; whether it was."""
+    return compare_exchange(mailbox, POSTED, SPINNING)
 
 
 @jit()
-def wait_idle(place: int, most: int) -> bool:
-    """Wait until a helper has done its work; False after so many looks."""
-    for _ in range(most):
-        if atomic_load(place) != RUNNING:
+def wait_idle(mailbox: int, spins: int) -> bool:
+    """For the caller: wait until the worker has done its task; False after so many polls."""
+    for _ in range(spins):
+        if atomic_load(mailbox) != RUNNING:
             return True
         pause()
     return False

@@ -15,7 +15,9 @@ import numpy as np
 
 from ....checks import Window
 from ...linalg import matmul, product
-from ...runtime.parallel import one_blas_thread, parallel_for, scratch
+from ...runtime.blas import one_blas_thread
+from ...runtime.parallel import parallel_for
+from ...runtime.workspace import workspace_array
 from .im2row import Block, channels_first, gather, pack, scatter, unpack
 
 _VALUES = 1 << 19  # of the window matrix in one product: 2 MB, and enough work for BLAS
@@ -39,7 +41,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, window: Window, shape: Shape, groups: i
     def work(start: int, stop: int) -> None:
         for block in blocks[start:stop]:
             rows = gather(x, block, window, shape[3], groups)  # (G, windows, K)
-            out = scratch("product", (*rows.shape[:2], filters.shape[2]), dtype)
+            out = workspace_array("product", (*rows.shape[:2], filters.shape[2]), dtype)
             product(rows, filters, out)
             unpack(out, y, block)
 
@@ -68,11 +70,11 @@ def conv2d_dx(
     def work(start: int, stop: int) -> None:
         for blocks in pieces[start:stop]:
             n0, n1 = blocks[0][:2]
-            plane = scratch("plane", _padded(shape, n1 - n0, window), dtype)  # (n, H, W, C)
+            plane = workspace_array("plane", _padded(shape, n1 - n0, window), dtype)  # (n, H, W, C)
             plane[...] = 0
             for block in blocks:
                 packed = pack(g, block, groups)  # (G, windows, O/G)
-                rows = scratch("rows", (*packed.shape[:2], filters.shape[2]), dtype)
+                rows = workspace_array("rows", (*packed.shape[:2], filters.shape[2]), dtype)
                 product(packed, filters, rows)
                 scatter(rows, plane, block, window, g.shape[3])
             channels_first(plane, dx[n0:n1], window.padding)
@@ -100,7 +102,7 @@ def conv2d_dw(
         for share in range(start, stop):
             for block in blocks[share::shares]:
                 rows = gather(x, block, window, g.shape[3], groups)  # (G, windows, K)
-                out = scratch("product", sums.shape[1:], dtype)
+                out = workspace_array("product", sums.shape[1:], dtype)
                 sums[share] += product(rows.transpose(0, 2, 1), pack(g, block, groups), out)
 
     with one_blas_thread:

@@ -11,7 +11,8 @@ import numpy as np
 
 from ....checks import Pair, Window, conv_window, image_shape
 from ...compiler.jit import jit
-from ...runtime.parallel import parallel_for, scratch
+from ...runtime.parallel import parallel_for
+from ...runtime.workspace import workspace_array
 
 
 def im2col(
@@ -75,7 +76,7 @@ def _phases(window: Window, output: Pair, dtype: np.dtype) -> np.ndarray:
             output, window.kernel, window.stride, window.dilation, strict=True
         )
     ]
-    return scratch("phases", (*window.stride, *sizes), dtype)
+    return workspace_array("phases", (*window.stride, *sizes), dtype)
 
 
 @jit()

@@ -13,7 +13,7 @@ import numpy as np
 
 from ....checks import Pair, Window
 from ...compiler.jit import jit
-from ...runtime.parallel import scratch
+from ...runtime.workspace import workspace_array
 
 Block = tuple[int, int, int, int]  # first and last image, first and last row of windows
 
@@ -28,12 +28,12 @@ def gather(x: np.ndarray, block: Block, window: Window, width: int, groups: int)
     _, c, _, w = x.shape
     # The rows of the image that these windows see, the padding above counted as negative ones.
     top, high = i0 * sy - py, (i1 - i0 - 1) * sy + (kh - 1) * dy + 1
-    plane = scratch("plane", (n1 - n0, high, w + 2 * px, c), x.dtype)
+    plane = workspace_array("plane", (n1 - n0, high, w + 2 * px, c), x.dtype)
     plane[...] = 0
     _channels_last(x[n0:n1], top, px, plane)
     windows = (n1 - n0) * (i1 - i0) * width
     depth = math.prod(window.kernel) * c // groups
-    rows = scratch("rows", (groups, windows, depth), x.dtype)
+    rows = workspace_array("rows", (groups, windows, depth), x.dtype)
     _gather(plane, i1 - i0, width, *_steps(window), rows)
     return rows
 
@@ -54,7 +54,7 @@ def pack(g: np.ndarray, block: Block, groups: int) -> np.ndarray:
     """The block of g (N, O, H', W') as (G, windows, O/G), in this thread's workspace."""
     n0, n1, i0, i1 = block
     windows = (n1 - n0) * (i1 - i0) * g.shape[3]
-    packed = scratch("packed", (groups, windows, g.shape[1] // groups), g.dtype)
+    packed = workspace_array("packed", (groups, windows, g.shape[1] // groups), g.dtype)
     _pack(g, block, packed)
     return packed
 

@@ -28,7 +28,6 @@ import weakref
 from collections.abc import Callable, Hashable, Iterator
 from functools import cache, lru_cache, partial
 
-import numba
 import numpy as np
 
 from ....checks import Window
@@ -38,7 +37,7 @@ from ...isa.amx import AMX
 from ...isa.simd import LANES
 from ...runtime.allocator import empty, empty_image, is_channels_last
 from ...runtime.native_task import NativeTask
-from ...runtime.parallel import parallel_for
+from ...runtime.parallel import parallel_for, thread_count
 from ...runtime.workspace import Workspace, address, aligned_bytes
 from ..weights import taps_of, transposed
 from .forward import into_frequencies
@@ -286,7 +285,7 @@ def _outputs(
     if u is None:
         rows, wide = groups, _together(panels)
     else:
-        rows, wide = _blocking((groups, panels), _TILE, _SUMS, 1, numba.get_num_threads())
+        rows, wide = _blocking((groups, panels), _TILE, _SUMS, 1, thread_count())
     deep = _DEEP // LANES
     places = _places(t, rows, wide, t.filters, workspace_bytes(max(deep, FRESH), rows * MR))
     loop = NativeTask(
@@ -311,7 +310,7 @@ def _image_gradients(
             _TILE,
             _SUMS,
             tasks,
-            numba.get_num_threads(),
+            thread_count(),
             ordered=True,
         )
     deep = _DEEP // LANES
@@ -354,7 +353,7 @@ def _filter_gradients(t: Layer, v: np.ndarray, z: np.ndarray) -> np.ndarray:
     out = empty((t.kernel, t.kernel, t.channels, t.filters), np.float32)
     blocks, panels = t.stride**2 * t.channels // LANES, -(-t.filters // (NR_VECTORS * LANES))
     size = LANES, NR_VECTORS * LANES
-    rows, wide = _blocking((blocks, panels), size, _FILTER_SUMS, 1, numba.get_num_threads())
+    rows, wide = _blocking((blocks, panels), size, _FILTER_SUMS, 1, thread_count())
     rows, depth = rows * LANES, -(-_TALL // MR)
     places = _places(t, -(-rows // MR), wide, t.filters, workspace_bytes(2 * depth, rows))
     loop = NativeTask(
@@ -396,7 +395,7 @@ def _blocking(
 
 def _together(panels: int) -> int:
     """How many of so many panels to transform together, so that no thread is idle."""
-    return max(1, min(_WIDE, panels // (2 * numba.get_num_threads())))
+    return max(1, min(_WIDE, panels // (2 * thread_count())))
 
 
 def _zeros(t: Layer) -> int:
