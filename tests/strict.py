@@ -261,17 +261,17 @@ class StrictShuttle:
 
 
 @contextmanager
-def strict_kernels(room: str = "cpu") -> Iterator[None]:
+def strict_kernels(backend: str = "cpu") -> Iterator[None]:
     """Within the block there are kernels for Strict arrays: the CPU's, or those of "cuda"."""
-    twin = kernels._twin
+    twin = kernels.twin
 
-    def strict_twin(file: str, name: str, where: str) -> Any:
-        if where != "strict":
-            return twin(file, name, where)
-        plain = twin(file, name, room)
+    def strict_twin(file: str, name: str, wanted: str) -> Any:
+        if wanted != "strict":
+            return twin(file, name, wanted)
+        plain = twin(file, name, backend)
 
         def run(*args: Any, **kwargs: Any) -> Any:
-            if room == "cpu" and file in ("optim", "random"):  # numbers that lie on the card
+            if backend == "cpu" and file in ("optim", "random"):  # numbers that lie on the card
                 kwargs = {k: _number(v) for k, v in kwargs.items()}
             return plain(*args, **kwargs)
 
@@ -282,8 +282,8 @@ def strict_kernels(room: str = "cpu") -> Iterator[None]:
         return kernel
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(kernels._ROOMS, "strict.Strict", "strict")
-        patch.setattr(kernels, "_twin", strict_twin)
+        patch.setitem(kernels.BACKENDS, "strict.Strict", "strict")
+        patch.setattr(kernels, "twin", strict_twin)
         yield
 
 

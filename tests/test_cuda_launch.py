@@ -64,8 +64,8 @@ def array_on_card() -> Any:
 
 
 def test_cupys_arrays_are_computed_on_the_card() -> None:
-    assert kernels._room(type(array_on_card())) == "cuda"
-    assert kernels._room(np.ndarray) == "cpu"
+    assert kernels.backend_of(type(array_on_card())) == "cuda"
+    assert kernels.backend_of(np.ndarray) == "cpu"
 
 
 def test_a_launch(card: Card) -> None:

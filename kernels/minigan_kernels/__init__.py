@@ -1,9 +1,9 @@
 """Array kernels of minigan: arrays in, arrays out, no autograd; usable on their own.
 
-Every kernel has a plain NumPy twin in `reference`, written to be obviously right, a fast one for
-the CPU in `cpu`, and one for CUDA cards in `cuda`. This module picks the twin by the type of the
-first array, and it is the only place that does. Twins are imported when first called: Numba takes
-longer to import than NumPy.
+Every kernel has three twins: plain NumPy in `reference`, written to be obviously right, a fast one
+for the CPU in `cpu`, and one for CUDA GPUs in `cuda`. This module picks the backend by the type of
+the first array, and it is the only place that does. Twins are imported when first called, since
+importing Numba takes longer than importing NumPy.
 
     >>> import numpy as np
     >>> x, w = np.ones((1, 1, 3, 3), np.float32), np.ones((1, 1, 2, 2), np.float32)
@@ -32,70 +32,85 @@ from .algorithms import ALGORITHMS, forced
 from .reference import activation, conv, linalg, maxout, norm, optim, pool, random, softmax
 
 __all__ = [
+    "BACKENDS",
     "KERNELS",
+    "backend_of",
+    "twin",
     "use",
 ]
 
 KERNELS: dict[str, Callable[..., Any]] = {}  # name -> reference twin of every public kernel
+BACKENDS = {  # array type -> package; types by name, since CuPy need not be installed
+    "numpy.ndarray": "cpu",
+    "cupy.ndarray": "cuda",
+}
 
-_forced: ContextVar[str | None] = ContextVar("twin", default=None)
-_ROOMS = {"numpy.ndarray": "cpu", "cupy.ndarray": "cuda"}  # by name: CuPy need not be there
+_forced: ContextVar[str | None] = ContextVar("backend", default=None)
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @contextmanager
 def use(kernels: str) -> Iterator[None]:
-    """Within the block take every kernel from "reference", "cpu" or "cuda", or name an algorithm.
+    """Within the block take all kernels from one backend, or convolve by one algorithm.
 
-    The kernels of "cuda" run emulated for NumPy arrays: exact to study, slow to use.
-    "im2col", "direct", "winograd" and "winograd2" (tiles of 2x2 outputs instead of 4x4) are the
-    CPU's kernels with all float32 convolutions done by that algorithm; layers that Winograd does
-    not apply to are done directly. float64 is packed for BLAS always.
+    `kernels` is a backend, "reference", "cpu" or "cuda", or an algorithm. "cuda" runs emulated for
+    NumPy arrays: exact to study, slow to use. The algorithms "im2col", "direct", "winograd" and
+    "winograd2" (tiles of 2x2 outputs instead of 4x4) are for float32 convolutions of the CPU
+    backend. Layers to which Winograd does not apply use "direct", and float64 always "im2col".
+
+    Raises:
+        ValueError: if there is no such backend or algorithm.
     """
-    rooms = ("reference", *_ROOMS.values())
-    if kernels not in rooms + ALGORITHMS:
-        known = ", ".join(map(repr, rooms + ALGORITHMS))
+    backends = ("reference", *BACKENDS.values())
+    if kernels not in backends + ALGORITHMS:
+        known = ", ".join(map(repr, backends + ALGORITHMS))
         raise ValueError(f"there are no kernels called {kernels!r}; there are {known}")
-    room = _forced.set(kernels if kernels in rooms else "cpu")
+    backend = _forced.set(kernels if kernels in backends else "cpu")
     algorithm = forced.set(kernels if kernels in ALGORITHMS else None)
     try:
         yield
     finally:
-        _forced.reset(room)
+        _forced.reset(backend)
         forced.reset(algorithm)
 
 
-def _public(reference: _F) -> _F:
-    """The kernel that calls, for its first array's type, the twin of `reference`."""
-    file, name = reference.__module__.rpartition(".")[2], reference.__name__
-    KERNELS[name] = reference
-    called = next(iter(inspect.signature(reference).parameters))  # what its first array is
-
-    @functools.wraps(reference)
-    def kernel(*args: Any, **kwargs: Any) -> Any:
-        if not args and called not in kwargs:
-            return reference(**kwargs)  # which says what is missing
-        array = args[0] if args else kwargs[called]
-        first = array[0] if isinstance(array, list | tuple) and array else array
-        room = _forced.get() or _room(first.__class__)
-        return _twin(file, name, room)(*args, **kwargs)
-
-    memo.KERNELS.add(kernel)
-    return kernel  # type: ignore[return-value]
-
-
 @functools.cache
-def _room(kind: type) -> str:
+def backend_of(kind: type) -> str:
+    """The package whose kernels take arrays of this type: "cpu" or "cuda".
+
+    Raises:
+        TypeError: if there is none.
+    """
     for base in kind.__mro__:
         name = f"{base.__module__.partition('.')[0]}.{base.__name__}"
-        if name in _ROOMS:
-            return _ROOMS[name]
+        if name in BACKENDS:
+            return BACKENDS[name]
     raise TypeError(f"there are no kernels for arrays of type {kind.__name__}")
 
 
 @functools.cache
-def _twin(file: str, name: str, room: str) -> Callable[..., Any]:
-    return getattr(importlib.import_module(f"{__name__}.{room}.{file}"), name)
+def twin(file: str, name: str, backend: str) -> Callable[..., Any]:
+    """The kernel `name` of `file` in a backend's package, as `twin("norm", "moments", "cpu")`."""
+    return getattr(importlib.import_module(f"{__name__}.{backend}.{file}"), name)
+
+
+def _public(reference: _F) -> _F:
+    """The kernel that calls the twin of `reference` for the type of its first array."""
+    file, name = reference.__module__.rpartition(".")[2], reference.__name__
+    KERNELS[name] = reference
+    first_name = next(iter(inspect.signature(reference).parameters))
+
+    @functools.wraps(reference)
+    def kernel(*args: Any, **kwargs: Any) -> Any:
+        if not args and first_name not in kwargs:
+            return reference(**kwargs)  # which says what is missing
+        array = args[0] if args else kwargs[first_name]
+        first = array[0] if isinstance(array, list | tuple) and array else array
+        backend = _forced.get() or backend_of(first.__class__)
+        return twin(file, name, backend)(*args, **kwargs)
+
+    memo.KERNELS.add(kernel)
+    return kernel  # type: ignore[return-value]
 
 
 conv2d = _public(conv.conv2d)
