@@ -57,7 +57,7 @@ def test_numpys_whole_numbers_are_whole_numbers(value: int | Pair) -> None:
 
 @pytest.mark.parametrize("value", [1.5, None, np.float32(2), "2", (1, 2.0), (1, 2, 3), (), 0])
 def test_what_is_no_whole_number_is_a_value_error(value: int | Pair) -> None:
-    with pytest.raises(ValueError, match="stride must be a whole number of at least 1, or two"):
+    with pytest.raises(ValueError, match="stride must be an integer of at least 1, or a pair"):
         pair(value, "stride", least=1)
 
 

@@ -178,7 +178,7 @@ def test_wrong_shapes_are_refused() -> None:
         losses.real_logit(Tensor(normal(4, 3)))
     with pytest.raises(ValueError, match=r"\(N, 2\), not \(4,\)"):
         losses.real_logit(Tensor(normal(4)))
-    with pytest.raises(ValueError, match=r"want labels \(4,\), not \(3,\)"):
+    with pytest.raises(ValueError, match=r"need labels \(4,\), not \(3,\)"):
         losses.softmax_cross_entropy(Tensor(normal(4, 3)), np.array([0, 1, 2]))
     with pytest.raises(ValueError, match=r"logits \(4,\)"):
         losses.softmax_cross_entropy(Tensor(normal(4)), np.array([0, 1, 2, 0]))

@@ -1,4 +1,4 @@
-"""Which convolution algorithm a caller asks for, in place of the planner's choice."""
+"""The convolution algorithm that a caller forced, in place of the choice by the layer's shape."""
 
 from __future__ import annotations
 

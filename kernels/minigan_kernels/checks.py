@@ -13,9 +13,7 @@ Arrays = np.ndarray | Sequence[np.ndarray]  # one array, or several
 
 
 class Window(NamedTuple):
-    """How a kernel window of `kernel` taps slides over a plane; every field is (vertical,
-    horizontal).
-    """
+    """How a window of `kernel` taps slides over a plane; every field is (vertical, horizontal)."""
 
     kernel: Pair
     stride: Pair = (1, 1)
@@ -45,16 +43,16 @@ def pair(value: int | Pair, name: str, *, least: int) -> Pair:
     """`value` for both directions of a plane, or itself if it is a pair already.
 
     Raises:
-        ValueError: if it is neither a whole number nor a pair of them, or is below `least`.
+        ValueError: if it is neither an integer nor a pair of them, or is below `least`.
     """
     both = value if isinstance(value, tuple | list) else (value, value)
     try:
-        found = tuple(map(operator.index, both))  # NumPy's whole numbers as well
+        found = tuple(map(operator.index, both))  # NumPy's integers as well
     except TypeError:
         found = ()
     if len(found) != 2 or min(found) < least:
         raise ValueError(
-            f"{name} must be a whole number of at least {least}, or two, but is {value!r}"
+            f"{name} must be an integer of at least {least}, or a pair of them, but is {value!r}"
         )
     return found
 
@@ -83,10 +81,10 @@ def check_conv(
     window: Window,
     groups: int,
 ) -> tuple[int, int, int, int]:
-    """Shape (N, O, H', W') of a convolution's output, after its arguments were checked.
+    """Check the arguments of a convolution, and return the shape (N, O, H', W') of its output.
 
-    `x_shape` is (N, C, H, W), `w_shape` (O, C/groups, kH, kW); `y_shape`, where the caller has an
-    output gradient already, must be the output's shape.
+    `x_shape` is (N, C, H, W), `w_shape` (O, C/groups, kH, kW). `y_shape` is the shape of an output
+    gradient, if the caller has one: it must be that of the output.
 
     Raises:
         ValueError: naming the two shapes that do not fit.
@@ -116,7 +114,7 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """`shape`, which must be (N, C, H, W).
 
     Raises:
-        ValueError: if it has not four axes.
+        ValueError: if it does not have four axes.
     """
     if len(shape) != 4:
         raise ValueError(f"images must be (N, C, H, W), but have shape {tuple(shape)}")
@@ -124,10 +122,10 @@ def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
 
 
 def pool_window(kernel: Pair, stride: int | Pair, padding: int | Pair) -> Window:
-    """The window of a max-pooling, which sees a part of the plane wherever it stands.
+    """The window of a max-pooling, which must overlap the plane at every position.
 
     Raises:
-        ValueError: if the padding could hold a whole window.
+        ValueError: if a window could be all padding.
     """
     window = Window(
         pair(kernel, "kernel", least=1),
@@ -142,7 +140,7 @@ def pool_window(kernel: Pair, stride: int | Pair, padding: int | Pair) -> Window
 def check_pooled(
     shape: tuple[int, ...], g_shape: tuple[int, ...], window: Window
 ) -> tuple[int, int]:
-    """Size (H', W') that planes of images of `shape` are pooled to; g must have it.
+    """Size (H', W') to which images of `shape` are pooled, after a check that g has it.
 
     Raises:
         ValueError: naming the two shapes that do not fit.
@@ -157,7 +155,7 @@ def check_pooled(
 def check_places(
     shape: tuple[int, ...], index_shape: tuple[int, ...], g_shape: tuple[int, ...]
 ) -> None:
-    """The planes of images of `shape` must be those of `index_shape`, which is also g's shape.
+    """Check that `index_shape` has the planes of images of `shape`, and is the shape of g.
 
     Raises:
         ValueError: naming the shapes that do not fit.
@@ -169,7 +167,7 @@ def check_places(
 def check_pieces(
     x: tuple[int, ...], bias: tuple[int, ...], pieces: int, *units: tuple[int, ...]
 ) -> None:
-    """The shapes of x and bias must be those of whole units, and `units` that of the result.
+    """Check that x (N, units * pieces) and its bias are whole units, and `units` are (N, units).
 
     Raises:
         ValueError: naming the shapes that do not fit.
@@ -184,19 +182,19 @@ def check_pieces(
 def check_labels(
     shape: tuple[int, ...], labels: np.ndarray, g_shape: tuple[int, ...] | None = None
 ) -> None:
-    """Logits of `shape` must be (N, classes), labels (N,) of such classes, and g (N,).
+    """Check that logits are (N, classes), labels (N,) from 0 to classes - 1, and g (N,).
 
     Raises:
         ValueError: naming what does not fit.
     """
     if len(shape) != 2 or labels.shape != shape[:1]:
-        raise ValueError(f"logits {shape} want labels {shape[:1]}, not {labels.shape}")
+        raise ValueError(f"logits {shape} need labels {shape[:1]}, not {labels.shape}")
     if labels.dtype.kind not in "iu":
-        raise ValueError(f"labels must be whole numbers, not {labels.dtype}")
+        raise ValueError(f"labels must be integers, not {labels.dtype}")
     if g_shape is not None and g_shape != shape[:1]:
-        raise ValueError(f"logits {shape} want a gradient {shape[:1]}, not {g_shape}")
+        raise ValueError(f"logits {shape} need a gradient {shape[:1]}, not {g_shape}")
     if not isinstance(labels, np.ndarray):
-        return  # they lie on a card, which nobody waits for here
+        return  # on a GPU: to look at them would wait for it
     if labels.size and not 0 <= labels.min() <= labels.max() < shape[1]:
         raise ValueError(
             f"labels from {labels.min()} to {labels.max()} do not fit {shape[1]} classes"
@@ -207,7 +205,7 @@ def blocks(shape: tuple[int, ...], factor: int) -> tuple[int, int, int, int]:
     """Shape (N, C, H/factor, W/factor) of images of `shape` with a pixel for each block.
 
     Raises:
-        ValueError: if factor is not a whole number of at least 1, or blocks do not fill the images.
+        ValueError: if factor is not an integer of at least 1, or blocks do not fill the images.
     """
     n, c, h, w = image_shape(shape)
     pair(factor, "factor", least=1)
@@ -217,7 +215,7 @@ def blocks(shape: tuple[int, ...], factor: int) -> tuple[int, int, int, int]:
 
 
 def each(*arguments: Arrays) -> list[tuple[np.ndarray, ...]]:
-    """For every parameter its arrays: p, g and the rest.
+    """The arrays of each parameter: itself, its gradient and its states.
 
     Raises:
         ValueError: if the lists differ in length, or a parameter's arrays in shape.
@@ -225,7 +223,9 @@ def each(*arguments: Arrays) -> list[tuple[np.ndarray, ...]]:
     lists = [list(a) if isinstance(a, list | tuple) else [a] for a in arguments]
     if any(len(arrays) != len(lists[0]) for arrays in lists):
         counts = ", ".join(str(len(arrays)) for arrays in lists)
-        raise ValueError(f"parameters, gradients and states must be as many, but are {counts}")
+        raise ValueError(
+            f"there must be as many gradients and states as parameters, but there are {counts}"
+        )
     together = list(zip(*lists, strict=True))
     for p, *others in together:
         for array in others:

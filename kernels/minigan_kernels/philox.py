@@ -1,4 +1,4 @@
-"""Constants of the random numbers, the same in every twin: Philox4x32-10, and polynomials."""
+"""Constants of the random numbers that all twins share: Philox4x32-10, and polynomials."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ W0, W1 = 0x9E3779B9, 0xBB67AE85  # key increments: the golden ratio and sqrt(3) 
 ROUNDS = 10
 LOG2 = 0.6931471805599453
 SQRT_HALF = 0.7071067811865476
-# log((1 + s) / (1 - s)) / s = 2 + 2/3 s^2 + 2/5 s^4 + ...: below 2^-52 of its value after 11 terms,
-# because |s| <= (sqrt(2) - 1) / (sqrt(2) + 1) = 0.1716.
+# log((1 + s) / (1 - s)) / s = 2 + 2/3 s^2 + 2/5 s^4 + ..., where |s| <= (sqrt(2) - 1) /
+# (sqrt(2) + 1) = 0.1716. What follows 11 terms is below 2^-52 of the sum.
 LOG_TERMS = tuple(2.0 / n for n in range(21, 0, -2))
-# Taylor terms in t^2, highest first, of sin(pi t) / t and cos(pi t) for |t| <= 1/4: the first one
-# left out is below 2^-52 of the sum.
+# Taylor coefficients of sin(pi t) / t and cos(pi t) in t^2, the highest power first, for
+# |t| <= 1/4. The first term left out is below 2^-52 of the sum.
 SIN_TERMS = (
     7.952054001475513e-07,
     -2.1915353447830217e-05,

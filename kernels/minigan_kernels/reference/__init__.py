@@ -1,1 +1,1 @@
-"""Every kernel in plain NumPy, written to be obviously right: the oracle of the fast twins."""
+"""Every kernel in plain NumPy, written to be obviously right: the fast twins are checked by it."""

@@ -1,8 +1,8 @@
 """Activations, alone and fused with a bias, in plain NumPy.
 
 The fused pairs `bias_<name>` and `bias_<name>_backward` compute f(x + bias), where x is (N, C) or
-(N, C, H, W) and bias is (C,). Their backward kernels read the output y alone: each f here has a
-derivative that can be told from f's value, so nothing else needs to be kept.
+(N, C, H, W) and bias is (C,). Their backward kernels read the output y alone: the derivative of
+each f follows from its value, so nothing else needs to be kept.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 def leaky_relu(x: np.ndarray, *, slope: float) -> np.ndarray:
     """x where x > 0, else slope * x (Maas et al. 2013), 0 <= slope <= 1; 0 gives ReLU.
 
-    It is that product for a slope of 0 too: -0.0 for x < 0, and NaN, not 0, for -infinity, which
-    thus shows in a network whose values have overflowed.
+    With a slope of 0 it is that product too: -0.0 for x < 0, and NaN, not 0, for -infinity. So an
+    overflow in a network stays visible.
     """
     return np.where(x > 0, x, x.dtype.type(slope) * x)
 
@@ -43,7 +43,7 @@ def bias_leaky_relu(x: np.ndarray, bias: np.ndarray, *, slope: float) -> np.ndar
 def bias_leaky_relu_backward(
     g: np.ndarray, y: np.ndarray, *, slope: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients by x and bias; y > 0 just where x + bias > 0."""
+    """Gradients with respect to x and bias; y > 0 exactly where x + bias > 0."""
     return _with_bias(leaky_relu_dx(g, y, slope=slope))
 
 
@@ -53,7 +53,7 @@ def bias_tanh(x: np.ndarray, bias: np.ndarray) -> np.ndarray:
 
 
 def bias_tanh_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients by x and bias; tanh' = 1 - y^2."""
+    """Gradients with respect to x and bias; tanh' = 1 - y^2."""
     return _with_bias(g * (1 - y * y))
 
 
@@ -63,7 +63,7 @@ def bias_sigmoid(x: np.ndarray, bias: np.ndarray) -> np.ndarray:
 
 
 def bias_sigmoid_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients by x and bias; sigmoid' = y (1 - y)."""
+    """Gradients with respect to x and bias; sigmoid' = y (1 - y)."""
     return _with_bias(g * (y * (1 - y)))
 
 

@@ -43,8 +43,8 @@ def conv2d_dx(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> np.ndarray:
-    """Gradient of `conv2d` by its image of `shape` (N, C, H, W), for an output gradient g (N, O,
-    H', W').
+    """Gradient of `conv2d` with respect to its image of `shape` (N, C, H, W), for an output
+    gradient g (N, O, H', W').
     """
     window = conv_window(w.shape, stride, padding, dilation)
     check_conv(shape, w.shape, g.shape, window, groups)
@@ -76,8 +76,8 @@ def conv2d_dw(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> np.ndarray:
-    """Gradient of `conv2d` by its weight of `shape` (O, C/groups, kH, kW), for an output gradient
-    g.
+    """Gradient of `conv2d` with respect to its weight of `shape` (O, C/groups, kH, kW), for an
+    output gradient g (N, O, H', W').
     """
     window = conv_window(shape, stride, padding, dilation)
     check_conv(x.shape, shape, g.shape, window, groups)
@@ -161,7 +161,7 @@ def col2im(
 
 
 def _windows(x: np.ndarray, window: Window) -> np.ndarray:
-    """A view of the zero-padded x with one window a position: (N, C, H', W', kH, kW)."""
+    """A view of the zero-padded x with one window for each position: (N, C, H', W', kH, kW)."""
     (rows, cols), (sy, sx), (py, px), (dy, dx) = window
     oh, ow = window.output((x.shape[2], x.shape[3]))
     padded = np.pad(x, ((0, 0), (0, 0), (py, py), (px, px)))

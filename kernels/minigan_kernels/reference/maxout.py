@@ -1,6 +1,6 @@
 """Bias and maxout (Goodfellow et al. 2013), in plain NumPy.
 
-x is (N, units * pieces), bias (units * pieces,); the pieces of unit u are those from u * pieces to
+x is (N, units * pieces), bias (units * pieces,). Unit u is the maximum of the pieces u * pieces to
 (u + 1) * pieces - 1.
 """
 
@@ -20,11 +20,14 @@ def bias_maxout(x: np.ndarray, bias: np.ndarray, *, pieces: int) -> np.ndarray:
 def bias_maxout_backward(
     g: np.ndarray, y: np.ndarray, x: np.ndarray, bias: np.ndarray, *, pieces: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients by x and bias of y = bias_maxout(x, bias); pieces that are equal share evenly."""
+    """Gradients with respect to x and bias of y = bias_maxout(x, bias).
+
+    The largest pieces of a unit, if several are equal, get the same part of its gradient.
+    """
     check_pieces(x.shape, bias.shape, pieces, y.shape, g.shape)
     largest = _by_unit(x + bias, pieces) == y[:, :, None]
-    share = 1 / np.maximum(largest.sum(axis=2, keepdims=True), 1)  # none if y is NaN
-    dx = (largest * (g[:, :, None] * share.astype(g.dtype))).reshape(x.shape)
+    part = 1 / np.maximum(largest.sum(axis=2, keepdims=True), 1)  # none if y is NaN
+    dx = (largest * (g[:, :, None] * part.astype(g.dtype))).reshape(x.shape)
     return dx, dx.sum(axis=0)
 
 

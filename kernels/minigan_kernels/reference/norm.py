@@ -3,8 +3,8 @@
     y = leaky_relu(gamma (x - mean) / sqrt(var + eps) + beta)
 
 x is (N, C) or (N, C, H, W); mean, var, gamma and beta are (C,), and var divides by the number of
-values (the biased variance). The slope of the activation is 1, which is none, or below: 0 is ReLU.
-The moments are an argument: those of the batch in training, the running ones in inference. The two
+values (the biased variance). The slope of the activation is from 0 (ReLU) to 1 (no activation). The
+moments are arguments: those of the batch in training, running averages in inference. The two
 backward kernels differ in whether the moments depend on x.
 """
 
@@ -48,11 +48,11 @@ def batch_norm_backward(
     eps: float,
     slope: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients by x, gamma and beta, where mean and var are the moments of this x.
+    """Gradients with respect to x, gamma and beta, where mean and var are the moments of this x.
 
     Ioffe & Szegedy 2015, section 3, with the terms of mean and var gathered:
-    dx = gamma / sqrt(var + eps) * (h - mean(h) - xhat mean(h xhat)), with h the gradient by the
-    activation's input.
+    dx = gamma / sqrt(var + eps) * (h - mean(h) - xhat mean(h xhat)), where h is the gradient with
+    respect to the activation's input.
     """
     options = {"eps": eps, "slope": slope}
     dx, dgamma, dbeta = batch_norm_inference_backward(g, x, gamma, beta, mean, var, **options)
@@ -74,7 +74,7 @@ def batch_norm_inference_backward(
     eps: float,
     slope: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients by x, gamma and beta, where mean and var are constants."""
+    """Gradients with respect to x, gamma and beta, where mean and var are constants."""
     axes = _others(x)
     y = batch_norm(x, gamma, beta, mean, var, eps=eps)
     h = leaky_relu_dx(g, y, slope=slope)

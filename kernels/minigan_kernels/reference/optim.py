@@ -1,7 +1,7 @@
-"""One optimiser step, in place, in plain NumPy.
+"""One optimiser update, in place, in plain NumPy.
 
 Arrays come first, hyper-parameters by keyword. The first argument is a parameter or a list of
-them, and each of the others is as many arrays of the same shapes. Parameters and states are
+parameters. The other arguments are as many arrays of the same shapes. Parameters and states are
 overwritten, gradients only read.
 """
 
@@ -26,10 +26,10 @@ def sgd(
 ) -> None:
     """Gradient descent with momentum (Sutskever et al. 2013): v = mu v + g, p -= lr v.
 
-    Nesterov's form steps along g + mu v instead. `weight_decay` adds weight_decay * p to g.
+    Nesterov's form moves along g + mu v instead. `weight_decay` adds weight_decay * p to g.
     """
-    for weight, slope, v in each(ps, gs, velocities):
-        total = slope + weight_decay * weight
+    for weight, gradient, v in each(ps, gs, velocities):
+        total = gradient + weight_decay * weight
         v *= momentum
         v += total
         weight -= lr * (total + momentum * v if nesterov else v)
@@ -46,8 +46,8 @@ def rmsprop(
     weight_decay: float,
 ) -> None:
     """RMSProp (Tieleman & Hinton 2012): s = alpha s + (1-alpha) g^2, p -= lr g / (sqrt s + eps)."""
-    for weight, slope, s in each(ps, gs, squares):
-        total = slope + weight_decay * weight
+    for weight, gradient, s in each(ps, gs, squares):
+        total = gradient + weight_decay * weight
         s *= alpha
         s += (1 - alpha) * total * total
         weight -= lr * total / (np.sqrt(s) + eps)
@@ -68,14 +68,14 @@ def adam(
 ) -> None:
     """Adam (Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1), the decay decoupled as in AdamW.
 
-    `step` counts from 1. `weight_decay` shrinks p by lr * weight_decay * p beforehand
+    `step` counts updates from 1. `weight_decay` shrinks p by lr * weight_decay * p beforehand
     (Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2).
     """
-    for weight, slope, m, s in each(ps, gs, means, squares):
+    for weight, gradient, m, s in each(ps, gs, means, squares):
         weight *= 1 - lr * weight_decay
         m *= beta1
-        m += (1 - beta1) * slope
+        m += (1 - beta1) * gradient
         s *= beta2
-        s += (1 - beta2) * slope * slope
+        s += (1 - beta2) * gradient * gradient
         root = np.sqrt(s) / math.sqrt(1 - beta2**step) + eps
         weight -= lr / (1 - beta1**step) * m / root

@@ -1,8 +1,8 @@
 """Pooling and up-sampling in plain NumPy.
 
-Max-pooling is split in two: `max_pool2d_index` finds where each window has its maximum, and
-`gather_plane` reads there. Given the places, pooling is linear; `gather_plane` and `scatter_plane`
-are each other's adjoint, and so any order of derivative is theirs.
+Max-pooling has two parts: `max_pool2d_index` finds where each window has its maximum, and
+`gather_plane` reads there. Given those places, pooling is linear. `gather_plane` and
+`scatter_plane` are each other's adjoint, so derivatives of any order consist of these two.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def avg_pool2d_dx(
     check_pooled(shape, g.shape, conv_window((1, 1, *kernel), stride, padding, 1))
     n, c, oh, ow = g.shape
     taps = kernel[0] * kernel[1]
-    share = (g / g.dtype.type(taps)).reshape(n, c, 1, oh * ow)
-    columns = np.broadcast_to(share, (n, c, taps, oh * ow)).reshape(n, c * taps, oh * ow)
+    part = (g / g.dtype.type(taps)).reshape(n, c, 1, oh * ow)
+    columns = np.broadcast_to(part, (n, c, taps, oh * ow)).reshape(n, c * taps, oh * ow)
     return col2im(columns, shape=shape, kernel=kernel, stride=stride, padding=padding)
 
 

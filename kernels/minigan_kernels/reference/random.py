@@ -1,10 +1,10 @@
 """Random numbers from a counter: Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers").
 
-Block number b of stream `key` is ten rounds of a bijection of the counter, so any block can be had
-without the ones before it and every device gives the same numbers. A draw of n words starts at the
-block `offset` and takes ceil(n / 4) blocks. Each function fills `out`, float32 or float64; the
-values are those of float32 in either case, so that a check in float64 sees the numbers of the
-float32 run.
+Block b of stream `key`, four uint32, is ten rounds of a bijection applied to the counter b. So any
+block can be computed without those before it, and every device gives the same numbers. A draw of n
+uint32 starts at block `offset` and takes ceil(n / 4) blocks. Each function fills `out`, float32 or
+float64. The values are those of float32 in either case, so that a check in float64 sees the numbers
+of the float32 run.
 """
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ from ..philox import COS_TERMS, LOG2, LOG_TERMS, M0, M1, ROUNDS, SIN_TERMS, SQRT
 
 
 def random_bits(out: np.ndarray, *, key: int, offset: int) -> None:
-    """Fill `out` (uint32) with the words of stream `key` (64 bits) from block `offset` (64 bits)
-    on.
-    """
-    words = _philox(-(-out.size // 4), key, offset)
-    out[...] = words.reshape(-1)[: out.size].reshape(out.shape)
+    """Fill `out` (uint32) with the bits of stream `key` from block `offset` on, both of 64 bits."""
+    bits = _philox(-(-out.size // 4), key, offset)
+    out[...] = bits.reshape(-1)[: out.size].reshape(out.shape)
 
 
 def uniform(out: np.ndarray, *, key: int, offset: int) -> None:
-    """Fill `out` with uniform numbers in [0, 1): the upper 24 bits of each word."""
+    """Fill `out` with uniform numbers in [0, 1): the upper 24 bits of each uint32."""
     bits = np.empty(out.shape, np.uint32)
     random_bits(bits, key=key, offset=offset)
     out[...] = (bits >> 8) * np.float32(2.0**-24)
@@ -32,9 +30,9 @@ def uniform(out: np.ndarray, *, key: int, offset: int) -> None:
 def normal(out: np.ndarray, *, key: int, offset: int) -> None:
     """Fill `out` with standard normal numbers by Box & Muller (1958).
 
-    Words 2i and 2i+1 of the stream give numbers 2i and 2i+1: radius sqrt(-2 log u), angle 2 pi v.
-    The logarithm, sine and cosine are polynomials in float64, made of +, *, / and sqrt alone: IEEE
-    754 rounds those alike everywhere, libraries' own functions differ in their last bits.
+    The uint32 2i and 2i+1 of the stream give the numbers 2i and 2i+1: radius sqrt(-2 log u), angle
+    2 pi v. The logarithm, sine and cosine are polynomials in float64, made of +, *, / and sqrt
+    alone. IEEE 754 rounds those alike everywhere; libraries' own functions differ in the last bits.
     """
     bits = np.empty(-(-out.size // 2) * 2, np.uint32)
     random_bits(bits, key=key, offset=offset)
@@ -53,7 +51,7 @@ def dropout_mask(out: np.ndarray, *, keep: float, key: int, offset: int) -> None
 
 
 def _philox(blocks: int, key: int, offset: int) -> np.ndarray:
-    """Words (blocks, 4) from block `offset` on; the upper half of the 128-bit counter is 0."""
+    """Bits (blocks, 4) from block `offset` on; the upper half of the 128-bit counter is 0."""
     low = np.uint64(0xFFFFFFFF)
     half = np.uint64(32)
     counter = np.uint64(offset) + np.arange(blocks, dtype=np.uint64)
@@ -93,7 +91,7 @@ def _sincos_turn(v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _horner(terms: tuple[float, ...], x: np.ndarray) -> np.ndarray:
-    """Polynomial in x whose coefficients are `terms`, the highest power first."""
+    """The polynomial in x whose coefficients are `terms`, the highest power first."""
     total = np.full_like(x, terms[0])
     for term in terms[1:]:
         total = total * x + term

@@ -10,7 +10,7 @@ from ..checks import check_labels
 def softmax_cross_entropy(x: np.ndarray, *, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """-log p of each label (N,), and the probabilities p (N, classes) = exp(x) / sum(exp(x)).
 
-    x (N, classes) are logits; labels (N,) are whole numbers.
+    x (N, classes) are logits; labels (N,) are integers.
 
     Raises:
         ValueError: if a label names no class, or shapes do not fit.
@@ -18,15 +18,15 @@ def softmax_cross_entropy(x: np.ndarray, *, labels: np.ndarray) -> tuple[np.ndar
     check_labels(x.shape, labels)
     top = x.max(axis=1, keepdims=True)
     centred = x - np.where(np.isfinite(top), top, 0).astype(x.dtype)  # a row of -inf stays -inf
-    powers = np.exp(centred)
-    total = powers.sum(axis=1, keepdims=True)
-    return np.log(total[:, 0]) - centred[np.arange(len(x)), labels], powers / total
+    exponentials = np.exp(centred)
+    total = exponentials.sum(axis=1, keepdims=True)
+    return np.log(total[:, 0]) - centred[np.arange(len(x)), labels], exponentials / total
 
 
 def softmax_cross_entropy_backward(
     g: np.ndarray, p: np.ndarray, *, labels: np.ndarray
 ) -> np.ndarray:
-    """Gradient by x: g (p - 1) at the label, g p elsewhere; g is (N,)."""
+    """Gradient with respect to x: g (p - 1) at the label, g p elsewhere; g is (N,)."""
     check_labels(p.shape, labels, g.shape)
     chosen = labels[:, None] == np.arange(p.shape[1])
     return g[:, None] * (p - chosen.astype(p.dtype))
