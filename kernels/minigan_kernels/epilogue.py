@@ -1,4 +1,4 @@
-"""How a convolution ends: y = f(sums + bias), while the sums are at hand where its kernel can."""
+"""The epilogue of a convolution, y = f(x + bias): fused with it where its kernel can do so."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ ACTIVATIONS = ("leaky_relu", "tanh", "sigmoid")
 
 @dataclass(frozen=True)
 class Epilogue:
-    """The activation f of y = f(x + bias): one of ACTIVATIONS, whose derivatives y alone tells.
+    """The activation f of an epilogue f(x + bias): one of ACTIVATIONS.
 
-    A leaky ReLU has a `slope` from 0, which is ReLU, to 1, which is no activation; others have
-    none.
+    The derivative of each follows from y = f(x + bias) alone. A leaky ReLU has a `slope` from 0
+    (ReLU) to 1 (no activation); the others have none.
 
     Raises:
-        ValueError: if there is no such activation, or the slope is not its own.
+        ValueError: if there is no such activation, or the slope is not one of it.
     """
 
     activation: str
@@ -32,15 +32,18 @@ class Epilogue:
         else:
             fits = self.slope is not None and 0 <= self.slope <= 1
         if not fits:
-            raise ValueError(f"{self.slope} is no slope of a {self.activation}")
+            raise ValueError(
+                f"{self.slope} is no slope of a {self.activation}: it must be from 0 to 1 for a "
+                "leaky_relu, and None for others"
+            )
 
     @property
     def options(self) -> dict[str, float]:
-        """Keywords of the kernels `bias_<activation>` and `bias_<activation>_backward`."""
+        """The keyword arguments of `bias_<activation>` and `bias_<activation>_backward`."""
         return {} if self.slope is None else {"slope": self.slope}
 
     def apply(self, twin: ModuleType, x: Any, bias: Any) -> Any:
-        """f(x + bias) by a twin's module `activation`: a pass of its own.
+        """f(x + bias) by the module `activation` of a twin: a pass of its own over x.
 
         Raises:
             ValueError: if x is not (N, C, ...), or bias not (C,).
@@ -49,11 +52,11 @@ class Epilogue:
         return getattr(twin, f"bias_{self.activation}")(x, bias, **self.options)
 
 
-LINEAR = Epilogue("leaky_relu", 1.0)  # the bias alone
+LINEAR = Epilogue("leaky_relu", 1.0)  # adds the bias, and does no more
 
 
 def check_bias(shape: tuple[int, ...], bias_shape: tuple[int, ...]) -> None:
-    """A bias for images of `shape` (N, C, ...) must be (C,).
+    """Check that the bias of images of `shape` (N, C, ...) is (C,).
 
     Raises:
         ValueError: naming both shapes.

@@ -1,4 +1,4 @@
-"""Prints the source of every generated kernel: `python -m minigan_kernels.cpu`."""
+"""Print the source of every generated kernel: `python -m minigan_kernels.cpu`."""
 
 from __future__ import annotations
 

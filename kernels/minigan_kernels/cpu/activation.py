@@ -1,7 +1,7 @@
-"""Activations, alone and fused with a bias, in one pass over memory: block by block in the cache.
+"""Activations, alone and fused with a bias, in one pass over memory: chunk by chunk in the cache.
 
-The comparisons and products are Numba loops. Exponentials and tanh are NumPy's, which are vector
-code; Numba would call the C library's functions of one number.
+Comparisons and multiplications are Numba loops. Exponentials and tanh are NumPy's, which are vector
+code; Numba would call the C library's scalar functions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from ..epilogue import Epilogue, check_bias
 from .channelwise import (
-    PARTIAL,
+    PARTIAL_ROWS,
     add_sums,
     channel_sums,
     flat,
@@ -33,7 +33,7 @@ from .runtime.native_task import NativeTask
 from .runtime.parallel import parallel_for
 from .runtime.workspace import workspace_array
 
-Pass = Callable[..., None]  # (inputs ..., out, numbers ..., first, last), arrays of one shape
+Pass = Callable[..., None]  # (inputs ..., out, numbers ..., first, last), vectors of one length
 
 
 def leaky_relu(x: np.ndarray, *, slope: float) -> np.ndarray:
@@ -64,7 +64,7 @@ def bias_leaky_relu(x: np.ndarray, bias: np.ndarray, *, slope: float) -> np.ndar
 def bias_leaky_relu_backward(
     g: np.ndarray, y: np.ndarray, *, slope: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients of `bias_leaky_relu` by x and bias."""
+    """Gradients of `bias_leaky_relu` with respect to x and bias."""
     return _backward(_leaky_backward, g, y, slope)
 
 
@@ -74,7 +74,7 @@ def bias_tanh(x: np.ndarray, bias: np.ndarray) -> np.ndarray:
 
 
 def bias_tanh_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients of `bias_tanh` by x and bias."""
+    """Gradients of `bias_tanh` with respect to x and bias."""
     return _backward(_tanh_backward, g, y)
 
 
@@ -84,14 +84,14 @@ def bias_sigmoid(x: np.ndarray, bias: np.ndarray) -> np.ndarray:
 
 
 def bias_sigmoid_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients of `bias_sigmoid` by x and bias."""
+    """Gradients of `bias_sigmoid` with respect to x and bias."""
     return _backward(_sigmoid_backward, g, y)
 
 
 def _elementwise(
     loop: Pass, inputs: tuple[np.ndarray, ...], *numbers: float, cached: bool = False
 ) -> np.ndarray:
-    """`loop` over pieces of vectors; `cached` if it is several loops, put together in Python."""
+    """`loop` over chunks of `inputs`; `cached` if it is Python code that calls several loops."""
     arrays = matched(*inputs)
     out = empty_like(arrays[0])
     vectors = flat(*arrays, out=out)
@@ -102,39 +102,46 @@ def _elementwise(
     return out
 
 
-def ended(y: np.ndarray, bias: np.ndarray, epilogue: Epilogue) -> np.ndarray:
-    """f(y + bias) with the f of `epilogue` in the memory of y, which is dense and the caller's."""
+def apply_epilogue(y: np.ndarray, bias: np.ndarray, epilogue: Epilogue) -> np.ndarray:
+    """f(y + bias) with the f of `epilogue`, in place: a pass of its own over y.
+
+    y is dense (C-contiguous or channels last), and nobody else's.
+    """
     check_bias(y.shape, bias.shape)
     assert y.flags.c_contiguous or is_channels_last(y)  # of another, `planes` would take a copy
-    return _with_bias(y, bias, *_parts(epilogue), out=y)
+    slope, then = _slope_and_pass(epilogue)
+    return _with_bias(y, bias, slope, then, out=y)
 
 
-class Ending(NamedTuple):
-    """What `bias_leaky` does, for a loop that finds in the cache the lines it has written."""
+class LineEpilogue(NamedTuple):
+    """An epilogue for a compiled convolution, which applies it by `bias_leaky` to each line of its
+    result while that is in the cache.
+    """
 
-    lines: np.ndarray  # of all images: (lines, pixels * channels, 1); or none
-    bias: np.ndarray
+    lines: np.ndarray  # of all images: (lines, pixels * channels, 1); without an epilogue empty
+    bias: np.ndarray  # (1, C)
     slope: float
 
 
-NO_ENDING = Ending(np.empty((0, 1, 1), np.float32), np.empty((1, 1), np.float32), 1.0)
+NO_EPILOGUE = LineEpilogue(np.empty((0, 1, 1), np.float32), np.empty((1, 1), np.float32), 1.0)
 
 
-def ending(y: np.ndarray, bias: np.ndarray, epilogue: Epilogue) -> Ending:
-    """What `ended` does to a y that lies channels last; nothing if it takes more than
-    `bias_leaky`.
+def line_epilogue(y: np.ndarray, bias: np.ndarray, epilogue: Epilogue) -> LineEpilogue:
+    """`epilogue` for a result y that is channels last in memory; NO_EPILOGUE if `bias_leaky` cannot
+    do it, and `apply_epilogue` must follow.
     """
     check_bias(y.shape, bias.shape)
-    slope, then = _parts(epilogue)
+    slope, then = _slope_and_pass(epilogue)
     if then is not None:
-        return NO_ENDING
+        return NO_EPILOGUE
     n, c, height, width = y.shape
     lines = y.transpose(0, 2, 3, 1).reshape(n * height, width * c, 1)
-    return Ending(lines, of_channels(y, bias), float(slope))
+    return LineEpilogue(lines, of_channels(y, bias), slope)
 
 
-def _parts(epilogue: Epilogue) -> tuple[float, Pass | None]:
-    slope = 1.0 if epilogue.slope is None else epilogue.slope
+def _slope_and_pass(epilogue: Epilogue) -> tuple[float, Pass | None]:
+    """The slope of `bias_leaky`, and the pass that must follow it, if any."""
+    slope = 1.0 if epilogue.slope is None else float(epilogue.slope)
     return slope, {"leaky_relu": None, "tanh": _tanh, "sigmoid": _sigmoid}[epilogue.activation]
 
 
@@ -145,8 +152,9 @@ def _with_bias(
     then: Pass | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """leaky_relu(x + bias), and `then` in place; a slope of 1 adds the bias and no more. `out`
-    lies as x does.
+    """leaky_relu(x + bias), and `then` in place; a slope of 1 adds the bias and no more.
+
+    `out` has the layout of x.
     """
     if out is None:
         out = image_like(x)
@@ -167,16 +175,16 @@ def _with_bias(
 def _backward(
     loop: Pass, g: np.ndarray, y: np.ndarray, *numbers: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What loop(g, y, dx, numbers, parts, grain, first, last) writes to dx, and the sums of that
-    over each channel.
+    """dx as loop(g, y, dx, numbers, sums, grain, first, last) writes it, and its sum over each
+    channel.
     """
     g, y = matched(g, y)
     out = image_like(g)
     gs, ys, outs = planes(g, y, out=out)
-    parts = lane_sums(loop, (gs, ys, outs, tuple(map(float, numbers))), outs, 1)
-    sums = np.empty((1, out.shape[1]), out.dtype)
-    channel_sums(parts, sums)
-    return out, sums[0]
+    sums = lane_sums(loop, (gs, ys, outs, tuple(map(float, numbers))), outs, 1)
+    totals = np.empty((1, out.shape[1]), out.dtype)
+    channel_sums(sums, totals)
+    return out, totals[0]
 
 
 def _tanh(x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
@@ -236,26 +244,30 @@ def _sigmoid_dx(g: np.ndarray, y: np.ndarray, out: np.ndarray, first: int, last:
 
 
 def _with_sums(name: str, dx: Pass) -> Pass:
-    """`dx` over images first..last, and the sums of what it writes while that is in the cache."""
+    """A loop that calls `dx` for images first..last, and sums what it wrote while that is in the
+    cache.
+    """
 
     def loop(
         g: np.ndarray,
         y: np.ndarray,
         out: np.ndarray,
         numbers: tuple[float, ...],
-        parts: np.ndarray,
+        sums: np.ndarray,
         grain: int,
         first: int,
         last: int,
     ) -> None:
-        row, sums = out.shape[1] * out.shape[2], parts[first // grain]
+        row, own = out.shape[1] * out.shape[2], sums[first // grain]
         g_values, values, results = g.reshape(-1), y.reshape(-1), out.reshape(-1)
-        for i in range(first, last, PARTIAL):
-            j = min(i + PARTIAL, last)
+        for i in range(first, last, PARTIAL_ROWS):
+            j = min(i + PARTIAL_ROWS, last)
             dx(g_values, values, results, *numbers, i * row, j * row)
-            add_sums(out[i:j], sums[0])
+            add_sums(out[i:j], own[0])
 
-    loop.__name__ = loop.__qualname__ = name  # as a notice and the cache on disk name it
+    loop.__name__ = loop.__qualname__ = (
+        name  # the name that the notice of compiling and the cache on disk use
+    )
     return jit()(loop)
 
 
@@ -268,7 +280,7 @@ _sigmoid_backward = _with_sums("_sigmoid_backward", _sigmoid_dx)
 def bias_leaky(
     x: np.ndarray, bias: np.ndarray, out: np.ndarray, slope: float, first: int, last: int
 ) -> None:
-    """`bias` is (1, C)."""
+    """out = leaky_relu(x + bias) of `planes` first..last; bias is (1, C), and out may be x."""
     outer, lanes, inner = x.shape
     factor, shifts = out.dtype.type(slope), widened(bias, lanes)[0]
     if inner == 1:

@@ -1,13 +1,14 @@
-"""What the loops over (N, C) and (N, C, H, W) share: how they see memory, and sums over a channel.
+"""Views and channel sums for compiled loops over (N, C) and (N, C, H, W).
 
-A loop sees images as a contiguous array (outer, lanes, inner), with constants of its own for every
+A loop sees images as a contiguous array (outer, lanes, inner), with constants of its own for each
 lane:
 
-* channels last in memory, and (N, C), it is (rows, lanes, 1), and the CPU's vectors run along the
-  lanes. Few channels make short rows, so a row is several pixels: lanes = pixels * C.
-* otherwise it is (N, C, H*W), and vectors run along a plane.
+* Images that are channels last in memory, and (N, C), are (rows, lanes, 1). The CPU's vectors run
+  along the lanes. Few channels would make short rows, so a row is several pixels: lanes =
+  pixels * C.
+* All others are (N, C, H*W), and vectors run along a plane.
 
-A result lies in memory as the first array given does: channels last, else C-contiguous.
+A result has the layout of the first array given: channels last, else C-contiguous.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from .runtime.allocator import empty, empty_like, is_channels_last
 from .runtime.native_task import NativeTask
 from .runtime.parallel import TASK_ELEMENTS, parallel_for
 
-# A sum is taken in the numbers' own precision over so many, then goes on in float64.
-PARTIAL = 64  # rows
-PLANE = 1024  # numbers of a plane, which the CPU's vectors add up in 32 or more sums
-_ROW = 256  # lanes of a row that is long enough to be worth its beginning
-_PIECES = 16  # of a large loop: handing one out costs some microseconds
+# A partial sum is in the arrays' own precision. It has so many terms, then is added in float64.
+PARTIAL_ROWS = 64
+PARTIAL_PIXELS = 1024  # of a plane; the CPU's vectors have 32 or more accumulators for them
+_ROW_LANES = 256  # minimum row length that amortises loop setup
+_CHUNKS = 16  # of a large loop: handing one out costs some microseconds
 
 
 def matched(*arrays: np.ndarray) -> list[np.ndarray]:
@@ -49,8 +50,8 @@ def matched(*arrays: np.ndarray) -> list[np.ndarray]:
 def flat(*inputs: np.ndarray, out: np.ndarray) -> list[np.ndarray]:
     """`inputs` and the result `out`, of one shape, as vectors in the memory order of `out`.
 
-    An input that lies otherwise is copied. All but the result are read-only, so that a loop is
-    compiled once, and not again for inputs that happen to be.
+    An input in another layout is copied. All but the result are read-only, so that a loop is
+    compiled once, and not once more for inputs that are read-only already.
     """
     arrays = [*inputs, out]
     if not out.flags.c_contiguous:
@@ -61,15 +62,15 @@ def flat(*inputs: np.ndarray, out: np.ndarray) -> list[np.ndarray]:
 
 
 def image_like(x: np.ndarray) -> np.ndarray:
-    """An empty result that lies as x (N, C, ...) does: channels last, else C-contiguous."""
+    """An empty result in the layout of x (N, C, ...): channels last, else C-contiguous."""
     return empty_like(x) if is_channels_last(x) else empty(x.shape, x.dtype)
 
 
 def planes(*inputs: np.ndarray, out: np.ndarray | None = None) -> list[np.ndarray]:
     """`inputs`, and the result `out` if there is one, of one shape (N, C, ...), as (outer, lanes,
-    inner), in the way the first one lies.
+    inner) in the layout of the first.
 
-    What lies otherwise is copied. All but the result are read-only, as of `flat`.
+    An input in another layout is copied. All but the result are read-only, as those of `flat`.
 
     Raises:
         ValueError: if they are not (N, C, ...).
@@ -85,21 +86,21 @@ def planes(*inputs: np.ndarray, out: np.ndarray | None = None) -> list[np.ndarra
 
 
 def read_only(view: np.ndarray) -> np.ndarray:
-    """`view`, a fresh one, with its flag set."""
+    """`view`, which nobody else has yet, made read-only."""
     view.setflags(write=False)
     return view
 
 
 @lru_cache(4096)
 def _as_planes(shape: tuple[int, ...], last: bool) -> tuple[int, int, int]:
-    """(outer, lanes, inner) of images of `shape`; `last` if they lie channels last."""
+    """(outer, lanes, inner) of images of `shape`; `last` if they are channels last in memory."""
     if len(shape) < 2:
         raise ValueError(f"an array of channels must be (N, C, ...), but has shape {shape}")
     n, c = shape[:2]
     size = math.prod(shape[2:])
     if not last and size != 1:
         return n, c, size
-    most = max(1, _ROW // max(1, c))
+    most = max(1, _ROW_LANES // max(1, c))
     wide = next(k for k in range(most, 0, -1) if n * size % k == 0)
     return n * size // wide, wide * c, 1
 
@@ -112,54 +113,56 @@ def of_channels(x: np.ndarray, *vectors: np.ndarray) -> np.ndarray:
     """
     for vector in vectors:
         if vector.shape != x.shape[1:2]:
-            raise ValueError(f"{x.shape[1:2]} values a channel expected, not {vector.shape}")
+            raise ValueError(
+                f"{x.shape} needs values {x.shape[1:2]}, one a channel, not {vector.shape}"
+            )
     return np.concatenate(vectors, dtype=x.dtype).reshape(len(vectors), x.shape[1])
 
 
 def grain_of(array: np.ndarray, *, cached: bool = False) -> int:
-    """How many parts of `array` along its first axis make a piece of work.
+    """How many parts of `array` along its first axis make a chunk of work.
 
-    A piece that several loops go through should be `cached`: fit the second-level cache.
+    `cached`: several loops go through a chunk, so it must fit the L2 cache.
     """
     size, count = array.size, len(array)
     if size <= TASK_ELEMENTS:
         return max(1, count)
-    least = TASK_ELEMENTS if cached else max(2 * TASK_ELEMENTS, size // _PIECES)
+    least = TASK_ELEMENTS if cached else max(2 * TASK_ELEMENTS, size // _CHUNKS)
     return max(1, least * count // size)
 
 
 def lane_sums(
     loop: Callable[..., None], arguments: tuple[Any, ...], images: np.ndarray, count: int
 ) -> np.ndarray:
-    """Sums in float64 over the pieces of `images`, on several cores: (pieces, count, lanes).
+    """Partial sums in float64 over chunks of `images`, on several cores: (chunks, count, lanes).
 
-    loop(*arguments, parts, grain, first, last) sees to images[first:last], the first of `grain`
-    that piece takes, and adds to its own of `parts`, parts[first // grain]. Whoever adds these up
-    in order, as `channel_sums` does, gets a total that does not depend on who was first.
+    loop(*arguments, sums, grain, first, last) adds what it finds in images[first:last] to
+    sums[first // grain], the row of this chunk. `channel_sums` adds up the rows in order, so the
+    total does not depend on which thread was first.
     """
     grain = grain_of(images)
-    parts = np.zeros((-(-len(images) // grain), count, images.shape[1]))
-    parallel_for(NativeTask(loop, *arguments, parts, grain), len(images), grain=grain)
-    return parts
+    sums = np.zeros((-(-len(images) // grain), count, images.shape[1]))
+    parallel_for(NativeTask(loop, *arguments, sums, grain), len(images), grain=grain)
+    return sums
 
 
 @jit()
-def channel_sums(parts: np.ndarray, out: np.ndarray) -> None:
-    """Write to out (count, C) the totals of parts (pieces, count, lanes)."""
-    pieces, count, lanes = parts.shape
+def channel_sums(sums: np.ndarray, out: np.ndarray) -> None:
+    """Write to out (count, C) the totals of partial sums (chunks, count, lanes)."""
+    chunks, count, lanes = sums.shape
     channels = out.shape[1]
     for k in range(count):
         for c in range(channels):
             total = 0.0
             for lane in range(c, lanes, channels):
-                for piece in range(pieces):
-                    total += parts[piece, k, lane]
+                for chunk in range(chunks):
+                    total += sums[chunk, k, lane]
             out[k, c] = total
 
 
 @jit()
 def widened(table: np.ndarray, lanes: int) -> np.ndarray:
-    """A table (count, C) as (count, lanes): again for each pixel of a row."""
+    """A table (count, C) as (count, lanes): repeated for each pixel of a row."""
     count, channels = table.shape
     out = np.empty((count, lanes), table.dtype)
     for k in range(count):
@@ -169,15 +172,15 @@ def widened(table: np.ndarray, lanes: int) -> np.ndarray:
     return out
 
 
-@jit(fastmath={"reassoc", "nsz"})  # sums in vector lanes
+@jit(fastmath={"reassoc", "nsz"})  # one accumulator a vector lane
 def add_sums(x: np.ndarray, sums: np.ndarray) -> None:
-    """Add x (outer, lanes, inner) over its first and last axis to sums (lanes,)."""
+    """Add x (outer, lanes, inner), summed over its first and last axis, to sums (lanes,)."""
     outer, lanes, inner = x.shape
     if inner == 1:
         rows, totals = x.reshape(outer, lanes), np.zeros(lanes, x.dtype)
-        for top in range(0, outer, PARTIAL):
+        for top in range(0, outer, PARTIAL_ROWS):
             totals[:] = 0
-            for r in range(top, min(top + PARTIAL, outer)):
+            for r in range(top, min(top + PARTIAL_ROWS, outer)):
                 for c in range(lanes):
                     totals[c] += rows[r, c]
             for c in range(lanes):
@@ -186,9 +189,9 @@ def add_sums(x: np.ndarray, sums: np.ndarray) -> None:
     for n in range(outer):
         for c in range(lanes):
             plane = x[n, c]
-            for start in range(0, inner, PLANE):
+            for start in range(0, inner, PARTIAL_PIXELS):
                 total = x.dtype.type(0)
-                part = plane[start : start + PLANE]
-                for i in range(len(part)):  # from 0 on, or each index might count from the end
+                part = plane[start : start + PARTIAL_PIXELS]
+                for i in range(len(part)):  # from 0 on, or each index might be a negative one
                     total += part[i]
                 sums[c] += total

@@ -1,11 +1,11 @@
-"""Matrix products by BLAS, one thread of it to a block of the result.
+"""Matrix products by BLAS, each block of the result by one thread.
 
-The blocks are as many as a power of two, so that two or four threads have the same to do, and few:
-BLAS packs the other operand once for each.
+The number of blocks is a power of two, so that two or four threads have equal work. It is small,
+since BLAS packs the other operand once for each block.
 
-OpenBLAS's product of a matrix of five columns with a vector, for AVX-512, loads lanes that nothing
-has written. It drops them, but they may raise the flag of an invalid value, and NumPy then warns of
-what did not happen: `product` asks it not to look.
+OpenBLAS's kernel for AVX-512 that multiplies a matrix of five columns with a vector loads lanes
+that nothing has written. It drops them, but they may raise the CPU's flag for invalid values, and
+NumPy then warns of an error that did not happen. `product` silences that warning.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from .runtime.allocator import empty
 from .runtime.blas import one_blas_thread
 from .runtime.parallel import parallel_for, rows_per_chunk
 
-_TINY = 1 << 13  # multiplications that no BLAS spreads over its threads
-_PIECE = 1 << 25  # multiplications worth a piece of work
-_EVEN = 32  # rows that a block has a multiple of
+_TINY = 1 << 13  # multiply-adds: up to so many no BLAS uses several threads
+_CHUNK = 1 << 25  # multiply-adds that are worth a chunk of work
+_ROWS = 32  # the rows of a block are a multiple of it
 
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Matrix product over the last two axes, the leading ones broadcast, as `numpy.matmul`."""
     if a.ndim > 2 and b.ndim == 2:
-        rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])  # -1 is no number if a is empty
+        rows = a.reshape(
+            math.prod(a.shape[:-1]), a.shape[-1]
+        )  # not -1, which no empty array can be reshaped to
         return matmul(rows, b).reshape(*a.shape[:-1], b.shape[1])
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
         return product(a, b)
@@ -47,15 +49,17 @@ def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def product(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """`numpy.matmul` without its false alarms."""
-    if a.ndim > 1 < b.ndim and a.shape[-2] > 1 < b.shape[-1]:  # asking takes as long as a tiny one
+    """`numpy.matmul` without the false warnings of OpenBLAS (see above)."""
+    if (
+        a.ndim > 1 < b.ndim and a.shape[-2] > 1 < b.shape[-1]
+    ):  # errstate takes as long as a tiny product
         return np.matmul(a, b, out=out)
     with np.errstate(invalid="ignore"):
         return np.matmul(a, b, out=out)
 
 
 def _outer(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a @ b where the sum has one term, for which NumPy does not call BLAS."""
+    """a @ b with an inner size of 1, for which NumPy does not call BLAS."""
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     out = empty((*lead, a.shape[-2], b.shape[-1]), np.result_type(a, b))
     parallel_for(
@@ -75,13 +79,13 @@ def _stacked(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     parallel_for(
         lambda i, j: product(a[i:j], b[i:j], out[i:j]),
         len(out),
-        grain=max(1, _PIECE // max(1, math.prod(out.shape[1:]) * a.shape[-1])),
+        grain=max(1, _CHUNK // max(1, math.prod(out.shape[1:]) * a.shape[-1])),
     )
     return out
 
 
 def _blocks(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
-    """out = a @ b by blocks of rows."""
-    pieces = 1 << max(0, (a.size * b.shape[1] // _PIECE).bit_length() - 1)
-    grain = -(-len(out) // (_EVEN * pieces)) * _EVEN
+    """out = a @ b in blocks of rows."""
+    blocks = 1 << max(0, (a.size * b.shape[1] // _CHUNK).bit_length() - 1)
+    grain = -(-len(out) // (_ROWS * blocks)) * _ROWS
     parallel_for(lambda i, j: product(a[i:j], b, out[i:j]), len(out), grain=grain)

@@ -1,4 +1,8 @@
-"""Bias and maxout in one pass: NumPy's maximum over so short an axis takes many times as long."""
+"""Bias and maxout in one pass: NumPy's maximum over so short an axis takes many times as long.
+
+A unit has few pieces. So the inner loops run along the units, or along a whole row: short loops
+would take longer to begin than to run.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +28,17 @@ def bias_maxout(x: np.ndarray, bias: np.ndarray, *, pieces: int) -> np.ndarray:
 def bias_maxout_backward(
     g: np.ndarray, y: np.ndarray, x: np.ndarray, bias: np.ndarray, *, pieces: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients by x and bias of y = bias_maxout(x, bias); pieces that are equal share evenly."""
+    """Gradients with respect to x and bias of y = bias_maxout(x, bias).
+
+    The largest pieces of a unit, if several are equal, get the same part of its gradient.
+    """
     check_pieces(x.shape, bias.shape, pieces, y.shape, g.shape)
     g, y, x, bias = _rows(g, y, x, bias)
     dx = empty(x.shape, x.dtype)
-    parts = lane_sums(_largest_backward, (g, y, x, bias, pieces, dx), dx, 1)
-    sums = np.empty((1, x.shape[1]), x.dtype)
-    channel_sums(parts, sums)
-    return dx, sums[0]
+    sums = lane_sums(_largest_backward, (g, y, x, bias, pieces, dx), dx, 1)
+    totals = np.empty((1, x.shape[1]), x.dtype)
+    channel_sums(sums, totals)
+    return dx, totals[0]
 
 
 def _rows(*inputs: np.ndarray) -> list[np.ndarray]:
@@ -40,23 +47,21 @@ def _rows(*inputs: np.ndarray) -> list[np.ndarray]:
     return [read_only(np.ascontiguousarray(a, dtype)[...]) for a in inputs]
 
 
-# A unit has few pieces. So the inner loops run along the units, or along a whole row: short ones
-# would take longer to begin than to run.
-
-
 @jit()
 def _largest(
     x: np.ndarray, bias: np.ndarray, pieces: int, y: np.ndarray, first: int, last: int
 ) -> None:
     rows, units = y.shape
-    parts, shifts = x.reshape(rows, units, pieces), bias.reshape(units, pieces)
+    values, shifts = x.reshape(rows, units, pieces), bias.reshape(units, pieces)
     for n in range(first, last):
         for u in range(units):
-            y[n, u] = parts[n, u, 0] + shifts[u, 0]
+            y[n, u] = values[n, u, 0] + shifts[u, 0]
         for i in range(1, pieces):
             for u in range(units):
-                value, top = parts[n, u, i] + shifts[u, i], y[n, u]
-                y[n, u] = value if value > top or value != value else top  # a NaN stays, as NumPy's
+                value, top = values[n, u, i] + shifts[u, i], y[n, u]
+                y[n, u] = (
+                    value if value > top or value != value else top
+                )  # a NaN stays, as in NumPy
 
 
 @jit()
@@ -75,29 +80,29 @@ def _largest_backward(
     units, width = y.shape[1], x.shape[1]
     none, one = x.dtype.type(0), x.dtype.type(1)
     wide, hits = np.empty(width, x.dtype), np.empty(width, x.dtype)
-    shares = np.empty(units, x.dtype)
+    gradients = np.empty(units, x.dtype)  # of each of a unit's largest pieces
     for n in range(first, last):
         _repeat(y[n], wide, pieces)
         for k in range(width):
             hits[k] = one if x[n, k] + bias[k] == wide[k] else none
-        parts = hits.reshape(units, pieces)
-        shares[:] = none
+        unit_hits = hits.reshape(units, pieces)
+        gradients[:] = none
         for i in range(pieces):
             for u in range(units):
-                shares[u] += parts[u, i]
+                gradients[u] += unit_hits[u, i]
         for u in range(units):
-            shares[u] = g[n, u] / (shares[u] if shares[u] > one else one)
-        _repeat(shares, wide, pieces)
+            gradients[u] = g[n, u] / (gradients[u] if gradients[u] > one else one)
+        _repeat(gradients, wide, pieces)
         for k in range(width):
             dx[n, k] = wide[k] if hits[k] > none else none
-    part = sums[first // grain]
-    add_sums(dx[first:last].reshape(last - first, width, 1), part[0])
+    own = sums[first // grain]
+    add_sums(dx[first:last].reshape(last - first, width, 1), own[0])
 
 
 @jit()
 def _repeat(values: np.ndarray, out: np.ndarray, times: int) -> None:
-    """Each value so many times, one beside the other."""
-    parts = out.reshape(len(values), times)
+    """out = each value repeated, as `numpy.repeat`."""
+    repeated = out.reshape(len(values), times)
     for i in range(times):
         for u in range(len(values)):
-            parts[u, i] = values[u]
+            repeated[u, i] = values[u]

@@ -1,6 +1,6 @@
-"""One optimiser step of all parameters, in one pass over the memory of each, in place.
+"""One optimiser update of all parameters, in one pass over the memory of each, in place.
 
-Denormal numbers count as zero: moments decay to them and stay there (see `denormals`).
+Denormal numbers are flushed to zero: moments decay to them and stay there (see `denormals`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .runtime.denormals import flush_denormals, restore_denormals
 from .runtime.native_task import NativeTask
 from .runtime.parallel import TASK_ELEMENTS, parallel_for
 
-_PIECE = 1 << 14  # elements
+_CHUNK = 1 << 14  # elements of a large parameter in one chunk
 
 
 def sgd(
@@ -69,15 +69,15 @@ def adam(
 
 
 def _in_place(loop: Callable[..., None], numbers: tuple[float, ...], *arguments: Arrays) -> None:
-    """Run loop(p, g, states..., numbers, first, last) on all parameters, each cut into pieces.
+    """Run loop(p, g, states..., numbers, first, last) on all parameters, each in chunks.
 
-    The numbers come in p's dtype, so that the arithmetic is in it too.
+    The numbers are in p's dtype, so the arithmetic is too.
 
     Raises:
         ValueError: if a parameter or a state is read-only, before anything is written.
     """
-    loops: list[tuple[NativeTask, int]] = []
-    copies: list[tuple[np.ndarray, np.ndarray]] = []  # of written arrays that lie otherwise than p
+    tasks: list[tuple[NativeTask, int]] = []
+    copies: list[tuple[np.ndarray, np.ndarray]] = []  # of written arrays in another layout than p
     typed: dict[np.dtype, np.ndarray] = {}
     for p, g, *states in each(*arguments):
         written = [p, *states]
@@ -93,9 +93,9 @@ def _in_place(loop: Callable[..., None], numbers: tuple[float, ...], *arguments:
         vectors.insert(1, read_only(g.astype(p.dtype, copy=False).reshape(-1)))
         if p.dtype not in typed:
             typed[p.dtype] = np.array(numbers, p.dtype)
-        loops.append((NativeTask(loop, *vectors, typed[p.dtype]), p.size))
-    for step, size in loops:
-        parallel_for(step, size, grain=_PIECE if size > TASK_ELEMENTS else TASK_ELEMENTS)
+        tasks.append((NativeTask(loop, *vectors, typed[p.dtype]), p.size))
+    for task, size in tasks:
+        parallel_for(task, size, grain=_CHUNK if size > TASK_ELEMENTS else TASK_ELEMENTS)
     for array, vector in copies:
         array[...] = vector.reshape(array.shape)
 
@@ -121,9 +121,9 @@ def _sgd_nesterov(
     p, g, velocity = p[first:last], g[first:last], velocity[first:last]
     mode = flush_denormals()
     for i in range(p.size):
-        slope = g[i] + weight_decay * p[i]
-        velocity[i] = momentum * velocity[i] + slope
-        p[i] -= lr * (slope + momentum * velocity[i])
+        gradient = g[i] + weight_decay * p[i]
+        velocity[i] = momentum * velocity[i] + gradient
+        p[i] -= lr * (gradient + momentum * velocity[i])
     restore_denormals(mode)
 
 
@@ -135,9 +135,9 @@ def _rmsprop(
     p, g, square = p[first:last], g[first:last], square[first:last]
     mode = flush_denormals()
     for i in range(p.size):
-        slope = g[i] + weight_decay * p[i]
-        square[i] = alpha * square[i] + rest * slope * slope
-        p[i] -= lr * slope / (math.sqrt(square[i]) + eps)
+        gradient = g[i] + weight_decay * p[i]
+        square[i] = alpha * square[i] + rest * gradient * gradient
+        p[i] -= lr * gradient / (math.sqrt(square[i]) + eps)
     restore_denormals(mode)
 
 

@@ -1,7 +1,7 @@
-"""Pooling and up-sampling in whatever layout the image lies.
+"""Pooling and up-sampling of images in either layout.
 
-A loop sees images as (outer, H, W, lanes): channels last they are (N, H, W, C) and the CPU's
-vectors run along the channels, otherwise (N*C, H, W, 1).
+A loop sees images as (outer, H, W, lanes). Those that are channels last in memory are (N, H, W, C),
+and the CPU's vectors run along the channels. All others are (N*C, H, W, 1).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def avg_pool2d_dx(
     check_pooled(shape, g.shape, window)
     numbers, taps = _numbers(window), g.dtype.type(kernel[0] * kernel[1])
     out = _result(g, shape, g.dtype)
-    _by_image(lambda g, out: _share(g, numbers, taps, out), g, out)
+    _by_image(lambda g, out: _spread(g, numbers, taps, out), g, out)
     return out
 
 
@@ -117,9 +117,9 @@ def _result(like: np.ndarray, shape: Shape, dtype: Any) -> np.ndarray:
 
 
 def _by_image(work: Callable[..., object], *arrays: np.ndarray) -> None:
-    """Call `work` with pieces (outer, H, W, lanes) of arrays (N, C, H, W), in the first's layout.
+    """Call `work` with chunks (outer, H, W, lanes) of arrays (N, C, H, W), in the first's layout.
 
-    The last one is the result, which lies as the first does. The others are read-only, as in
+    The last one is the result, which must have that layout. The others are read-only, as in
     `planes`.
     """
     if is_channels_last(arrays[0]):
@@ -134,15 +134,15 @@ def _by_image(work: Callable[..., object], *arrays: np.ndarray) -> None:
 
 
 def _checked(loop: Callable[..., bool], shape: tuple[int, ...], *arrays: np.ndarray) -> None:
-    """Compiled loops do not check bounds by themselves: these say whether all places were inside.
+    """Call a compiled `loop`, which does not check bounds, but says whether all places were inside.
 
     Raises:
         IndexError: if one was outside the planes of `shape`.
     """
     inside: list[bool] = []
-    _by_image(lambda *pieces: inside.append(loop(*pieces)), *arrays)
+    _by_image(lambda *chunks: inside.append(loop(*chunks)), *arrays)
     if not all(inside):
-        raise IndexError(f"places must lie in 0 to {shape[2] * shape[3] - 1}")
+        raise IndexError(f"places must be from 0 to {shape[2] * shape[3] - 1}")
 
 
 @jit()
@@ -221,7 +221,7 @@ def _average(x: np.ndarray, window: tuple[int, ...], taps: float, out: np.ndarra
 
 
 @jit()
-def _share(g: np.ndarray, window: tuple[int, ...], taps: float, out: np.ndarray) -> None:
+def _spread(g: np.ndarray, window: tuple[int, ...], taps: float, out: np.ndarray) -> None:
     kh, kw, sy, sx, py, px = window
     outer, high, wide, lanes = out.shape
     out[:] = 0

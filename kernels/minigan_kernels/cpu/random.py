@@ -1,6 +1,6 @@
 """Random numbers from a counter (Philox4x32-10) in one pass, the same bits as the reference's.
 
-Every loop here is compiled without fast mathematics, so that no product and sum are fused: the
+All loops are compiled without fast-math flags, so no multiplication and addition are fused: the
 numbers are those that NumPy computes step by step.
 """
 
@@ -17,14 +17,14 @@ from .runtime.parallel import parallel_for
 
 Number = Any  # a scalar inside compiled code
 
-_BLOCKS = 1 << 12  # Philox blocks, of four words each, in one piece of work
+_BLOCKS = 1 << 12  # Philox blocks, of four 32-bit numbers each, in one chunk
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 _M0, _M1, _W0, _W1 = np.uint64(M0), np.uint64(M1), np.uint64(W0), np.uint64(W1)
 _MANTISSA, _EXPONENT_HALF = 0x000FFFFFFFFFFFFF, 0x3FE0000000000000  # of a float64 in [1/2, 1)
 
 
 def random_bits(out: np.ndarray, *, key: int, offset: int) -> None:
-    """Fill `out` (uint32) with the words of stream `key` from block `offset` on."""
+    """Fill `out` (uint32) with the bits of stream `key` from block `offset` on."""
     _fill(_random_bits, out, key, offset)
 
 
@@ -45,7 +45,7 @@ def dropout_mask(out: np.ndarray, *, keep: float, key: int, offset: int) -> None
 
 
 def _fill(loop: Callable[..., None], out: np.ndarray, key: int, offset: int) -> None:
-    """Run loop(piece, key, first block) over pieces of `out`."""
+    """Run loop(chunk, key, first block) over chunks of `out`."""
     target = out.reshape(-1) if out.flags.c_contiguous else np.empty(out.size, out.dtype)
     stream = np.uint64(key)
 
@@ -59,59 +59,58 @@ def _fill(loop: Callable[..., None], out: np.ndarray, key: int, offset: int) -> 
 
 
 @jit()
-def _words(key: int, counter: int, size: int) -> np.ndarray:
-    """The first `size` words from block `counter` on, and up to three more."""
-    words = np.empty((size + 3) // 4 * 4, np.uint32)
-    # In whole lanes of 64 bits, without memory between the rounds: the compiler unrolls those, and
-    # makes vector lanes of the blocks.
-    for i in range(words.size // 4):
-        place = counter + np.uint64(i)
-        x0, x1, x2, x3 = place & _LOW, place >> _HALF, np.uint64(0), np.uint64(0)
+def _philox(key: int, counter: int, size: int) -> np.ndarray:
+    """The first `size` uint32 from block `counter` on, and up to three more."""
+    bits = np.empty((size + 3) // 4 * 4, np.uint32)
+    # In lanes of 64 bits, and without memory between the rounds: so the compiler unrolls the rounds
+    # and puts one block in each vector lane.
+    for i in range(bits.size // 4):
+        block = counter + np.uint64(i)
+        x0, x1, x2, x3 = block & _LOW, block >> _HALF, np.uint64(0), np.uint64(0)
         k0, k1 = key & _LOW, key >> _HALF
         for _ in range(ROUNDS):
             p0, p1 = _M0 * x0, _M1 * x2
             x0, x1 = (p1 >> _HALF) ^ x1 ^ k0, p1 & _LOW
             x2, x3 = (p0 >> _HALF) ^ x3 ^ k1, p0 & _LOW
             k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
-        words[4 * i] = x0
-        words[4 * i + 1] = x1
-        words[4 * i + 2] = x2
-        words[4 * i + 3] = x3
-    return words
+        bits[4 * i] = x0
+        bits[4 * i + 1] = x1
+        bits[4 * i + 2] = x2
+        bits[4 * i + 3] = x3
+    return bits
 
 
 @jit()
 def _random_bits(out: np.ndarray, key: int, counter: int) -> None:
-    words = _words(key, counter, out.size)
+    bits = _philox(key, counter, out.size)
     for i in range(out.size):
-        out[i] = words[i]
+        out[i] = bits[i]
 
 
 @jit()
 def _uniform(out: np.ndarray, key: int, counter: int) -> None:
-    words = _words(key, counter, out.size)
+    bits = _philox(key, counter, out.size)
     for i in range(out.size):
-        out[i] = np.float32(words[i] >> 8) * np.float32(2.0**-24)
+        out[i] = np.float32(bits[i] >> 8) * np.float32(2.0**-24)
 
 
 @jit()
 def _dropout_mask(out: np.ndarray, keep: Number, value: Number, key: int, counter: int) -> None:
-    words = _words(key, counter, out.size)
+    bits = _philox(key, counter, out.size)
     for i in range(out.size):
-        number = np.float32(words[i] >> 8) * np.float32(2.0**-24)
+        number = np.float32(bits[i] >> 8) * np.float32(2.0**-24)
         out[i] = value if number < keep else np.float32(0)
 
 
 @jit()
 def _normal(out: np.ndarray, key: int, counter: int) -> None:
-    words = _words(key, counter, out.size)
+    bits = _philox(key, counter, out.size)
     pairs = (out.size + 1) // 2
     radius, sine, cosine = np.empty(pairs), np.empty(pairs), np.empty(pairs)
-    # The compiler makes vector lanes of short loops without branches, and of them alone: hence four
-    # loops, where one would do.
+    # The compiler vectorises only short loops without branches: hence four loops, not one.
     for i in range(pairs):
-        radius[i] = (words[2 * i] + 0.5) * 2.0**-32
-        sine[i] = (words[2 * i + 1] + 0.5) * 2.0**-32
+        radius[i] = (bits[2 * i] + 0.5) * 2.0**-32
+        sine[i] = (bits[2 * i + 1] + 0.5) * 2.0**-32
     for i in range(pairs):
         radius[i] = np.sqrt(-2.0 * _log(radius[i]))
     for i in range(pairs):
@@ -137,8 +136,10 @@ def _log(u: Number) -> Number:
 
 @jit()
 def _sincos_turn(v: Number) -> tuple[Number, Number]:
-    """sin(2 pi v) and cos(2 pi v), 0 <= v < 1; the quarter of the turn swaps them and sets signs
-    by their bits, because a condition would keep the compiler from vector code.
+    """sin(2 pi v) and cos(2 pi v), 0 <= v < 1.
+
+    The quarter of the turn swaps the two and sets their signs. It does so by their bits, since a
+    branch would keep the compiler from vectorising.
     """
     nearest = np.floor(4.0 * v + 0.5)
     t = 2.0 * (v - 0.25 * nearest)
@@ -153,7 +154,7 @@ def _sincos_turn(v: Number) -> tuple[Number, Number]:
 
 @jit()
 def _horner(terms: tuple[float, ...], x: Number) -> Number:
-    """Polynomial in x whose coefficients are `terms`, the highest power first."""
+    """The polynomial in x whose coefficients are `terms`, the highest power first."""
     total = terms[0]
     for term in terms[1:]:
         total = total * x + term

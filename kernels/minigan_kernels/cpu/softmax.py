@@ -1,6 +1,6 @@
-"""Cross-entropy of a softmax over classes, row by row in the cache; the exponentials are NumPy's.
+"""Cross-entropy of a softmax over classes, chunks of rows in the cache; exponentials are NumPy's.
 
-The probabilities are kept for the way back, which then needs no exponential.
+The probabilities are kept for the backward pass, which then needs no exponential.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .runtime.parallel import parallel_for
 def softmax_cross_entropy(x: np.ndarray, *, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """-log p of each label (N,), and the probabilities p (N, classes) = exp(x) / sum(exp(x))."""
     check_labels(x.shape, labels)
-    x, labels = _fixed(x, x.dtype), _fixed(labels, np.int64)
+    x, labels = _contiguous(x, x.dtype), _contiguous(labels, np.int64)
     loss, p = np.empty(len(x), x.dtype), empty(x.shape, x.dtype)
 
     def work(first: int, last: int) -> None:
@@ -35,16 +35,16 @@ def softmax_cross_entropy(x: np.ndarray, *, labels: np.ndarray) -> tuple[np.ndar
 def softmax_cross_entropy_backward(
     g: np.ndarray, p: np.ndarray, *, labels: np.ndarray
 ) -> np.ndarray:
-    """Gradient by x: g (p - 1) at the label, g p elsewhere."""
+    """Gradient with respect to x: g (p - 1) at the label, g p elsewhere."""
     check_labels(p.shape, labels, g.shape)
     dtype = np.result_type(g, p)
-    g, p, labels = _fixed(g, dtype), _fixed(p, dtype), _fixed(labels, np.int64)
+    g, p, labels = _contiguous(g, dtype), _contiguous(p, dtype), _contiguous(labels, np.int64)
     dx = empty(p.shape, dtype)
     parallel_for(NativeTask(_backward, g, p, labels, dx), len(p), grain=grain_of(p))
     return dx
 
 
-def _fixed(array: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
+def _contiguous(array: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
     """A contiguous read-only view or copy."""
     return read_only(np.ascontiguousarray(array, dtype)[...])
 
@@ -67,7 +67,7 @@ def _centre(
 
 @jit()
 def _divide(loss: np.ndarray, p: np.ndarray, first: int, last: int) -> None:
-    """Divide powers p by their sum, whose logarithm is what the loss still lacks."""
+    """Divide the exponentials p by their sum, and add the logarithm of that to the loss."""
     for n in range(first, last):
         total = p.dtype.type(0)
         for k in range(p.shape[1]):

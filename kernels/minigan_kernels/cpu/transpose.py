@@ -1,4 +1,4 @@
-"""The transpose of a square of vectors, in registers."""
+"""The transpose of a LANES x LANES block, in vector registers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from .isa.simd import LANES
 
 
 def transpose(name: str) -> str:
-    """Source of the transpose of LANES vectors, `x_step` bytes apart, to rows `y_step` apart.
+    """Source of name(x, x_stride, y, y_stride), which transposes LANES rows of LANES floats.
 
-    Interleaving row i with row i + LANES/2, log2(LANES) times, deals the elements out (a perfect
-    shuffle of the bits of their index).
+    Strides are the bytes from one row to the next. It interleaves row i with row i + LANES/2, and
+    that log2(LANES) times: each time rotates the bits of an element's index by one, until row and
+    column have changed places.
     """
-    lines = [f"def {name}(x, x_step, y, y_step):"]
-    lines += [f"    x{i} = load(x + {i} * x_step)" for i in range(LANES)]
+    lines = [f"def {name}(x, x_stride, y, y_stride):"]
+    lines += [f"    x{i} = load(x + {i} * x_stride)" for i in range(LANES)]
     half = LANES // 2
     for _ in range(LANES.bit_length() - 1):
         pairs = [
@@ -23,7 +24,7 @@ def transpose(name: str) -> str:
         ]
         names = ", ".join(f"x{i}" for i in range(LANES))
         lines.append(f"    {names} = {', '.join(value for _, value in pairs)}")
-    lines += [f"    store(y + {i} * y_step, x{i})" for i in range(LANES)]
+    lines += [f"    store(y + {i} * y_stride, x{i})" for i in range(LANES)]
     return "\n".join(lines) + "\n"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...checks import Pair, check_conv, conv_window
 from ...epilogue import LINEAR, Epilogue
-from ..activation import ended
+from ..activation import apply_epilogue
 from . import direct, winograd
 from .im2col import gemm
 from .im2col.im2col import col2im as col2im
@@ -45,7 +45,7 @@ def _conv2d(
         y = winograd.conv2d(x, w, window, shape, tile)
     else:
         y = gemm.conv2d(x, w, window, shape, groups)
-    return y if end is None else ended(y, *end)
+    return y if end is None else apply_epilogue(y, *end)
 
 
 def conv2d_dx(
@@ -119,4 +119,4 @@ def conv2d_dx_activated(
     dx = conv2d_dx(
         g, w, shape=shape, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
-    return ended(dx, bias, epilogue)
+    return apply_epilogue(dx, bias, epilogue)

@@ -25,7 +25,7 @@ import numpy as np
 from ....checks import Window
 from ....epilogue import Epilogue
 from ....memo import memoize
-from ...activation import NO_ENDING, ended, ending
+from ...activation import NO_EPILOGUE, apply_epilogue, line_epilogue
 from ...isa.simd import LANES
 from ...linalg import matmul
 from ...runtime.allocator import empty, empty_image
@@ -66,7 +66,7 @@ def conv2d(
         y = _spill(x, filters, _turned(window), shape)
     else:
         return _convolve(x, w, window, shape, groups, backward=False, end=end)
-    return y if end is None else ended(y, *end)
+    return y if end is None else apply_epilogue(y, *end)
 
 
 def conv2d_dx(
@@ -177,7 +177,7 @@ def _convolve(
     plan = convolution(a.shape, a.strides, b.shape, b.strides, window, lanes, backward)
     name = f"filters of {window}, {shape[2:]}, {groups}, {backward}"
     filters = memoize(w, name, partial(_packed, plan, w, groups, lanes, backward))
-    finish = ending(y, *end) if end and len(parts) == 1 else NO_ENDING
+    finish = line_epilogue(y, *end) if end and len(parts) == 1 else NO_EPILOGUE
     for k, (a, b) in enumerate(parts):
         loop = NativeTask(
             convolve, plan.job, plan.blocks, plan.source.band, plan.source.channels,
@@ -187,7 +187,7 @@ def _convolve(
             finish.lines, finish.bias, finish.slope,
         )  # fmt: skip
         parallel_for(loop, plan.blocks.tasks, grain=-(-plan.blocks.tasks // _PIECES))
-    return ended(y, *end) if end and finish is NO_ENDING else y
+    return apply_epilogue(y, *end) if end and finish is NO_EPILOGUE else y
 
 
 def _packed(
