@@ -22,7 +22,7 @@ WAY_OUT = f"Numba {numba.__version__} changed this: adapt cpu/runtime/numba_abi.
 # --- Calls of compiled functions by address: cpu/runtime/numba_abi.py ------------------------
 
 ARRAY = types.Array(types.float32, 2, "C")
-SCALAR_TYPES = {numba_abi.INTEGER: {"i64", "i8*", "float*"}, numba_abi.TRUTH: {"i8"},
+SCALAR_TYPES = {numba_abi.INTEGER: {"i64", "i8*", "i64*", "float*"}, numba_abi.TRUTH: {"i8"},
                 numba_abi.FLOAT: {"double"}}  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def test_an_argument_is_as_many_scalars_as_it_has_slots(kind: Any) -> None:
     sentence = f"{kind} is passed as {scalars}, not as slots {kinds}. {WAY_OUT}"
     assert len(kinds) == len(scalars), sentence
     for slot, scalar in zip(kinds, scalars, strict=True):
-        assert scalar in SCALAR_TYPES[slot] or (slot == "i" and scalar == "i64*"), sentence
+        assert scalar in SCALAR_TYPES[slot], sentence
 
 
 def test_an_array_has_the_members_that_its_slots_stand_for() -> None:
@@ -100,6 +100,7 @@ def _all_kinds(
         raise ValueError("on purpose")
     out[0], out[1], out[2] = whole, x[1, 2], x.shape[1]
     out[3], out[4], out[5], out[6] = pair.flag, pair.ratio, first, last
+    out[7], out[8] = x.size, x.itemsize
 
 
 def slots_of(*arguments: Any) -> np.ndarray:
@@ -117,7 +118,7 @@ def slots_of(*arguments: Any) -> np.ndarray:
 def test_a_call_by_address_passes_every_kind_of_argument() -> None:
     """After the tests above: with another convention this one may crash."""
     x = np.arange(40, dtype=np.float32).reshape(8, 5).T[:, ::2]  # strided
-    out = np.zeros(7)
+    out = np.zeros(9)
     given = [7, x, Pair(True, -2.5), out]
     signature = tuple(map(numba.typeof, given))
     function = numba_abi.entry_point(_all_kinds, (*signature, types.intp, types.intp))
@@ -130,6 +131,6 @@ def test_a_call_by_address_passes_every_kind_of_argument() -> None:
 
     slots = slots_of(7, x, True, -2.5, out)
     assert run(function, slots.ctypes.data, 3, 9), f"a call that ends well says no. {WAY_OUT}"
-    expected = [7, x[1, 2], x.shape[1], 1, -2.5, 3, 9]
+    expected = [7, x[1, 2], x.shape[1], 1, -2.5, 3, 9, x.size, 4]
     assert out.tolist() == expected, f"an argument arrives as another value. {WAY_OUT}"
     assert not run(function, slots.ctypes.data, 9, 3), f"an exception is not seen. {WAY_OUT}"

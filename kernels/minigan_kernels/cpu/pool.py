@@ -32,9 +32,9 @@ Shape = tuple[int, int, int, int]
 def max_pool2d_index(
     x: np.ndarray, *, kernel: Pair, stride: int | Pair, padding: int | Pair = 0
 ) -> np.ndarray:
-    """Place i*W + j of the first maximum of each window of x (N, C, H, W), as int64 (N, C, H', W').
+    """Index i*W + j of the first maximum of each window of x (N, C, H, W), as int64 (N, C, H', W').
 
-    Padding never wins, and a window that holds NaN gives the place of its first NaN.
+    Padding never wins, and a window that holds NaN gives the index of its first NaN.
     """
     window = pool_window(kernel, stride, padding)
     n, c, h, w = image_shape(x.shape)
@@ -45,7 +45,7 @@ def max_pool2d_index(
 
 
 def gather_plane(x: np.ndarray, *, index: np.ndarray) -> np.ndarray:
-    """Values of x (N, C, H, W) at the places `index` (N, C, H', W') of each plane."""
+    """Values of x (N, C, H, W) at the indices `index` (N, C, H', W') of each plane."""
     check_places(x.shape, index.shape, index.shape)
     out = _result(x, index.shape, x.dtype)
     _checked(_gather, x.shape, x, index, out)
@@ -53,7 +53,7 @@ def gather_plane(x: np.ndarray, *, index: np.ndarray) -> np.ndarray:
 
 
 def scatter_plane(g: np.ndarray, *, index: np.ndarray, shape: Shape) -> np.ndarray:
-    """Adjoint of `gather_plane`: zeros of `shape` with each g added at its place."""
+    """Adjoint of `gather_plane`: zeros of `shape` with each g added at its index."""
     check_places(shape, index.shape, g.shape)
     out = _result(g, shape, g.dtype)
     _checked(_scatter, shape, g, index, out)

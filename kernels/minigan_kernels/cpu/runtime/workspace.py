@@ -56,8 +56,7 @@ def workspace_address(workspaces: Workspaces, wanted: Workspace) -> int:
 def workspace_array(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """This thread's workspace `name` as an array of any content."""
     size_bytes = math.prod(shape) * dtype.itemsize
-    memory = _buffer(thread_workspaces(), name, size_bytes).memory
-    return memory[:size_bytes].view(dtype).reshape(shape)
+    return np.ndarray(shape, dtype, _buffer(thread_workspaces(), name, size_bytes).memory)
 
 
 def aligned_bytes(size_bytes: int) -> np.ndarray:
