@@ -325,7 +325,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         prog="minigan bench same-bytes",
         description="Whether another checkout trains to the same bytes.",
     )
-    parser.add_argument("checkout", type=_checkout, metavar="CHECKOUT", help="the other one")
+    parser.add_argument("checkout", type=Path, metavar="CHECKOUT", help="the other one")
     parser.add_argument("--steps", type=int, default=STEPS, help="of each run (default: 20)")
     lanes = ",".join(map(str, LANES))
     parser.add_argument("--lanes", type=_numbers, default=list(LANES), help=f"of {lanes}")
@@ -338,6 +338,10 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         help="all if not given",
     )
     options = parser.parse_args(words)
+    options.checkout = options.checkout.resolve()
+    for folder in ("minigan", "kernels/minigan_kernels"):
+        if not (options.checkout / folder / "__init__.py").is_file():
+            parser.error(f"{options.checkout} is no checkout: it has no {folder}")
     if unknown := {*options.recipes} - {*gans.names()}:
         parser.error(f"there is no recipe {min(unknown)}")
     if options.steps < 1 or min(options.threads) < 1 or not {*options.lanes} <= {*LANES}:
@@ -347,11 +351,3 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
 
 def _numbers(text: str) -> list[int]:
     return [int(word) for word in text.split(",")]
-
-
-def _checkout(text: str) -> Path:
-    path = Path(text).resolve()
-    for folder in ("minigan", "kernels/minigan_kernels"):
-        if not (path / folder / "__init__.py").is_file():
-            raise argparse.ArgumentTypeError(f"{path} is no checkout: it has no {folder}")
-    return path

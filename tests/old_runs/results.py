@@ -78,7 +78,9 @@ def generated(run: Path) -> np.ndarray:
         )
         player.eval()
     with no_grad():
-        made = recipe.generate(players, recipe.latent(Generator(1, "old runs"), SAMPLES))
+        # Recipes chose the average in `generate` when these runs were made, and do in `shown` now.
+        shown = recipe.shown(players) if hasattr(recipe, "shown") else players
+        made = recipe.generate(shown, recipe.latent(Generator(1, "old runs"), SAMPLES))
     return np.stack([thinned(sample, 128) for sample in made.numpy()])
 
 
