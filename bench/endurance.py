@@ -34,7 +34,7 @@ def measure(settings: Settings) -> dict[str, Any]:
     rows: list[dict[str, int]] = []
     with tempfile.TemporaryDirectory() as folder:
         while state.step < late:
-            state.round()
+            state.advance()
             if state.step == early:
                 before.restore(state.save(Path(folder), "dcgan"), "dcgan")
             if state.step % early == 0:
@@ -42,7 +42,7 @@ def measure(settings: Settings) -> dict[str, Any]:
                 say(f"endurance: round {state.step} of {late}")
     names = [f"round {early}", f"round {late}"]
     found = compare(
-        dict(zip(names, (before.round, state.round), strict=True)), budget=settings.budget(60)
+        dict(zip(names, (before.advance, state.advance), strict=True)), budget=settings.budget(60)
     )
     return {
         "rounds": [early, late],

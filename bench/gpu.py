@@ -138,8 +138,8 @@ def facts() -> Row:
     Raises:
         UserError: if there is no card to measure, with the way out.
     """
-    found = probe.facts()
-    if why := probe.trouble(found):
+    found = probe.probe_cuda()
+    if why := probe.diagnose(found):
         raise UserError(f"there is no card to measure: {why}")
     smi, driver = shutil.which("nvidia-smi"), f"unknown, for CUDA {probe.version(found.driver)}"
     if smi:
@@ -147,7 +147,7 @@ def facts() -> Row:
         done = subprocess.run(query, capture_output=True, text=True)
         driver = (done.stdout.split() or [driver])[0]
     return {
-        "card": found.card, "capability": list(found.capability), "driver": driver,
+        "card": found.gpu, "capability": list(found.capability), "driver": driver,
         "cuda": probe.version(found.toolkit), "cupy": found.cupy, "nvrtc": found.compiler,
         "memory": found.total,
     }  # fmt: skip

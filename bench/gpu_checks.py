@@ -193,7 +193,7 @@ def few_kernels() -> None:
     cupy.cuda.set_allocator(None)
     for precision in plan.PRECISIONS:
         device = cuda.device("cuda", precision, deterministic=True)  # nothing more to time tiles
-        dcgan(device, FEW).round()
+        dcgan(device, FEW).advance()
 
 
 def at(device: Device, precision: str) -> Device:
@@ -215,7 +215,7 @@ def beside_cpu(device: Device, size: Size) -> Row:
     Large convolutions leave moments for batch norm there, which no twin's own test asks for.
     """
     size = dataclasses.replace(size, batch=min(size.batch, 16))  # the CPU takes seconds
-    ours, theirs = (dcgan(each, size).round() for each in (at(device, "float32"), HOST))
+    ours, theirs = (dcgan(each, size).advance() for each in (at(device, "float32"), HOST))
     apart = max(abs(ours[name] - theirs[name]) / abs(theirs[name]) for name in theirs)
     says = f"losses differ by {apart:.1e}"
     return {"check": "a round beside the CPU's", "right": apart < NEAR, "says": says}
@@ -226,8 +226,8 @@ def graphs(device: Device, size: Size, rounds: int) -> Row:
     said: list[str] = []
     usual, replayed = dcgan(device, size), dcgan(device, size)
     replayed.use_graphs(said.append)
-    rows = [usual.round() == replayed.round() for _ in range(rounds)]
-    states = [state.places().values() for state in (usual, replayed)]
+    rows = [usual.advance() == replayed.advance() for _ in range(rounds)]
+    states = [state.device_arrays().values() for state in (usual, replayed)]
     wrong = sum(to_host(a).tobytes() != to_host(b).tobytes() for a, b in zip(*states, strict=True))
     return {
         "check": f"{rounds} rounds, replayed",

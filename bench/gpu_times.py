@@ -129,7 +129,7 @@ def rounds(watch: Watch, size: Size, count: int, precision: str, torch: Any) -> 
     device = at(watch.device, precision)
     usual, replayed = dcgan(device, size), dcgan(device, size)
     replayed.use_graphs(lambda why: row["absent"].update({GRAPH: why}))
-    steps: dict[str, Step] = {USUAL: usual.round, GRAPH: replayed.round}
+    steps: dict[str, Step] = {USUAL: usual.advance, GRAPH: replayed.advance}
     if torch:
         steps |= _theirs(size, row, torch, EAGER)
     row["times"] = watch.rounds(steps, count)
@@ -148,7 +148,7 @@ def compiled(watch: Watch, size: Size, count: int, row: Row, torch: Any) -> None
     state, mine = dcgan(at(watch.device, row["precision"]), size), _ours(row)
     if mine == GRAPH:
         state.use_graphs(lambda why: None)
-    found = watch.rounds({mine: state.round} | theirs, count)
+    found = watch.rounds({mine: state.advance} | theirs, count)
     row["times"][COMPILED] = found[COMPILED]
     row["ratios"][COMPILED] = found[COMPILED] / found[mine]
 
@@ -179,7 +179,7 @@ def layers(watch: Watch, size: Size, precision: str, roof: Row, torch: Any) -> l
     for layer in layers_of(size.image[1], size.image[0], size.width, size.batch):
         arrays = operands(layer, watch.device)
         for direction in DIRECTIONS:
-            with at(watch.device, precision).computing():
+            with at(watch.device, precision).context():
                 turns = {USUAL: watch.turn(ours(layer, direction, arrays))}
             if torch:
                 turns["cuDNN"] = torch.conv(layer, direction, precision)
@@ -273,7 +273,7 @@ def growth(watch: Watch, size: Size, few: int, many: int) -> Row:
     used = []
     for count in (few, many):
         for _ in range(count):
-            state.round()
+            state.advance()
         used.append(watch.used())
     return {"rounds": many, "before": used[0], "after": used[1], "grown": used[1] - used[0]}
 

@@ -47,7 +47,7 @@ def distances(name: str, rounds: int, seed: int = 0) -> list[tuple[int, float, f
     both = []
     while state.step < rounds:
         distance = np.abs(np.sort(seen_by_critic(state, z)[:, 0]) - real).mean()
-        both.append((state.round()["estimate"], distance))
+        both.append((state.advance()["estimate"], distance))
     parts = [np.mean(both[i : i + EVERY], axis=0) for i in range(0, rounds, EVERY)]
     return [((i + 1) * EVERY, float(a), float(b)) for i, (a, b) in enumerate(parts)]
 

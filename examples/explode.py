@@ -65,7 +65,7 @@ def run(row: str, rule: str, dataset: Dataset, rounds: int) -> dict[str, Any]:
     began = time.monotonic()
     try:
         for _ in range(rounds):
-            found = state.round()
+            found = state.advance()
             losses.append([round(found["loss_D"], 4), round(found["loss_G"], 4)])
     except RunError as error:
         end = str(error).partition(";")[0]

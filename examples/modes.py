@@ -60,7 +60,7 @@ def run(row: str, data: str, seed: int) -> dict[str, Any]:
     state = State.fresh(recipe, dataset, seed)
     began = time.process_time()
     for _ in range(rounds):
-        state.round()
+        state.advance()
     seconds = round(time.process_time() - began, 1)
     x = points(state, POINTS, seed)
     assert dataset.mixture is not None

@@ -11,7 +11,7 @@ import minigan_kernels as kernels
 import numpy as np
 
 from .device import HOST, Array
-from .device.graph_inputs import varying
+from .device.graph_inputs import graph_scalar
 
 Shape = int | tuple[int, ...]
 
@@ -58,7 +58,7 @@ class Generator:
     def _draw(self, shape: Shape, kernel: Any, **options: Any) -> Array:
         out = self.device.empty(shape, np.float32)
         advance = partial(self._advance, math.ceil(out.size / 4))
-        offset = advance() if self.device is HOST else varying(advance, np.uint64)
+        offset = advance() if self.device is HOST else graph_scalar(advance, np.uint64)
         kernel(out, key=self.key, offset=offset, **options)
         return out
 

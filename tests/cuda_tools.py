@@ -89,7 +89,7 @@ def _leaves(value: Any) -> list[Any]:
 class Emulated(cuda.Cuda):
     """A card whose arrays are NumPy's and whose kernels are emulated; it measures nothing."""
 
-    captures = False
+    supports_graphs = False
 
     def put(self, array: np.ndarray) -> np.ndarray:
         return array
@@ -100,12 +100,12 @@ class Emulated(cuda.Cuda):
     def tuner(self) -> Any:
         return None
 
-    def shuttle(self) -> None:
+    def prefetcher(self) -> None:
         return None
 
     @contextmanager
-    def computing(self) -> Iterator[None]:
-        with kernels.use("cuda"), super().computing():
+    def context(self) -> Iterator[None]:
+        with kernels.use("cuda"), super().context():
             yield
 
 

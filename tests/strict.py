@@ -24,7 +24,7 @@ import pytest
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from minigan.device import Device
-from minigan.device.cuda import plainly
+from minigan.device.cuda import translate_capture_errors
 
 # What minigan asks of NumPy by an array's type. CuPy has each of these under the same name.
 FUNCTIONS = {
@@ -213,7 +213,7 @@ class Card(Device):
     """A device whose arrays are Strict."""
 
     name = "strict"
-    captures = True
+    supports_graphs = True
 
     def put(self, array: Any) -> Strict:
         if isinstance(array, Strict):
@@ -223,22 +223,22 @@ class Card(Device):
 
     def empty(self, shape: Any, dtype: Any) -> Strict:
         if _recording is None:
-            return self.lasting(shape, dtype)
+            return self.empty_static(shape, dtype)
         array = np.zeros(shape, dtype)  # must do, until `forget` spoils it
         _recording.fresh.append(array)
         return Strict(array)
 
-    def lasting(self, shape: Any, dtype: Any) -> Strict:
+    def empty_static(self, shape: Any, dtype: Any) -> Strict:
         return Strict(np.full(shape, np.nan if np.dtype(dtype).kind == "f" else 1, dtype))
 
-    def shuttle(self) -> StrictShuttle:
-        return StrictShuttle()
+    def prefetcher(self) -> StrictPrefetcher:
+        return StrictPrefetcher()
 
     def capture(self, work: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
         global _recording
         _recording = recording = Recording()
         try:
-            with plainly():
+            with translate_capture_errors():
                 result = work()
         finally:
             _recording = None
@@ -246,7 +246,7 @@ class Card(Device):
         return result, recording.launch
 
 
-class StrictShuttle:
+class StrictPrefetcher:
     """Arrays that arrive when they are taken, and no sooner."""
 
     def send(self, arrays: Any) -> None:

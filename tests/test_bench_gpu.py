@@ -283,7 +283,7 @@ def test_a_command_that_fails_or_takes_long_is_told_of(monkeypatch: pytest.Monke
 
 def test_rounds_that_are_not_replayed_have_no_time_for_that() -> None:
     class Refuses(Device):
-        captures = True
+        supports_graphs = True
 
         def capture(self, work: Any) -> Any:
             raise RuntimeError("no graphs here")
@@ -346,7 +346,7 @@ def test_compiled_steps_are_compared_with_ours_of_the_same_minutes() -> None:
     assert row["ratios"] == {gpu_times.COMPILED: 1.5}
 
 
-@pytest.mark.skipif(probe.trouble(probe.facts()) is None, reason="there is a card")
+@pytest.mark.skipif(probe.diagnose(probe.probe_cuda()) is None, reason="there is a card")
 def test_without_a_card_it_says_so(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import strict
 import tiny
-from strict import Card, Strict, StrictShuttle
+from strict import Card, Strict, StrictPrefetcher
 
 from minigan.data import Dataset
-from minigan.device import HOST, UnrepeatableError, cuda, to_host
+from minigan.device import HOST, CaptureError, cuda, to_host
 from minigan.errors import UserError
-from minigan.training.device_batches import TensorFeed
+from minigan.training.device_batches import DeviceBatches
 from minigan.training.graph_replay import CAPTURED, CHECKED
 from minigan.training.state import State
 
@@ -33,13 +33,13 @@ def states(name: str = "gan", data: Dataset | None = None) -> tuple[State, State
     """A state that replays rounds, one that does not, and why the first does not either."""
     said: list[str] = []
     replayed, usual = (tiny.state(name, data, device=Card()) for _ in range(2))
-    replayed.use_graphs(lambda text: said.append(text.partition("because a round ")[2]))
+    replayed.use_graphs(lambda text: said.append(text.partition("because a step ")[2]))
     return replayed, usual, said
 
 
 def same(replayed: State, usual: State, rounds: int = CHECKED + 2) -> bool:
     """Whether two states report the same in all rounds, and are the same in the end."""
-    rows = [replayed.round() == usual.round() for _ in range(rounds)]
+    rows = [replayed.advance() == usual.advance() for _ in range(rounds)]
     arrays = zip(replayed._arrays().values(), usual._arrays().values(), strict=True)
     return all(rows) and all(to_host(a).tobytes() == to_host(b).tobytes() for a, b in arrays)
 
@@ -57,7 +57,7 @@ def test_every_batch_but_the_first_comes_while_the_card_computes(
     if graphs:
         state.use_graphs(print)
     events: list[str] = []
-    for owner, name in ((Card, "put"), (StrictShuttle, "send"), (StrictShuttle, "take")):
+    for owner, name in ((Card, "put"), (StrictPrefetcher, "send"), (StrictPrefetcher, "take")):
         real = getattr(owner, name)
 
         def noted(self: Any, *arrays: Any, real: Any = real, name: str = name) -> Any:
@@ -71,7 +71,7 @@ def test_every_batch_but_the_first_comes_while_the_card_computes(
     )
     for number in range(CHECKED + 2):
         events.clear()
-        assert state.round() == usual.round()
+        assert state.advance() == usual.advance()
         assert state.batches.position == usual.batches.position
         if number + 1 not in ((1, CAPTURED, CHECKED) if graphs else (1,)):
             assert events == ["take"] * 3 + ["send"] * 3 + ["read"]
@@ -80,7 +80,7 @@ def test_every_batch_but_the_first_comes_while_the_card_computes(
 
 def test_a_round_that_asks_for_other_batches_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
     batches = tiny.state("gan", device=Card()).batches
-    feed = TensorFeed(batches, Card())
+    feed = DeviceBatches(batches, Card())
     whole = [batches.at(i) for i in range(4)]
     first = next(feed)
     feed.prefetch()
@@ -100,7 +100,7 @@ def test_a_round_that_asks_for_other_batches_gets_them(monkeypatch: pytest.Monke
 
 def test_a_batch_that_is_refused_is_refused_in_its_own_round() -> None:
     batches = tiny.state("gan", device=Card()).batches
-    feed, calls = TensorFeed(batches, Card()), iter((True, False, False))
+    feed, calls = DeviceBatches(batches, Card()), iter((True, False, False))
 
     def check(labels: np.ndarray) -> None:
         if not next(calls):
@@ -221,23 +221,23 @@ def test_a_shuttle_waits_for_its_place_and_work_waits_for_it(
     )
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setitem(sys.modules, "cupyx", cupyx)
-    shuttle = cuda.Cuda().shuttle()
-    shuttle.send([np.arange(3)])
+    prefetcher = cuda.Cuda().prefetcher()
+    prefetcher.send([np.arange(3)])
     first = ["record work 1", "copies wait for work 1", "set on copies", "record copies 1"]
     assert done == first
     done.clear()
-    np.testing.assert_array_equal(shuttle.take()[0], np.arange(3))
+    np.testing.assert_array_equal(prefetcher.take()[0], np.arange(3))
     assert done == ["work wait for copies 1", "copy", "record work 2"]
     done.clear()
-    shuttle.send([np.arange(3) + 1])
+    prefetcher.send([np.arange(3) + 1])
     assert done == [
         "host waits for copies 1", "copies wait for work 2", "set on copies", "record copies 2",
     ]  # fmt: skip
-    np.testing.assert_array_equal(shuttle.take()[0], np.arange(3) + 1)
+    np.testing.assert_array_equal(prefetcher.take()[0], np.arange(3) + 1)
     done.clear()
-    shuttle.send([np.arange(4)])  # of another shape, to another place, when the old one is read
+    prefetcher.send([np.arange(4)])  # of another shape, to another place, when the old one is read
     assert done[0] == "host waits for copies 2"
-    np.testing.assert_array_equal(shuttle.take()[0], np.arange(4))
+    np.testing.assert_array_equal(prefetcher.take()[0], np.arange(4))
 
 
 BEGUN = ["free", "in stream", "in memory", "begin"]
@@ -262,7 +262,7 @@ def test_memory_that_a_graph_uses_is_given_to_nobody_else(monkeypatch: pytest.Mo
     not be what a kernel had before.
     """
     cupy, device = CuPy(monkeypatch), cuda.Cuda()
-    device.capture(lambda: device.lasting(3, np.float32))
+    device.capture(lambda: device.empty_static(3, np.float32))
     done = ["in None", "empty", "out of None"]
     assert cupy.done[:7] == [*BEGUN, *done]
     _, allocate = cupy.pools
@@ -278,11 +278,11 @@ def test_memory_that_a_graph_uses_is_given_to_nobody_else(monkeypatch: pytest.Mo
     [
         (RuntimeError("the current stream is capturing, so D2H transfers are"), "reads a value"),
         (RuntimeError("the current stream is capturing, so H2D transfers are"), "copies values"),
-        (RuntimeError("... is capturing, so synchronous API calls are"), "waits for the card"),
-        (RuntimeError("cudaErrorStreamCaptureUnsupported: operation not"), "waits for the card"),
+        (RuntimeError("... is capturing, so synchronous API calls are"), "waits for the GPU"),
+        (RuntimeError("cudaErrorStreamCaptureUnsupported: operation not"), "waits for the GPU"),
         (NotImplementedError("calling cuBLAS API during stream capture is"), "calls cuBLAS"),
         (MemoryError("Out of memory allocating 512 bytes"), "needs more memory"),
-        (UnrepeatableError("uses its own number"), "uses its own number"),
+        (CaptureError("uses its own number"), "uses its own number"),
     ],
 )
 def test_a_capture_that_fails_is_ended_and_says_why(
@@ -296,7 +296,7 @@ def test_a_capture_that_fails_is_ended_and_says_why(
         except Exception as inner:
             raise ValueError("the gradient of softplus failed") from inner
 
-    with pytest.raises(UnrepeatableError, match=why):
+    with pytest.raises(CaptureError, match=why):
         cuda.Cuda().capture(work)
     assert cupy.done[:5] == [*BEGUN, "end"]
 

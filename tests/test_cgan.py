@@ -64,7 +64,7 @@ def test_cgans_dense_networks_are_the_papers() -> None:
     assert sizes[0] == [(200, 5), (1000, 10), (1200, 1200), (784, 1200)]
     assert sizes[1] == [(240 * 5, 784), (50 * 5, 10), (240 * 4, 290), (1, 240)]
     assert state.recipe.output_range((1, 28, 28)) == (0.0, 1.0)
-    assert all(math.isfinite(value) for value in state.round().values())
+    assert all(math.isfinite(value) for value in state.advance().values())
 
 
 @pytest.mark.parametrize("name", ["width", "hidden", "lr_d", "lr_g", "beta1"])
@@ -96,7 +96,7 @@ def test_several_labels_may_hold_at_once(dense: bool) -> None:
     fields = DENSE if dense else {}
     state = tiny.state("cgan", stack(tiny.images(), 2), classes=2, tags=2, **fields)
     before = {name: player.copy().state() for name, player in state.players.items()}
-    state.round()
+    state.advance()
     for name, player in state.players.items():
         assert any((before[name][n] != p.data).any() for n, p in player.parameters().items())
     z = state.recipe.latent(rng(), 50)
@@ -129,9 +129,9 @@ def test_cgan_says_what_it_needs() -> None:
     with pytest.raises(UserError, match="multiples of 4"):
         tiny.state("cgan", tiny.images((1, 30, 30)))
     with pytest.raises(UserError, match="--classes must be more than the label 1"):
-        tiny.state("cgan", classes=1).round()
+        tiny.state("cgan", classes=1).advance()
     with pytest.raises(UserError, match="--classes must be more than the label 3"):
-        tiny.state("cgan", stack(tiny.images(), 2), classes=1, tags=2, batch_size=24).round()
+        tiny.state("cgan", stack(tiny.images(), 2), classes=1, tags=2, batch_size=24).advance()
     asked = {"classes": 1000, "samples": 100}
     assert gans.load("cgan").defaults((3, 28, 28), **asked, tags=3) == {"classes": 10, "tags": 3}
     assert gans.load("cgan").defaults((3, 28, 28), **asked) == {"classes": 1000, "tags": 1}

@@ -272,7 +272,7 @@ def test_a_damaged_checkpoint(shell: Shell, run: Path) -> None:
     (run / "checkpoints/step-000001.safetensors").unlink()
     before = tiny.tree(run)
     for words in (["train", "--resume", "--out", run], ["sample", run]):
-        shell.refuses(*words, says=(str(path), "damaged", "; remove it to begin the run anew"))
+        shell.refuses(*words, says=(str(path), "damaged", "; remove it to begin the run again"))
     assert tiny.tree(run) == before
 
 
@@ -281,7 +281,7 @@ def test_a_damaged_checkpoint_beside_an_older_one(shell: Shell, run: Path) -> No
     path, older = (run / f"checkpoints/step-00000{step}.safetensors" for step in (3, 2))
     assert older.exists()
     path.write_bytes(path.read_bytes()[:-20])
-    shell.refuses("sample", run, says=(str(path), "damaged", "; remove it to go on from round 2"))
+    shell.refuses("sample", run, says=(str(path), "damaged", "; remove it to go on from step 2"))
     path.unlink()
     shell.succeeds("train", "--resume", "--out", run, "--more", "1")
     assert checkpoint.newest(run / "checkpoints") == path

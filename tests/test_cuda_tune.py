@@ -248,9 +248,9 @@ class Tuned(Emulated):
 
 
 def test_a_deterministic_card_goes_by_the_rule() -> None:
-    with Tuned().computing():
+    with Tuned().context():
         assert isinstance(tune._tuner.get(), Tuner)
-    with Tuned(deterministic=True).computing():
+    with Tuned(deterministic=True).context():
         assert tune._tuner.get() is None
     assert tune._tuner.get() is None
 

@@ -21,8 +21,8 @@ from tiny import Shell
 from minigan import Tensor, gans, grad, softmax_cross_entropy
 from minigan.commands import doctor, layers
 from minigan.data import Dataset
-from minigan.device import HOST, Device, beside, cuda, probe, to_host, to_numbers
-from minigan.device.probe import Facts, out_of_memory, trouble
+from minigan.device import HOST, Device, asarray_like, cuda, probe, to_host, to_numbers
+from minigan.device.probe import CudaFacts, diagnose, out_of_memory
 from minigan.errors import RunError
 from minigan.random import Generator
 from minigan.tensor import PRIMITIVES
@@ -92,10 +92,10 @@ def test_arrays_go_where_others_are() -> None:
     there = Card().put(ROWS)
     assert HOST.put(ROWS) is ROWS
     assert to_host(ROWS) is ROWS
-    assert beside(ROWS, ROWS) is ROWS
+    assert asarray_like(ROWS, ROWS) is ROWS
     np.testing.assert_array_equal(to_host(there), ROWS)
-    assert isinstance(beside(ROWS, there), Strict)
-    np.testing.assert_array_equal(beside(there, ROWS), ROWS)
+    assert isinstance(asarray_like(ROWS, there), Strict)
+    np.testing.assert_array_equal(asarray_like(there, ROWS), ROWS)
 
 
 def test_numbers_come_in_one_transfer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,19 +145,19 @@ def test_a_run_on_a_card_has_the_cpus_bytes_and_goes_on_on_either(
 ) -> None:
     """The run replays a graph: its first rounds and the last one do not."""
     whole, rounds = tiny.state(name, dataset, **fields), CHECKED + 1
-    rows = [whole.round() for _ in range(rounds + 1)]
+    rows = [whole.advance() for _ in range(rounds + 1)]
     checkpoint = whole.save(tmp_path, name).read_bytes()
 
     there, said = tiny.state(name, dataset, device=Card(), **fields), []
     there.use_graphs(said.append)
-    assert [there.round() for _ in range(rounds)] == rows[:-1]
+    assert [there.advance() for _ in range(rounds)] == rows[:-1]
     assert not said
     assert there.replay.graph is not None
     saved = there.save(tmp_path, name)
     for device in (HOST, Card()):
         state = tiny.state(name, dataset, device=device, **fields)
         state.restore(saved, name)
-        assert state.round() == rows[-1]
+        assert state.advance() == rows[-1]
         folder = tmp_path / device.name
         folder.mkdir()
         assert state.save(folder, name).read_bytes() == checkpoint
@@ -181,8 +181,8 @@ def test_a_cross_entropy_is_differentiated_twice_where_it_lies() -> None:
 def test_a_loss_on_a_card_that_is_not_finite_ends_the_run_with_its_round() -> None:
     state = tiny.state("wgan", device=Card(), n_critic=2)
     state.players["D"].parameters()["layers.0.bias"].data[...] = np.nan
-    with pytest.raises(RunError, match=r"the loss of D is nan in round 1; .*--device cpu"):
-        state.round()
+    with pytest.raises(RunError, match=r"the loss of D is nan in step 1; .*--device cpu"):
+        state.advance()
 
 
 def test_commands_train_on_a_card_and_open_its_run_anywhere(
@@ -213,8 +213,8 @@ def test_commands_train_on_a_card_and_open_its_run_anywhere(
 
 # --- What is there of a card, and what is missing --------------------------------------------
 
-GOOD = Facts(
-    cupy="14.2.0", toolkit=13020, driver=13000, card="NVIDIA H200", capability=(9, 0),
+GOOD = CudaFacts(
+    cupy="14.2.0", toolkit=13020, driver=13000, gpu="NVIDIA H200", capability=(9, 0),
     free=140 << 30, total=141 << 30, compiler="13.5",
 )  # fmt: skip
 
@@ -224,18 +224,18 @@ GOOD = Facts(
     [
         ({"cupy": None}, ["CuPy is not installed", "minigan[cuda13]", "cuda12"]),
         ({"cupy": None, "error": "libstdc++ is too old"}, ["libstdc++ is too old"]),
-        ({"driver": 0, "card": None, "error": "insufficient"}, ["no NVIDIA driver", "580"]),
-        ({"driver": 12040, "card": None}, ["12.4", "13.2", "580", "minigan[cuda12]"]),
-        ({"driver": 11040, "toolkit": 12090, "card": None}, ["11.4", "12.9", "525"]),
-        ({"card": None, "error": "cudaErrorNoDevice"}, ["NoDevice", "CUDA_VISIBLE_DEVICES"]),
+        ({"driver": 0, "gpu": None, "error": "insufficient"}, ["no NVIDIA driver", "580"]),
+        ({"driver": 12040, "gpu": None}, ["12.4", "13.2", "580", "minigan[cuda12]"]),
+        ({"driver": 11040, "toolkit": 12090, "gpu": None}, ["11.4", "12.9", "525"]),
+        ({"gpu": None, "error": "cudaErrorNoDevice"}, ["NoDevice", "CUDA_VISIBLE_DEVICES"]),
         ({"error": "cudaErrorMemoryAllocation"}, ["H200 cannot be used", "Allocation"]),
-        ({"card": "Tesla T4", "capability": (7, 5)}, ["Tesla T4", "7.5", "8.0"]),
+        ({"gpu": "Tesla T4", "capability": (7, 5)}, ["Tesla T4", "7.5", "8.0"]),
         ({"compiler": None}, ["NVRTC", "minigan[cuda13]"]),
         ({"driver": 12080, "toolkit": 12090}, ["NVRTC 13.5", "12.8", "minigan[cuda12]", "driver"]),
     ],
 )
 def test_what_is_missing_is_named_with_the_way_out(found: dict[str, Any], says: list[str]) -> None:
-    said = trouble(dataclasses.replace(GOOD, **found))
+    said = diagnose(dataclasses.replace(GOOD, **found))
     assert said is not None
     assert "\n" not in said
     for part in says:
@@ -243,11 +243,11 @@ def test_what_is_missing_is_named_with_the_way_out(found: dict[str, Any], says: 
 
 
 def test_nothing_is_missing_where_all_is_there() -> None:
-    assert trouble(GOOD) is None
-    assert trouble(dataclasses.replace(GOOD, driver=13040)) is None
+    assert diagnose(GOOD) is None
+    assert diagnose(dataclasses.replace(GOOD, driver=13040)) is None
 
 
-@pytest.mark.skipif(trouble(probe.facts()) is None, reason="there is a card")
+@pytest.mark.skipif(diagnose(probe.probe_cuda()) is None, reason="there is a card")
 @pytest.mark.parametrize(
     "words", [["train", "gan"], ["sample", "RUN"], ["evaluate", "RUN"], ["train", "--resume"]]
 )
@@ -301,7 +301,7 @@ def test_exhausted_memory_of_a_card_ends_the_run_in_one_sentence(
             fields = {"forward": ("kernel", fail), "backward": ("rules", (fail, fail))}
             monkeypatch.setattr(matmul, *fields[where])
         with pytest.raises(kind, match=r"^full"):
-            state.round()
+            state.advance()
 
 
 def test_kernels_that_cannot_be_kept_end_a_run_in_one_sentence(
@@ -309,7 +309,7 @@ def test_kernels_that_cannot_be_kept_end_a_run_in_one_sentence(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(RunError, match="set XDG_CACHE_HOME"), Emulated().computing():
+    with pytest.raises(RunError, match="set XDG_CACHE_HOME"), Emulated().context():
         cache.keep("a.cubin", lambda out: {})
 
 
@@ -346,9 +346,9 @@ def test_doctor_says_in_one_sentence_what_keeps_kernels_from_running(
 
 
 def test_a_card_says_what_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda, "facts", lambda: dataclasses.replace(GOOD, compiler=None))
+    monkeypatch.setattr(cuda, "probe_cuda", lambda: dataclasses.replace(GOOD, compiler=None))
     found = provenance(cuda.Cuda().versions())["versions"]
-    assert found.items() >= {"cupy": GOOD.cupy, "card": GOOD.card}.items()
+    assert found.items() >= {"cupy": GOOD.cupy, "card": GOOD.gpu}.items()
     assert "nvrtc" not in found
     assert provenance(HOST.versions()) == provenance()
     assert "cupy" not in provenance()["versions"]

@@ -16,7 +16,7 @@ from minigan.gans.glo import on_sphere
 from minigan.losses import laplacian_pyramid_loss
 from minigan.optim import SGD
 from minigan.tensor import Tensor, no_grad
-from minigan.training.device_batches import TensorFeed
+from minigan.training.device_batches import DeviceBatches
 from minigan.training.state import State
 
 ENCODING = ["bigan", "glo", "gon"]
@@ -37,7 +37,7 @@ def everything(state: State) -> bytes:
 @pytest.mark.parametrize("name", ENCODING)
 def test_an_encoding_is_a_latent_vector_of_each_image_and_changes_nothing(name: str) -> None:
     state = tiny.state(name, **FIELDS.get(name, {}))
-    state.round()
+    state.advance()
     before, offset = everything(state), state.rng.offset
     x = next(state.batches)
     z = state.ask(state.recipe.encode, x)
@@ -55,7 +55,7 @@ def test_an_encoding_is_a_latent_vector_of_each_image_and_changes_nothing(name: 
 def test_an_encoding_depends_on_no_other_image(name: str) -> None:
     state = tiny.state(name, **FIELDS.get(name, {}))
     for _ in range(2):
-        state.round()
+        state.advance()
     x = next(state.batches)
     whole = state.ask(state.recipe.encode, x)
     parts = state.ask(state.recipe.encode, x, batch=1)
@@ -66,7 +66,7 @@ def test_an_encoding_depends_on_no_other_image(name: str) -> None:
 @pytest.mark.parametrize("name", RECONSTRUCTING)
 def test_a_reconstruction_is_an_image(name: str) -> None:
     state = tiny.state(name, **FIELDS.get(name, {}))
-    state.round()
+    state.advance()
     x = next(state.batches)
     found = state.ask(state.recipe.reconstruct, x)
     assert found is not None
@@ -88,7 +88,7 @@ def test_the_shapes_that_cannot_be_made_are_refused(name: str, shape: tuple[int,
 )
 def test_they_learn_colours_too(name: str, shape: tuple[int, ...]) -> None:
     state = tiny.state(name, tiny.images(shape))
-    assert all(math.isfinite(value) for value in state.round().values())
+    assert all(math.isfinite(value) for value in state.advance().values())
     assert state.samples(state.recipe.latent(state.rng, 2)).shape == (2, *shape)
 
 
@@ -99,7 +99,7 @@ def test_a_feed_tells_where_each_sample_lies() -> None:
     dataset = tiny.images(count=10)
     batches = Batches(dataset, 4, seed=3, output_range=(-1, 1))
     again = Batches(dataset, 4, seed=3, output_range=(-1, 1))
-    feed, places = TensorFeed(batches), []
+    feed, places = DeviceBatches(batches), []
     for _ in range(2):  # an epoch of ten has two batches of four
         x, index = feed.indexed()
         np.testing.assert_allclose(x.data, dataset.x[index] / 127.5 - 1, atol=1e-6)
@@ -115,7 +115,7 @@ def test_a_feed_tells_where_each_sample_lies() -> None:
 def test_the_discriminator_judges_pairs() -> None:
     """Exchanging the encodings of two images changes what D says of them."""
     state = tiny.state("bigan", init_std=0.3)
-    state.round()
+    state.advance()
     D, E = state.players["D"].eval(), state.players["E"].eval()
     x = Tensor(next(state.batches))
     with no_grad():
@@ -131,7 +131,7 @@ def test_generator_and_encoder_have_the_exchanged_labels() -> None:
     D = state.players["D"]
     D.forward = lambda x, z: z.sum(axis=1) * 0 + 2.0  # D believes everything, (N,)
     losses = {}
-    feed = TensorFeed(state.batches)
+    feed = DeviceBatches(state.batches)
     for name, loss, _ in state.recipe.round(state.players, feed, state.rng, 0):
         losses[name] = loss.item()
     believed, doubted = math.log1p(math.exp(-2)), math.log1p(math.exp(2))
@@ -153,7 +153,7 @@ def test_the_equilibrium_moves_k_and_m_says_how_far_it_is() -> None:
     k = 0.0
     D = state.players["D"]
     D.k[...] = k = 0.25
-    feed = TensorFeed(state.batches)
+    feed = DeviceBatches(state.batches)
     updates = state.recipe.round(state.players, feed, state.rng, 0)
     _, loss_d, found = next(updates)
     position = state.batches.position
@@ -170,16 +170,16 @@ def test_the_equilibrium_moves_k_and_m_says_how_far_it_is() -> None:
 
 def test_k_stays_in_its_range_and_in_the_checkpoint(tmp_path: Path) -> None:
     state = tiny.state("began", gamma=1.0, lambda_k=1e6)
-    seen = [state.round()["k"] for _ in range(4)]
+    seen = [state.advance()["k"] for _ in range(4)]
     assert seen[0] == 0
     assert set(seen) <= {0.0, 1.0}
     state = tiny.state("began", gamma=1.0, lambda_k=10.0)
     for _ in range(3):
-        state.round()
+        state.advance()
     other = tiny.state("began", gamma=1.0, lambda_k=10.0)
     other.restore(state.save(tmp_path, "began"), "began")
     assert other.players["D"].k == state.players["D"].k
-    assert other.round() == state.round()
+    assert other.advance() == state.advance()
 
 
 # --- GLO -------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def test_a_batch_moves_its_own_rows_along_the_sphere() -> None:
     before = table.data.copy()
     _, index = state.batches.indexed()
     state.batches.position = 0
-    state.round()
+    state.advance()
     moved = np.flatnonzero((table.data != before).any(axis=1))
     assert sorted(moved) == sorted(index)
     np.testing.assert_allclose(np.square(table.data).sum(axis=1), 1, rtol=1e-5)
@@ -223,7 +223,7 @@ def test_both_updates_follow_the_gradient_of_one_loss() -> None:
     state = tiny.state("glo")
     G, Z = state.players["G"], state.players["Z"]
     state.optimizers = {n: SGD(p.parameters(), 0.1) for n, p in state.players.items()}
-    x, index = TensorFeed(state.batches).indexed()
+    x, index = DeviceBatches(state.batches).indexed()
     state.batches.position = 0
     loss = state.recipe.loss(G(Z(index)), x)
     expected = {
@@ -234,7 +234,7 @@ def test_both_updates_follow_the_gradient_of_one_loss() -> None:
         for name in ("G", "Z")
     }
     expected["Z"]["weight"] = on_sphere(expected["Z"]["weight"])
-    state.round()
+    state.advance()
     for name, arrays in expected.items():
         for key, array in arrays.items():
             found = state.players[name].parameters()[key].data
@@ -252,7 +252,7 @@ def test_encoding_finds_what_the_mean_latent_vector_does_not() -> None:
 def test_a_table_that_is_too_short_is_refused() -> None:
     state = tiny.state("glo", samples=3)
     with pytest.raises(UserError, match=r"--samples must be the number of images in the data.*3"):
-        state.round()  # four of 24 places
+        state.advance()  # four of 24 places
 
 
 # --- GON -------------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ def test_the_first_half_of_the_loss_is_differentiated_too() -> None:
 
 def test_latent_vectors_of_the_data_are_standard_normal_to_the_user() -> None:
     state = tiny.state("gon", tiny.images(count=24), batch_size=24)
-    state.round()
+    state.advance()
     Z = state.players["Z"]
     x = state.batches.at(0)[0]
     rows = state.recipe.latent(mg.Generator(0, "rows"), 4000)

@@ -181,7 +181,7 @@ def test_results_of_other_settings_are_neither_counted_nor_kept_from_running_aga
 def test_the_distance_is_that_of_the_points_that_a_critic_sees() -> None:
     state = tiny.state("wgan", tiny.points(1), hidden=8)
     for _ in range(3):
-        state.round()
+        state.advance()
     before = {name: array.copy() for name, array in state.players["G"].state().items()}
     z = state.recipe.latent(state.rng, 50)
     found = critic.seen_by_critic(state, z)

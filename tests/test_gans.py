@@ -71,7 +71,7 @@ def test_the_first_two_recipes_are_there() -> None:
 def test_three_rounds_give_finite_losses_of_every_player(name: str) -> None:
     state = tiny.state(name)
     for number in (1, 2, 3):
-        row = state.round()
+        row = state.advance()
         assert state.step == number
         assert {f"loss_{player}" for player in state.optimizers} <= row.keys()
         assert all(math.isfinite(value) for value in row.values()), row
@@ -94,7 +94,7 @@ def test_an_update_moves_its_own_player_alone(name: str, monkeypatch: pytest.Mon
             assert changed(before, seen[-1]) == {player}
 
         monkeypatch.setattr(optimizer, "step", step)
-    state.round()
+    state.advance()
     assert set(turns) == set(state.optimizers)
 
 
@@ -102,7 +102,7 @@ def test_an_update_moves_its_own_player_alone(name: str, monkeypatch: pytest.Mon
 def test_samples_have_the_shape_and_range_of_the_data_and_change_nothing(name: str) -> None:
     dataset = tiny.images()
     state = tiny.state(name, dataset)
-    state.round()
+    state.advance()
     before = everything(state)
     z = state.recipe.latent(state.rng, 5)
     offset = state.rng.offset
@@ -138,7 +138,7 @@ def test_the_seed_decides_every_byte_of_a_checkpoint(name: str, tmp_path: Path) 
     for number, seed in enumerate((0, 0, 1)):
         state = tiny.state(name, seed=seed)
         for _ in range(3):
-            state.round()
+            state.advance()
         folder = tmp_path / str(number)
         folder.mkdir()
         files.append(state.save(folder, name).read_bytes())
@@ -149,11 +149,11 @@ def test_the_seed_decides_every_byte_of_a_checkpoint(name: str, tmp_path: Path) 
 @pytest.mark.parametrize("name", ALL)
 def test_a_restored_state_goes_on_as_if_nothing_had_been(name: str, tmp_path: Path) -> None:
     whole, first = tiny.state(name), tiny.state(name)
-    rows = [whole.round() for _ in range(4)]
-    again = [first.round() for _ in range(2)]
+    rows = [whole.advance() for _ in range(4)]
+    again = [first.advance() for _ in range(2)]
     second = tiny.state(name)
     second.restore(first.save(tmp_path, name), name)
-    again += [second.round() for _ in range(2)]
+    again += [second.advance() for _ in range(2)]
     assert again == rows
     assert second.save(tmp_path, name).read_bytes() == whole.save(tmp_path, name).read_bytes()
 
@@ -219,7 +219,7 @@ def test_a_variant_trains(name: str, fields: dict[str, Any], dataset: Dataset) -
     state = tiny.state(name, dataset, **fields)
     before = parameters(state)
     for _ in range(2):
-        row = state.round()
+        row = state.advance()
         assert all(math.isfinite(value) for value in row.values()), row
         assert 0 <= row["D(x)"] <= 1
         assert 0 <= row["D(G(z))"] <= 1
@@ -242,13 +242,13 @@ def test_a_variant_trains(name: str, fields: dict[str, Any], dataset: Dataset) -
     ],
 )
 def test_a_variant_is_another_computation(name: str, fields: dict[str, Any]) -> None:
-    assert tiny.state(name).round() != tiny.state(name, **fields).round()
+    assert tiny.state(name).advance() != tiny.state(name, **fields).advance()
 
 
 def test_k_is_the_number_of_discriminator_updates() -> None:
     once, thrice = tiny.state("gan"), tiny.state("gan", k=3)
     for state, updates in ((once, 1), (thrice, 3)):
-        state.round()
+        state.advance()
         assert (state.optimizers["D"].steps, state.optimizers["G"].steps) == (updates, 1)
         assert state.batches.position == updates  # each one sees fresh data
 
@@ -259,7 +259,7 @@ def test_both_players_may_move_from_where_they_are(at_once: bool) -> None:
     still, moving = (tiny.state("gan", at_once=at_once) for _ in range(2))
     updates = [*still.recipe.round(still.players, still.feed, still.rng, 0)]
     losses = {f"loss_{name}": loss.item() for name, loss, _ in updates}
-    row = moving.round()
+    row = moving.advance()
     assert ({name: row[name] for name in losses} == losses) == at_once
     with pytest.raises(UserError, match="--k must be 1"):
         tiny.state("gan", at_once=True, k=2)
@@ -368,7 +368,7 @@ def test_gan_on_images_has_the_settings_of_the_authors_code() -> None:
     assert z.var() == pytest.approx(1, abs=0.01)
     assert 1.73 < z.max() < 3**0.5
     half, whole = tiny.state("gan", weight_d=0.5), tiny.state("gan")
-    assert half.round()["loss_D"] == pytest.approx(0.5 * whole.round()["loss_D"])
+    assert half.advance()["loss_D"] == pytest.approx(0.5 * whole.advance()["loss_D"])
 
 
 def test_gan_on_points_has_the_loss_of_algorithm_1() -> None:

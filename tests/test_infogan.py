@@ -196,7 +196,7 @@ def test_infogan_sees_no_label() -> None:
     rows = []
     for dataset in (labelled, bare):
         state = tiny.state("infogan", dataset)
-        rows.append([state.round() for _ in range(2)])
+        rows.append([state.advance() for _ in range(2)])
     assert rows[0] == rows[1]
 
 
@@ -214,7 +214,7 @@ def test_any_codes(fields: dict[str, Any], width: int, parameters: int) -> None:
     state = tiny.state("infogan", **fields)
     z = state.recipe.latent(rng(), 3)
     assert z.shape == (3, 5 + width)
-    row = state.round()
+    row = state.advance()
     assert all(math.isfinite(value) for value in row.values())
     x = next(state.batches)
     assert state.players["D"](Tensor(x))[1].shape == (4, parameters)

@@ -47,7 +47,7 @@ def test_gan_finds_the_density_of_a_mixture() -> None:
     state = fresh("gan", dataset)
     before = total_variation(state, dataset)
     for _ in range(2500):
-        state.round()
+        state.advance()
     assert before > 0.6
     assert total_variation(state, dataset) < 0.35
 
@@ -57,7 +57,7 @@ def test_dcgan_draws_what_lies_near_the_data() -> None:
     state = fresh("dcgan", dataset)
     before = distance_to_data(state, dataset)
     for _ in range(200):
-        state.round()
+        state.advance()
     after = distance_to_data(state, dataset)
     spread = state.samples(state.recipe.latent(Generator(1, "score"), 64)).std(axis=0).mean()
     assert after < 0.7 * before
@@ -83,7 +83,7 @@ def test_cgan_draws_the_class_that_it_is_asked_for() -> None:
 
     before = agreement()
     for _ in range(240):
-        state.round()
+        state.advance()
     assert before < 0.25
     assert agreement() > 0.9
 
@@ -105,7 +105,7 @@ def test_cgan_draws_the_two_classes_that_it_is_asked_for() -> None:
 
     before = agreement()
     for _ in range(300):
-        state.round()
+        state.advance()
     assert before < 0.05
     assert agreement() > 0.5
 
@@ -122,7 +122,7 @@ def test_infogan_draws_its_code_in_images() -> None:
 
     before, apart = information(), distance_to_data(state, dataset)
     for _ in range(130):
-        state.round()
+        state.advance()
     assert before < 0.1
     assert information() > 1.2
     assert distance_to_data(state, dataset) < 0.6 * apart
@@ -139,7 +139,7 @@ def test_sgan_learns_from_images_without_labels() -> None:
 
     before = errors()
     for _ in range(60):
-        state.round()
+        state.advance()
     known, labels = state.batches.few(100)
     by_neighbour = int((labels[nearest(x, known)] != test.y).sum())
     assert before > 1000
@@ -163,7 +163,7 @@ def test_gon_reconstructs_unseen_images_better_than_pca() -> None:
     linear_error = pca.mean_squared_error(best_linear.reshape(unseen.shape), unseen)
     assert reconstruction_error(state, unseen) > 10 * linear_error
     for _ in range(300):
-        state.round()
+        state.advance()
     assert reconstruction_error(state, unseen) < linear_error
 
 
@@ -184,7 +184,7 @@ def test_a_stable_gan_draws_what_lies_near_the_data(
     state = fresh(name, dataset, width=16, **fields)
     before = distance_to_data(state, dataset)
     for _ in range(rounds):
-        state.round()
+        state.advance()
     spread = state.samples(state.recipe.latent(Generator(1, "score"), 64)).std(axis=0).mean()
     assert distance_to_data(state, dataset) < 0.7 * before
     assert spread > 0.2  # and not one image alone
@@ -197,7 +197,7 @@ def test_bigan_finds_latent_vectors_of_unseen_images() -> None:
     state = fresh("bigan", dataset, **fields)
     before = reconstruction_error(state, unseen)
     for _ in range(500):
-        state.round()
+        state.advance()
     assert reconstruction_error(state, unseen) < 0.4 * before
     x = (unseen / 255).astype(np.float32)
     found = state.ask(state.recipe.reconstruct, x)
@@ -211,7 +211,7 @@ def test_glo_finds_latent_vectors_of_unseen_images() -> None:
     state = fresh("glo", dataset, width=16, batch_size=64, encoding_steps=40)
     before = reconstruction_error(state, unseen)
     for _ in range(200):
-        state.round()
+        state.advance()
     after = reconstruction_error(state, unseen)
     assert after < 0.25 * before
     x = (unseen / 127.5 - 1).astype(np.float32)
@@ -225,7 +225,7 @@ def test_began_converges_and_batch_norm_keeps_its_images_apart() -> None:
     for normalize in (True, False):
         small = {"width": 8, "hidden": 128, "latent_size": 16, "lr": 1e-3}
         state = fresh("began", data, normalize=normalize, **small)
-        M = [state.round()["M"] for _ in range(150)]
+        M = [state.advance()["M"] for _ in range(150)]
         assert np.mean(M[-10:]) < 0.5 * np.mean(M[:10])
         images = state.samples(state.recipe.latent(Generator(0, "score"), 64))
         spread[normalize] = images.std(axis=0).mean() / real

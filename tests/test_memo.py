@@ -288,7 +288,7 @@ def test_steps_are_the_same_bytes_with_nothing_kept(
         data = tiny.images((3, 32, 32))
         state = tiny.state("dcgan", data, width=16, batch_size=8, **fields)
         for _ in range(3):
-            state.round()
+            state.advance()
         return b"".join(a.tobytes() for p in state.players.values() for a in p.state().values())
 
     def memory(array: np.ndarray, plain: Any = memo._memory) -> tuple[Any, bool]:

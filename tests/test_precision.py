@@ -25,8 +25,8 @@ class Listening(Emulated):
     heard: ClassVar[list[str]] = []
 
     @contextmanager
-    def computing(self) -> Iterator[None]:
-        with super(Emulated, self).computing():  # without emulation
+    def context(self) -> Iterator[None]:
+        with super(Emulated, self).context():  # without emulation
             self.heard.append(plan._precision.get())
             yield
 
@@ -43,7 +43,7 @@ def test_a_precision_is_that_of_products_and_of_nothing_else() -> None:
             "gan", device=Emulated(precision), hidden=16, units=16, init_g=1.0, init_d=0.3
         )
         drawn[precision] = state.samples(np.ones((2, 5), np.float32))
-        losses[precision] = state.round()["loss_D"]
+        losses[precision] = state.advance()["loss_D"]
         kept = all_arrays(state)
         assert {a.dtype for name, a in kept.items() if not name.endswith("/steps")} == {
             np.dtype(np.float32)

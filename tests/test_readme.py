@@ -228,7 +228,7 @@ def test_the_step_that_the_readme_shows_is_dcgans(
     states = [State.fresh(recipe, tiny.images(), 0) for recipe in both]
     for _ in range(2):
         for state in states:
-            state.round()
+            state.advance()
     for name, player in states[0].players.items():
         for key, array in player.state().items():
             np.testing.assert_array_equal(array, states[1].players[name].state()[key], key)

@@ -92,7 +92,7 @@ def test_samples_come_from_the_average_of_the_weights(name: str) -> None:
     state = tiny.state(name, ema=0.5)
     G, slow = state.players["G"], state.players["average"]
     start = arrays(slow)
-    state.round()
+    state.advance()
     moved = False
     for key, value in slow.state().items():
         np.testing.assert_allclose(value, (start[key] + G.state()[key]) / 2, rtol=1e-5, atol=1e-6)
@@ -112,7 +112,7 @@ def test_samples_come_from_the_average_of_the_weights(name: str) -> None:
 def test_an_average_changes_nothing_in_training(name: str) -> None:
     plain, averaged = tiny.state(name, ema=0.0), tiny.state(name, ema=0.9)
     for _ in range(3):
-        assert plain.round() == averaged.round()
+        assert plain.advance() == averaged.advance()
     for player, module in plain.players.items():
         for key, array in module.state().items():
             np.testing.assert_array_equal(array, averaged.players[player].state()[key])
@@ -123,11 +123,11 @@ def test_an_average_is_restored(name: str, tmp_path: Path) -> None:
     whole, first = (tiny.state(name, ema=0.9) for _ in range(2))
     for state, rounds in ((whole, 4), (first, 2)):
         for _ in range(rounds):
-            state.round()
+            state.advance()
     second = tiny.state(name, ema=0.9)
     second.restore(first.save(tmp_path, name), name)
     for _ in range(2):
-        second.round()
+        second.advance()
     assert second.save(tmp_path, name).read_bytes() == whole.save(tmp_path, name).read_bytes()
 
 
@@ -137,7 +137,7 @@ def test_a_recipe_of_ones_own_has_an_average(mine: Path, shell: Shell, tmp_path:
     said = " ".join(shell.succeeds("train", mine, "--help").out.replace("│", " ").split())
     assert "samples come from an average of G's weights with this decay, if above 0" in said
     assert "limit of the joint norm of a player's gradients, if above 0" in said
-    assert "rounds over which the learning rates fall to zero" in said
+    assert "steps over which the learning rates fall to zero" in said
     flags = ["--data", data, "--ema", "0.7", "--sample-every", "2", "--checkpoint-every", "2"]
     whole, parts, without = (tmp_path / part for part in ("whole", "parts", "without"))
     shell.succeeds("train", mine, *flags, "--steps", "4", "--out", whole)
@@ -182,7 +182,7 @@ def test_every_optimiser_of_a_recipe_clips(mine: Path) -> None:
     kind: Any = gans.load(str(mine))
     state = State.fresh(kind(clip_norm=1e-3), tiny.images(), 0)
     before = {name: arrays(state.players[name]) for name in ("G", "D")}
-    state.round()
+    state.advance()
     for name, start in before.items():
         after = state.players[name].state()
         step = math.sqrt(sum(np.square(after[key] - start[key]).sum() for key in start))
@@ -200,7 +200,7 @@ def test_rates_fall_to_zero_in_the_last_round(mine: Path, shell: Shell, tmp_path
     held = recipe.falling(2.0, updates=2, hold=6)
     assert [held(n) for n in (0, 12, 16, 20)] == pytest.approx([2, 2, 1, 0])
     recipe.check_length(10)
-    with pytest.raises(UserError, match=r"learning rate is 0 after round 10.*--lr-steps"):
+    with pytest.raises(UserError, match=r"learning rate is 0 after step 10.*--lr-steps"):
         recipe.check_length(11)
 
 

@@ -19,8 +19,8 @@ from strict import Card, Strict
 
 from minigan import nn, optim, random
 from minigan.data import Dataset
-from minigan.device import NO_ROOM, UnrepeatableError, graph_inputs, to_host
-from minigan.device.graph_inputs import RoundNumber
+from minigan.device import NO_MEMORY, CaptureError, graph_inputs, to_host
+from minigan.device.graph_inputs import SymbolicStep
 from minigan.errors import UserError
 from minigan.gans.cgan import CGAN
 from minigan.gans.gan import GAN
@@ -30,8 +30,8 @@ from minigan.optim import Adam, optimizers
 from minigan.random import Generator
 from minigan.tensor import Array
 from minigan.training import graph_replay
-from minigan.training.device_batches import TensorFeed
-from minigan.training.graph_replay import CAPTURED, CHECKED, settle
+from minigan.training.device_batches import DeviceBatches
+from minigan.training.graph_replay import CAPTURED, CHECKED, copy_into_static
 from minigan.training.state import State
 
 OTHERWISE = "gives other values when it is replayed"
@@ -47,13 +47,13 @@ def states(name: str = "gan", data: Dataset | None = None) -> tuple[State, State
     """A state that replays rounds, one that does not, and why the first does not either."""
     said: list[str] = []
     replayed, usual = (tiny.state(name, data, device=Card()) for _ in range(2))
-    replayed.use_graphs(lambda text: said.append(text.partition("because a round ")[2]))
+    replayed.use_graphs(lambda text: said.append(text.partition("because a step ")[2]))
     return replayed, usual, said
 
 
 def same(replayed: State, usual: State, rounds: int = CHECKED + 2) -> bool:
     """Whether two states report the same in all rounds, and are the same in the end."""
-    rows = [replayed.round() == usual.round() for _ in range(rounds)]
+    rows = [replayed.advance() == usual.advance() for _ in range(rounds)]
     arrays = zip(replayed._arrays().values(), usual._arrays().values(), strict=True)
     return all(rows) and all(to_host(a).tobytes() == to_host(b).tobytes() for a, b in arrays)
 
@@ -74,16 +74,16 @@ def the_rate_is_computed_on_the_host(patch: pytest.MonkeyPatch) -> None:
 
 
 def noise_goes_on_from_one_place(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(random, "varying", lambda compute, kind: compute())
+    patch.setattr(random, "graph_scalar", lambda compute, kind: compute())
 
 
 def steps_are_not_counted_on(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(optimizers, "each_time", lambda action: action())
+    patch.setattr(optimizers, "on_replay", lambda action: action())
 
 
 def a_decay_stays_the_same(patch: pytest.MonkeyPatch) -> None:
     fill = graph_inputs.Inputs.fill
-    patch.setattr(graph_inputs.Inputs, "fill", lambda self, number: fill(self, self.round_number))
+    patch.setattr(graph_inputs.Inputs, "fill", lambda self, number: fill(self, self.step))
 
 
 def batches_stay_the_same(patch: pytest.MonkeyPatch) -> None:
@@ -126,7 +126,7 @@ def test_a_round_that_is_not_the_same_when_replayed_is_found(
 def test_arrays_that_a_round_replaces_go_on_from_where_they_were(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(graph_replay, "settle", lambda rounds, places: None)
+    monkeypatch.setattr(graph_replay, "copy_into_static", lambda target, static: None)
     replayed, usual, _ = states("dcgan")
     assert not same(replayed, usual)  # the running moments of batch norm
 
@@ -140,7 +140,7 @@ def drawn_on_the_host(self: Generator, shape: Any, kernel: Any, **options: Any) 
     return self.device.put(out)
 
 
-def put(self: TensorFeed, kind: str, fetch: Any) -> list[Array]:
+def put(self: DeviceBatches, kind: str, fetch: Any) -> list[Array]:
     return [self.device.put(array) for array in fetch()]
 
 
@@ -163,7 +163,7 @@ def brings(self: Any, players: Any, batches: Any, rng: Any, step: Any) -> Any:
 
 
 def fails(self: Any, players: Any, batches: Any, rng: Any, step: Any) -> Any:
-    if isinstance(step, RoundNumber):
+    if isinstance(step, SymbolicStep):
         raise KeyError("what is only there as usual")
     yield from GAN_ROUND(self, players, batches, rng, step)
 
@@ -174,10 +174,10 @@ GAN_ROUND = GAN.round
 @pytest.mark.parametrize(
     ("owner", "name", "mistake", "why"),
     [
-        (Generator, "_draw", drawn_on_the_host, "copies values to the card"),
-        (TensorFeed, "_there", put, "copies values to the card"),
-        (GAN, "round", brings, "copies values to the card"),
-        (GAN, "round", reads, "reads a value back from the card"),
+        (Generator, "_draw", drawn_on_the_host, "copies values to the GPU"),
+        (DeviceBatches, "_device_batch", put, "copies values to the GPU"),
+        (GAN, "round", brings, "copies values to the GPU"),
+        (GAN, "round", reads, "reads a value back from the GPU"),
         (GAN, "round", multiplies, "calls cuBLAS"),
         (
             GAN,
@@ -202,10 +202,10 @@ def test_a_gradient_that_cannot_be_captured_is_named_too(monkeypatch: pytest.Mon
     monkeypatch.setattr(softplus, "rules", (lambda g, y, x: g * x.data.ravel()[0].item(),))
     replayed, usual, said = states()
     assert same(replayed, usual)
-    assert said == ["reads a value back from the card"]
+    assert said == ["reads a value back from the GPU"]
 
 
-NUMBER: Any = RoundNumber()
+NUMBER: Any = SymbolicStep()
 
 
 @pytest.mark.parametrize(
@@ -234,14 +234,14 @@ NUMBER: Any = RoundNumber()
     ],
 )
 def test_nobody_can_look_at_the_number_of_a_captured_round(look: Callable[[], Any]) -> None:
-    with pytest.raises(UnrepeatableError, match="its own number"):
+    with pytest.raises(CaptureError, match="its own number"):
         look()
 
 
 def test_a_number_is_asked_about_in_its_round_alone() -> None:
-    assert graph_inputs.of_round(lambda n: n / 4, 3) == 0.75
-    with pytest.raises(UnrepeatableError, match="keeps its number"):
-        graph_inputs.of_round(lambda n: n / 4, NUMBER)
+    assert graph_inputs.graph_scheduled(lambda n: n / 4, 3) == 0.75
+    with pytest.raises(CaptureError, match="keeps its number"):
+        graph_inputs.graph_scheduled(lambda n: n / 4, NUMBER)
 
 
 class Full(Card):
@@ -283,8 +283,8 @@ def test_a_card_without_room_for_a_graph_runs_rounds_as_usual(
                     raise MemoryError("full")
 
             monkeypatch.setattr(replayed.optimizers["D"], "step", fail)
-        assert replayed.round() == usual.round()
-    assert said == [f"rounds are not replayed from a CUDA graph, because a round {NO_ROOM}"]
+        assert replayed.advance() == usual.advance()
+    assert said == [f"steps are not replayed from a CUDA graph, because a step {NO_MEMORY}"]
     assert replayed.replay is not None
     assert replayed.replay.graph is None
 
@@ -297,8 +297,8 @@ def test_arrays_that_change_places_are_not_mixed_up() -> None:
     holds = {"a": first, "b": second, "c": third}
     places = dict(holds)
     holds |= {"a": second, "b": first, "c": Strict(np.full(2, 4.0))}
-    rounds: Any = SimpleNamespace(places=lambda: holds, replace=holds.update)
-    settle(rounds, places)
+    target: Any = SimpleNamespace(device_arrays=lambda: holds, replace_arrays=holds.update)
+    copy_into_static(target, places)
     assert all(holds[name] is place for name, place in places.items())
     assert [float(holds[name].get()[0]) for name in "abc"] == [2.0, 1.0, 4.0]
 
@@ -325,10 +325,10 @@ def test_a_state_that_is_restored_captures_anew(tmp_path: Any) -> None:
 
 
 def test_more_numbers_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_inputs, "ROOM", 3)
+    monkeypatch.setattr(graph_inputs, "MAX_SCALARS", 3)
     replayed, usual, said = states()
     assert same(replayed, usual)
-    assert said == ["has over 3 numbers that differ from round to round"]
+    assert said == ["has over 3 numbers that differ from step to step"]
 
 
 # --- Labels are checked before they go to a card ---------------------------------------------
@@ -342,7 +342,7 @@ def test_labels_that_do_not_fit_are_refused_on_a_card_too(
     recipe: type, fields: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(UserError, match=says):
-        tiny.state(recipe.__module__.split(".")[-1], device=Card(), **fields).round()
+        tiny.state(recipe.__module__.split(".")[-1], device=Card(), **fields).advance()
 
 
 def test_a_symbol_that_there_is_none_of_has_no_vector_on_a_card() -> None:

@@ -91,7 +91,7 @@ def test_ctrl_c_writes_a_checkpoint_from_which_the_run_goes_on_exactly(
     assert "Traceback" not in err
     step = saved(run)[-1]
     assert step >= 5
-    assert f"interrupted at round {step}" in err
+    assert f"interrupted at step {step}" in err
     assert f"minigan train --resume --out {run}" in err  # how to go on
     assert [row["step"] for row in Run.open(run).rows()] == list(range(1, step + 1))
     assert (run / "report.html").is_file()
@@ -226,7 +226,7 @@ def test_no_run_goes_on_where_the_learning_rate_is_zero(
 ) -> None:
     run = tmp_path / "run"
     words = ["train", "lsgan", "--data", digits, "--batch-size", "4", "--width", "4", "--out", run]
-    says = ("learning rate is 0 after round 3", "--steps 3", "--lr-steps")
+    says = ("learning rate is 0 after step 3", "--steps 3", "--lr-steps")
     shell.refuses(*words, "--lr-steps", "3", "--steps", "4", says=says)
     assert not run.exists()
     shell.succeeds(*words, "--lr-steps", "3", "--steps", "2")

@@ -67,7 +67,7 @@ def test_sgan_sees_few_labels_and_no_other() -> None:
         assert seen.sum() == 10
         y = np.where(seen, data.y, 1 - data.y) if flip else data.y
         state.batches.dataset = dataclasses.replace(data, y=y)
-        rows.append([state.round() for _ in range(2)])
+        rows.append([state.advance() for _ in range(2)])
     assert rows[0] == rows[1]
 
 
@@ -93,7 +93,7 @@ def test_the_average_follows_d_and_answers() -> None:
     slow, D = (state.players[name].parameters() for name in ("average", "D"))
     for decay in (0.1, 0.15, 0.15):  # first 1/10, then 2/11 and on, but not above ema
         before = {name: p.data.copy() for name, p in slow.items()}
-        state.round()
+        state.advance()
         for name, p in slow.items():
             expected = decay * before[name] + (1 - decay) * D[name].data
             np.testing.assert_allclose(p.data, expected, rtol=1e-4, atol=1e-6)
@@ -134,9 +134,9 @@ def test_what_sgan_cannot_be_told(fields: dict[str, Any], says: str) -> None:
 
 
 def test_a_variant_of_sgan_is_another_computation() -> None:
-    plain = tiny.state("sgan").round()
+    plain = tiny.state("sgan").advance()
     for fields in ({"fake_class": True}, {"feature_matching": False}, {"noise_input": 0.0}):
-        assert tiny.state("sgan", **fields).round() != plain
+        assert tiny.state("sgan", **fields).advance() != plain
 
 
 # --- Its layers ------------------------------------------------------------------------------

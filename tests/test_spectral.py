@@ -154,7 +154,7 @@ def test_the_singular_values_of_a_trained_discriminator_are_one(data: tiny.Datas
     state = tiny.state("sngan", data, lr_d=1e-2)
     before = [m.layer.weight.data.copy() for m in normalised_layers(state)]
     for _ in range(20):
-        state.round()
+        state.advance()
     layers = normalised_layers(state)
     assert len(layers) == 4
     for layer, old in zip(layers, before, strict=True):
@@ -166,7 +166,7 @@ def test_the_singular_values_of_a_trained_discriminator_are_one(data: tiny.Datas
 def test_u_and_v_are_in_the_checkpoint(tmp_path: Path) -> None:
     state = tiny.state("sngan")
     for _ in range(2):
-        state.round()
+        state.advance()
     path = state.save(tmp_path, "sngan")
     other = tiny.state("sngan", seed=1)
     other.restore(path, "sngan")

@@ -24,7 +24,7 @@ def test_each_makes_images_and_points(name: str, data: Dataset) -> None:
     state = tiny.state(name, data, **points | {"batch_size": 4})
     before = state.samples(z := state.recipe.latent(state.rng, 3))
     for _ in range(2):
-        row = state.round()
+        row = state.advance()
     assert all(math.isfinite(value) for value in row.values()), row
     after = state.samples(z)
     assert after.shape == (3, *data.shape)
@@ -57,7 +57,7 @@ def test_the_first_rectifiers_bend_within_the_data(name: str) -> None:
 def test_lsgan_has_the_targets_of_the_paper() -> None:
     recipe = gans.load("lsgan")()
     assert (recipe.a, recipe.b, recipe.c) == (0, 1, 1)  # equation 9
-    assert tiny.state("lsgan").round() != tiny.state("lsgan", a=-1.0, c=0.0).round()
+    assert tiny.state("lsgan").advance() != tiny.state("lsgan", a=-1.0, c=0.0).advance()
 
 
 def test_wgan_has_the_settings_of_algorithm_1() -> None:
@@ -68,7 +68,7 @@ def test_wgan_has_the_settings_of_algorithm_1() -> None:
 
 def test_wgan_clips_the_critic_and_nothing_else() -> None:
     state = tiny.state("wgan", clip=0.003)
-    state.round()
+    state.advance()
     critic = [p.data for p in state.players["D"].parameters().values()]
     assert max(np.abs(p).max() for p in critic) <= np.float32(0.003)
     assert max(np.abs(p.data).max() for p in state.players["G"].parameters().values()) > 0.003
@@ -77,7 +77,7 @@ def test_wgan_clips_the_critic_and_nothing_else() -> None:
 @pytest.mark.parametrize("name", ["wgan", "wgan_gp", "sngan"])
 def test_n_critic_is_the_number_of_critic_updates(name: str) -> None:
     state = tiny.state(name, n_critic=3)
-    state.round()
+    state.advance()
     assert (state.optimizers["D"].steps, state.optimizers["G"].steps) == (3, 1)
     assert state.batches.position == 3  # each one sees fresh data
 
@@ -85,7 +85,7 @@ def test_n_critic_is_the_number_of_critic_updates(name: str) -> None:
 @pytest.mark.parametrize("name", ["wgan", "wgan_gp"])
 def test_a_critic_reports_its_estimate_and_no_probability(name: str) -> None:
     state = tiny.state(name)
-    row = state.round()
+    row = state.advance()
     if name == "wgan":
         assert row["estimate"] == pytest.approx(-row["loss_D"])
     else:
@@ -127,7 +127,7 @@ def test_the_discriminator_sees_a_pack_and_never_mixes_real_and_generated() -> N
     state = tiny.state("pacgan", tiny.points(2), packing=2)
     seen = []
     with nn.watching(lambda m, x, y: seen.append(x[0].data) if m is state.players["D"] else None):
-        state.round()
+        state.advance()
     assert [x.shape for x in seen] == [(2, 4)] * 3
     state.batches.position = 0
     np.testing.assert_array_equal(seen[0], next(state.batches).reshape(2, 4))
@@ -150,7 +150,7 @@ def test_r1_is_the_squared_slope_of_d_where_samples_are_real() -> None:
     slope = grad(held.players["D"](held.recipe.pack(real)).sum(), real).data  # type: ignore[attr-defined]
     added = 1.5 * np.square(slope).sum() / (len(real) / 2)  # gamma / 2, a mean over the packs
     assert added > 0.01
-    assert held.round()["loss_D"] - plain.round()["loss_D"] == pytest.approx(added, rel=1e-4)
+    assert held.advance()["loss_D"] - plain.advance()["loss_D"] == pytest.approx(added, rel=1e-4)
 
 
 def test_r1_is_for_points_alone() -> None:
@@ -192,7 +192,7 @@ def test_what_cannot_be_is_refused(name: str, fields: dict[str, float]) -> None:
 def test_dcgan_clips_what_its_optimisers_get() -> None:
     tight = tiny.state("dcgan", optimizer="sgd", clip_norm=1e-3, lr_d=1.0, lr_g=1.0, beta1=0.0)
     before = {n: p.data.copy() for n, p in tight.players["D"].parameters().items()}
-    tight.round()
+    tight.advance()
     after = tight.players["D"].parameters()
     moved = math.sqrt(sum(((after[n].data - before[n]) ** 2).sum() for n in before))
     assert moved == pytest.approx(1e-3, rel=1e-3)  # lr 1: the step is the clipped gradient
@@ -204,12 +204,12 @@ def test_dcgan_clips_what_its_optimisers_get() -> None:
 def test_an_option_of_dcgan_is_another_computation(fields: dict[str, Any]) -> None:
     plain, other = tiny.state("dcgan"), tiny.state("dcgan", **fields)
     for state in (plain, other):
-        state.round()
-    assert plain.round() != other.round()
+        state.advance()
+    assert plain.advance() != other.advance()
 
 
 def test_l2_adds_the_squares_of_d_alone() -> None:
     plain, other = tiny.state("dcgan"), tiny.state("dcgan", l2_d=0.5)
     squares = sum((p.data**2).sum() for p in plain.players["D"].parameters().values())
-    difference = other.round()["loss_D"] - plain.round()["loss_D"]
+    difference = other.advance()["loss_D"] - plain.advance()["loss_D"]
     assert difference == pytest.approx(0.5 * squares, rel=1e-4)

@@ -242,7 +242,7 @@ def test_a_run_that_diverged_shows_it(digits: Path, shell: Shell, tmp_path: Path
     words = ["--data", digits, "--steps", "6", "--checkpoint-every", "9", "--out", run]
     ended = shell("train", tmp_path / "failing.py", *words)
     assert ended.code == 1
-    assert "the loss of G is nan in round 3" in ended.err.splitlines()[-1]
+    assert "the loss of G is nan in step 3" in ended.err.splitlines()[-1]
     assert "Diverged in step 3 of 6" in (run / "report.html").read_text()
     plot = (run / "loss.png").read_bytes()
     rows = Run.open(run).rows()
@@ -264,7 +264,7 @@ def test_why_a_run_failed_is_said_on_a_full_disk_too(
     words = ["--data", digits, "--steps", "6", "--checkpoint-every", "9", "--out", tmp_path / "run"]
     ended = shell("train", tmp_path / "failing.py", *words)
     assert ended.code == 1
-    assert "the loss of G is nan in round 3" in ended.err.splitlines()[-1]
+    assert "the loss of G is nan in step 3" in ended.err.splitlines()[-1]
 
 
 def test_a_run_that_failed_keeps_the_checkpoints_of_a_good_one(

@@ -19,7 +19,7 @@ from minigan.cli import main
 from minigan.data import Dataset
 from minigan.device import HOST, Device
 from minigan.tensor import Tensor
-from minigan.training.device_batches import TensorFeed
+from minigan.training.device_batches import DeviceBatches
 from minigan.training.recipe import Recipe
 from minigan.training.state import State
 
@@ -101,7 +101,7 @@ def state(
 
 def updates(state: State) -> Iterator[tuple[str, Tensor, dict[str, float]]]:
     """The updates of one round, none of them applied."""
-    feed = TensorFeed(state.batches)
+    feed = DeviceBatches(state.batches)
     for name, loss, extras in state.recipe.round(state.players, feed, state.rng, state.step):
         yield name, loss, {key: float(value) for key, value in extras.items()}
 

@@ -1,4 +1,4 @@
-"""minigan: its recipes as the training loop runs them, a round a step."""
+"""minigan: its recipes, step by step, as the training loop runs them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ IMAGES = (1, 28, 28)  # of the dense GAN
 
 
 def dcgan(size: Size) -> Step:
-    """A round of the recipe dcgan, with the paper's learning rates."""
-    return _round(DCGAN(batch_size=size.batch, width=size.width, lr_g=2e-4), size.image)
+    """A step of the recipe dcgan, with the paper's learning rates."""
+    return _step_of(DCGAN(batch_size=size.batch, width=size.width, lr_g=2e-4), size.image)
 
 
 def dense(batch: int = 100) -> Step:
-    """A round of the recipe gan on images of 28x28 pixels."""
-    return _round(GAN(batch_size=batch), IMAGES)
+    """A step of the recipe gan on images of 28x28 pixels."""
+    return _step_of(GAN(batch_size=batch), IMAGES)
 
 
 def forced(kernels_called: str, path: str, *args: Any) -> Step:
@@ -49,6 +49,6 @@ def forced(kernels_called: str, path: str, *args: Any) -> Step:
     return within
 
 
-def _round(recipe: Recipe, shape: tuple[int, int, int]) -> Step:
+def _step_of(recipe: Recipe, shape: tuple[int, int, int]) -> Step:
     state = State.fresh(recipe, Dataset("digits", images(shape)), seed=0)
-    return state.round
+    return state.advance

@@ -33,10 +33,10 @@ def main(words: list[str]) -> int:
         verb="doctor",
         description="Say what this machine offers and whether the kernels work on it.",
     )
-    found = probe.facts()
-    for name, value in (_facts() | _card(found)).items():
+    found = probe.probe_cuda()
+    for name, value in (_facts() | _gpu(found)).items():
         print(f"{name:12} {value}")
-    here = cuda.device("cpu" if probe.trouble(found) else "cuda", given.precision)
+    here = cuda.device("cpu" if probe.diagnose(found) else "cuda", given.precision)
     where = f"on {here.name}, in {here.precision}"
     print(f"\nwhat convolves in a DCGAN of 64x64 pixels at a batch of 64, {where}:\n")
     show(("layer", "shapes", "forward", "by its input", "by its weight"), planned(here))
@@ -74,13 +74,13 @@ def _facts() -> dict[str, str]:
     }
 
 
-def _card(found: probe.Facts) -> dict[str, str]:
-    why = probe.trouble(found)
+def _gpu(found: probe.CudaFacts) -> dict[str, str]:
+    why = probe.diagnose(found)
     known = {
         "cupy": found.cupy and f"{found.cupy}, made for CUDA {probe.version(found.toolkit)}",
         "driver": found.driver and f"knows CUDA {probe.version(found.driver)}",
-        "card": found.card
-        and f"{found.card}, compute capability {'.'.join(map(str, found.capability))}, "
+        "gpu": found.gpu
+        and f"{found.gpu}, compute capability {'.'.join(map(str, found.capability))}, "
         f"{found.free / probe.GIB:.1f} of {found.total / probe.GIB:.1f} GiB free",
         "nvrtc": found.compiler,
         "cuda": f"not usable: {why}" if why else "usable: --device cuda",

@@ -13,7 +13,7 @@ from ..errors import UserError
 from ..nn import SpectralNorm
 from ..tensor import Tensor
 from ..testing import GradientError, check_gradients
-from ..training.device_batches import TensorFeed
+from ..training.device_batches import DeviceBatches
 from ..training.recipe import Recipe
 from ..training.state import State
 
@@ -89,4 +89,4 @@ def _round(state: State):  # type: ignore[no-untyped-def]
     """The updates of the first round, none of them applied: each call sees the same numbers."""
     state.rng.offset = 0
     state.batches.position = 0
-    return state.recipe.round(state.players, TensorFeed(state.batches), state.rng, 0)
+    return state.recipe.round(state.players, DeviceBatches(state.batches), state.rng, 0)

@@ -77,7 +77,7 @@ def _on_card(device: Device) -> Callable[[str, Shape, Shape, Shape, dict[str, An
 
     def plan(kind: str, image: Shape, output: Shape, w: Shape, options: dict[str, Any]) -> str:
         x, y, weight = (device.put(np.empty(shape, np.float32)) for shape in (image, output, w))
-        with device.computing(), launch.planning() as launched, tune.noting() as measured:
+        with device.context(), launch.planning() as launched, tune.noting() as measured:
             if kind == "conv2d":
                 kernels.conv2d(x, weight, **options)
             elif kind == "conv2d_dx":

@@ -36,7 +36,7 @@ def run_to_end(state: State, dataset: Dataset, run: Run) -> int:
         RunError: if a loss stops being finite, or the run directory cannot be written any more.
     """
     say(
-        f"training {run.config['recipe']} on {dataset.name} up to round {run.config['steps']}; "
+        f"training {run.config['recipe']} on {dataset.name} up to step {run.config['steps']}; "
         f"pictures and checkpoints go to {run.path}"
     )
     if run.config.get("graphs", True):
@@ -57,7 +57,7 @@ def run_to_end(state: State, dataset: Dataset, run: Run) -> int:
             f"continue with minigan train --resume --out {run.path}"
         ) from error
     if not finished:
-        say(f"interrupted at round {state.step}; minigan train --resume --out {run.path} continues")
+        say(f"interrupted at step {state.step}; minigan train --resume --out {run.path} continues")
         return 130
     print(f"{run.picture(state.step)}\n{run.path / 'report.html'}")
     return 0

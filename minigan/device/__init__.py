@@ -1,10 +1,10 @@
-"""Where arrays live: in the computer's own memory, or on a card.
+"""Devices: the CPU with the computer's own memory, and GPUs.
 
-An array finds its operations and kernels by its own type, so that no gradient rule asks where it
-lives. Only what makes arrays of plain numbers needs to know: parameters and batches are `put` on a
-run's device, noise is drawn there, and what leaves a run (pictures, checkpoints, numbers) goes
-`to_host`.
-Nothing crosses that border by itself: CuPy refuses to mix its arrays with NumPy's.
+An array finds its operations and kernels by its own type, so no gradient rule asks where it is
+stored. Only code that makes arrays of plain numbers needs to know the device. Parameters and
+batches are `put` on a run's device, noise is drawn there, and what leaves a run (pictures,
+checkpoints, numbers) goes `to_host`. No array moves by itself: CuPy refuses to mix its arrays with
+NumPy's.
 """
 
 from __future__ import annotations
@@ -17,73 +17,74 @@ import numpy as np
 
 Array = Any  # a NumPy or CuPy array
 T = TypeVar("T")
-NO_ROOM = "needs more memory than the card has left"
+NO_MEMORY = "needs more memory than the GPU has left"
 
 
-class UnrepeatableError(RuntimeError):
-    """Work cannot be captured; the words say what it does that cannot be repeated."""
+class CaptureError(RuntimeError):
+    """Work cannot be captured as a graph; the message continues the sentence "a step ..."."""
 
 
-class Shuttle(Protocol):
-    """Brings arrays to a card while that computes."""
+class Prefetcher(Protocol):
+    """Copies arrays to a GPU while the GPU computes."""
 
     def send(self, arrays: Sequence[np.ndarray]) -> None:
-        """Begin to copy these, which may be overwritten afterwards."""
+        """Begin to copy the arrays, which may be overwritten when this returns."""
 
     def take(self) -> list[Array]:
-        """What was sent last: work on the card waits for it, the host does not."""
+        """The arrays that were sent last. The GPU's work waits for the copy, the host does not."""
 
 
 class Device:
-    """The computer itself; a subclass is a card."""
+    """The CPU; a subclass is a GPU."""
 
     name = "cpu"
-    captures = False  # whether it has `capture`
-    precision = "float32"  # that its kernels multiply in
+    supports_graphs = False  # whether `capture` works
+    precision = "float32"  # in which its kernels multiply
 
-    def computing(self) -> AbstractContextManager[object]:
-        """Within this context kernels compute as this device was told to.
+    def context(self) -> AbstractContextManager[object]:
+        """The settings of this device's kernels, for the time of a `with` block.
 
-        A run enters it around each round and around each question, so that neither the engine nor a
-        recipe knows of it.
+        A run enters it around each step and each question, so neither the engine nor a recipe
+        needs to know the settings.
         """
         return nullcontext()
 
     def versions(self) -> dict[str, str]:
-        """What computes here, besides what computes on any device."""
+        """Versions of software and hardware that this device alone uses."""
         return {}
 
     def put(self, array: Array) -> Array:
-        """`array` where this device computes; the same one if it lies there already."""
+        """`array` on this device: the same object if it is there already."""
         return array
 
     def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
-        """An array here whose values are yet to be written."""
+        """A new array on this device, not initialised."""
         return np.empty(shape, dtype)
 
-    def lasting(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
-        """As `empty`, but within `capture` in memory that no captured work writes by the way."""
+    def empty_static(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
+        """As `empty`, but outside a graph's memory pool, so that no replay overwrites it."""
         return self.empty(shape, dtype)
 
-    def shuttle(self) -> Shuttle | None:
-        """What brings arrays here beside other work; None where nothing is beside."""
+    def prefetcher(self) -> Prefetcher | None:
+        """A new prefetcher; None on a device that computes in the host's memory."""
         return None
 
     def capture(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
-        """What `work` returns, and a function that does on the card what `work` did there.
+        """What `work` returns, and a function that repeats on the GPU what `work` did there.
 
-        Nothing is done before that function is called: what `work` returns holds no values yet.
+        Capturing computes nothing: arrays that `work` returns hold no values until that function is
+        called.
 
         Raises:
-            UnrepeatableError: if the work is more than what a card repeats by itself.
+            CaptureError: if the work needs the host, or cannot be captured for another reason.
         """
         raise TypeError(f"{self.name} captures nothing")
 
     def out_of_memory(self, error: MemoryError, batch: int, fixed: int) -> str | None:
-        """One sentence for a round that failed, with the batch that would fit; None if the device
-        knows no more than `error` says.
+        """One sentence about a step that ran out of memory, with a batch size that would fit.
 
-        `batch` samples were in a batch; `fixed` bytes hold what does not grow with it.
+        `batch` is the number of samples in a batch, `fixed` the bytes in use that do not grow with
+        it. None if the device knows no more than `error` says.
         """
         return None
 
@@ -92,28 +93,28 @@ HOST = Device()
 
 
 def on_host(value: Any) -> bool:
-    """Whether `value` is a NumPy array or a plain number, not an array on a card."""
+    """Whether `value` is a NumPy array or a plain number, not an array on a GPU."""
     return not hasattr(type(value), "__cuda_array_interface__")
 
 
 def is_array(value: Any) -> bool:
-    """Whether `value` is an array, wherever it lives."""
+    """Whether `value` is an array, on any device."""
     return isinstance(value, np.ndarray) or not on_host(value)
 
 
 def to_host(array: Array) -> np.ndarray:
-    """`array` as NumPy's: itself, or a copy of one on a card."""
+    """`array` as a NumPy array: the same object, or a copy of an array on a GPU."""
     return array if on_host(array) else array.get()
 
 
-def beside(array: Array, other: Array) -> Array:
-    """`array` where `other` lives."""
+def asarray_like(array: Array, other: Array) -> Array:
+    """`array` on the device of `other`."""
     return to_host(array) if on_host(other) else np.asarray(array, like=other)
 
 
 def to_numbers(values: Iterable[Any]) -> list[float]:
-    """Single values as numbers; those on a card come in one transfer, which waits for them all."""
+    """Single values as numbers; those on a GPU come in one transfer, which waits for all."""
     values = list(values)
-    away = [value for value in values if not on_host(value)]
-    fetched = iter(to_host(np.stack(away)).tolist() if away else ())
+    on_gpu = [value for value in values if not on_host(value)]
+    fetched = iter(to_host(np.stack(on_gpu)).tolist() if on_gpu else ())
     return [float(value) if on_host(value) else next(fetched) for value in values]

@@ -9,35 +9,35 @@ from typing import Any
 import numpy as np
 
 from ..errors import RunError, UserError
-from . import HOST, NO_ROOM, Array, Device, Shuttle, T, UnrepeatableError
-from .probe import facts, out_of_memory, trouble, version
+from . import HOST, NO_MEMORY, Array, CaptureError, Device, Prefetcher, T
+from .probe import diagnose, out_of_memory, probe_cuda, version
 
-# Signs in the words of CuPy or CUDA, and what work has then done that no graph holds.
+# Parts of error messages of CuPy or CUDA, and what the captured work did to cause them.
 OBSTACLES = {
-    "D2H": "reads a value back from the card",
-    "H2D": "copies values to the card",
+    "D2H": "reads a value back from the GPU",
+    "H2D": "copies values to the GPU",
     "cuBLAS": "calls cuBLAS",
     "cuSOLVER": "calls cuSOLVER",
-    "synchronous": "waits for the card",
-    "StreamCapture": "waits for the card",
+    "synchronous": "waits for the GPU",
+    "StreamCapture": "waits for the GPU",
 }
 
 
 class Cuda(Device):
-    """The current CUDA card, whose kernels multiply in `precision`: by the tiles that are measured
-    to be fastest, or by those of a fixed rule if it is to be `deterministic`.
+    """The current CUDA GPU, whose kernels multiply in `precision`.
 
-    What they multiply, parameters among it, and their sums are float32 in memory always.
+    Tile sizes are measured and the fastest is used; with `deterministic` a fixed rule chooses them.
+    Operands (parameters too) and sums are float32 in memory, whatever the precision.
     """
 
     name = "cuda"
-    captures = True
+    supports_graphs = True
 
     def __init__(self, precision: str = "float32", *, deterministic: bool = False) -> None:
         self.precision, self.deterministic = precision, deterministic
 
     @contextmanager
-    def computing(self) -> Iterator[None]:
+    def context(self) -> Iterator[None]:
         from minigan_kernels.cuda import errors, plan, tune
 
         try:
@@ -48,13 +48,13 @@ class Cuda(Device):
             raise RunError(str(error)) from error
 
     def versions(self) -> dict[str, str]:
-        found = facts()
+        found = probe_cuda()
         known = {"cupy": found.cupy, "cuda": version(found.toolkit), "nvrtc": found.compiler}
-        known |= {"driver for cuda": version(found.driver), "card": found.card}
+        known |= {"driver for cuda": version(found.driver), "card": found.gpu}
         return {key: value for key, value in known.items() if value}
 
     def tuner(self) -> Any:
-        """What measures tiles, and keeps its choices."""
+        """The autotuner, which measures tiles and keeps its choices."""
         from minigan_kernels.cuda import tune
 
         return tune.of_card()
@@ -69,30 +69,30 @@ class Cuda(Device):
 
         return cupy.empty(shape, dtype)
 
-    def lasting(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
+    def empty_static(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
         import cupy
 
-        # A graph's pool gives memory that an earlier kernel of the graph is done with, and that
-        # kernel writes it anew at each launch.
+        # A graph's pool reuses memory of the graph's earlier kernels, which write it again at each
+        # launch.
         with cupy.cuda.using_allocator(None):
             return cupy.empty(shape, dtype)
 
-    def shuttle(self) -> Shuttle | None:
-        return CudaShuttle()
+    def prefetcher(self) -> Prefetcher | None:
+        return CudaPrefetcher()
 
     def capture(self, work: Callable[[], T]) -> tuple[T, Callable[[], None]]:
         import cupy
 
-        # Memory of its own, which nobody else gets while the graph lives, and first of all what
-        # earlier work has left.
+        # The graph needs a pool that nothing else uses while the graph exists. Blocks that earlier
+        # work has freed are released first, so that the pool can have their memory.
         cupy.get_default_memory_pool().free_all_blocks()
-        stream, pool = cupy.cuda.Stream(non_blocking=True), cupy.cuda.MemoryPool(_for_good)
-        with plainly(), stream, cupy.cuda.using_allocator(pool.malloc):
+        stream, pool = cupy.cuda.Stream(non_blocking=True), cupy.cuda.MemoryPool(_allocate_only)
+        with translate_capture_errors(), stream, cupy.cuda.using_allocator(pool.malloc):
             stream.begin_capture()
             try:
                 result = work()
             except BaseException:
-                with suppress(cupy.cuda.runtime.CUDARuntimeError):  # what failed may have ended it
+                with suppress(cupy.cuda.runtime.CUDARuntimeError):  # it may have ended already
                     stream.end_capture()
                 raise
             graph = stream.end_capture()
@@ -111,9 +111,9 @@ class Cuda(Device):
         return out_of_memory(error._size, error._total, free, batch=batch, fixed=fixed)
 
 
-def _for_good(size: int) -> Any:
-    """Memory for a pool that must give none back: to find more, CuPy would free what kernels that
-    are captured already are to write.
+def _allocate_only(size: int) -> Any:
+    """Allocator for a graph's pool. It never frees: to find memory, CuPy would otherwise release
+    blocks that captured kernels still write.
     """
     import cupy
 
@@ -125,32 +125,32 @@ def _for_good(size: int) -> Any:
         raise MemoryError(str(error)) from error
 
 
-class CudaShuttle:
-    """Copies from page-locked memory to one place on the card, on a stream of its own."""
+class CudaPrefetcher:
+    """Copies from page-locked memory to buffers on the GPU, on a stream of its own."""
 
     def __init__(self) -> None:
         import cupy
 
         self.stream = cupy.cuda.Stream(non_blocking=True)
         self.pinned: list[Any] = []
-        self.places: list[Any] = []
-        self.left: Any = None  # events: its places are free, what was sent has come
-        self.arrived: Any = None
+        self.buffers: list[Any] = []
+        self.free: Any = None  # event: the buffers may be overwritten
+        self.arrived: Any = None  # event: the copy to the buffers is complete
 
     def send(self, arrays: Sequence[np.ndarray]) -> None:
         import cupy
         import cupyx
 
         if self.arrived is not None:
-            self.arrived.synchronize()  # long ago, if it was taken
+            self.arrived.synchronize()  # returns at once if the arrays were taken
         if [(a.shape, a.dtype) for a in self.pinned] != [(a.shape, a.dtype) for a in arrays]:
             self.pinned = [cupyx.empty_pinned(a.shape, a.dtype) for a in arrays]
-            self.places = [cupy.empty(a.shape, a.dtype) for a in arrays]
-            self.left = cupy.cuda.get_current_stream().record()  # who had that memory before
-        self.stream.wait_event(self.left)
-        for array, pinned, place in zip(arrays, self.pinned, self.places, strict=True):
+            self.buffers = [cupy.empty(a.shape, a.dtype) for a in arrays]
+            self.free = cupy.cuda.get_current_stream().record()  # earlier work may use that memory
+        self.stream.wait_event(self.free)
+        for array, pinned, buffer in zip(arrays, self.pinned, self.buffers, strict=True):
             pinned[...] = array
-            place.set(pinned, stream=self.stream)
+            buffer.set(pinned, stream=self.stream)
         self.arrived = self.stream.record()
 
     def take(self) -> list[Array]:
@@ -158,38 +158,38 @@ class CudaShuttle:
 
         stream = cupy.cuda.get_current_stream()
         stream.wait_event(self.arrived)
-        taken = [place.copy() for place in self.places]  # its place is free for the next one
-        self.left = stream.record()
+        taken = [buffer.copy() for buffer in self.buffers]  # so the buffers are free for the next
+        self.free = stream.record()
         return taken
 
 
 @contextmanager
-def plainly() -> Iterator[None]:
-    """Within the block what CuPy or CUDA refuse to capture is an UnrepeatableError."""
+def translate_capture_errors() -> Iterator[None]:
+    """Within the block, what CuPy or CUDA refuse to capture raises a CaptureError."""
     try:
         yield
     except Exception as error:
-        root: BaseException = error  # the engine names the operation around it
+        root: BaseException = error  # the engine wraps it to name the operation
         while root.__cause__ is not None:
             root = root.__cause__
-        if isinstance(root, UnrepeatableError):
+        if isinstance(root, CaptureError):
             raise root from None
         if isinstance(root, MemoryError):
-            raise UnrepeatableError(NO_ROOM) from error
-        for sign, what in OBSTACLES.items():
-            if isinstance(root, RuntimeError) and sign in str(root):
-                raise UnrepeatableError(what) from error
+            raise CaptureError(NO_MEMORY) from error
+        for part, what in OBSTACLES.items():
+            if isinstance(root, RuntimeError) and part in str(root):
+                raise CaptureError(what) from error
         raise
 
 
 def device(name: str, precision: str = HOST.precision, *, deterministic: bool = False) -> Device:
     """The device called "cpu" or "cuda", to multiply in "float32", "tf32" or "bfloat16".
 
-    If it is to be `deterministic`, every card of a model gives the same bytes; the CPU always does.
+    With `deterministic` all GPUs of one model give the same bytes; the CPU always does.
 
     Raises:
-        UserError: if a card is asked for that cannot be used, or the CPU for what only a card does,
-            with the reason and the way out.
+        UserError: if the GPU cannot be used, or the CPU is asked for a precision that only GPUs
+            have; with the reason and the way out.
     """
     if name == HOST.name:
         if precision != HOST.precision:
@@ -198,6 +198,6 @@ def device(name: str, precision: str = HOST.precision, *, deterministic: bool = 
                 f"{HOST.precision} alone; say --device cuda, or --precision {HOST.precision}"
             )
         return HOST
-    if why := trouble(facts()):
+    if why := diagnose(probe_cuda()):
         raise UserError(f"--device cuda cannot be had: {why}, or say --device cpu")
     return Cuda(precision, deterministic=deterministic)

@@ -1,4 +1,4 @@
-"""What differs from step to step in a captured graph: numbers and arrays that the host fills in."""
+"""Inputs of a captured graph: the numbers and arrays that the host writes before each replay."""
 
 from __future__ import annotations
 
@@ -9,103 +9,103 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import Array, Device, UnrepeatableError
+from . import Array, CaptureError, Device
 
-ROOM = 1024  # numbers of a round that may differ
+MAX_SCALARS = 1024  # of one step that may differ from step to step
 _inputs: ContextVar[Inputs | None] = ContextVar("inputs", default=None)
 
 
 class Inputs:
-    """What the host does before each launch: it counts on, and fills places on the card."""
+    """Host work before each launch of a graph: counting, and filling static buffers on the GPU."""
 
-    def __init__(self, device: Device, round_number: int) -> None:
-        self.device, self.round_number = device, round_number
+    def __init__(self, device: Device, step: int) -> None:
+        self.device, self.step = device, step
         self.actions: list[Callable[[], None]] = []
-        self._numbers = np.zeros(ROOM, np.uint64)  # 8 bytes each, whatever they are
-        self._place = device.put(self._numbers)
-        self._taken = 0
+        self._scalars = np.zeros(MAX_SCALARS, np.uint64)  # 8 bytes each, of any 8-byte dtype
+        self._device_scalars = device.put(self._scalars)
+        self._scalar_count = 0
 
-    def number(self, compute: Callable[[], float], kind: type[np.generic]) -> Array:
-        """The place (1,) of a number of 8 bytes that each round computes anew."""
-        if self._taken == ROOM:
-            raise UnrepeatableError(f"has over {ROOM} numbers that differ from round to round")
-        mine = slice(self._taken, self._taken + 1)
-        self._taken += 1
-        number = self._numbers[mine].view(kind)
+    def scalar(self, compute: Callable[[], float], kind: type[np.generic]) -> Array:
+        """The static buffer (1,) of an 8-byte number that is computed before each launch."""
+        if self._scalar_count == MAX_SCALARS:
+            raise CaptureError(f"has over {MAX_SCALARS} numbers that differ from step to step")
+        mine = slice(self._scalar_count, self._scalar_count + 1)
+        self._scalar_count += 1
+        number = self._scalars[mine].view(kind)
 
         def fill() -> None:
             number[0] = compute()
 
-        self.each_time(fill)
-        return self._place[mine].view(kind)
+        self.on_replay(fill)
+        return self._device_scalars[mine].view(kind)
 
     def arrays(self, like: Sequence[np.ndarray], fetch: Callable[[], list[Array]]) -> list[Array]:
-        """The places of arrays on the card that each round fetches anew, all shaped as `like`."""
-        places = [self.device.lasting(array.shape, array.dtype) for array in like]
+        """Static buffers, shaped as `like`, for arrays that are fetched before each launch."""
+        buffers = [self.device.empty_static(array.shape, array.dtype) for array in like]
 
         def fill() -> None:
-            for place, array in zip(places, fetch(), strict=True):
-                place[...] = array
+            for buffer, array in zip(buffers, fetch(), strict=True):
+                buffer[...] = array
 
         self.actions.append(fill)
-        return places
+        return buffers
 
-    def each_time(self, action: Callable[[], None]) -> None:
-        """action(), now and before each launch."""
+    def on_replay(self, action: Callable[[], None]) -> None:
+        """Call `action` now and before each launch."""
         action()
         self.actions.append(action)
 
-    def fill(self, round_number: int) -> None:
-        """Make ready for the next launch, of the round of that number."""
-        self.round_number = round_number
+    def fill(self, step: int) -> None:
+        """Prepare the next launch, which computes the step of that number."""
+        self.step = step
         for action in self.actions:
             action()
-        self._place[...] = self.device.put(self._numbers)
+        self._device_scalars[...] = self.device.put(self._scalars)
 
 
 def capturing() -> Inputs | None:
-    """The inputs of the round that is being captured, if one is."""
+    """The inputs of the step that is being captured, if one is."""
     return _inputs.get()
 
 
-def varying(compute: Callable[[], float], kind: type[np.generic]) -> Any:
-    """compute(), a number of 8 bytes that differs from round to round.
+def graph_scalar(compute: Callable[[], float], kind: type[np.generic]) -> Any:
+    """compute(), an 8-byte number that differs from step to step.
 
-    While a round is captured it is the number's place (1,) on the card, and compute() is called
+    While a step is captured it is a static buffer (1,) on the GPU instead, and compute() is called
     before each launch.
     """
     inputs = _inputs.get()
-    return compute() if inputs is None else inputs.number(compute, kind)
+    return compute() if inputs is None else inputs.scalar(compute, kind)
 
 
-def of_round(function: Callable[[int], float], number: Any) -> Any:
-    """function(number) of a round's number, by which to multiply arrays of float32.
+def graph_scheduled(function: Callable[[int], float], step: Any) -> Any:
+    """function(step), by which float32 arrays may be multiplied.
 
-    While the round is captured it is a single float32 on the card.
+    While a step is captured it is a single float32 on the GPU, which each replay updates.
     """
-    if not isinstance(number, RoundNumber):
-        return function(number)
+    if not isinstance(step, SymbolicStep):
+        return function(step)
     inputs = _inputs.get()
     if inputs is None:
-        raise UnrepeatableError("keeps its number for later")
-    place = inputs.number(lambda: function(inputs.round_number), np.float64)
-    return place.astype(np.float32).reshape(())
+        raise CaptureError("keeps its number for later")
+    buffer = inputs.scalar(lambda: function(inputs.step), np.float64)
+    return buffer.astype(np.float32).reshape(())
 
 
-def each_time(action: Callable[[], None]) -> None:
-    """action(), which counts something on the host; at replays as well."""
+def on_replay(action: Callable[[], None]) -> None:
+    """Call `action`, which counts something on the host: now, and before each replay."""
     inputs = _inputs.get()
-    action() if inputs is None else inputs.each_time(action)
+    action() if inputs is None else inputs.on_replay(action)
 
 
-class RoundNumber:
-    """Stands for the number of a round that is captured, which is another one at each replay."""
+class SymbolicStep:
+    """Stands for the number of a captured step, which differs at each replay; reading it raises."""
 
     def __getattr__(self, name: str) -> NoReturn:
         self._refuse()
 
     def _refuse(self, *_: Any) -> NoReturn:
-        raise UnrepeatableError("uses its own number")
+        raise CaptureError("uses its own number")
 
 
 for _name in {*dir(int)} - {*dir(object)} | {
@@ -113,11 +113,12 @@ for _name in {*dir(int)} - {*dir(object)} | {
     "__format__",
 }:  # fmt: skip
     if _name.startswith("__"):
-        setattr(RoundNumber, _name, RoundNumber._refuse)
+        setattr(SymbolicStep, _name, SymbolicStep._refuse)
 
 
 @contextmanager
 def capture_into(inputs: Inputs) -> Iterator[None]:
+    """Within the block a step is being captured, and `inputs` collects what it needs."""
     token = _inputs.set(inputs)
     try:
         yield

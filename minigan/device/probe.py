@@ -1,32 +1,32 @@
-"""What there is of CUDA here, what is missing, and what to do about that."""
+"""CUDA on this machine: what there is, what is missing, and what to do about it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-DRIVERS = {12: 525, 13: 580}  # CUDA's major version -> the oldest driver that knows it
+DRIVERS = {12: 525, 13: 580}  # CUDA's major version -> the oldest driver for it
 LEAST = (8, 0)  # compute capability that the kernels are written for
 GIB = 1 << 30
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What is known of CUDA here; CUDA versions are as it counts them, 13020 for 13.2."""
+class CudaFacts:
+    """What is known of CUDA on this machine. CUDA versions are integers: 13020 is 13.2."""
 
     cupy: str | None = None  # version
-    toolkit: int = 0  # the CUDA that this CuPy was made for
-    driver: int = 0  # the newest CUDA that the driver knows; 0 if there is no driver
-    card: str | None = None  # name of the first one
+    toolkit: int = 0  # the CUDA version that CuPy was built for
+    driver: int = 0  # the newest CUDA version that the driver supports; 0 without a driver
+    gpu: str | None = None  # name of the current GPU
     capability: tuple[int, int] = (0, 0)
     free: int = 0  # bytes of its memory
-    total: int = 0
+    total: int = 0  # bytes of its memory
     compiler: str | None = None  # NVRTC's version
-    error: str = ""  # CUDA's own words, if it failed
+    error: str = ""  # CUDA's message, if it failed
 
 
-def trouble(found: Facts) -> str | None:
-    """What keeps minigan from computing on a card, and the way out; None if nothing does."""
+def diagnose(found: CudaFacts) -> str | None:
+    """Why minigan cannot compute on a GPU, and the way out; None if it can."""
     if found.cupy is None:
         why = f"CuPy cannot be imported ({found.error})" if found.error else "CuPy is not installed"
         return f"{why}; install it with pip install 'minigan[cuda13]', or [cuda12] for CUDA 12"
@@ -40,17 +40,17 @@ def trouble(found: Facts) -> str | None:
             f"the NVIDIA driver knows CUDA {version(found.driver)} at most, but CuPy is made for "
             f"CUDA {version(found.toolkit)}; update the driver to {least} or newer{other}"
         )
-    if found.card is None:
+    if found.gpu is None:
         return (
-            f"the NVIDIA driver shows no card ({found.error or 'it counts none'}); see what "
+            f"the NVIDIA driver shows no GPU ({found.error or 'it counts none'}); see what "
             "nvidia-smi lists, and whether CUDA_VISIBLE_DEVICES hides it"
         )
     if found.error:
-        return f"the {found.card} cannot be used ({found.error}); see what nvidia-smi says of it"
+        return f"the {found.gpu} cannot be used ({found.error}); see what nvidia-smi says of it"
     if found.capability < LEAST:
         return (
-            f"the {found.card} has compute capability {_dotted(found.capability)}, and the kernels "
-            f"need {_dotted(LEAST)}; use a newer card"
+            f"the {found.gpu} has compute capability {_dotted(found.capability)}, and the kernels "
+            f"need {_dotted(LEAST)}; use a newer GPU"
         )
     if found.compiler is None:
         return (
@@ -66,14 +66,14 @@ def trouble(found: Facts) -> str | None:
     return None
 
 
-def facts() -> Facts:
-    """What of CUDA is here; nothing of it needs to be."""
+def probe_cuda() -> CudaFacts:
+    """Look for CUDA; every part of it may be missing."""
     try:
         import cupy
     except ModuleNotFoundError as error:
-        return Facts(error="" if error.name == "cupy" else str(error))
+        return CudaFacts(error="" if error.name == "cupy" else str(error))
     except ImportError as error:
-        return Facts(error=" ".join(str(error).split()))
+        return CudaFacts(error=" ".join(str(error).split()))
     runtime = cupy.cuda.runtime
     known: dict[str, Any] = {
         "cupy": cupy.__version__,
@@ -83,28 +83,29 @@ def facts() -> Facts:
     }
     try:
         if runtime.getDeviceCount():
-            card = runtime.getDeviceProperties(cupy.cuda.Device().id)
-            known |= {"card": card["name"].decode(), "capability": (card["major"], card["minor"])}
+            gpu = runtime.getDeviceProperties(cupy.cuda.Device().id)
+            known |= {"gpu": gpu["name"].decode(), "capability": (gpu["major"], gpu["minor"])}
             known["free"], known["total"] = runtime.memGetInfo()
     except runtime.CUDARuntimeError as error:
         known["error"] = str(error)
-    return Facts(**known)
+    return CudaFacts(**known)
 
 
 def out_of_memory(asked: int, used: int, free: int, *, batch: int, fixed: int) -> str:
-    """One sentence for a card whose memory was exhausted.
+    """One sentence about a GPU whose memory was exhausted.
 
-    `asked` bytes were asked for, with `used` already taken by this process and `free` left on the
-    card. `batch` samples were in a batch, and `fixed` bytes do not grow with it. The batch that
-    is named is a power of two, for the rest of the round would have asked for more.
+    `asked` bytes were requested, with `used` bytes already taken by this process and `free` bytes
+    left on the GPU. `batch` samples were in a batch, and `fixed` bytes do not grow with it. The
+    batch size that the sentence proposes is a power of two, because the rest of the step would have
+    requested more.
     """
-    need = max(used + asked - fixed, 1)  # for the batch, as far as the round came
-    room = max(used + free - fixed, 0)
-    fits = min(batch * room // need, batch - 1)
+    needed = max(used + asked - fixed, 1)  # bytes for the batch, as far as the step came
+    available = max(used + free - fixed, 0)
+    fits = min(batch * available // needed, batch - 1)
     way = (
         f"--batch-size {1 << fits.bit_length() - 1} should fit"
         if fits
-        else "not even one sample fits, so it takes a smaller network or a larger card"
+        else "not even one sample fits, so it takes a smaller network or a larger GPU"
     )
     return (
         f"out of device memory: {_size(asked)} were asked for with {_size(used)} in use and "

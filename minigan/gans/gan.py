@@ -27,7 +27,7 @@ class GAN(EMA):
     dropout, and for images the settings of the authors' code for MNIST
     (github.com/goodfeli/adversarial, mnist.yaml). Both move at once there; in turns, as in
     Algorithm 1, D soon wins for good. Two things differ: all images are learned from, where the
-    code leaves 10,000 of MNIST's out; and a run ends after 6,000 rounds, where the code's has no
+    code leaves 10,000 of MNIST's out; and a run ends after 6,000 steps, where the code's has no
     end.
 
     On points the players move in turns, the output is linear, the networks are smaller, and D's
@@ -35,7 +35,7 @@ class GAN(EMA):
     """
 
     batch_size: int = 100  # samples in a batch
-    k: int = 1  # discriminator updates in a round, of players that move in turns
+    k: int = 1  # discriminator updates in a step, of players that move in turns
     at_once: bool = False  # both players move from where they are; for images yes, as in the code
     latent_size: int = 100  # components of z
     noise: float = 1.0  # z is uniform in +- this; for images the root of 3: the variance is 1

@@ -42,7 +42,7 @@ class SGAN(EMA, LearningRateDecay):
     fake_class: bool = False  # D ends in classes + 1 logits
     feature_matching: bool = True  # G matches D's mean features; without, it fools D
     lr: float = 3e-3  # learning rate of both Adams
-    lr_steps: int = 40_000  # rounds in whose last two fifths it falls to 0
+    lr_steps: int = 40_000  # steps, in whose last two fifths it falls to 0
     beta1: float = 0.5  # decay of Adam's first moment
     eps: float = 1e-4  # of Adam: the authors' 1e-8 stands under the root
     ema: float = 0.999  # decay of the average of D

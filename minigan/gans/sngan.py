@@ -30,7 +30,7 @@ class SNGAN(EMA, LearningRateDecay, ImagesOrPoints):
     """
 
     batch_size: int = 64  # samples in a batch
-    n_critic: int = 1  # D's updates in a round
+    n_critic: int = 1  # D's updates in a step
     iterations: int = 1  # power iterations in a forward pass
     lipschitz: float = 1.0  # K, by which D's output is multiplied; 1 in the paper
     width: int = 32  # channels next to the image, doubled with each halving; 64 in the paper

@@ -31,7 +31,7 @@ class WGAN(EMA, ImagesOrPoints):
     """
 
     batch_size: int = 64  # m, samples in a batch
-    n_critic: int = 5  # critic updates in a round
+    n_critic: int = 5  # critic updates in a step
     clip: float = 0.01  # c: the critic's parameters are kept in [-c, c]
     lr: float = 5e-5  # alpha, learning rate of both RMSProps
     width: int = 32  # channels next to the image, doubled with each halving

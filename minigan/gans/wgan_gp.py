@@ -26,14 +26,14 @@ class WGANGP(EMA, LearningRateDecay, ImagesOrPoints):
     """
 
     batch_size: int = 64  # samples in a batch
-    n_critic: int = 5  # critic updates in a round
+    n_critic: int = 5  # critic updates in a step
     penalty: float = 10.0  # lambda, the weight of the gradient penalty
     width: int = 32  # channels next to the image, doubled with each halving
     lr_d: float = 1e-4  # learning rate of the critic's Adam
     lr_g: float = 1e-4  # learning rate of G's Adam
     beta1: float = 0.5  # decay of Adam's first moment; 0 in Algorithm 1, 0.5 in the authors' code
     beta2: float = 0.9  # decay of Adam's second moment
-    lr_steps: int = 100_000  # rounds over which the learning rates fall to zero, as in their code
+    lr_steps: int = 100_000  # steps over which the learning rates fall to zero, as in their code
 
     steps: ClassVar[int] = 3000
     watched: ClassVar[tuple[str, ...]] = ("estimate",)

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from minigan_kernels.memo import writable
 
-from ..device import Device, beside, is_array
+from ..device import Device, asarray_like, is_array
 from ..random import Generator
 from ..tensor import Array, Tensor
 
@@ -87,7 +87,7 @@ class Module:
                 raise ValueError(f"{name} has shape {mine[name].shape}, not {state[name].shape}")
         with writable(*mine.values()):
             for name, array in mine.items():
-                array[...] = beside(state[name], array)
+                array[...] = asarray_like(state[name], array)
 
     def astype(self, dtype: Any) -> Self:
         """Turn all parameters and floating-point buffers into `dtype`, for instance to check

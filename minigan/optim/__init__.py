@@ -1,8 +1,8 @@
 """Optimisers, learning-rate schedules, clipping, and averages of weights.
 
 An optimiser is built over named parameters and keeps its state by those names. It writes the
-parameters in place, and freezes them: to NumPy they are read-only from then on. Whoever else must
-write an array that may be part of a graph does so within `minigan_kernels.memo.writable`.
+parameters in place, and freezes them: from then on they are read-only to NumPy. Other code that
+must write an array which may be part of a graph does so within `minigan_kernels.memo.writable`.
 """
 
 from .clipping import Clip as Clip

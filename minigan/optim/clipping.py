@@ -37,7 +37,7 @@ def clip_weights(parameters: Mapping[str, Tensor], limit: float) -> None:
 
 
 def project_to_sphere(table: Tensor, rows: Any = slice(None)) -> None:
-    """Scale these rows of a table (rows, d), or all, to length 1, in place; after each step, say
+    """Scale rows of a table (rows, d) to length 1, in place: all, or those that `rows` indexes
     (Bojanowski et al. 2018, arXiv:1707.05776).
     """
     with writable(table.data):

@@ -9,12 +9,12 @@ from .schedules import Schedule, scheduled
 
 
 def average(slow: Module, fast: Module, decay: float | Schedule, step: int = 0) -> None:
-    """Move the parameters and floating-point buffers of `slow` towards `fast`'s, in place.
+    """Update the parameters and floating-point buffers of `slow` towards those of `fast`, in place.
 
     slow = decay slow + (1 - decay) fast: the exponential moving average that many GANs sample from
     (Yazici et al. 2019, arXiv:1806.04498). `slow` starts as `fast.copy()`. Buffers are averaged
-    alike, because weights without their batch-norm moments are another network; buffers of whole
-    numbers are copied. `decay` may depend on `step`, the number of the round.
+    too, because averaged weights do not fit the batch-norm moments of others; integer buffers are
+    copied. `decay` may be a function of `step`, the number of the training step.
     """
     weight = scheduled(lambda n: 1 - decay(n), step) if callable(decay) else 1 - decay
     target, mine = fast.state(), slow.state()

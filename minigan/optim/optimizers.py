@@ -9,23 +9,22 @@ import minigan_kernels as kernels
 import numpy as np
 from minigan_kernels.memo import freeze, writable
 
-from ..device import beside
-from ..device.graph_inputs import each_time, varying
+from ..device import asarray_like
+from ..device.graph_inputs import graph_scalar, on_replay
 from ..tensor import Array, Tensor
 from .clipping import Clip, Gradients
 from .schedules import Schedule, constant
 
 
 class Optimizer:
-    """A rule that moves parameters along their gradients.
+    """A rule that updates parameters by their gradients.
 
     `parameters` are tensors by name; their arrays become read-only. `lr` is a number or a schedule,
-    a function of the number of steps taken so far. `clip`, if given, is what becomes of the
-    gradients before they are used: `partial(clip_by_norm, limit=1.0)`. `slots` names the arrays
-    that the rule keeps for each parameter.
+    a function of the number of updates done. `clip`, if given, is applied to the gradients first:
+    `partial(clip_by_norm, limit=1.0)`, say.
     """
 
-    slots: tuple[str, ...] = ()
+    slots: tuple[str, ...] = ()  # names of the arrays that the rule keeps for each parameter
 
     def __init__(
         self, parameters: Mapping[str, Tensor], lr: float | Schedule, clip: Clip | None = None
@@ -33,7 +32,7 @@ class Optimizer:
         self.parameters = dict(parameters)
         self.lr = lr if callable(lr) else constant(lr)
         self.clip = clip
-        self.steps = 0
+        self.steps = 0  # updates done
         self.slot = {
             f"{kind}.{name}": np.zeros_like(p.data)
             for kind in self.slots
@@ -43,10 +42,11 @@ class Optimizer:
             freeze(p.data)
 
     def step(self, gradients: Gradients) -> None:
-        """Move every parameter once; `gradients` must have exactly their names.
+        """Update every parameter once; `gradients` must have exactly their names.
 
         Raises:
-            ValueError: if a gradient is missing or belongs to no parameter; nothing has moved then.
+            ValueError: if a gradient is missing, belongs to no parameter or has another shape; no
+                parameter has changed then.
         """
         if odd := self.parameters.keys() ^ gradients.keys():
             raise ValueError(f"parameters and gradients differ in {', '.join(sorted(odd))}")
@@ -63,21 +63,21 @@ class Optimizer:
         if ps:
             with writable(*ps):
                 self._move(ps, gs, *states)
-        each_time(self._count)
+        on_replay(self._count)
 
     def _count(self) -> None:
         self.steps += 1
 
     def _now(self, schedule: Schedule) -> Any:
-        """What a schedule says of this step."""
-        return varying(lambda: schedule(self.steps), np.float64)
+        """The value of a schedule for this update."""
+        return graph_scalar(lambda: schedule(self.steps), np.float64)
 
     def _move(self, ps: list[Array], gs: list[Array], *states: list[Array]) -> None:
         """Write all parameters `ps` and their `states`, a list for each of `slots`."""
         raise TypeError(f"{type(self).__name__} has no rule")
 
     def state(self) -> dict[str, Array]:
-        """The arrays kept for each parameter, and the number of steps; not copies."""
+        """The arrays kept for each parameter, and as "steps" the number of updates; not copies."""
         return self.slot | {"steps": np.array(self.steps)}
 
     def load_state(self, state: Mapping[str, Array]) -> None:
@@ -85,7 +85,7 @@ class Optimizer:
 
         Raises:
             ValueError: if it belongs to other parameters or to another rule; nothing is written
-            then.
+                then.
         """
         mine = self.state()
         if odd := mine.keys() ^ state.keys():
@@ -94,7 +94,7 @@ class Optimizer:
             if array.shape != state[name].shape:
                 raise ValueError(f"{name} has shape {array.shape}, not {state[name].shape}")
         for name, array in self.slot.items():
-            array[...] = beside(state[name], array)
+            array[...] = asarray_like(state[name], array)
         self.steps = int(state["steps"])
 
 
@@ -184,5 +184,5 @@ class Adam(Optimizer):
         }
 
     def _move(self, ps: list[Array], gs: list[Array], *states: list[Array]) -> None:
-        step = varying(lambda: self.steps + 1, np.int64)
-        kernels.adam(ps, gs, *states, lr=self._now(self.lr), step=step, **self.options)
+        update = graph_scalar(lambda: self.steps + 1, np.int64)
+        kernels.adam(ps, gs, *states, lr=self._now(self.lr), step=update, **self.options)

@@ -1,1 +1,1 @@
-"""From a recipe to a run: the loop, its state, the run directory and what stands in it."""
+"""From a recipe to a run: the loop, its state, and the run directory."""

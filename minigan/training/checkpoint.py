@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..weights import save as save
 
 KEPT = 2  # newest checkpoints that stay in a run directory
-FORSAKEN = 3600  # seconds after which nobody writes a temporary file any more
+FORSAKEN = 3600  # age in seconds from which a temporary file is a dead process's
 
 
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -38,7 +38,7 @@ def damaged(path: Path, why: object) -> UserError:
     way = "remove it"
     if path in _all(path.parent):  # of a run
         older = [other for other in _all(path.parent) if _step(other) < _step(path)]
-        way += f" to go on from round {_step(older[-1])}" if older else " to begin the run anew"
+        way += f" to go on from step {_step(older[-1])}" if older else " to begin the run again"
     return UserError(f"the checkpoint {path} is damaged: {why}; {way}")
 
 

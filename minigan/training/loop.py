@@ -33,10 +33,10 @@ def train(
     checkpoint_every: int,
     say: Callable[[str], None],
 ) -> bool:
-    """Train up to round `steps`; False if Ctrl-C ended it before, with a checkpoint written.
+    """Train up to step `steps`; False if Ctrl-C ended it before, with a checkpoint written.
 
-    Every `sample_every` rounds, and at the end, samples of one fixed set of latent vectors are
-    drawn; every `checkpoint_every` rounds the state is saved and the report renewed.
+    Every `sample_every` steps, and at the end, samples of one fixed set of latent vectors are
+    drawn. Every `checkpoint_every` steps the state is saved and the report written again.
 
     Raises:
         RunError: if a loss stops being finite; its row is the last one, and the report shows it.
@@ -48,7 +48,7 @@ def train(
         bounds = state.recipe.output_range(dataset.shape)
         samples = state.samples(z)
         if not np.isfinite(samples).all():
-            raise RunError(f"the samples of G are not finite after round {state.step}")
+            raise RunError(f"the samples of G are not finite after step {state.step}")
         arrows = _arrows(state, dataset, z)
         draw_samples(
             run,
@@ -80,7 +80,7 @@ def train(
     try:
         with Progress(state.step, steps) as progress, _interruption() as interrupted:
             while state.step < steps and not interrupted():
-                row = state.round()
+                row = state.advance()
                 record(state.step, row)
                 progress.update(state.step, row)
                 if state.step % sample_every == 0 or state.step == steps:
@@ -91,7 +91,7 @@ def train(
             save()
             draw_progress(run, finished=state.step >= steps)
     except RunError as error:
-        with suppress(OSError):  # why the run failed is the thing to say, also on a full disk
+        with suppress(OSError):  # on a full disk too, the user must hear why the run failed
             if isinstance(error, DivergedError):
                 record(state.step + 1, error.row)
             draw_progress(run)
@@ -100,14 +100,14 @@ def train(
 
 
 def check_range(state: State, seed: int) -> None:
-    """Make sure that generator and data live in the same range, before hours are spent.
+    """Make sure that generator and data have the same range, before hours are spent.
 
-    Latent vectors scaled far up drive an output activation to its two ends, which must be those
-    that the data were scaled to. An output that has no ends, or a network that normalises its
-    input, passes.
+    Very large latent vectors saturate an output activation at both ends of its range, which must be
+    the range that the data were scaled to. An output without a range, or a network that normalises
+    its input, passes.
 
     Raises:
-        UserError: if G's output ends elsewhere than the data do.
+        UserError: if G's output has another range than the data.
     """
     bounds = state.recipe.output_range(state.batches.dataset.shape)
     if bounds is None:
@@ -115,7 +115,7 @@ def check_range(state: State, seed: int) -> None:
     z = state.recipe.latent(Generator(seed, "range"), 8)
     made = state.samples(1e6 * z)
     low, high = float(made.min()), float(made.max())
-    if not low < high:  # a constant, or not a number: training will tell
+    if not low < high:  # a constant or NaN: training will report it
         return
     near = 1e-3 * (high - low)
     saturated = min(np.mean(made <= low + near), np.mean(made >= high - near)) > 0.1
@@ -128,10 +128,9 @@ def check_range(state: State, seed: int) -> None:
 
 
 def _fixed_latents(recipe: Recipe, dataset: Dataset, seed: int) -> tuple[Array, int | None]:
-    """The latent vectors whose samples are drawn all along, and in how many columns.
+    """The latent vectors whose samples are drawn throughout the run, and the number of columns.
 
-    Of a recipe that knows classes each column shows another one, from the first to the last of
-    them, and each row one z.
+    If the recipe knows classes, each column shows one class and each row one z.
     """
     rng = Generator(seed, "samples")
     if not dataset.is_image:
@@ -153,8 +152,8 @@ def _arrows(state: State, dataset: Dataset, z: Array) -> tuple[np.ndarray, np.nd
 
 @contextmanager
 def _interruption() -> Iterator[Callable[[], bool]]:
-    """Within the block the first Ctrl-C only raises a flag, so that the round can end; the second
-    stops.
+    """Within the block the first Ctrl-C only sets a flag, so that the step can end; the second one
+    interrupts.
     """
     hit = threading.Event()
 
@@ -164,7 +163,7 @@ def _interruption() -> Iterator[Callable[[], bool]]:
         hit.set()
 
     if threading.current_thread() is not threading.main_thread():
-        yield hit.is_set  # signals reach the main thread alone
+        yield hit.is_set  # only the main thread receives signals
         return
     before: Any = signal.signal(signal.SIGINT, handle)
     try:

@@ -1,4 +1,4 @@
-"""What is wrong with a run."""
+"""Finding the operation that gave the first infinite or undefined value."""
 
 from __future__ import annotations
 

@@ -17,44 +17,47 @@ from ..random import Generator
 from ..tensor import Array, Tensor
 
 Players = dict[str, Module]
-Update = tuple[str, Tensor, Mapping[str, Any]]  # whose turn, its loss, what else to record
+Update = tuple[str, Tensor, Mapping[str, Any]]  # the player, its loss, what else to report
 Shape = tuple[int, ...]
 Check = Callable[[np.ndarray], None]  # raises a UserError
 
-DECAYS = {"beta1", "beta2", "ema"}  # fields of these names weight an average, in any recipe
+DECAYS = {"beta1", "beta2", "ema"}  # fields that are weights of an average, in any recipe
 
 
 class Feed(Protocol):
-    """What a round sees of the data."""
+    """The batches that a recipe's `round` sees."""
 
     def __next__(self) -> Tensor:
         """The next batch: images (N, C, H, W) in the recipe's output range, or points (N, D)."""
 
     def labelled(self, check: Check | None = None) -> tuple[Tensor, Array]:
-        """The next batch and its labels (N,); `check` sees the labels before they go to a card."""
+        """The next batch and its labels (N,); `check` sees the labels before they go to a GPU."""
 
     def few(self, count: int) -> tuple[Tensor, Array]:
-        """The same `count` samples of the data at every call, as many of each class, and their
-        labels (count,): all the labels that a semi-supervised recipe may see.
+        """The same `count` samples at every call, equally many of each class, and their labels
+        (count,): all the labels that a semi-supervised recipe may see.
         """
 
     def indexed(self, check: Check | None = None) -> tuple[Tensor, Array]:
-        """The next batch and the place of each sample in the data (N,), which `check` sees."""
+        """The next batch and the index of each sample in the data (N,); `check` sees the indices
+        before they go to a GPU.
+        """
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A GAN: its hyper-parameters (the fields), its players, and one round of its algorithm.
+    """A GAN: its hyper-parameters (the fields), its players, and one step of its algorithm.
 
-    Everything that a round changes lives in the players, their optimisers, `rng` and the position
-    in the data, so that a checkpoint holds it all.
+    A step is one pass through the algorithm, which is `round`; it may have several updates.
+    Everything that it changes is kept in the players, their optimisers, `rng` and the position in
+    the data, so that a checkpoint holds all of it.
     """
 
     batch_size: int = 64  # samples in a batch
 
-    steps: ClassVar[int] = 1000  # rounds of a run unless --steps says otherwise
-    watched: ClassVar[tuple[str, ...]] = ()  # what a round reports whose course is a score
-    excludes: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # a field, and those useless beside it
+    steps: ClassVar[int] = 1000  # length of a run, unless --steps is given
+    watched: ClassVar[tuple[str, ...]] = ()  # reported values whose course over a run is a score
+    excludes: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # a field -> fields without effect then
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -67,25 +70,26 @@ class Recipe:
                 self.require(0 <= value < 1, f.name, "from 0 to below 1")
 
     def require(self, holds: bool, name: str, what: str) -> None:
-        """Make sure that the field `name` is `what` it must be.
+        """Make sure that a condition on the field `name` holds; `what` says it in words.
 
         Raises:
-            UserError: naming the flag and its value, if that does not hold.
+            UserError: naming the flag and its value, if it does not.
         """
         if not holds:
             flag = "--" + name.replace("_", "-")
             raise UserError(f"{flag} must be {what}, not {getattr(self, name)}")
 
     def check_length(self, steps: int) -> None:
-        """Make sure that a run up to round `steps` learns to its end.
+        """Make sure that a run of `steps` steps learns up to its end.
 
         Raises:
-            UserError: if rounds would follow in which nothing moves.
+            UserError: if there would be steps whose updates change nothing.
         """
 
     def check_new(self, shape: Shape) -> None:
-        """Make sure that every field of a new run on samples of `shape` has an effect, and the one
-        that it is known for. Runs that there are may be opened nevertheless.
+        """Make sure that every field of a new run on samples of `shape` has its effect.
+
+        It is not called for existing runs, so they can be opened in any case.
 
         Raises:
             UserError: naming the flag that is to be left out.
@@ -98,8 +102,10 @@ class Recipe:
 
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
-        """Fields whose default is another one for data of so many samples of `shape`, in so many
-        classes (0 if they have no labels), which are tuples of `tags` classes if that is not 1.
+        """Fields that have another default for such data, with that default.
+
+        The data are `samples` samples of `shape` in `classes` classes, 0 without labels. With
+        `tags` above 1 a class is a tuple of so many classes.
 
         Raises:
             UserError: if the recipe needs labels, and there are none.
@@ -107,7 +113,7 @@ class Recipe:
         return {}
 
     def output_range(self, shape: Shape) -> tuple[float, float] | None:
-        """The range of the generator's values, into which images are scaled; None for points."""
+        """The range of the generator's output, to which images are scaled; None for points."""
         raise TypeError(f"{type(self).__name__} has no output_range method")
 
     def players(self, rng: Generator, shape: Shape) -> Players:
@@ -119,32 +125,35 @@ class Recipe:
         raise TypeError(f"{type(self).__name__} has no players method")
 
     def prepare(self, players: Players, x: Array) -> None:
-        """Set those initial values that depend on the data, seen in samples x (N, *shape)."""
+        """Set initial values that depend on the data, of which x (N, *shape) are samples."""
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
         """The optimiser of each player that is trained."""
         raise TypeError(f"{type(self).__name__} has no optimizers method")
 
     def adjust(self, optimizers: Mapping[str, Optimizer]) -> None:
-        """Set what all optimisers have in common, once there are any."""
+        """Change all optimisers after they are made: clipping, say."""
 
     def copies(self, players: Players) -> Players:
-        """Players that no optimiser moves, made of others when those have their initial values."""
+        """Players that no optimiser updates, made from the others and their initial values."""
         return {}
 
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
-        """One round, a generator: each yielded update is applied before the next line runs."""
+        """One step: a generator, whose updates are each applied before the next line runs.
+
+        `step` counts from 0.
+        """
         raise TypeError(f"{type(self).__name__} has no round method")
 
-    def after_round(self, players: Players, step: int) -> None:
-        """What follows the last update of each round."""
+    def after_step(self, players: Players, step: int) -> None:
+        """What follows the last update of each step."""
 
     def latent(self, rng: Generator, n: int) -> np.ndarray:
         """n latent vectors, (n, ...)."""
         raise TypeError(f"{type(self).__name__} has no latent method")
 
     def shown(self, players: Players) -> Players:
-        """The players from which samples come, by the names that they have in training."""
+        """The players that make samples, under their names in training."""
         return players
 
     def generate(self, players: Players, z: Array) -> Tensor:
@@ -155,18 +164,17 @@ class Recipe:
         """D(x): the probability in [0, 1] that each sample is real, (N,); None if D has none."""
         return None
 
-    # What a recipe may be asked about samples x (N, *shape), besides; `minigan evaluate` scores
-    # the answers of those that have one.
+    # Questions about samples x (N, *shape). `minigan evaluate` scores the answers; None is none.
 
     def with_labels(self, z: Array, labels: Array) -> Array | None:
-        """Latent vectors like z, (n, ...), whose samples are asked to be of the classes `labels`
-        (n,); None if the recipe knows no classes.
+        """Latent vectors like z, (n, ...), that ask for samples of the classes `labels` (n,); None
+        if the recipe knows no classes.
         """
         return None
 
     def sweep(self, z: Array, code: int) -> Array | None:
-        """Latent vectors (n * m, ...): each of z (n, ...) in turn with its code number `code`,
-        counted from 1, at m values; None if the recipe has no codes.
+        """Latent vectors (n * m, ...): each of z (n, ...) with its code number `code`, counted from
+        1, set to each of m values; None if the recipe has no codes.
 
         Raises:
             UserError: if there is no code of that number.
@@ -184,8 +192,8 @@ class Recipe:
         return None
 
     def encode(self, players: Players, x: Array) -> Array | None:
-        """Latent vectors from which `generate` comes near x, (N, ...); None if the recipe cannot
-        find any.
+        """Latent vectors (N, ...) from which `generate` approximates x; None if the recipe has no
+        way to find them.
         """
         return None
 
@@ -195,28 +203,28 @@ class Recipe:
         return None if z is None else self.generate(self.shown(players), z).data
 
 
-# What any recipe may have: it names these classes as its own bases, and has their flags.
+# Features for any recipe: one that names these classes as its bases has their flags.
 
 
 @dataclass(frozen=True)
 class EMA(Recipe):
-    """A recipe with a moving average of one player's weights, the player "average".
+    """A recipe with a moving average of one player's weights: the player "average".
 
-    It begins as that player does, moves after each round, and takes that player's place in
-    `shown`.
+    The average begins as a copy of that player, is updated after each step, and takes the player's
+    place in `shown`.
     """
 
     ema: float = 0.0  # samples come from an average of G's weights with this decay, if above 0
 
     averaged: ClassVar[str] = "G"  # the player whose weights are averaged
-    warms: ClassVar[bool] = False  # always averages, and soon forgets how the average began
+    warms: ClassVar[bool] = False  # always averages, with a decay that rises from 0
 
     def copies(self, players: Players) -> Players:
         mine = {"average": players[self.averaged].copy()} if self.ema or self.warms else {}
         return super().copies(players) | mine
 
-    def after_round(self, players: Players, step: int) -> None:
-        super().after_round(players, step)
+    def after_step(self, players: Players, step: int) -> None:
+        super().after_step(players, step)
         if "average" in players:
             decay = warming(self.ema) if self.warms else self.ema
             average(players["average"], players[self.averaged], decay, step)
@@ -228,7 +236,7 @@ class EMA(Recipe):
 
 @dataclass(frozen=True)
 class GradientClipping(Recipe):
-    """A recipe whose optimisers may limit the gradients that they are given."""
+    """A recipe whose optimisers may clip gradients."""
 
     clip_norm: float = 0.0  # limit of the joint norm of a player's gradients, if above 0
 
@@ -247,11 +255,11 @@ class GradientClipping(Recipe):
 class LearningRateDecay(Recipe):
     """A recipe whose learning rates fall to 0."""
 
-    lr_steps: int = 100_000  # rounds over which the learning rates fall to zero
+    lr_steps: int = 100_000  # steps over which the learning rates fall to zero
 
     def falling(self, lr: float, *, updates: int = 1, hold: int = 0) -> Schedule:
-        """`lr` for `hold` rounds, then in equal parts to 0 in round `lr_steps`, for the optimiser
-        of a player with so many `updates` a round.
+        """`lr` for `hold` steps, then linearly down to 0 at step `lr_steps`, for the optimiser of a
+        player with so many `updates` a step.
         """
         return linear(lr, 0, self.lr_steps * updates, hold=hold * updates)
 
@@ -259,7 +267,7 @@ class LearningRateDecay(Recipe):
         super().check_length(steps)
         if steps > self.lr_steps:
             raise UserError(
-                f"the learning rate is 0 after round {self.lr_steps}, so nothing would be learned "
-                f"from there to round {steps}; give --steps {self.lr_steps}, or a new run a "
+                f"the learning rate is 0 after step {self.lr_steps}, so nothing would be learned "
+                f"from there to step {steps}; give --steps {self.lr_steps}, or a new run a "
                 "larger --lr-steps"
             )

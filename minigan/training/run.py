@@ -22,7 +22,7 @@ FORMAT = 1  # of config.json
 class Run:
     """A run directory.
 
-    `config.json` is the resolved configuration, `metrics.jsonl` one row a round, `samples/` the
+    `config.json` is the resolved configuration, `metrics.jsonl` one row a step, `samples/` the
     pictures, `checkpoints/` the state, `report.html` the page that shows it all.
     """
 
@@ -91,7 +91,7 @@ class Run:
             file.write(json.dumps(row) + "\n")
 
     def sync(self) -> None:
-        """Have all rows on the disk, before a checkpoint that counts on them."""
+        """Flush all rows to the disk, before a checkpoint is written that needs them."""
         if self.metrics.exists():
             with open(self.metrics, "rb") as file:
                 os.fsync(file.fileno())
@@ -118,7 +118,7 @@ class Run:
         return rows
 
     def rewind(self, step: int) -> None:
-        """Forget the rows and pictures after `step`, which a resumed run will make again."""
+        """Remove the rows and pictures after `step`, which a resumed run makes again."""
         self.samples.mkdir(exist_ok=True)  # a copy of a run may lack an empty folder
         rows = [row for row in self.rows() if row["step"] <= step]
         with atomic_write(self.metrics) as temporary:
@@ -128,7 +128,7 @@ class Run:
                 picture.unlink()
 
     def picture(self, step: int) -> Path:
-        """Where the samples of `step` are drawn."""
+        """The path of the picture of the samples at `step`."""
         return self.samples / f"step-{step:06d}.png"
 
     def pictures(self) -> list[Path]:
@@ -147,8 +147,8 @@ def fresh_directory(recipe: str, data: str) -> Path:
 
 
 def repeatable(command: str, data: str) -> str:
-    """The command of a run on the data set called `data` as anybody may repeat it: data and recipes
-    by name, and no --out.
+    """A run's command in a form that anybody can repeat: data (`data`) and recipes by name, and no
+    --out.
     """
     kept, words = [], iter(shlex.split(command))
     for word in words:
@@ -156,7 +156,7 @@ def repeatable(command: str, data: str) -> str:
         if flag in ("--data", "--out"):
             if not equals:
                 next(words, None)
-            if flag == "--data":  # what is stacked has the name of what it was, and --stack
+            if flag == "--data":  # the name of stacked data ends in -stackN, which --stack says
                 kept += ["--data", re.sub(r"-stack\d$", "", data)]
         else:
             kept.append(Path(word).stem if word.endswith(".py") else word)
@@ -164,8 +164,8 @@ def repeatable(command: str, data: str) -> str:
 
 
 def provenance(device: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Versions of what computes, with what there is to say of the device, and the revision of
-    minigan if it runs from a checkout.
+    """Versions of what computes, with those of the device, and the revision of minigan if it runs
+    from a checkout.
     """
     packages = ("minigan", "numpy", "numba", "pillow", "matplotlib", "safetensors")
     versions = {"python": platform.python_version()} | {name: version(name) for name in packages}
@@ -186,7 +186,7 @@ def _revision() -> str | None:
 
 
 def _git(folder: Path, *words: str) -> str:
-    """What git answers; without its optional locks it only reads."""
+    """The output of a git command; without optional locks git only reads."""
     answer = subprocess.run(
         ["git", *words],
         cwd=folder,

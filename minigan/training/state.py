@@ -19,20 +19,19 @@ from ..optim import Optimizer
 from ..random import Generator
 from ..tensor import Array, Tensor, grad, no_grad
 from . import checkpoint
-from .device_batches import TensorFeed
+from .device_batches import DeviceBatches
 from .graph_replay import Outcome, Replay
 from .nonfinite import first_nonfinite
 from .recipe import Players, Recipe
 
-PREPARED = 5000  # samples, at least, from which a recipe sets initial values
+PREPARED = 5000  # samples from which a recipe sets initial values, minimum
 
 
 @dataclass
 class State:
-    """Everything that a round of training changes.
+    """Everything that a training step changes.
 
-    Players, optimisers and batches lie on `device`; what is given to `samples` and `ask`, and what
-    they give, is NumPy's.
+    Players, optimisers and batches are on `device`. `samples` and `ask` take and give NumPy arrays.
     """
 
     recipe: Recipe
@@ -45,11 +44,11 @@ class State:
     replay: Replay | None = None
 
     def __post_init__(self) -> None:
-        self.feed = TensorFeed(self.batches, self.device)
+        self.feed = DeviceBatches(self.batches, self.device)
 
     @classmethod
     def fresh(cls, recipe: Recipe, dataset: Dataset, seed: int, device: Device = HOST) -> State:
-        """The state before the first round; its values are computed on the CPU for any device.
+        """The state before the first step; its values are computed on the CPU for any device.
 
         Raises:
             UserError: if the recipe cannot make such samples, or the data do not fit it.
@@ -70,17 +69,17 @@ class State:
         recipe.adjust(optimizers)
         return cls(recipe, players | copies, optimizers, batches, rng, device=device)
 
-    def round(self) -> dict[str, float]:
-        """One round of the recipe; its losses and whatever else it reports.
+    def advance(self) -> dict[str, float]:
+        """Do one step of the recipe: its losses, and whatever else it reports.
 
         Raises:
             RunError: if a loss is not finite, or the device's memory is exhausted. The players are
-                then as the last update left them; a card tells of a loss when the round is over.
+                then as the last update left them. On a GPU the loss is checked after the step.
         """
-        # A loss that is not finite says it all.
-        with np.errstate(all="ignore"), self.device.computing():
+        # NumPy's warnings would only repeat what a loss that is not finite says.
+        with np.errstate(all="ignore"), self.device.context():
             try:
-                return self._round()
+                return self._advance()
             except MemoryError as error:
                 fixed = sum(array.nbytes for array in self._arrays().values())
                 sentence = self.device.out_of_memory(error, self.recipe.batch_size, fixed)
@@ -88,10 +87,10 @@ class State:
                     raise
                 raise RunError(sentence) from error
 
-    def _round(self) -> dict[str, float]:
-        take = self.compute if self.replay is None else self.replay.round
-        outcome = take(self.step)
-        self.feed.prefetch()  # while the card computes
+    def _advance(self) -> dict[str, float]:
+        compute = self.compute if self.replay is None else self.replay.advance
+        outcome = compute(self.step)
+        self.feed.prefetch()  # while the GPU computes
         numbers, players = outcome.numbers(), outcome.players
         row = dict(zip(outcome.names, numbers[len(players) :], strict=True))
         for player, value in zip(players, numbers, strict=False):
@@ -99,15 +98,15 @@ class State:
         self.step += 1
         return row
 
-    def compute(self, number: Any) -> Outcome:
-        """A round, which a graph may replay; its losses and extras stay where they are.
+    def compute(self, step: Any) -> Outcome:
+        """Compute a step, which a graph may replay; its losses and extras stay on the device.
 
-        `number` is the round's, counted from 0, or what stands for it.
+        `step` is its number, counted from 0, or a `SymbolicStep`.
         """
         row: dict[str, Any] = {}
         players, losses = [], []
-        for name, loss, extras in self.recipe.round(self.players, self.feed, self.rng, number):
-            if on_host(loss.data):  # else reading it would wait for the card
+        for name, loss, extras in self.recipe.round(self.players, self.feed, self.rng, step):
+            if on_host(loss.data):  # on a GPU reading it would wait for the GPU
                 self._check(name, loss.item(), row, loss)
             optimizer = self.optimizers[name]
             optimizer.step(grad(loss, optimizer.parameters))
@@ -115,44 +114,45 @@ class State:
             losses.append(loss.data)
             row[f"loss_{name}"] = loss.data
             row |= {key: _value(extra) for key, extra in extras.items()}
-            del loss, extras  # or they would live until the next loss is computed
-        self.recipe.after_round(self.players, number)
+            del loss, extras  # or they would stay in memory until the next loss is computed
+        self.recipe.after_step(self.players, step)
         return Outcome(players, [*row], [*losses, *row.values()])
 
     def use_graphs(self, say: Callable[[str], None]) -> None:
-        """From now on replay rounds from a graph, if the device has such; `say` why not, where the
-        recipe does what cannot be replayed.
+        """From now on replay steps from a graph, if the device can.
+
+        If the recipe does something that cannot be replayed, `say` is told what.
         """
-        if self.device.captures:
+        if self.device.supports_graphs:
             self.replay = Replay(self, say)
 
-    def places(self) -> dict[str, Array]:
-        """The arrays on the card that rounds change, by name."""
+    def device_arrays(self) -> dict[str, Array]:
+        """The arrays on the GPU that steps change, by name."""
         return {name: array for name, array in self._arrays().items() if not on_host(array)}
 
-    def replace(self, places: Mapping[str, Array]) -> None:
-        """Have these arrays in the place of those of the same names."""
+    def replace_arrays(self, arrays: Mapping[str, Array]) -> None:
+        """Use these arrays in place of those of the same names."""
         for owner, player in self.players.items():
-            player.replace_arrays(_within(f"players/{owner}/", places))
+            player.replace_arrays(_within(f"players/{owner}/", arrays))
         for owner, optimizer in self.optimizers.items():
-            optimizer.slot |= _within(f"optimizers/{owner}/", places)
+            optimizer.slot |= _within(f"optimizers/{owner}/", arrays)
 
     @property
     def counters(self) -> Any:
-        """All else that rounds change, apart from their number."""
-        steps = {owner: optimizer.steps for owner, optimizer in self.optimizers.items()}
-        return self.rng.state, self.batches.position, steps
+        """Everything else that steps change, apart from the step number."""
+        updates = {owner: optimizer.steps for owner, optimizer in self.optimizers.items()}
+        return self.rng.state, self.batches.position, updates
 
     @counters.setter
     def counters(self, counters: Any) -> None:
-        self.rng.state, self.batches.position, steps = counters
-        for owner, count in steps.items():
+        self.rng.state, self.batches.position, updates = counters
+        for owner, count in updates.items():
             self.optimizers[owner].steps = count
 
     def _check(
         self, name: str, value: float, row: Mapping[str, Any], loss: Tensor | None = None
     ) -> None:
-        """Make sure that the loss of `name` is finite; `row` is what the round has reported."""
+        """Make sure that the loss of `name` is finite; `row` is what the step has reported."""
         if not math.isfinite(value):
             plainly = "" if self.device.precision == HOST.precision else " --precision float32"
             where = (
@@ -161,7 +161,7 @@ class State:
                 else first_nonfinite(loss)
             )
             raise DivergedError(
-                f"the loss of {name} is {value} in round {self.step + 1}; {where}",
+                f"the loss of {name} is {value} in step {self.step + 1}; {where}",
                 {key: float(v) for key, v in row.items()} | {f"loss_{name}": value},
             )
 
@@ -213,7 +213,7 @@ class State:
         self.rng.state = rng
         self.batches.position = position
         self.step = step
-        if self.replay is not None:  # of another stream of noise
+        if self.replay is not None:  # the graph holds another random stream
             self.use_graphs(self.replay.say)
 
     def samples(self, z: np.ndarray, *, batch: int = 256) -> np.ndarray:
@@ -229,8 +229,10 @@ class State:
     def ask(
         self, question: Callable[[Players, Array], Array | None], x: np.ndarray, *, batch: int = 256
     ) -> np.ndarray | None:
-        """What the recipe answers in inference to one of its questions about samples x (N, *shape),
-        such as `recipe.realness` or `recipe.encode`; None if it has no answer.
+        """The recipe's answer to a question about samples x (N, *shape), in inference.
+
+        The question is a method such as `recipe.realness` or `recipe.encode`. None if the recipe
+        has no answer.
         """
         answers = []
         with self._inference():
@@ -246,7 +248,7 @@ class State:
         with ExitStack() as stack:
             for player in self.players.values():
                 stack.enter_context(player.evaluating())
-            stack.enter_context(self.device.computing())
+            stack.enter_context(self.device.context())
             stack.enter_context(no_grad())
             stack.enter_context(np.errstate(all="ignore"))
             yield
@@ -257,11 +259,11 @@ class State:
 
 
 def _value(extra: Any) -> Any:
-    """What a round reports: a number now, or the value on a card that will be read with others."""
+    """A value to report: a number, or an array on a GPU that is read later with the others."""
     value = extra.data if isinstance(extra, Tensor) else extra
     return float(value) if on_host(value) else value
 
 
 def _within(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Those of these names, without it."""
+    """The arrays whose names begin with `prefix`, by the rest of their names."""
     return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
