@@ -37,8 +37,8 @@ def damaged(path: Path, why: object) -> UserError:
     """The error for a checkpoint that cannot be read, with what to do about it."""
     way = "remove it"
     if path in _all(path.parent):  # of a run
-        older = [other for other in _all(path.parent) if _step(other) < _step(path)]
-        way += f" to go on from step {_step(older[-1])}" if older else " to begin the run again"
+        older = [other for other in _all(path.parent) if step_of(other) < step_of(path)]
+        way += f" to go on from step {step_of(older[-1])}" if older else " to begin the run again"
     return UserError(f"the checkpoint {path} is damaged: {why}; {way}")
 
 
@@ -64,8 +64,9 @@ def file_name(step: int) -> str:
 
 def _all(folder: Path) -> list[Path]:
     found = [path for path in folder.glob("step-*.safetensors") if path.stem[5:].isdecimal()]
-    return sorted(found, key=_step)
+    return sorted(found, key=step_of)
 
 
-def _step(path: Path) -> int:
+def step_of(path: Path) -> int:
+    """The step that a checkpoint is of."""
     return int(path.stem[5:])

@@ -32,6 +32,11 @@ class Run:
         self.samples = path / "samples"
         self.checkpoints = path / "checkpoints"
         self.metrics = path / "metrics.jsonl"
+        self.report = path / "report.html"
+        self.losses = path / "loss.png"
+        self.animation = self.samples / "animation.gif"
+        self.real_samples = self.samples / "real.png"
+        self.class_histogram = self.samples / "classes.png"
 
     @classmethod
     def create(cls, path: Path, config: Mapping[str, Any]) -> Run:
@@ -124,7 +129,7 @@ class Run:
         with atomic_write(self.metrics) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
         for picture in self.pictures():
-            if int(picture.stem[5:]) > step:
+            if step_of(picture) > step:
                 picture.unlink()
 
     def picture(self, step: int) -> Path:
@@ -134,7 +139,17 @@ class Run:
     def pictures(self) -> list[Path]:
         """The drawn samples, oldest first."""
         found = [p for p in self.samples.glob("step-*.png") if p.stem[5:].isdecimal()]
-        return sorted(found, key=lambda path: int(path.stem[5:]))
+        return sorted(found, key=step_of)
+
+    def other_pictures(self) -> list[Path]:
+        """The pictures in samples/ that training did not draw, by name."""
+        known = {*self.pictures(), self.real_samples, self.class_histogram}
+        return sorted(set(self.samples.glob("*.png")) - known)
+
+
+def step_of(picture: Path) -> int:
+    """The step whose samples a picture shows."""
+    return int(picture.stem[5:])
 
 
 def fresh_directory(recipe: str, data: str) -> Path:

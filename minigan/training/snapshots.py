@@ -1,34 +1,38 @@
-"""The pictures that a run leaves in its directory."""
+"""The pictures that training leaves in the run directory, and the report of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..data import Dataset
-from .run import Run
+from . import checkpoint
+from .run import Run, step_of
+
+if TYPE_CHECKING:
+    from ..viz.report import Record
 
 Realness = Callable[[np.ndarray], Any]
 SHOWN = 64  # images in a grid
-AXIS = 400  # points along the axis of Figure 1
+AXIS = 400  # points on the x axis of Figure 1
 
 
 def draw_data(run: Run, dataset: Dataset, say: Callable[[str], None]) -> None:
-    """Show what the run learns from: real samples, and how many there are of each class."""
+    """Draw real samples and a histogram of their classes, and tell the user of both."""
     if dataset.is_image:
         from ..viz.grid import save_grid
 
         every = max(1, len(dataset) // SHOWN)
-        save_grid(run.samples / "real.png", dataset.x[::every][:SHOWN], value_range=(0, 255))
+        save_grid(run.real_samples, dataset.x[::every][:SHOWN], value_range=(0, 255))
     counts = dataset.histogram()
     if not counts:
         say(f"{dataset.name}: {len(dataset):,} samples without labels")
         return
     from ..viz.plots import save_class_histogram
 
-    save_class_histogram(run.samples / "classes.png", counts)
+    save_class_histogram(run.class_histogram, counts)
     shown = "  ".join(f"{name}: {count:,}" for name, count in list(counts.items())[:20])
     say(f"{dataset.name}: {len(dataset):,} samples; {shown}{'  ...' if len(counts) > 20 else ''}")
 
@@ -45,9 +49,9 @@ def draw_samples(
 ) -> None:
     """Draw the generated `samples` of `step`: a grid of images, a scatter plot, or Figure 1.
 
-    `realness` gives D(x), or None if the recipe has no such thing; `arrows` are evenly spaced z
-    (K,) and their G(z) (K,), where both have one dimension. Of images 64 are drawn, or all where
-    the number of `columns` says that their order means something.
+    `realness` gives D(x), or None if the recipe has none. `arrows` are evenly spaced z (K,) and
+    their G(z) (K,), where both have one dimension. With `columns` all images are drawn, since their
+    order has a meaning; otherwise the first 64.
     """
     path = run.picture(step)
     if dataset.is_image:
@@ -66,18 +70,43 @@ def draw_samples(
 
 
 def draw_progress(run: Run, *, finished: bool = False) -> None:
-    """Draw the losses so far, join a finished run's samples into a film, renew the report."""
+    """Draw the losses so far, join a finished run's samples into a film, write the report again."""
     from ..viz.plots import save_losses
     from ..viz.report import write_report
 
     title = f"{run.config['recipe']} on {run.config['data']['name']}"
-    save_losses(run.path / "loss.png", run.rows(), title=title)
+    save_losses(run.losses, run.rows(), title=title)
     frames = run.pictures()
     if finished and len(frames) > 1:
         from ..viz.animation import save_animation
 
-        save_animation(run.samples / "animation.gif", frames, fps=5)
-    write_report(run.path)
+        save_animation(run.animation, frames, fps=5)
+    write_report(run.report, record(run))
+
+
+def record(run: Run) -> Record:
+    """What the report shows of a run: all that there is in its directory.
+
+    Raises:
+        UserError: if a line of metrics.jsonl is damaged.
+    """
+    from ..viz.report import Record
+
+    rows, newest = run.rows(), checkpoint.newest(run.checkpoints)
+    samples = [(step_of(path), path) for path in run.pictures()]
+    saved = [checkpoint.step_of(newest)] if newest is not None else []
+    data = {"Real samples": run.real_samples, "Samples in each class": run.class_histogram}
+    return Record(
+        name=str(run.config.get("recipe", run.path.resolve().name)),
+        config=run.config,
+        rows=rows,
+        step=max([0, *saved, *(step for step, _ in samples), *(row["step"] for row in rows)]),
+        samples=samples,
+        animation=run.animation if run.animation.is_file() else None,
+        losses=run.losses if run.losses.is_file() else None,
+        data={caption: path for caption, path in data.items() if path.is_file()},
+        others=run.other_pictures(),
+    )
 
 
 def _draw_line(

@@ -1,13 +1,13 @@
 """Pictures of what a GAN does: sample grids, loss plots, Figure 1, animations, the HTML report.
 
-Everything takes plain NumPy arrays. Nothing is imported here, so that matplotlib and Pillow are
-loaded only by who draws:
+Everything takes plain NumPy arrays. Nothing is imported here, so that only code which draws loads
+matplotlib and Pillow:
 
     from .grid import image_grid, save_grid, save_images
     from .plots import save_class_histogram, save_losses, save_points
     from .figure1 import density_of, optimal_discriminator, save_figure1
     from .animation import save_animation
-    from .report import write_report
+    from .report import Record, write_report
 
 The same input gives the same bytes: no file carries a date or the name of the software.
 """

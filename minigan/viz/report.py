@@ -1,169 +1,118 @@
-"""The report of a run: one HTML file that needs nothing beside it.
+"""The report of a run: one HTML file that needs no other file.
 
-It is made from the run directory alone, carries its pictures inside, works offline and without
-scripts, and says the same in the same bytes whenever it is written again.
+It is made from a record of the run, contains its pictures, works offline and without scripts, and
+has the same bytes whenever it is written again.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import UserError
 from ..files import atomic_write
-from .page import page
+from .html import page
 
-STEPS_SHOWN = 40  # pictures in the slider; more would make the file heavy and say no more
-STEP_FILE = re.compile(r"step-(\d+)\.\w+")
+STEPS_SHOWN = 40  # pictures in the slider; more would only make the file heavy
 MEDIA_TYPES = {".png": "image/png", ".gif": "image/gif"}
 
 Row = Mapping[str, Any]
+Pictures = Sequence[tuple[int, Path]]  # of the samples, by step, in order
 
 
-def write_report(run_dir: str | Path) -> Path:
-    """Write report.html into a run directory and return its path.
+@dataclass(frozen=True)
+class Record:
+    """What the report shows of a run. Any entry of `config` may be missing."""
 
-    Reads config.json (which must be there), metrics.jsonl, samples/, loss.png and the names in
-    checkpoints/; whatever else is missing is left out of the page. Of many sample pictures, 40
-    evenly spaced ones are shown. A last line of metrics.jsonl that a crash cut short is ignored.
+    name: str
+    config: Row
+    rows: Sequence[Row]  # of the metrics, one a step
+    step: int  # how far the run came
+    samples: Pictures
+    animation: Path | None
+    losses: Path | None
+    data: Mapping[str, Path]  # pictures of the real data, by caption
+    others: Sequence[Path]  # further pictures
+
+
+def write_report(path: Path, run: Record) -> None:
+    """Write the report of `run` to `path`; sections without content are left out.
+
+    Of many sample pictures, 40 evenly spaced ones are shown.
 
     Raises:
-        UserError: if there is no config.json, or it or an earlier line of metrics.jsonl is broken.
-        OSError: if a file cannot be read or the report not written.
+        OSError: if a picture cannot be read or the report not written.
     """
-    run = Path(run_dir)
-    config = _read_config(run / "config.json")
-    rows = _read_metrics(run / "metrics.jsonl")
-    steps = _step_pictures(run)
-    done = _last_step(run, rows)
-    name = str(config.get("recipe", run.resolve().name))
     body = [
-        _header(name, config, rows, done),
-        _result(config, rows, steps, done),
-        _progress(run, steps),
-        _training(run, rows),
-        _real_data(run, config),
+        _header(run),
+        _result(run),
+        _progress(run),
+        _training(run),
+        _real_data(run),
         _other_pictures(run),
-        _hyper_parameters(config),
-        _reproduction(config),
+        _hyper_parameters(run.config),
+        _reproduction(run.config),
     ]
-    path = run / "report.html"
     with atomic_write(path) as temporary:
-        temporary.write_text(page(f"{name}: report", "".join(body)), encoding="utf-8")
-    return path
+        temporary.write_text(page(f"{run.name}: report", "".join(body)), encoding="utf-8")
 
 
-# Reading the run directory
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise UserError(f"{path.parent} is not a run directory: it has no config.json")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON ({error}); restore it or train again") from error
-    if not isinstance(config, dict):
-        raise UserError(f"{path} must hold a JSON object; restore it or train again")
-    return config
-
-
-def _read_metrics(path: Path) -> list[Row]:
-    if not path.is_file():
-        return []
-    # A crash can cut a line anywhere, also inside a character: so bytes, and decoded line by line.
-    lines = path.read_bytes().rstrip(b"\n").split(b"\n")
-    rows: list[Row] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line.decode())
-            if not isinstance(row, dict):
-                raise ValueError("not a JSON object")
-        except ValueError as error:
-            if number == len(lines):
-                break
-            raise UserError(
-                f"{path}, line {number} is broken ({error}); remove the line and try again"
-            ) from error
-        rows.append(row)
-    return rows
-
-
-def _step_pictures(run: Path) -> list[tuple[int, Path]]:
-    found = [
-        (int(match[1]), path)
-        for path in (run / "samples").glob("step-*.png")
-        if (match := STEP_FILE.fullmatch(path.name))
-    ]
-    return sorted(found)
-
-
-def _last_step(run: Path, rows: list[Row]) -> int:
-    """Find how far the run came: the latest step of the metrics, pictures and checkpoints."""
-    names = [
-        path.name for folder in ("samples", "checkpoints") for path in (run / folder).glob("*")
-    ]
-    saved = [int(match[1]) for name in names if (match := STEP_FILE.fullmatch(name))]
-    return max([0, *saved, *(int(row["step"]) for row in rows if "step" in row)])
-
-
-def _diverged(rows: list[Row]) -> bool:
-    """Tell whether a loss of the last round was not finite: no later round was trained then."""
+def _diverged(rows: Sequence[Row]) -> bool:
+    """Whether a loss of the last step was not finite: training ends there."""
     last = rows[-1] if rows else {}
     losses = [v for key, v in last.items() if key.startswith("loss_")]
     return any(isinstance(v, float) and not math.isfinite(v) for v in losses)
 
 
-# The sections, in the page's order: each is HTML, or nothing if it has nothing to say
+# The sections, in the page's order: each is HTML, or empty
 
 
-def _header(name: str, config: Row, rows: list[Row], done: int) -> str:
-    state = ""
-    if "steps" in config:
-        total = int(config["steps"])
-        if _diverged(rows):
+def _header(run: Record) -> str:
+    state, done = "", run.step
+    if "steps" in run.config:
+        total = int(run.config["steps"])
+        if _diverged(run.rows):
             state = f'<span class="state cut">Diverged in step {done:,} of {total:,}</span>\n'
         elif done >= total:
             state = f'<span class="state done">Finished: {total:,} steps</span>\n'
         else:
             text = f"Interrupted at step {done:,} of {total:,}"
             state = f'<span class="state cut">{text}</span>\n'
-    paragraphs = re.split(r"\n\s*\n", str(config.get("recipe_doc") or "").strip())
+    paragraphs = re.split(r"\n\s*\n", str(run.config.get("recipe_doc") or "").strip())
     lead = "".join(f'<p class="lead">{escape(text)}</p>\n' for text in paragraphs if text)
-    return f"<header>\n<h1>{escape(name)}</h1>\n{state}{lead}</header>\n"
+    return f"<header>\n<h1>{escape(run.name)}</h1>\n{state}{lead}</header>\n"
 
 
-def _result(config: Row, rows: list[Row], steps: list[tuple[int, Path]], done: int) -> str:
-    data = config.get("data") or {}
+def _result(run: Record) -> str:
+    data = run.config.get("data") or {}
     facts: dict[str, object] = {"data": data.get("name")}
     facts["samples"] = data.get("samples")
     if data.get("shape"):
         facts["shape"] = " x ".join(map(str, data["shape"]))
     facts["classes"] = _count_of(data.get("classes"))
-    facts["steps done"] = done
-    facts["seed"] = str(config["seed"]) if "seed" in config else None
-    seconds = [row["seconds"] for row in rows if isinstance(row.get("seconds"), int | float)]
+    facts["steps done"] = run.step
+    facts["seed"] = str(run.config["seed"]) if "seed" in run.config else None
+    seconds = [row["seconds"] for row in run.rows if isinstance(row.get("seconds"), int | float)]
     facts["training time"] = _duration(seconds[-1]) if seconds else None
     known = _definitions((key, value) for key, value in facts.items() if value is not None)
-    if not steps:
+    if not run.samples:
         return _section("The run", known)
-    step, path = steps[-1]
+    step, path = run.samples[-1]
     picture = _figure(path, f"Samples after step {step:,}")
     return _section(
         "Generated samples", f'<div class="hero">\n{picture}<div>{known}</div>\n</div>\n'
     )
 
 
-def _progress(run: Path, steps: list[tuple[int, Path]]) -> str:
-    parts = []
+def _progress(run: Record) -> str:
+    parts, steps = [], run.samples
     if len(steps) > 1:
         count = min(STEPS_SHOWN, len(steps))
         chosen = [steps[i * (len(steps) - 1) // (count - 1)] for i in range(count)]
@@ -178,17 +127,16 @@ def _progress(run: Path, steps: list[tuple[int, Path]]) -> str:
         parts.append(
             f'<div class="progress">\n<div class="strip">\n{strip}</div>\n{slider}{note}</div>\n'
         )
-    animation = run / "samples" / "animation.gif"
-    if animation.is_file():
-        parts.append(f'<div class="film">\n{_figure(animation, "As a film")}</div>\n')
+    if run.animation is not None:
+        parts.append(f'<div class="film">\n{_figure(run.animation, "As a film")}</div>\n')
     if not parts:
         return ""
     body = f'<div class="pair">\n{"".join(parts)}</div>\n' if len(parts) > 1 else parts[0]
     return _section("Progress through training", body)
 
 
-def _training(run: Path, rows: list[Row]) -> str:
-    plot = _figure(run / "loss.png") if (run / "loss.png").is_file() else ""
+def _training(run: Record) -> str:
+    plot, rows = "" if run.losses is None else _figure(run.losses), run.rows
     keys = dict.fromkeys(key for row in rows for key in row if key not in ("step", "seconds"))
     table = ""
     if keys:
@@ -206,32 +154,20 @@ def _training(run: Path, rows: list[Row]) -> str:
     return _section("Losses", plot + table) if plot or table else ""
 
 
-def _real_data(run: Path, config: Row) -> str:
-    captions = {"real.png": "Real samples", "classes.png": "Samples in each class"}
-    figures = [
-        _figure(run / "samples" / name, caption)
-        for name, caption in captions.items()
-        if (run / "samples" / name).is_file()
-    ]
-    if not figures:
+def _real_data(run: Record) -> str:
+    if not run.data:
         return ""
-    name = (config.get("data") or {}).get("name")
+    figures = "".join(_figure(path, caption) for caption, path in run.data.items())
+    name = (run.config.get("data") or {}).get("name")
     title = f"The real data: {name}" if name else "The real data"
-    return _section(title, f'<div class="pair">\n{"".join(figures)}</div>\n')
+    return _section(title, f'<div class="pair">\n{figures}</div>\n')
 
 
-def _other_pictures(run: Path) -> str:
-    known = {"real.png", "classes.png"}
-    figures = [
-        _figure(path, path.stem)
-        for path in sorted((run / "samples").glob("*.png"))
-        if path.name not in known and not STEP_FILE.fullmatch(path.name)
-    ]
-    return (
-        _section("More pictures", f'<div class="pair">\n{"".join(figures)}</div>\n')
-        if figures
-        else ""
-    )
+def _other_pictures(run: Record) -> str:
+    if not run.others:
+        return ""
+    figures = "".join(_figure(path, path.stem) for path in run.others)
+    return _section("More pictures", f'<div class="pair">\n{figures}</div>\n')
 
 
 def _hyper_parameters(config: Row) -> str:

@@ -1,4 +1,4 @@
-"""The report's sheet of paper: its style, its one script, and the frame that holds the sections."""
+"""The HTML document around the report: its style sheet, its one script, and its frame."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ pre { margin: 0 0 14px; padding: 12px 16px; border-radius: 8px; background: var(
 @media print { section { break-inside: avoid; } .slider { display: none; } }
 """
 
-# Without it the pictures stay a strip to scroll; with it a slider shows one at a time.
+# Without the script the pictures are a strip to scroll; with it a slider shows one at a time.
 SCRIPT = """
 for (const box of document.querySelectorAll(".progress")) {
   const figures = box.querySelectorAll(".strip figure");
@@ -103,7 +103,7 @@ for (const box of document.querySelectorAll(".progress")) {
 
 
 def page(title: str, body: str) -> str:
-    """Frame `body`, which is HTML, as a whole document that may load nothing from anywhere."""
+    """A whole document around `body`, which is HTML; its policy lets it load nothing."""
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
