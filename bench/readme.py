@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from minigan.files import rewrite_part
+from minigan.page_parts import rewrite_part
 
 from .endurance import growth
 from .layers import DIRECTIONS

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minigan.commands.resume import open_run
+from minigan.commands.open_run import open_run
 from minigan.random import Generator
 from minigan.viz.grid import save_grid
 

@@ -22,7 +22,8 @@ import numpy as np
 
 from minigan import gans
 from minigan.data import load
-from minigan.files import atomic_write, rewrite_part
+from minigan.files import atomic_write
+from minigan.page_parts import rewrite_part
 from minigan.random import Generator
 from minigan.tensor import Tensor, no_grad
 from minigan.training.state import State

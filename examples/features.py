@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from minigan import nn
-from minigan.commands.resume import open_run
+from minigan.commands.open_run import open_run
 from minigan.data import Dataset, load
 from minigan.errors import UserError
-from minigan.files import atomic_write, rewrite_part
+from minigan.files import atomic_write
+from minigan.page_parts import rewrite_part
 from minigan.tensor import Array, Tensor
 from minigan.training.recipe import Players
 from minigan.training.state import State

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from minigan.errors import UserError
-from minigan.files import atomic_write, rewrite_part
+from minigan.files import atomic_write
+from minigan.page_parts import rewrite_part
 from minigan.training.run import Run, repeatable
 
 HERE = Path(__file__).parent

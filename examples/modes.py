@@ -22,8 +22,9 @@ import numpy as np
 
 from minigan import gans
 from minigan.data import Dataset, load
-from minigan.files import atomic_write, rewrite_part
+from minigan.files import atomic_write
 from minigan.metrics.modes import POINTS, mode_scores
+from minigan.page_parts import rewrite_part
 from minigan.random import Generator
 from minigan.training.recipe import Recipe
 from minigan.training.state import State

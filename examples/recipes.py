@@ -14,7 +14,7 @@ from pathlib import Path
 
 from minigan import gans
 from minigan.errors import UserError
-from minigan.files import rewrite_part
+from minigan.page_parts import rewrite_part
 from minigan.training.recipe import Recipe
 
 README = Path(__file__).parents[1] / "README.md"

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from minigan.errors import UserError
-from minigan.files import atomic_write, rewrite_part
+from minigan.files import atomic_write
+from minigan.page_parts import rewrite_part
 from minigan.training.run import repeatable
 
 HERE = Path(__file__).parent

@@ -11,9 +11,9 @@ from . import GraphError, __version__
 from .errors import RunError, UserError
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
-# What takes less memory, by verb; a resumed run keeps the size of its batches.
+# What to do when memory is exhausted, by verb; a resumed run keeps its batch size.
 REMEDIES = {
-    "train": "train anew with a smaller --batch-size",
+    "train": "train again with a smaller --batch-size",
     "sample": "try a smaller --count",
     "evaluate": "try a smaller --count",
 }

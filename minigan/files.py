@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one, and parts of files between two marks."""
+"""Atomic writes: a reader sees the old file or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-from .errors import UserError
 
 
 @contextmanager
@@ -30,36 +28,11 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes it private; a result is not
+        temporary.chmod(0o666 & ~_umask())  # mkstemp lets nobody else read it
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def rewrite_part(path: str | Path, begin: str, end: str, text: str) -> None:
-    """Put `text` into a file, instead of what stands there between the lines `begin` and `end`.
-
-    Raises:
-        UserError: if one of them is not there.
-    """
-    path = Path(path)
-    whole = around_part(path.read_text("utf-8"), begin, end)
-    with atomic_write(path) as temporary:
-        temporary.write_text(text.strip().join(whole), "utf-8")
-
-
-def around_part(text: str, begin: str, end: str) -> tuple[str, str]:
-    """What comes before the part between two lines, with the first, and what from the second on.
-
-    Raises:
-        UserError: if one of them is not there.
-    """
-    before, first, rest = text.partition(begin)
-    _, second, after = rest.partition(end)
-    if not (first and second):
-        raise UserError(f"the text lacks the lines {begin} and {end}, between which a part belongs")
-    return f"{before}{first}\n\n", f"\n\n{second}{after}"
 
 
 def _umask() -> int:

@@ -18,7 +18,7 @@ from bench.steps import best_of
 from bench.timing import Comparison, Sample
 from bench.workloads import EAGER, OURS, TUNED
 from minigan.errors import UserError
-from minigan.files import around_part
+from minigan.page_parts import around_part
 from minigan.viz.style import new_figure
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -20,7 +20,7 @@ from minigan_kernels.cuda import nvrtc, plan, tune
 from minigan_kernels.cuda.launch import Kernel, kernel, planning
 from minigan_kernels.cuda.tune import MARGIN, Tuner, noting, tuning
 
-from minigan.commands import layers
+from minigan.commands import layer_kernels
 
 CARD = "a card"
 X, W = (np.random.default_rng(i).standard_normal((2, 64, 9, 9 - i)) for i in range(2))
@@ -312,7 +312,7 @@ def test_doctor_says_what_was_measured() -> None:
         def tuner(self) -> Any:
             return Known()
 
-    rows = layers.planned(Half("bfloat16"))
+    rows = layer_kernels.kernels_of_layers(Half("bfloat16"))
     for _, _, *others, weight in rows:
         assert weight.endswith(", measured")
         assert not any("measured" in words for words in others)

@@ -19,7 +19,7 @@ from strict import Card, Strict
 from tiny import Shell
 
 from minigan import Tensor, gans, grad, softmax_cross_entropy
-from minigan.commands import doctor, layers
+from minigan.commands import doctor, layer_kernels
 from minigan.data import Dataset
 from minigan.device import HOST, Device, asarray_like, cuda, probe, to_host, to_numbers
 from minigan.device.probe import CudaFacts, diagnose, out_of_memory
@@ -317,9 +317,9 @@ def test_what_runs_for_each_layer_is_told_of_either_device() -> None:
     class Emulated(Device):
         name = "cuda"
 
-    on_cpu = layers.planned(HOST)
+    on_cpu = layer_kernels.kernels_of_layers(HOST)
     with kernels.use("cuda"):
-        on_card = layers.planned(Emulated())
+        on_card = layer_kernels.kernels_of_layers(Emulated())
     assert [row[:2] for row in on_cpu] == [row[:2] for row in on_card]
     assert on_cpu[1][2:] == ("winograd 4x4",) * 3
     assert len(on_card) == 10

@@ -22,8 +22,9 @@ from minigan.errors import RunError, UserError
 from minigan.evaluation import evaluate
 from minigan.metrics import classifier as judges
 from minigan.metrics import pca
+from minigan.metrics.course import course
 from minigan.metrics.score import Score
-from minigan.metrics.training import course, spectral
+from minigan.metrics.spectral import spectral
 from minigan.nn import SpectralNorm
 from minigan.optim import Optimizer
 from minigan.random import Generator

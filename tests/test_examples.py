@@ -20,7 +20,7 @@ import examples.gallery as gallery
 import examples.modes as modes
 from minigan import Tensor, no_grad
 from minigan.errors import UserError
-from minigan.files import around_part
+from minigan.page_parts import around_part
 from minigan.training.run import Run, repeatable
 
 # --- The page ---------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tiny import Shell
 
-from minigan.commands.resume import open_run
+from minigan.commands.open_run import open_run
 from minigan.data import load
 from minigan.errors import UserError
 from minigan.files import atomic_write
@@ -161,7 +161,7 @@ def test_no_memory_is_said_in_one_sentence(
     assert answer.code == 1
     last = answer.err.splitlines()[-1]
     assert last.startswith("minigan: out of memory")
-    assert last.endswith("; train anew with a smaller --batch-size")
+    assert last.endswith("; train again with a smaller --batch-size")
 
 
 @pytest.mark.parametrize(

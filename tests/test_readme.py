@@ -23,7 +23,7 @@ import minigan
 from minigan import gans
 from minigan.data import catalogue
 from minigan.errors import UserError
-from minigan.files import around_part
+from minigan.page_parts import around_part
 from minigan.training.recipe import Recipe
 from minigan.training.state import State
 

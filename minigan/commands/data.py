@@ -6,7 +6,7 @@ import sys
 
 from ..data import catalogue, load
 from ..errors import UserError
-from .table import show
+from .console import show_table
 
 USAGE = """usage: minigan data list          the data sets that --data knows by name
        minigan data fetch NAME    fetch one now, instead of when it is first used"""
@@ -19,7 +19,7 @@ def main(words: list[str]) -> int:
             kind = entry.kind if entry.cached is None else f"in {entry.cached}"
             shape = " x ".join(map(str, entry.shape))
             rows.append((entry.name, kind, shape, f"{entry.count:,}", entry.source, entry.terms))
-        show(("name", "where", "shape", "samples", "source", "terms"), rows)
+        show_table(("name", "where", "shape", "samples", "source", "terms"), rows)
         print("\n--data takes a folder as well: idx files as MNIST's, or images in class folders")
         return 0
     if len(words) == 2 and words[0] == "fetch":

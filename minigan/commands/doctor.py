@@ -1,4 +1,4 @@
-"""`minigan doctor`: what this machine offers, what runs on it, and whether the kernels agree."""
+"""`minigan doctor`: what this machine has, which kernels run on it, and whether they are right."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from minigan_kernels.cuda.errors import UnavailableError
 from ..device import Device, cuda, probe, to_host
 from ..errors import RunError
 from ..training.run import provenance
+from .console import show_table
 from .flags import Precision, parse
-from .layers import planned
-from .table import show
+from .layer_kernels import kernels_of_layers
 
 
 @dataclass(frozen=True)
 class Doctor:
     """What to look at."""
 
-    precision: Precision = "float32"  # that a card multiplies in, in the table of layers
+    precision: Precision = "float32"  # in which a GPU multiplies, in the table of layers
 
 
 def main(words: list[str]) -> int:
@@ -39,7 +39,7 @@ def main(words: list[str]) -> int:
     here = cuda.device("cpu" if probe.diagnose(found) else "cuda", given.precision)
     where = f"on {here.name}, in {here.precision}"
     print(f"\nwhat convolves in a DCGAN of 64x64 pixels at a batch of 64, {where}:\n")
-    show(("layer", "shapes", "forward", "by its input", "by its weight"), planned(here))
+    show_table(("layer", "shapes", "forward", "dx", "dw"), kernels_of_layers(here))
     print()
     try:
         worst = _compare(here)
@@ -98,7 +98,10 @@ def _processor() -> str:
 
 
 def _compare(here: Device) -> dict[str, tuple[float, float]]:
-    """Largest difference, relative to the largest value, of some kernels from their plain twins."""
+    """Differences of some kernels from the reference twins, and the seconds of their first calls.
+
+    A difference is the largest one, relative to the largest value.
+    """
     import minigan_kernels as kernels
 
     rng = np.random.default_rng(0)

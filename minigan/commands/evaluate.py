@@ -12,13 +12,12 @@ from ..data import Dataset, NoSplitError, load
 from ..errors import UserError
 from ..evaluation import evaluate
 from ..files import atomic_write
+from ..metrics.course import course
 from ..metrics.score import Score
-from ..metrics.training import course
 from ..training.run import Run, provenance
+from .console import say, show_table
 from .flags import Computing, Count, parse
-from .length import say
-from .resume import open_run
-from .table import show
+from .open_run import open_run
 
 FORMAT = 1  # of scores.json
 DESCRIPTION = (
@@ -26,9 +25,9 @@ DESCRIPTION = (
     "stacked images the modes that it covers; of other images the log-likelihood under Parzen "
     "windows, and the inception score and Frechet distance of a classifier that is trained here "
     "once; of recipes that know classes, read codes, classify or encode, how well they do. The run "
-    "computes on the device, its judges on the CPU always."
+    "computes on the device, its judges always on the CPU."
 )
-SEED = 0  # of drawn data to be judged by: all runs on them then have the same judge
+SEED = 0  # of generated data: with one seed all runs on them have the same judge
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def main(words: list[str]) -> int:
         "minutes": round(rows[-1]["seconds"] / 60, 2) if rows else 0.0,
         "seed": config["seed"],
         "command": config["command"],
-        "resumed": config.get("resumed", []),  # runs from before it was kept have none
+        "resumed": config.get("resumed", []),  # absent in older runs
         "evaluation": {**asked, **provenance(device.versions())},
         **found.facts(),
     }
@@ -82,7 +81,7 @@ def main(words: list[str]) -> int:
             temporary.write_text(json.dumps(_plain(facts), indent=2) + "\n")
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror or error})") from error
-    show(
+    show_table(
         ("score", "value", "+-", "beside it", "of", "real", "fake"),
         [_row(score) for score in found.scores],
     )
@@ -93,7 +92,7 @@ def main(words: list[str]) -> int:
 
 
 def _data(run: Run) -> tuple[Dataset, Dataset | None]:
-    """What the run learned from, and what of the same kind it has not seen, if there is any."""
+    """The data that the run learned from, and test data of the same kind, if there are any."""
     data = run.config["data"]
     known: Any = {"size": data["size"], "stack": data.get("stack", 1), "seed": SEED, "report": say}
     train = load(data["source"], **known)

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import difflib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -24,23 +25,23 @@ Folder = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
 
 @dataclass(frozen=True)
 class Computing:
-    """Where a run computes, and how."""
+    """The device of a run, and how it computes."""
 
     device: Place = "cpu"  # where to compute
-    precision: Precision = "float32"  # that a card multiplies in; sums, weights are float32 always
-    deterministic: bool = False  # tiles by rule, not by measurement: all cards of a model agree
+    precision: Precision = "float32"  # in which a GPU multiplies; sums and weights are float32
+    deterministic: bool = False  # tiles by a rule, not by time: all GPUs of a model agree
 
     def opened(self) -> Device:
         """The device.
 
         Raises:
-            UserError: if it cannot be had, or cannot compute so.
+            UserError: if there is none, or it cannot compute in that way.
         """
         return cuda.device(self.device, self.precision, deterministic=self.deterministic)
 
 
 class UnknownFlagError(UserError):
-    """A flag that there is none of; `value` is what the others give."""
+    """An unknown flag; `value` is the dataclass that the other flags give."""
 
     def __init__(self, flag: str, value: Any, verb: str) -> None:
         super().__init__(_unknown(flag, flags_of(value), verb))
@@ -79,6 +80,19 @@ def parse(
     if unknown:
         raise UnknownFlagError(unknown[0], value, verb)
     return value
+
+
+def refuse_words(words: Sequence[str], verb: str, text: str) -> None:
+    """Handle the words after a command that takes none but --help, which prints `text`.
+
+    Raises:
+        UserError: for any other word.
+    """
+    if words and words[0] in ("-h", "--help"):
+        print(f"usage: minigan {verb}\n\n{text}")
+        raise SystemExit(0)
+    if words:
+        raise UserError(f"minigan {verb} takes no {words[0]}; say minigan {verb} alone")
 
 
 def flags_of(value: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""`minigan gradcheck`: a recipe's whole networks and losses against finite differences."""
+"""`minigan gradcheck`: a recipe's losses and whole networks against finite differences."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def main(words: list[str]) -> int:
     if words and words[0] in ("-h", "--help"):
         print(
             "usage: minigan gradcheck [RECIPE ...]\n\nCheck, for every player of the recipes (all "
-            "of them, unless some are named), the gradient of\nits loss by all of its parameters "
-            "against central differences in float64, and the gradient's\ngradient as well."
+            "of them, unless some are named), the gradient of\nits loss with respect to all of its "
+            "parameters against central differences in float64, and the\ngradient's own gradient too."
         )
         return 0
     failed = 0
@@ -42,7 +42,7 @@ def main(words: list[str]) -> int:
 
 
 def checks(kind: type[Recipe]) -> list[tuple[str, Callable[[], float]]]:
-    """For each update of a round, the player's name and a check of its loss's gradient."""
+    """For each update of a step, the player's name and a check of its loss's gradient."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (BATCH, 1, 28, 28), np.uint8)
     dataset = Dataset("noise", images, np.arange(BATCH, dtype=np.int64) % 2, ("0", "1"))
@@ -53,11 +53,11 @@ def checks(kind: type[Recipe]) -> list[tuple[str, Callable[[], float]]]:
     for player in state.players.values():
         player.astype(np.float64)
         for p in player.parameters().values():
-            # The recipes' own initial values are so small that all activations lie at the kinks.
+            # The recipes' own initial values are so small that all activations are near the kinks.
             p.data[...] = rng.normal(
                 p.ndim == 1, 0.5 / np.sqrt(max(1, p.size / p.shape[0])), p.shape
             )
-    turns = [name for name, _, _ in _round(state)]
+    turns = [name for name, _, _ in _updates(state)]
     for player in state.players.values():
         for module in player.modules().values():
             if isinstance(module, SpectralNorm):
@@ -77,16 +77,16 @@ def _check(state: State, turn: int, player: str) -> float:
             stack.enter_context(
                 state.players[player].replaced(dict(zip(parameters, values, strict=True)))
             )
-            for i, (_, value, _) in enumerate(_round(state)):
+            for i, (_, value, _) in enumerate(_updates(state)):
                 if i == turn:
                     return value
-        raise AssertionError("a round has as many updates each time")
+        raise AssertionError("a step has the same number of updates each time")
 
     return check_gradients(loss, [p.data for p in parameters.values()], order=2, tolerance=1e-4)
 
 
-def _round(state: State):  # type: ignore[no-untyped-def]
-    """The updates of the first round, none of them applied: each call sees the same numbers."""
+def _updates(state: State):  # type: ignore[no-untyped-def]
+    """The updates of the first step, not applied: each call draws the same numbers."""
     state.rng.offset = 0
     state.batches.position = 0
     return state.recipe.round(state.players, DeviceBatches(state.batches), state.rng, 0)

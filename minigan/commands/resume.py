@@ -1,30 +1,26 @@
-"""Opening a run directory, and `minigan train --resume`: continue a run."""
+"""`minigan train --resume`: continue a run."""
 
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 from .. import gans
-from ..data import Dataset, load
-from ..device import HOST, Device
 from ..errors import UserError
-from ..training import checkpoint
 from ..training.run import Run, provenance
-from ..training.state import State
 from .flags import Computing, Count, Folder, Place, Precision, UnknownFlagError, parse
-from .length import Length, run_to_end, say
+from .open_run import open_run
+from .session import Length, run_to_end
 
 
 @dataclass(frozen=True)
 class Continue(Length):
-    """What a run that is continued can be told."""
+    """What can be set when a run is continued."""
 
     out: Folder = None  # the run directory to continue
-    more: Count = None  # train this many rounds more, instead of up to --steps
+    more: Count = None  # train this many steps more, instead of up to --steps
     device: Place | None = None  # where to compute; as before unless given
-    precision: Precision | None = None  # that a card multiplies in; as before unless given
+    precision: Precision | None = None  # in which a GPU multiplies; as before unless given
     resume: bool = True  # continue the run in --out
 
     def __post_init__(self) -> None:
@@ -33,12 +29,12 @@ class Continue(Length):
             raise UserError(f"--more must be at least 1, not {self.more}")
         if self.steps is not None and self.more is not None:
             raise UserError(
-                "--steps N trains up to round N and --more N trains N more; give one of them"
+                "--steps N trains up to step N and --more N trains N more; give one of them"
             )
 
 
 def resume(words: list[str]) -> int:
-    """Continue the run that the words name; the exit code."""
+    """Continue the run that `words` name, and give the exit code."""
     named = None if words[0].startswith("-") else words[0]
     flags = words[1:] if named else words
     place = _parse(flags, Continue()).out
@@ -46,7 +42,7 @@ def resume(words: list[str]) -> int:
         raise UserError("--resume needs --out, the run directory to continue")
     before, where = Run.open(place).config, asdict(Computing())
     given = _parse(flags, Continue(graphs=before.get("graphs", True)))
-    for key, default in where.items():  # a run from before there was a choice has the default
+    for key, default in where.items():  # absent in older runs
         asked = getattr(given, key, None)
         where[key] = before.get(key, default) if asked is None else asked
     device = Computing(**where).opened()
@@ -57,7 +53,7 @@ def resume(words: list[str]) -> int:
     steps = given.steps or (state.step + given.more if given.more else run.config["steps"])
     if steps < state.step:
         raise UserError(
-            f"the run in {place} is at round {state.step} already; --steps {steps} lies behind it"
+            f"the run in {place} is at step {state.step} already; --steps {steps} is before that"
         )
     state.recipe.check_length(steps)
     run.rewind(state.step)
@@ -75,47 +71,8 @@ def resume(words: list[str]) -> int:
     return run_to_end(state, dataset, run)
 
 
-def open_run(path: Path, device: Device = HOST) -> tuple[State, Dataset, Run]:
-    """The run in `path` as its newest checkpoint left it, or at its start if there is none yet,
-    on `device`, wherever it was trained.
-
-    Raises:
-        UserError: if there is no run, or its recipe, data or checkpoint cannot be used any more.
-    """
-    run = Run.open(path)
-    try:
-        state, dataset = _initial(run, device)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"{path / 'config.json'} is damaged, or of another version of its recipe: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    latest = checkpoint.newest(run.checkpoints)
-    if latest is not None:
-        state.restore(latest, run.config["recipe"])
-    return state, dataset, run
-
-
-def _initial(run: Run, device: Device) -> tuple[State, Dataset]:
-    config, data = run.config, run.config["data"]
-    recipe = gans.load(config["recipe"])(**config["hyper_parameters"])
-    since = [f.name for f in fields(recipe) if f.name not in config["hyper_parameters"]]
-    if since:
-        taken = ", ".join(f"{name} {getattr(recipe, name)}" for name in since)
-        say(f"{run.path} is of an earlier version of its recipe, and is taken to have {taken}")
-    stack = data.get("stack", 1)  # runs from before there was a choice have none
-    dataset = load(data["source"], size=data["size"], stack=stack, seed=config["seed"], report=say)
-    if [len(dataset), *dataset.shape] != [data["samples"], *data["shape"]]:
-        raise UserError(
-            f"the data in {data['source']} have changed since the run in {run.path}: there were "
-            f"{data['samples']} samples of shape {tuple(data['shape'])}, and now "
-            f"{len(dataset)} of {dataset.shape}"
-        )
-    return State.fresh(recipe, dataset, config["seed"], device), dataset
-
-
 def _parse(flags: list[str], default: Continue) -> Continue:
-    """The flags; one that belongs to a new run is refused as such."""
+    """The flags; those of a new run are refused as such."""
     described = "Continue a run where it stopped."
     try:
         return parse(Continue, flags, verb="train --resume", description=described, default=default)

@@ -15,7 +15,7 @@ from ..random import Generator
 from ..training.recipe import Recipe
 from ..training.run import Run
 from .flags import Computing, Count, Folder, parse
-from .resume import open_run
+from .open_run import open_run
 
 Class = Annotated[str | None, tyro.conf.arg(name="class", metavar="CLASS")]
 
@@ -47,7 +47,7 @@ def main(words: list[str]) -> int:
         raise UserError("--walk and --sweep are two kinds of rows; give one of them")
     state, dataset, run = open_run(Path(words[0]), given.opened())
     if not dataset.is_image:
-        raise UserError(f"{dataset.name} has no images; its pictures lie in {run.samples}")
+        raise UserError(f"{dataset.name} has no images; its pictures are in {run.samples}")
     z, columns = _latents(given, state.recipe, Generator(given.seed, "sample"), run)
     if given.label is not None:
         z = _of_class(given.label, z, dataset, state.recipe, run)
@@ -58,7 +58,7 @@ def main(words: list[str]) -> int:
 def _latents(
     given: Sample, recipe: Recipe, rng: Generator, run: Run
 ) -> tuple[np.ndarray, int | None]:
-    """What to draw, and in how many columns, if that matters."""
+    """The latent vectors to draw, and the number of columns, if that matters."""
     if given.walk:
         ends = recipe.latent(rng, 2 * -(-given.count // given.walk))
         pairs = zip(ends[::2], ends[1::2], strict=True)
@@ -74,7 +74,7 @@ def _latents(
 
 
 def _of_class(label: str, z: np.ndarray, dataset: Dataset, recipe: Recipe, run: Run) -> np.ndarray:
-    """Latent vectors like z of the class that `label` is the name of, or the number."""
+    """Latent vectors like z that ask for the class whose name or number `label` is."""
     classes = dataset.classes
     numbers = range(0 if dataset.parts else len(classes))  # 3 is not half of 3,7
     by_name = {str(number): number for number in numbers}

@@ -15,16 +15,17 @@ from ..training.loop import check_range
 from ..training.recipe import Recipe
 from ..training.run import Run, fresh_directory, provenance
 from ..training.state import State
+from .console import say
 from .flags import Computing, Count, Folder, parse
-from .length import Length, run_to_end, say
 from .resume import resume
+from .session import Length, run_to_end
 
 DEFAULT = "dcgan"
-# What `minigan train` alone means: small enough for three minutes on two cores.
+# `minigan train` without arguments: small enough for three minutes on two cores.
 ALONE = ["dcgan", "--steps", "700"]
 DESCRIPTION = (
-    "Train a GAN. minigan train --resume --out DIR continues a run, with --steps N up to round N, "
-    "or with --more N for N rounds more."
+    "Train a GAN. minigan train --resume --out DIR continues a run, with --steps N up to step N, "
+    "or with --more N for N steps more."
 )
 PICTURES = 20  # sample pictures of a run, unless --sample-every says otherwise
 CHECKPOINTS = 10  # checkpoints on the way, unless --checkpoint-every says otherwise
@@ -32,7 +33,7 @@ CHECKPOINTS = 10  # checkpoints on the way, unless --checkpoint-every says other
 
 @dataclass(frozen=True)
 class Start(Computing, Length):
-    """What every new run can be told."""
+    """What can be set for every new run."""
 
     data: str = "glyphs"  # a name from `minigan data list`, or a folder
     size: Count = None  # make images this many pixels high and wide
@@ -56,7 +57,7 @@ def main(words: list[str]) -> int:
         start, _ = _parse(name, kind, flags, kind())
         device = start.opened()
         dataset = load(start.data, size=start.size, stack=start.stack, seed=start.seed, report=say)
-        # Once more, now that the data are known: the recipe may have other defaults for them.
+        # Parsed again, now that the data are known: the recipe may have other defaults for them.
         known = defaults(kind, dataset)
         start, recipe = _parse(name, kind, flags, kind(**known))
         if "classes" in known:
@@ -97,16 +98,16 @@ def main(words: list[str]) -> int:
 
 
 def defaults(kind: type[Recipe], dataset: Dataset) -> dict[str, Any]:
-    """The fields of a recipe whose default is another one for these data."""
+    """The fields of a recipe that have another default for these data, with that default."""
     tags, classes = dataset.shape[0] if dataset.parts else 1, len(dataset.classes)
     return kind.defaults(dataset.shape, classes=classes, samples=len(dataset), tags=tags)
 
 
 def _check_classes(recipe: Any, dataset: Dataset) -> None:
-    """Make sure that a recipe which takes the number of classes from the data has it.
+    """Make sure that a recipe has as many classes as the data.
 
     Raises:
-        UserError: if it was told another one.
+        UserError: if a flag gave another number.
     """
     tags, there = getattr(recipe, "tags", 1), len(dataset.classes)
     if recipe.classes**tags != there:
@@ -140,5 +141,5 @@ def _parse(
 
 
 def _absolute(data: str) -> str:
-    """What names the data from any folder: a known name as it is, a path in full."""
+    """A name of the data that is valid in any folder: a known name unchanged, a path in full."""
     return data if data in {entry.name for entry in catalogue()} else str(Path(data).resolve())

@@ -14,7 +14,7 @@ from ..metrics import modes, pca, scores
 from ..metrics.classifier import FEATURES, Classifier, classifier
 from ..metrics.parzen import SAMPLES, VALIDATION, Parzen, parzen
 from ..metrics.score import Evaluation, Score
-from ..metrics.training import spectral
+from ..metrics.spectral import spectral
 from ..progress import Progress
 from ..random import Generator
 from ..training.recipe import Recipe
@@ -370,7 +370,7 @@ def _latent(state: State, count: int, seed: int) -> np.ndarray:
 def _samples(state: State, z: np.ndarray) -> np.ndarray:
     samples = state.samples(z)
     if not np.isfinite(samples).all():
-        raise RunError(f"the samples of G are not finite after round {state.step}")
+        raise RunError(f"the samples of G are not finite after step {state.step}")
     return samples
 
 

@@ -1,4 +1,4 @@
-"""Which kernel will run for which convolution of a DCGAN, on a device."""
+"""Which kernels the convolutions of a DCGAN use on a device."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ Shape = Any  # (N, C, H, W), or of a weight
 Layer = tuple[str, bool, Shape, Shape, Shape, dict[str, Any]]
 
 
-def planned(device: Device) -> Sequence[tuple[str, ...]]:
-    """A row for each layer: its name, its shapes, and what computes its output, the gradient by its
-    input and the gradient by its weight.
-    """
+def kernels_of_layers(device: Device) -> Sequence[tuple[str, ...]]:
+    """A row for each layer: its name, its shapes, and the kernels of its output, dx and dw."""
     rows = []
     for name, transposed, x, y, w, options in _layers():
         small, large = (x, y) if transposed else (y, x)
-        plan = _on_cpu if device.name == "cpu" else _on_card(device)
+        kernel_of = _on_cpu if device.name == "cpu" else _on_gpu(device)
         forward, back, weight = (
-            plan(kind, large, small, w, options) for kind in ("conv2d", "conv2d_dx", "conv2d_dw")
+            kernel_of(kind, large, small, w, options)
+            for kind in ("conv2d", "conv2d_dx", "conv2d_dw")
         )
         both = (back, forward) if transposed else (forward, back)
         rows.append((name, f"{_words(x)} to {_words(y)}", *both, weight))
@@ -50,14 +49,18 @@ def _layers() -> list[Layer]:
 
     recipe: Any = gans.load("dcgan")()
     rng = _Zeros(0)
-    with kernels.use("reference"), no_grad(), nn.watching(watch):  # which need no compiling
+    with (
+        kernels.use("reference"),
+        no_grad(),
+        nn.watching(watch),
+    ):  # nothing to compile
         players = recipe.players(rng, SHAPE)
         players["D"](players["G"](Tensor(recipe.latent(rng, 2))))
     return seen
 
 
 class _Zeros(Generator):
-    """Draws nothing: shapes alone matter here."""
+    """Draws nothing: only shapes matter here."""
 
     def _draw(self, shape: Any, kernel: Any, **options: Any) -> Array:
         return np.zeros(shape, np.float32)
@@ -72,10 +75,10 @@ def _on_cpu(kind: str, image: Shape, output: Shape, w: Shape, options: dict[str,
     return f"{algorithm} {tile}x{tile}" if tile else algorithm
 
 
-def _on_card(device: Device) -> Callable[[str, Shape, Shape, Shape, dict[str, Any]], str]:
+def _on_gpu(device: Device) -> Callable[[str, Shape, Shape, Shape, dict[str, Any]], str]:
     from minigan_kernels.cuda import launch, tune
 
-    def plan(kind: str, image: Shape, output: Shape, w: Shape, options: dict[str, Any]) -> str:
+    def kernel_of(kind: str, image: Shape, output: Shape, w: Shape, options: dict[str, Any]) -> str:
         x, y, weight = (device.put(np.empty(shape, np.float32)) for shape in (image, output, w))
         with device.context(), launch.planning() as launched, tune.noting() as measured:
             if kind == "conv2d":
@@ -87,7 +90,7 @@ def _on_card(device: Device) -> Callable[[str, Shape, Shape, Shape, dict[str, An
         title = " + ".join(_title(k) for k in launched if k.file.stem != "pack")
         return title + "".join(", measured" if each else ", by the rule" for each in measured)
 
-    return plan
+    return kernel_of
 
 
 def _title(kernel: Any) -> str:

@@ -1,8 +1,7 @@
-"""What a new run and a continued one have in common: how far to go, and going there."""
+"""A training session of a new or a continued run: its length, and training up to its end."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 from ..data import Dataset
@@ -10,17 +9,18 @@ from ..errors import RunError, UserError
 from ..training.loop import train
 from ..training.run import Run
 from ..training.state import State
+from .console import say
 from .flags import Count
 
 
 @dataclass(frozen=True)
 class Length:
-    """How far to go and how often to look."""
+    """The length of a session, and how often it draws and saves."""
 
-    steps: Count = None  # train up to this round; each recipe has its own default
-    sample_every: Count = None  # rounds between two sample pictures; a twentieth of the run
-    checkpoint_every: Count = None  # rounds between two checkpoints; a tenth of the run
-    graphs: bool = True  # on a card replay rounds from a CUDA graph, where that can be; same bits
+    steps: Count = None  # train up to this step; each recipe has its own default
+    sample_every: Count = None  # steps between two sample pictures; a twentieth of the run
+    checkpoint_every: Count = None  # steps between two checkpoints; a tenth of the run
+    graphs: bool = True  # on a GPU replay steps from a CUDA graph, if possible; same bits
 
     def __post_init__(self) -> None:
         for flag in ("steps", "sample_every", "checkpoint_every"):
@@ -30,7 +30,7 @@ class Length:
 
 
 def run_to_end(state: State, dataset: Dataset, run: Run) -> int:
-    """Train as the run's configuration says; the exit code.
+    """Train as the run's configuration says, and give the exit code.
 
     Raises:
         RunError: if a loss stops being finite, or the run directory cannot be written any more.
@@ -59,10 +59,5 @@ def run_to_end(state: State, dataset: Dataset, run: Run) -> int:
     if not finished:
         say(f"interrupted at step {state.step}; minigan train --resume --out {run.path} continues")
         return 130
-    print(f"{run.picture(state.step)}\n{run.path / 'report.html'}")
+    print(f"{run.picture(state.step)}\n{run.report}")
     return 0
-
-
-def say(text: str) -> None:
-    """Tell the user something that is not the command's result."""
-    print(text, file=sys.stderr, flush=True)
