@@ -25,7 +25,7 @@ def main(words: list[str]) -> int:
         print(
             "usage: minigan gradcheck [RECIPE ...]\n\nCheck, for every player of the recipes (all "
             "of them, unless some are named), the gradient of\nits loss with respect to all of its "
-            "parameters against central differences in float64, and the\ngradient's own gradient too."
+            "parameters against central differences in\nfloat64, and the gradient's own gradient."
         )
         return 0
     failed = 0
