@@ -1,4 +1,4 @@
-"""Where an operation was built: the line to name when it, or its gradient, fails."""
+"""The line that built an operation, to be named when it or its gradient fails."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _ENGINE = tuple(os.path.join(_HERE, name) for name in ("tensor.py", "fused.py", 
 
 
 def caller(depth: int) -> tuple[CodeType, int]:
-    """The code and line of the first place up the stack, from `depth` frames above the caller of
-    this on, that is neither engine nor layer.
+    """The code and line of the first frame outside of the engine and the layers, searched upwards
+    from `depth` frames above the caller.
     """
     frame = sys._getframe(depth + 1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_ENGINE):

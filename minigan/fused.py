@@ -1,4 +1,4 @@
-"""Fused operations: hand-written kernels beside the readable composition that they compute."""
+"""Fused operations: hand-written kernels, and the readable composition that they compute."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .tensor import Array, Node, Primitive, Tensor, grad, identity, is_recording
 class Fused(Primitive):
     """A reference composition of tensors with hand-written kernels for both directions.
 
-    Called like the reference. The forward kernel gives `(y, residuals)`; the backward kernel `(g,
-    y, residuals, *arrays, **options)` gives the gradients by all inputs. Only the raw kernel reads
-    residuals. When the gradient itself is recorded, the reference is differentiated instead: a
-    residual is no function of the inputs to the engine, and a second derivative through it is
+    Called like the reference. The forward kernel gives `(y, residuals)`. The backward kernel `(g,
+    y, residuals, *arrays, **options)` gives the gradients with respect to all inputs, and alone
+    reads the residuals. When the gradient itself is recorded, the reference is differentiated
+    instead: to the engine a residual is a constant, so a second derivative through it would be
     wrong.
     """
 
@@ -41,8 +41,8 @@ class Fused(Primitive):
 
     def backward(self, node: Node, g: Tensor, needed: list[int]) -> Iterable[Tensor]:
         if is_recording():
-            # Fresh names for the inputs: one of them may be computed from another, and it is the
-            # partial derivatives that are wanted.
+            # New tensors for the inputs: one may be computed from another, but partial derivatives
+            # are wanted.
             inputs = [identity(t) for t in node.inputs]
             y = self.reference(*inputs, **node.options)
             wanted = [inputs[i] for i in needed]
@@ -54,7 +54,7 @@ class Fused(Primitive):
 
 
 def computed(results: Iterable[Array], inputs: list[Array]) -> list[Tensor]:
-    """What a kernel that is no primitive computed from `inputs`; large results are frozen."""
+    """What a kernel computed from `inputs` outside of a primitive; large results are frozen."""
     tensors = []
     for result in results:
         if result.nbytes >= LARGE:

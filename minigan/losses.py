@@ -1,11 +1,11 @@
 """Losses of discriminator and generator.
 
-Those that speak of probabilities take logits; least squares, Wasserstein's, hinge and the pyramid's
-take plain values.
+Losses of probabilities take logits. Least squares, Wasserstein, hinge and pyramid losses take plain
+values.
 
 A logit l stands for the probability D = 1 / (1 + exp(-l)) that a sample is real. Then log D is
--softplus(-l) and log(1 - D) is -softplus(l), which neither overflow nor lose their gradient where D
-is 0 or 1; a loss on probabilities does both.
+-softplus(-l) and log(1 - D) is -softplus(l). These neither overflow nor lose their gradient where D
+is 0 or 1, as a loss on probabilities would.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .tensor import Array, Tensor
 
 
 def binary_cross_entropy(logits: Tensor, target: float | Array) -> Tensor:
-    """-(t log D + (1 - t) log(1 - D)), meant over all logits; `target` t is in [0, 1]."""
+    """-(t log D + (1 - t) log(1 - D)), averaged over all logits; `target` t is in [0, 1]."""
     return mean(softplus(logits) - logits * target)
 
 
@@ -36,7 +36,7 @@ def saturating_loss(fake: Tensor) -> Tensor:
     """E[log(1 - D(G(z)))], the generator's side of the minimax game (Goodfellow et al. 2014,
     equation 1).
 
-    Its gradient vanishes where D is sure that a sample is false.
+    Its gradient vanishes where D is sure that a sample is generated.
     """
     return mean(-softplus(fake))
 
@@ -59,7 +59,7 @@ def real_logit(logits: Tensor) -> Tensor:
 
 
 def softmax_cross_entropy(logits: Tensor, labels: Array) -> Tensor:
-    """-log softmax(logits)[label], meant over the batch; logits (N, classes), labels (N,) int."""
+    """-log softmax(logits)[label], averaged over the batch: logits (N, classes), labels (N,)."""
     return mean(ops.softmax_cross_entropy(logits, labels=labels))
 
 
@@ -103,14 +103,15 @@ def laplacian_pyramid_loss(x: Tensor, y: Tensor, *, levels: int = 3) -> Tensor:
     """Sum over a Laplacian pyramid's levels of the mean |L_j(x) - L_j(y)|: Lap_1 of Bojanowski et
     al. 2018, arXiv:1707.05776, which is Ling & Okada's (2006), up to a factor.
 
-    x and y are (N, C, H, W). Of each level, that which a binomial blur of 5 x 5 pixels takes away
-    is compared (Burt & Adelson 1983); the blurred rest, of half the side, is the next level, and
-    after `levels` of them the last. The means do what the weights 4^j of the paper's sums do.
+    x and y are (N, C, H, W). A level is the part that a binomial blur of 5 x 5 pixels removes
+    (Burt & Adelson 1983). The blurred image, at half the size, is decomposed further; after
+    `levels` levels it is the last one itself. Means take the place of the weights 4^j of the
+    paper's sums.
     """
-    # A graph on a card holds no copy of a list, but numbers that fill an array.
+    # Not from a list: its copy to a GPU could not be captured in a graph, filling arrays can.
     row = np.concatenate([np.full_like(x.data, n / 16, shape=(1,)) for n in (1, 4, 6, 4, 1)])
     blur = np.broadcast_to(np.outer(row, row), (x.shape[1], 1, 5, 5)).astype(x.dtype)
-    rest = x - y  # a pyramid is linear: that of the difference is the difference of two
+    rest = x - y  # a pyramid is linear: one of x - y is enough
     total: Tensor | float = 0.0
     for _ in range(levels):
         blurred = conv2d(rest, Tensor(blur), padding=2, groups=x.shape[1])

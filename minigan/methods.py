@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TensorMethods:
-    """What `minigan.ops.operators` gives to every tensor."""
+    """The operators and methods that `minigan.ops.operators` gives to every tensor."""
 
     __slots__ = ()
 

@@ -1,7 +1,7 @@
-"""Terms that a loss is given besides, so that training stays stable.
+"""Terms that are added to a loss to keep training stable.
 
-Those on a gradient differentiate it again: `grad` records its work, and what it records is
-differentiated like everything else.
+A penalty on a gradient differentiates it again: `grad` records its work, which is differentiated
+like everything else.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def gradient_penalty(
 
     real and fake are (N, ...); D gives one value a sample, and the norm is over all values of one.
     `eps` is added under the root, whose slope at zero would make the second derivative NaN. A
-    critic that mixes the samples of a batch, as batch norm does, has no gradient for each of them.
+    critic that mixes the samples of a batch, as batch norm does, has no gradient per sample.
     """
     a = rng.uniform((len(real), *(1,) * (real.ndim - 1)))
     between = Tensor(a * real.data + (1 - a) * fake.data)
@@ -47,12 +47,12 @@ def l2_penalty(parameters: Mapping[str, Tensor]) -> Tensor:
 
 
 def gaussian_kl(real: Tensor, fake: Tensor, *, eps: float = 1e-3) -> Tensor:
-    """KL(N(m_g, s_g) || N(m, s)) = (log(s / s_g) + (s_g + (m_g - m)^2) / s - 1) / 2, meant over
-    all values of a sample, where m and s are mean and variance of that value over the batch, those
-    with g over the generated one.
+    """KL(N(m_g, s_g) || N(m, s)) = (log(s / s_g) + (s_g + (m_g - m)^2) / s - 1) / 2,
+    averaged over all values of a sample, where m and s are the mean and variance of a value over
+    the batch, and m_g and s_g those over the generated batch.
 
     real and fake are (N, ...); `eps` is added to both variances, because a pixel at the border of
-    an image may have none.
+    an image may be constant.
     """
     m, s = mean(real, 0), var(real, 0) + eps
     m_g, s_g = mean(fake, 0), var(fake, 0) + eps

@@ -50,7 +50,7 @@ class Progress:
             self.bar.stop()
 
     def update(self, step: int, values: Mapping[str, float]) -> None:
-        """`step` of `total` is done, with these values to show."""
+        """Show that `step` of `total` is done, with these values."""
         now = time.monotonic()
         per_second = (step - self.start) / max(now - self.began, 1e-9)
         rate = f"{per_second:.1f} steps/s" if per_second >= 1 else f"{1 / per_second:.1f} s/step"

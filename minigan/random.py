@@ -19,9 +19,9 @@ Shape = int | tuple[int, ...]
 class Generator:
     """Philox4x32-10 (Salmon et al. 2011): the same seed gives the same numbers on every device.
 
-    The stream is named by `seed` and by the words in `stream`; streams of one seed are independent.
-    A draw advances `offset`, the number of 128-bit blocks used so far; (key, offset) is the state.
-    All numbers are float32, and are drawn on `device`.
+    `seed` and the words of `stream` name a stream; streams of one seed are independent. A draw
+    advances `offset`, the number of 128-bit blocks used so far; (key, offset) is the state. All
+    numbers are float32 and are drawn on `device`.
     """
 
     def __init__(self, seed: int, *stream: str) -> None:
@@ -43,7 +43,7 @@ class Generator:
         return self._draw(shape, kernels.dropout_mask, keep=keep)
 
     def integers(self, shape: Shape, high: int) -> Array:
-        """Whole numbers from 0 to `high` - 1, int64; `high` is at most 2^24."""
+        """Integers from 0 to `high` - 1, int64; `high` is at most 2^24."""
         return (self.uniform(shape) * np.float32(high)).astype(np.int64)
 
     @property
@@ -63,7 +63,7 @@ class Generator:
         return out
 
     def _advance(self, blocks: int) -> int:
-        """Where the next `blocks` of the stream begin."""
+        """The offset of the next `blocks` blocks, which count as used."""
         offset = self.offset
         self.offset += blocks
         return offset

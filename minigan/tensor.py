@@ -4,8 +4,8 @@ Applying a primitive to tensors computes an array and remembers, in a `Node`, wh
 and what it was given. `grad` walks those nodes backwards. The gradient rule of a primitive is
 itself written with tensors, so a gradient that is recorded can be differentiated again.
 
-A node keeps its output's array but never the output's `Tensor`, so that a graph has no reference
-cycles: it is freed, without the garbage collector, when the last tensor that leads to it goes.
+A node keeps its output's array but never the output's `Tensor`, so a graph has no reference cycles.
+It is freed, without the garbage collector, when the last tensor that refers to it is.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Tensor(TensorMethods):
     """An array in a computation that can be differentiated.
 
     `data` is the array. Python numbers and lists become float32 (or int64, bool); arrays keep their
-    dtype. A tensor is never written in place, except for a parameter by an optimiser; large arrays
-    that an operation gave, and an optimiser's parameters, are read-only to NumPy.
+    dtype and are not copied. Only optimisers write tensors in place: their parameters. Those, and
+    large results of operations, are read-only to NumPy.
     """
 
     __array_ufunc__ = None  # makes `array * tensor` call Tensor.__rmul__
@@ -75,7 +75,7 @@ class Tensor(TensorMethods):
         return self.data.item()
 
     def numpy(self) -> np.ndarray:
-        """The array on the host; shared with this tensor if it lies there already."""
+        """The array on the host: the tensor's own if it is there, else a copy."""
         return to_host(self.data)
 
     def __len__(self) -> int:
@@ -94,7 +94,7 @@ class Tensor(TensorMethods):
 
 
 class Node:
-    """One application of a primitive: what `grad` needs to go back through it."""
+    """One application of a primitive: what `grad` needs for its backward pass."""
 
     __slots__ = ("data", "inputs", "number", "options", "primitive", "residuals", "site")
 
@@ -168,19 +168,19 @@ class Primitive:
         self.__doc__ = doc
         self.rules: tuple[Rule | None, ...] = ()
         self.rule_of_each: Callable[..., Tensor] | None = None
-        PRIMITIVES[name] = self  # a notebook's cell that is run again defines it anew
+        PRIMITIVES[name] = self  # again, if a notebook's cell is run twice
 
     def gradients(self, *rules: Rule | None) -> Primitive:
-        """Give the rules: `rule(g, y, *inputs, **options)` is the gradient by one input.
+        """Set a rule an input: `rule(g, y, *inputs, **options)`, the gradient with respect to it.
 
-        g is the gradient by the output y. None means that nothing flows to that input, because the
-        function is piecewise constant in it.
+        g is the gradient with respect to the output y. None: no gradient flows to that input,
+        because the function is piecewise constant in it.
         """
         self.rules = rules
         return self
 
     def gradient_of_each(self, rule: Callable[..., Tensor]) -> Primitive:
-        """Give one rule for any number of inputs: `rule(i, g, y, *inputs, **options)`."""
+        """Set one rule for all inputs: `rule(i, g, y, *inputs, **options)` is that of input i."""
         self.rule_of_each = rule
         return self
 
@@ -211,7 +211,7 @@ class Primitive:
         return y
 
     def backward(self, node: Node, g: Tensor, needed: list[int]) -> Iterable[Tensor]:
-        """Gradients by the inputs at the positions `needed`."""
+        """Gradients with respect to the inputs at the positions `needed`."""
         y = node.output()
         for i in needed:
             if self.rule_of_each is not None:
@@ -240,17 +240,17 @@ def grad(
     create_graph: bool = False,
     allow_unused: bool = False,
 ) -> Structure:
-    """Gradient of `output` by `inputs`: a tensor, or a list, tuple or dict of tensors.
+    """Gradient of `output` with respect to `inputs`: a tensor, or a list, tuple or dict of tensors.
 
-    The answer has the structure of `inputs` (of another iterable it is a list), and each gradient
-    its input's shape. `output` must be a single number unless `grad_output`, the gradient by
-    `output`, is given; an array takes the output's dtype. With `create_graph` the gradient is
+    The answer has the structure of `inputs` (a list for another iterable), each gradient the shape
+    of its input. `output` must be a single number, unless `grad_output`, the gradient with respect
+    to it, is given (an array takes the output's dtype). With `create_graph` the gradient is
     recorded and can be differentiated again. Only what leads from `inputs` to `output` is computed.
 
     Raises:
         GraphError: if an input has no influence on the output (`allow_unused` gives zeros instead),
-            or is no tensor of a floating dtype, in which no gradient could be told; or if a rule
-            fails: the message names the operation, its shapes and where it was built.
+            is no tensor, or has an integer dtype, which has no gradient; or if a rule fails. The
+            message names the operation, its shapes and where it was built.
     """
     if isinstance(inputs, Mapping):
         names, wanted = list(inputs), list(inputs.values())
@@ -292,8 +292,8 @@ def _differentiable(value: Any, what: str, *name: object) -> None:
     if not isinstance(value, Tensor):
         raise GraphError(f"{what} is of type {type(value).__name__}, and no Tensor")
     raise GraphError(
-        f"{what} of shape {value.shape} is {value.dtype}, in which no gradient can be told; build "
-        "it of floating-point values, such as Tensor(data, numpy.float32)"
+        f"{what} of shape {value.shape} is {value.dtype}, which has no gradient; build it of "
+        "floating-point values, such as Tensor(data, numpy.float32)"
     )
 
 
@@ -304,7 +304,7 @@ def _backward(
     keep = {_key(t) for t in wanted}
     with _recording(create_graph):
         for node, needed in _path(output, keep):
-            if id(node) not in gradients:  # only a place where nothing flows reads this value
+            if id(node) not in gradients:  # no gradient flows to this value
                 continue
             g = gradients[id(node)] if id(node) in keep else gradients.pop(id(node))
             try:
@@ -313,7 +313,7 @@ def _backward(
                         raise ValueError(f"it is {part.shape} for argument {i}")
                     key = _key(node.inputs[i])
                     gradients[key] = gradients[key] + part if key in gradients else part
-            except MemoryError:  # whoever knows the batch says how much would fit
+            except MemoryError:  # the caller that knows the batch says how much would fit
                 raise
             except Exception as error:
                 raise GraphError(f"the gradient of {node} failed: {error}") from error
@@ -333,7 +333,7 @@ def history(tensor: Tensor) -> list[Node]:
 
 
 def _path(output: Tensor, wanted: set[int]) -> list[tuple[Node, list[int]]]:
-    """Nodes from `output` back to the wanted tensors, each with the inputs that lead there."""
+    """Nodes from `output` back to the wanted tensors, each with the inputs on the path."""
     useful, path = set(wanted), []
     for node in history(output):
         flows = node.primitive.flows_to
@@ -345,12 +345,12 @@ def _path(output: Tensor, wanted: set[int]) -> list[tuple[Node, list[int]]]:
 
 
 def _key(tensor: Tensor) -> int:
-    """Identity of a value: of the node that computed it, or of the tensor if nothing did."""
+    """Identity of a value: of the node that computed it, or of a tensor that has none."""
     return id(tensor.node or tensor)
 
 
 def _tensors(args: tuple[Any, ...]) -> tuple[Tensor, ...]:
-    """Arguments as tensors; a Python number takes its neighbour's dtype, as in NumPy."""
+    """Arguments as tensors; a Python number takes the dtype of the other argument, as in NumPy."""
     arrays = [a.data for a in args if isinstance(a, Tensor)]
     return args if len(arrays) == len(args) else tuple([_tensor(a, arrays) for a in args])
 
@@ -359,13 +359,13 @@ def _tensor(value: Any, arrays: list[Array]) -> Tensor:
     if isinstance(value, Tensor):
         return value
     if arrays and isinstance(value, (bool, int, float)):
-        beside = None if on_host(arrays[0]) else arrays[0]
-        value = np.asarray(value, np.result_type(arrays[0].dtype, value), like=beside)
+        like = None if on_host(arrays[0]) else arrays[0]
+        value = np.asarray(value, np.result_type(arrays[0].dtype, value), like=like)
     return Tensor(value)
 
 
 def _array(data: Any, dtype: Any) -> Array:
-    """What a tensor keeps of something that is no plain array yet."""
+    """The array of a tensor that is made from `data`, which is no plain NumPy array."""
     if isinstance(data, Tensor):
         raise TypeError("Tensor(tensor) would cut the graph; for that say tensor.detach()")
     if not on_host(data):

@@ -8,7 +8,7 @@ import numpy as np
 
 from .tensor import Array, Tensor, grad
 
-STEP = 1e-6  # of the central difference: short, so that it rarely crosses the kink of a rectifier
+STEP = 1e-6  # h of the central difference: small, so that it rarely crosses a rectifier's kink
 TOLERANCE = 1e-5
 
 
@@ -28,13 +28,13 @@ def check_gradients(
     directions.
 
     `f` takes as many tensors as there are float64 arrays in `inputs`, and gives a tensor of any
-    shape; it must be the same function at every call (a mask frozen, say), and smooth around
-    `inputs`. For order 1 the derivative of sum(u f(x)) by each input along a random direction v,
-    with random u, is compared with (f(x + h v) - f(x - h v)) / 2h. Order 2 checks the gradient
-    itself in the same way, as a function of the inputs and of u; it recurses, after HIPS/autograd's
-    check_grads, so that any order is possible.
+    shape. It must be the same function at every call (masks frozen, say), and smooth around
+    `inputs`. Order 1 compares the derivative of sum(u f(x)) with respect to each input, along a
+    random direction v and for random u, with (f(x + h v) - f(x - h v)) / 2h. Order 2 checks the
+    gradient itself in the same way, as a function of the inputs and of u. The check recurses, after
+    HIPS/autograd's check_grads, so any order is possible.
 
-    Returns the largest error found, relative to the size of the derivative.
+    The answer is the largest error found, relative to the size of the derivative.
 
     Raises:
         GradientError: if it is larger than `tolerance`.
@@ -64,7 +64,7 @@ def _check(
         return grad(f(*xs), xs, grad_output=weight, create_graph=recorded, allow_unused=True)
 
     worst = 0.0
-    # A fused operation runs its kernel where nothing records, else its reference: check both.
+    # A fused operation runs its kernel if nothing records, else its reference: check both.
     ways = [gradients(*map(Tensor, inputs), Tensor(u), recorded=r) for r in {False, now < order}]
     for position, x in enumerate(inputs):
         v = rng.standard_normal(x.shape)
@@ -78,9 +78,9 @@ def _check(
             worst = max(worst, error)
             if not error <= tolerance:
                 raise GradientError(
-                    f"the derivative of order {now} by input {position} of shape {x.shape} is "
-                    f"{analytic:.9g} along a random direction, but the difference quotient is "
-                    f"{numeric:.9g}: a relative error of {error:.1e}"
+                    f"the derivative of order {now} with respect to input {position} of shape "
+                    f"{x.shape} is {analytic:.9g} along a random direction, but the difference "
+                    f"quotient is {numeric:.9g}: a relative error of {error:.1e}"
                 )
     if now < order:
         for position in range(len(inputs)):

@@ -236,7 +236,7 @@ def test_the_check_sees_an_error_of_one_in_ten_thousand() -> None:
         y = mg.exp(x)
         return 1.0001 * y - 0.0001 * y.detach()
 
-    with pytest.raises(GradientError, match=r"order 1 by input 0 of shape \(3,\)"):
+    with pytest.raises(GradientError, match=r"order 1 with respect to input 0 of shape \(3,\)"):
         check_gradients(wrong, [normal(3)], order=1)
 
 
@@ -246,7 +246,7 @@ def test_the_check_names_the_order() -> None:
         return x * y.detach() + (y - x * y).detach()
 
     check_gradients(wrong, [x := normal(3)], order=1)
-    with pytest.raises(GradientError, match="order 2 by input 0"):
+    with pytest.raises(GradientError, match="order 2 with respect to input 0"):
         check_gradients(wrong, [x], order=2)
 
 

@@ -205,7 +205,7 @@ def test_a_flow_where_there_should_be_none_is_caught(name: str, position: int) -
         flowing = lambda rule: lambda g, *args, **options: 0.1 * g  # noqa: E731
         with (
             mutated(name, position, flowing),
-            pytest.raises(GradientError, match=f"by input {position}"),
+            pytest.raises(GradientError, match=f"with respect to input {position}"),
         ):
             check_gradients(case.f, case.inputs, order=1)
 

@@ -1,4 +1,4 @@
-"""Which scores a run can have, and having them."""
+"""Choosing the scores that apply to a run, and computing them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..training.state import State
 
 COUNT = 10_000  # samples of images, and real images beside them, unless another number is given
 STACKED = 26_000  # samples of images of several channels with a class each, as in the papers
-CHUNK = 500  # images asked for between two words of progress
+CHUNK = 500  # images between two updates of the progress
 SMALL = 1024  # values of an image up to which a Parzen window is tried
 
 Say = Callable[[str], None]
@@ -40,12 +40,12 @@ def evaluate(
 ) -> Evaluation:
     """Every score that the recipe's answers and the data allow.
 
-    `train` is what the run learns from (or, of drawn data, more of its kind), `test` what it has
-    not seen. `count` samples are drawn from latent vectors of the stream of `seed`: 2,500 of
-    points, 10,000 of images and 26,000 of stacked ones unless given. As many images, or `encoded`
-    of them, are encoded of either part of the data.
+    `train` is the data of the run (or, if they are generated, more of the same kind), `test` data
+    that it has not seen. `count` samples are drawn from latent vectors of the stream of `seed`: by
+    default 2,500 points, 10,000 images, or 26,000 stacked images. `encoded` images, by default
+    `count`, are encoded of either part of the data.
 
-    Batch norm keeps the running moments of the training.
+    Batch norm uses the running moments of training.
 
     Raises:
         UserError: if no score applies.
@@ -108,13 +108,13 @@ class _Images:
         self.state, self.train, self.test = state, train, test
         self.count, self.seed, self.say, self.bounds = count, seed, say, bounds
         some = np.random.default_rng(seed).permutation(len(train))
-        held = 0 if self.no_likelihood() else VALIDATION  # images for nothing but to choose sigma
+        held = 0 if self.no_likelihood() else VALIDATION  # images that only choose sigma
         self.validation, self.some = some[:held], some[held:][:count]
         say(f"drawing {count:,} samples")
         self.fake = self.generated(_latent(state, count, seed))
 
     def no_likelihood(self) -> str:
-        """Why there is no Parzen window; empty if there is one."""
+        """Why there is no Parzen-window score; empty if there is one."""
         size, known = self.train.x[0].size, len(self.train)
         if size > SMALL:
             return f"images have {size:,} values, and it wants at most {SMALL:,}"
@@ -127,8 +127,8 @@ class _Images:
     def likelihood(self, found: Evaluation) -> None:
         """Parzen windows around samples, and around training images.
 
-        The images that choose sigma come from the training data: the run has seen them, the windows
-        around training images are around others.
+        Training images choose sigma: the run has seen them, but they are not among the training
+        images that windows are put around.
         """
         if why := self.no_likelihood():
             found.left_out.append(f"Parzen-window log-likelihood: {why}")
@@ -148,9 +148,9 @@ class _Images:
         )  # fmt: skip
 
     def judged(self, found: Evaluation, judge: Classifier) -> None:
-        """What the classifier says of samples.
+        """The scores of samples by a classifier.
 
-        Both scores depend on how many images they come of, so that all sides have as many.
+        They depend on the number of images, so all sides have the same number.
         """
         self.say("classifying")
         sides = {"samples": self.fake, "training images": self.train.x[self.some]}
@@ -193,7 +193,7 @@ class _Images:
             found.scores.append(Score("agreement", name, *agreed, judge.accuracy, **of))
 
     def stacked(self, found: Evaluation, judge: Classifier) -> None:
-        """What the classifier says of images whose channels are images themselves."""
+        """The scores by a classifier of images whose channels are images themselves."""
         found.left_out.append(
             f"inception score and Fréchet distance: the {judge.name} sees single channels"
         )
@@ -202,7 +202,7 @@ class _Images:
         real = self.test if self.test is not None and unseen else self.train
         assert real.y is not None  # evaluate() asks for labels to train on
         channels = real.shape[0]
-        # Real images, judged as the others: any of them may be in any channel.
+        # Real images, classified in the same way: any of them may be in any channel.
         places = np.random.default_rng(self.seed).integers(len(real), size=(self.count, channels))
         seen = judge.classify(real.x[:, :1])[places]
         true = labels_of_parts(real, real.y)[:, 0][places]
@@ -236,7 +236,7 @@ class _Images:
         found.scores.append(Score("agreement", f"{name} of all channels", *share, every, **of))
 
     def read(self, found: Evaluation) -> None:
-        """What the recipe's own networks read in labelled images."""
+        """The scores of what the recipe's own networks read in labelled images."""
         recipe, train, test = self.state.recipe, self.train, self.test
         if test is None or test.y is None or train.y is None:
             found.left_out.append("errors on test images: there are none with labels")
@@ -252,7 +252,7 @@ class _Images:
         codes = self.ask(recipe.codes, test.x)
         if codes is None:
             return
-        # What a code means is settled on other images than those that judge it.
+        # Training images decide what a code means, test images how well it fits.
         before = self.ask(recipe.codes, train.x[self.some])
         assert before is not None
         whole = [bool((c == np.rint(c)).all() and c.min() >= 0) for c in before.T]
@@ -273,7 +273,7 @@ class _Images:
                 found.scores.append(Score(f"rank_{names[f]}", name, rho, real=len(test)))
 
     def encodings(self, found: Evaluation, count: int) -> None:
-        """What the encodings of test images keep: the class, and the image."""
+        """The scores of encodings of test images: is the class kept, and the image?"""
         recipe, test = self.state.recipe, self.test
         encodes = type(recipe).encode is not Recipe.encode
         own = type(recipe).reconstruct is not Recipe.reconstruct
@@ -313,8 +313,8 @@ class _Images:
     def reconstructions(
         self, found: Evaluation, x: np.ndarray, again: np.ndarray, size: int, note: str
     ) -> None:
-        """How far the images `again` are from x, and beside them what PCA makes of codes of `size`
-        values, brought into the range of pixels as `again` was.
+        """The distance of the images `again` from x. The baseline is PCA with `size` components,
+        clipped and rounded as `again` was.
         """
         try:
             linear = pca.fit(_rows(self.train.x), size).reconstruct(_rows(x))
@@ -328,11 +328,11 @@ class _Images:
         found.scores.append(Score("reconstruction", name, value, real=len(x), note=note, **of))
 
     def some_of(self, data: Dataset, count: int) -> np.ndarray:
-        """The places of `count` samples, drawn by the seed: files may be sorted by class."""
+        """The indices of `count` samples, drawn by the seed, since files may be sorted by class."""
         return np.random.default_rng(self.seed).permutation(len(data))[:count]
 
     def ask(self, question: Callable[..., Any], images: np.ndarray) -> np.ndarray | None:
-        """What the recipe answers about images uint8; None if it has no answer."""
+        """The recipe's answer to a question about images uint8; None if it has none."""
         levels = np.linspace(*self.bounds, 256).astype(np.float32)
         answers = []
         with Progress(0, len(images)) as progress:

@@ -1,4 +1,4 @@
-"""Scores: how near what a run makes and reads comes to the truth.
+"""Scores of what a run generates and reads, against the truth.
 
-Each file is one kind of score, from arrays to numbers; `evaluation` picks those that fit a run.
+Each file is one kind of score, from arrays to numbers; `evaluation` chooses those for a run.
 """

@@ -1,6 +1,6 @@
 """The judge of images: a small convolutional classifier, trained here once for each data set.
 
-On MNIST it is right on 99.41 % of the test images, of which no choice was made by looking at them.
+It classifies 99.41 % of MNIST's test images correctly; they played no part in its design.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from ..tensor import Tensor, grad, no_grad
 
 FEATURES = 128
 STEPS, BATCH, RATE = 2400, 100, 2e-3  # four epochs of MNIST
-SHIFT = 2  # pixels by which training images are shifted at most, each way
-RANGE = (-1.0, 1.0)  # of the pixels, as the network sees them
-VERSION = 1  # of the network and of its training: another one is another judge
+SHIFT = 2  # pixels by which training images are shifted in each direction, maximum
+RANGE = (-1.0, 1.0)  # of the network's input
+VERSION = 1  # of the network and its training; scores of two versions cannot be compared
 
 Say = Callable[[str], None]
 
@@ -64,10 +64,10 @@ class Network(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A trained network, and what is known of it.
+    """A trained network, and its accuracy.
 
-    `accuracy` is the share of right answers on `tested` images that it was not trained on, which
-    `tested_on` describes; `digest` names the data and the training.
+    `accuracy` is the fraction of correct answers on `tested` images that it was not trained on;
+    `tested_on` describes them. `digest` identifies the data and the training.
     """
 
     network: Network
@@ -83,7 +83,7 @@ class Classifier:
         return f"classifier of {self.data}, {FEATURES} features"
 
     def facts(self) -> dict[str, object]:
-        """What tells this judge from another, as plain JSON values."""
+        """What identifies this judge, as plain JSON values."""
         fields = ("data", "classes", "accuracy", "tested", "tested_on", "digest")
         return {"features": FEATURES, **{name: getattr(self, name) for name in fields}}
 
@@ -99,11 +99,11 @@ class Classifier:
 def classifier(train: Dataset, test: Dataset | None, *, say: Say) -> Classifier:
     """The classifier of a labelled data set: from the user's cache, or trained now and kept there.
 
-    It is tested on `test`, or where that has no labels on every tenth image of `train`, from which
-    it then does not learn. The same data give the same classifier.
+    It is tested on `test`. Without labels there, it is tested on every tenth image of `train`,
+    which is then left out of its training. The same data give the same classifier.
 
     Raises:
-        UserError: if the data are no images, too small ones, or have no two classes.
+        UserError: if the data are not images of at least 4x4 pixels in at least two classes.
     """
     if not train.is_image or train.y is None or len(train.classes) < 2 or min(train.shape[1:]) < 4:
         raise UserError(
@@ -143,7 +143,7 @@ def classifier(train: Dataset, test: Dataset | None, *, say: Say) -> Classifier:
 
 
 def _train(network: Network, dataset: Dataset) -> None:
-    """Adam, a learning rate that falls as a cosine, and images shifted by up to two pixels."""
+    """Train by Adam with a cosine learning rate, on images shifted by up to two pixels."""
     batches = Batches(dataset, min(BATCH, len(dataset)), seed=0, output_range=RANGE)
     rng = Generator(0, "shifts")
     optimizer = Adam(network.parameters(), cosine(RATE, 0.0, STEPS))
@@ -157,7 +157,7 @@ def _train(network: Network, dataset: Dataset) -> None:
 
 
 def _shifted(x: np.ndarray, rng: Generator) -> np.ndarray:
-    """Each image moved by its own whole number of pixels; its edge is repeated behind it."""
+    """Each image shifted by its own integer number of pixels; edge pixels fill the gap."""
     n, _, height, width = x.shape
     wide = np.pad(x, ((0, 0), (0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)), mode="edge")
     down, right = rng.integers((2, n), 2 * SHIFT + 1)
@@ -188,7 +188,7 @@ def _part(dataset: Dataset, which: np.ndarray) -> Dataset:
 
 
 def _digest(train: Dataset, test: Dataset | None) -> str:
-    """Changes with every pixel and label, and with the way of training."""
+    """A hash of every pixel and label, and of the version of the training."""
     digest = hashlib.blake2b(f"{VERSION} {train.shape} {train.classes}".encode(), digest_size=8)
     for dataset in (train, test):
         if dataset is not None and dataset.y is not None:

@@ -9,14 +9,15 @@ import numpy as np
 from ..data import Mixture
 
 POINTS = 2500  # generated points of the protocol
-RADIUS = 3.0  # standard deviations within which a point is of high quality
-WELL = 5  # samples from which a stacked mode is no error of the classifier
+RADIUS = 3.0  # standard deviations: a point within them is of high quality
+WELL = 5  # samples of a stacked mode, minimum, that are hardly errors of the classifier
 
 
 @dataclass(frozen=True)
 class Modes:
-    """`covered` of `total` modes have a point of high quality; `high_quality` is the share of such
-    points, and `reverse_kl` their divergence from the mixture's weights, in nats (inf if none is).
+    """`covered` of `total` modes have a point of high quality; `high_quality` is the fraction of
+    such points, and `reverse_kl` their divergence from the mixture's weights, in nats (inf if there
+    are none).
     """
 
     covered: int
@@ -28,12 +29,11 @@ class Modes:
 def mode_scores(x: np.ndarray, mixture: Mixture) -> Modes:
     """Modes covered, share of high quality, and reverse KL of points x (N, D).
 
-    A point belongs to the mode from which it is the fewest standard deviations away, and is of high
-    quality if these are fewer than 3. A mode is covered by one such point. The reverse KL
-    is sum_k q_k log(q_k / w_k) over the shares q of the high-quality points alone, as in the
-    authors' code; points of low quality count in their share and nowhere else. In the plane a
-    perfect sampler has 1 - exp(-9/2) = 98.9 % of high quality, and with N points and K modes a
-    reverse KL of (K - 1) / 2N.
+    A point belongs to the mode that is nearest in standard deviations, and is of high quality if it
+    is less than 3 of them away. One such point covers a mode. The reverse KL is
+    sum_k q_k log(q_k / w_k), where q_k is the fraction of mode k among the high-quality points, as
+    in the authors' code. In the plane 1 - exp(-9/2) = 98.9 % of a perfect sampler's points are of
+    high quality, and with N points and K modes its reverse KL is (K - 1) / 2N.
 
     Source: Lin et al. 2018 (PacGAN), arXiv:1712.04086, section 4.1, and its repository.
     """
@@ -69,8 +69,8 @@ def stacked_modes(predicted: np.ndarray, classes: int) -> StackedModes:
 
     `predicted` (N, channels) holds the classes that a classifier sees in the channels, 0 ..
     classes - 1, so there are classes^channels modes. A classifier that errs in one channel of a
-    hundred makes a fivefold of a hundred true modes, so those with at least 5 samples are
-    counted beside: report both, with the classifier's accuracy.
+    hundred finds five hundred modes in a hundred true ones. So modes with at least 5 samples are
+    counted too: report both, with the classifier's accuracy.
 
     Source: Metz et al. 2017 (Unrolled GAN), arXiv:1611.02163, section 3.3.1.
     """
@@ -86,7 +86,7 @@ def stacked_modes(predicted: np.ndarray, classes: int) -> StackedModes:
 
 
 def reverse_kl(counts: np.ndarray, weights: np.ndarray) -> float:
-    """KL(q || w) in nats of the shares q of `counts` from `weights`; inf without any count."""
+    """KL(q || w) in nats of q = counts / sum(counts) from `weights` w; inf if all counts are 0."""
     if not counts.any():
         return float("inf")
     found = counts > 0

@@ -8,18 +8,18 @@ import numpy as np
 
 from ..progress import Progress
 
-SIGMAS = np.logspace(-1, 0, 10)  # those that the authors' code tries
-WIDER = np.logspace(-2, 1, 28)  # and those besides, if the best of these is at an end
-SAMPLES = 10_000  # samples under the windows
+SIGMAS = np.logspace(-1, 0, 10)  # the widths that the authors' code tries
+WIDER = np.logspace(-2, 1, 28)  # widths to try if the best of SIGMAS is its first or last
+SAMPLES = 10_000  # windows, maximum
 VALIDATION = 1000  # images on which sigma is chosen
-BLOCK = 250  # rows of the matrix of distances at once, which bounds the memory
+BLOCK = 250  # rows of the distance matrix in memory at once
 
 
 @dataclass(frozen=True)
 class Parzen:
     """Mean log-likelihood of the test images in nats, its standard error, and the chosen sigma.
 
-    That may be the `last` which was tried on its side: then another one would do better.
+    `last`: sigma is the first or last one that was tried, so another one would be better.
     """
 
     mean: float
@@ -31,11 +31,11 @@ class Parzen:
 def parzen(samples: np.ndarray, validation: np.ndarray, test: np.ndarray) -> Parzen:
     """The log-likelihood of `test` under Gaussian windows around `samples`.
 
-    The width of the windows is the one of `SIGMAS` under which `validation` is the most likely, or
-    if that is the first or last of them, of `WIDER`, a decade more on either side.
-    All three are images (n, ...) uint8, taken to [0, 1]; each is one vector of D values. The
-    estimate is far from the true likelihood (Theis et al. 2016, arXiv:1511.01844, section 3.2), so
-    it is worth as much as its comparison with real images as samples.
+    The width of the windows is the one of `SIGMAS` under which `validation` is most likely. If that
+    is the first or last of them, `WIDER` is tried, a decade more on either side. All three
+    arguments are images (n, ...) uint8, scaled to [0, 1]; each image is one vector of D values. The
+    estimate is far from the true likelihood (Theis et al. 2016, arXiv:1511.01844, section 3.2): it
+    means something only beside the same estimate with real images as samples.
 
     Source: Goodfellow et al. 2014, arXiv:1406.2661, section 5; Breuleux et al. 2011.
     """
@@ -53,7 +53,7 @@ def log_likelihood(x: np.ndarray, samples: np.ndarray, sigmas: np.ndarray) -> np
     """log p(x) in nats under equal Gaussian windows around `samples`, for each width: (S, n).
 
     log p(x) = log mean_j exp(-|x - s_j|^2 / 2 sigma^2) - D log(sigma sqrt(2 pi)), in float64. The
-    distances come from one product of matrices a block: |x|^2 - 2 x s + |s|^2.
+    distances come from one matrix product per block: |x|^2 - 2 x s + |s|^2.
     """
     s = _vectors(samples)
     s_squares = (s**2).sum(axis=1)
@@ -62,7 +62,7 @@ def log_likelihood(x: np.ndarray, samples: np.ndarray, sigmas: np.ndarray) -> np
         for start in range(0, len(x), BLOCK):
             block = _vectors(x[start : start + BLOCK])
             squares = (block**2).sum(axis=1)[:, None] - 2 * block @ s.T + s_squares
-            np.maximum(squares, 0, out=squares)  # the difference of equals may round below 0
+            np.maximum(squares, 0, out=squares)  # rounding may give a negative difference
             nearest = squares.min(axis=1, keepdims=True)
             for i, sigma in enumerate(sigmas):
                 # Without its largest term the sum would underflow for narrow windows.

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import UserError
 
-LARGEST = 4096  # values of an image; the covariance has their square, and its roots take the cube
+LARGEST = 4096  # values of an image: memory grows with its square, time with its cube
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class PCA:
     components: np.ndarray
 
     def reconstruct(self, x: np.ndarray) -> np.ndarray:
-        """The nearest point to each row of x (N, D) that the components can express."""
+        """The nearest point to each row of x (N, D) in the span of the components."""
         return (x - self.mean) @ self.components.T @ self.components + self.mean
 
 
@@ -27,7 +27,7 @@ def fit(x: np.ndarray, k: int, *, block: int = 5000) -> PCA:
     """The k leading principal components of the rows x (N, D), by an eigendecomposition.
 
     Raises:
-        UserError: if there are not k of them, or D is beyond 4096.
+        UserError: if there are fewer than k of them, or D is above 4096.
     """
     n, d = x.shape
     if not 1 <= k <= min(n - 1, d):
@@ -43,6 +43,6 @@ def fit(x: np.ndarray, k: int, *, block: int = 5000) -> PCA:
 
 
 def mean_squared_error(x: np.ndarray, y: np.ndarray) -> float:
-    """E[(x - y)^2] over all values of images (N, ...) uint8, taken to [0, 1]."""
+    """E[(x - y)^2] over all values of images (N, ...) uint8, scaled to [0, 1]."""
     squares = ((a.astype(np.float64) - b) ** 2 for a, b in zip(x, y, strict=True))
     return float(np.mean([s.mean() for s in squares]) / 255**2)

@@ -12,9 +12,9 @@ from .classifier import Classifier
 class Score:
     """One score of a run.
 
-    `error` is a standard error, for the inception score the deviation between its splits.
-    `baseline` is the same score of what `baseline_of` says. It came of `real` and `fake` samples,
-    0 where there were none. `note` is what else there is to say of this one value.
+    `error` is a standard error; for the inception score the standard deviation over its splits.
+    `baseline` is the same score of the samples that `baseline_of` describes. `real` and `fake` are
+    the numbers of samples used, and `note` is a remark on this value.
     """
 
     key: str
@@ -30,7 +30,7 @@ class Score:
 
 @dataclass
 class Evaluation:
-    """All scores of a run that apply, what was left out and why, and who judged the images."""
+    """All scores of a run that apply, what was left out and why, and the judge of images."""
 
     scores: list[Score] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)

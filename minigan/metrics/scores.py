@@ -7,17 +7,17 @@ import numpy as np
 from ..errors import UserError
 
 SPLITS = 10  # of the inception score
-BLOCK = 500  # rows of the matrix of distances at once, which bounds the memory
+BLOCK = 500  # rows of the distance matrix in memory at once
 
 
 def share(right: np.ndarray) -> tuple[float, float]:
-    """The share of true values among (N,), and its binomial standard error."""
+    """The fraction of true values among (N,), and its binomial standard error."""
     p = float(right.mean())
     return p, float(np.sqrt(p * (1 - p) / len(right)))
 
 
 def best_assignment(cost: np.ndarray) -> list[tuple[int, int]]:
-    """The pairs (row, column) of least total cost, no row and no column twice; rows in order.
+    """The pairs (row, column) of least total cost, no row or column twice; in order of rows.
 
     The shorter side of the matrix is assigned in full. Exact, in O(n^2 m): one shortest
     augmenting path a row, over costs that potentials u, v keep non-negative.
@@ -52,9 +52,9 @@ def best_assignment(cost: np.ndarray) -> list[tuple[int, int]]:
 
 
 def match_codes(codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """For each value of a categorical code (N,) the class it stands for, -1 for one left over.
+    """The class of each value of a categorical code (N,); -1 for values that are left over.
 
-    One value for one class, so that as many of the `labels` (N,) as possible agree.
+    Each class has one value, assigned so that as many of the `labels` (N,) as possible agree.
     """
     counts = np.zeros((codes.max() + 1, labels.max() + 1), np.int64)
     np.add.at(counts, (codes, labels), 1)
@@ -65,7 +65,7 @@ def match_codes(codes: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """Spearman's rho of x (N,) and y (N,), equal values sharing their mean rank; 0 if one of the
+    """Spearman's rho of x (N,) and y (N,), equal values get their mean rank; 0 if one of the
     two is constant.
     """
     a, b = (r - r.mean() for r in (_ranks(x), _ranks(y)))
@@ -98,13 +98,13 @@ def frechet_distance(x: np.ndarray, y: np.ndarray) -> float:
     """|m_x - m_y|^2 + tr(C_x + C_y - 2 (C_x^1/2 C_y C_x^1/2)^1/2) of features (N, D), (M, D).
 
     The root's trace comes from two symmetric eigendecompositions, which need no invertible
-    covariances. It falls with N and M: compare only values of equal ones.
+    covariances. The distance falls with N and M: compare only values of the same numbers.
 
     Source: Dowson & Landau 1982, equation 4; Heusel et al. 2017, arXiv:1706.08500, whose
     FID takes the features of Inception and no others.
 
     Raises:
-        UserError: if there are not more samples than features, or other features.
+        UserError: if there are not more samples than features, or x and y have different features.
     """
     if x.shape[1:] != y.shape[1:] or min(len(x), len(y)) <= x.shape[1]:
         raise UserError(

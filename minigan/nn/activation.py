@@ -12,7 +12,7 @@ from .module import Module
 class Activation(Module):
     """A function of each value. One with an `epilogue` is fused with the bias before it."""
 
-    epilogue: Epilogue | None = None  # its name among the kernels that end in bias and activation
+    epilogue: Epilogue | None = None  # the kernels' name for it, if they can end in it
 
     def with_bias(self, x: Tensor, bias: Tensor) -> Tensor:
         """f(x + bias) for x (N, C, ...) and bias (C,)."""
@@ -77,7 +77,7 @@ class Sigmoid(Activation):
 
 
 def bias_activation(y: Tensor, bias: Tensor | None, activation: Activation | None) -> Tensor:
-    """activation(y + bias), without what is None."""
+    """activation(y + bias); either may be None."""
     if bias is None:
         return y if activation is None else activation(y)
     return ops.bias_activation(y, bias) if activation is None else activation.with_bias(y, bias)

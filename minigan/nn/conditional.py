@@ -9,10 +9,10 @@ from .module import Module
 
 
 class Conditional(Module):
-    """Blocks one after another, each of which sees y beside what the one before it gives.
+    """Blocks one after another, each of which gets the output of the one before it, and y.
 
-    x is (N, C, ...) and y (N, K): a block for vectors gets K values more, one for images K planes
-    more, each of one value.
+    x is (N, C, ...) and y (N, K). A block for vectors gets K more values, a block for images K more
+    channels, each constant.
     """
 
     def __init__(self, *blocks: Module) -> None:
@@ -21,13 +21,13 @@ class Conditional(Module):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         for block in self.blocks:
             planes = ops.reshape(y, (*y.shape, *(1,) * (x.ndim - 2)))
-            beside = ops.broadcast_to(planes, (*y.shape, *x.shape[2:]))
-            x = block(ops.concatenate([x, beside], axis=1))
+            planes = ops.broadcast_to(planes, (*y.shape, *x.shape[2:]))
+            x = block(ops.concatenate([x, planes], axis=1))
         return x
 
 
 class Joined(Module):
-    """A layer for x, one for y, and layers that see both results (N, ...) side by side."""
+    """A layer for x, one for y, and layers for both results (N, ...), concatenated."""
 
     def __init__(self, of_x: Module, of_y: Module, *joint: Module) -> None:
         self.of_x, self.of_y, self.joint = of_x, of_y, Sequential(*joint)

@@ -1,4 +1,4 @@
-"""Modules that arrange others, and change shapes."""
+"""A sequence of modules, and changes of shape."""
 
 from __future__ import annotations
 

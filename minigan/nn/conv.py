@@ -19,7 +19,7 @@ from .module import Module
 
 
 class _Convolution(Module):
-    """What both convolutions are: weight, bias, options, and an activation."""
+    """The common part of both convolutions: weight, bias, options, and an activation."""
 
     operation: Callable[..., Tensor]
     weight: Tensor
@@ -28,10 +28,10 @@ class _Convolution(Module):
     options: dict[str, Any]
 
     def forward(self, x: Tensor) -> Tensor:
-        """activation(convolution + bias), by one kernel where there is one.
+        """activation(convolution + bias), by one kernel if possible.
 
-        Here it is decided whether the three are fused: a bias is there, and the activation, if
-        there is any, has an epilogue.
+        This is the only place that decides whether the three are fused: there must be a bias, and
+        the activation, if any, must have an epilogue.
         """
         epilogue = LINEAR if self.activation is None else self.activation.epilogue
         if self.bias is None or epilogue is None:
@@ -109,7 +109,7 @@ class ConvTranspose2d(_Convolution):
         kernel = pair(kernel_size, "kernel_size", least=1)
         steps = pair(stride, "stride", least=1)
         shape = (in_channels, out_channels // groups, *kernel)
-        # Of the in_channels * kH * kW products around an output value, one in stride^2 reaches it.
+        # Of the in_channels * kH * kW products near an output value, one in stride^2 reaches it.
         reach = max(1, math.prod(kernel) // math.prod(steps))
         fans = in_channels // groups * reach, math.prod(shape[1:])
         self.options: dict[str, Any] = {

@@ -8,10 +8,9 @@ from .module import Module
 
 
 class Dropout(Module):
-    """In training keep each value with probability `keep`, times 1 / keep, and drop it else.
+    """In training keep each value with probability `keep`, scaled by 1 / keep; else set it to 0.
 
-    Srivastava et al. 2014. The masks come from `rng`, which the caller shares with the rest of the
-    run.
+    Srivastava et al. 2014. The masks come from `rng`, the generator of the whole run.
     """
 
     def __init__(self, keep: float, *, rng: Generator) -> None:

@@ -15,9 +15,9 @@ from .module import Module
 
 
 class Embedding(Module):
-    """A learned vector for each of `count` symbols, at first N(0, 1): (N,) to (N, features).
+    """A learned vector for each of `count` symbols, initially N(0, 1): (N,) to (N, features).
 
-    Labels that lie on a card are not looked at: one that is no symbol has a vector of NaN.
+    Labels on a GPU are not checked: one that is no symbol gets a vector of NaN.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Initial values of weights.
 
-Each function gives an initialiser: called with the generator, the weight's shape and its fans
-(inputs that reach one output value, outputs that one input value reaches), it draws the array.
+Each function gives an initialiser, which draws an array from a generator, the weight's shape and
+its fans: the number of inputs of one output value, and of outputs of one input value.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def constant(value: float) -> Initializer:
 
 
 def he(gain: float = math.sqrt(2)) -> Initializer:
-    """N(0, gain^2 / fan_in), which keeps the variance forwards through ReLU (He et al. 2015,
+    """N(0, gain^2 / fan_in), which keeps the variance through ReLU, forwards (He et al. 2015,
     arXiv:1502.01852).
     """
     return lambda rng, shape, fan_in, fan_out: rng.normal(shape, gain / math.sqrt(fan_in))

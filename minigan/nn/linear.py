@@ -34,7 +34,7 @@ class Linear(Module):
     ) -> None:
         fans = in_features, out_features
         weight = (init or he())(rng, (out_features, in_features), *fans)
-        # In memory it is W^T: so the product gives its gradient, and an optimiser reads both alike.
+        # Stored as W^T: the layout in which the product gives the gradient, so both are read alike.
         self.weight = Tensor(np.asfortranarray(weight))
         self.bias = (
             Tensor((bias_init or constant(0))(rng, (out_features,), *fans)) if bias else None

@@ -20,7 +20,7 @@ class Module:
     A `Tensor` attribute is a parameter, an array attribute is a buffer (state that is not trained),
     and a `Module`, or a list, tuple or dict of modules, is a part. They are found by walking the
     attributes in the order in which they were set, and named by the dotted path to them:
-    `trunk.0.weight`. What is to be replaced, as `astype` does, must not lie in a tuple itself.
+    `trunk.0.weight`. A tuple must not hold arrays or tensors that `astype` or others replace.
     """
 
     training = True
@@ -35,7 +35,7 @@ class Module:
         return output
 
     def parameters(self) -> dict[str, Tensor]:
-        """Every parameter by name; one that is shared appears once, under its first name."""
+        """Every parameter by name; a shared one appears once, under its first name."""
         return _once({n: v for n, v in self._leaves() if isinstance(v, Tensor)})
 
     def buffers(self) -> dict[str, Array]:
@@ -58,7 +58,7 @@ class Module:
 
     @contextmanager
     def evaluating(self) -> Iterator[Self]:
-        """Inference within the block; afterwards each part is as it was."""
+        """Inference within the block; afterwards each part has its former mode."""
         before = {name: module.training for name, module in self.modules().items()}
         self.eval()
         try:
@@ -75,7 +75,7 @@ class Module:
         """Write the arrays of `state` into the parameters and buffers of the same names.
 
         Raises:
-            ValueError: naming an array that is missing, left over, or of another shape; nothing is
+            ValueError: naming an array that is missing, unknown, or of another shape; nothing is
                 written then.
         """
         mine = self.state()
@@ -90,9 +90,7 @@ class Module:
                 array[...] = asarray_like(state[name], array)
 
     def astype(self, dtype: Any) -> Self:
-        """Turn all parameters and floating-point buffers into `dtype`, for instance to check
-        gradients.
-        """
+        """Convert all parameters and floating-point buffers to `dtype`, to check gradients say."""
         converted: dict[int, Any] = {}
         slots = list(_slots(self))  # keeps the old values alive, and so their ids
         for owner, key, value in slots:
@@ -114,7 +112,7 @@ class Module:
         return self
 
     def replace_arrays(self, arrays: Mapping[str, Array]) -> None:
-        """Have `arrays`, named as in `state`, in the place of one's own of these names."""
+        """Replace the arrays of these names (as in `state`) by the given ones, without a copy."""
         names = {id(leaf): name for name, leaf in (self.parameters() | self.buffers()).items()}
         for owner, key, value in list(_slots(self)):
             array = arrays.get(names[id(value)])
@@ -127,10 +125,9 @@ class Module:
 
     @contextmanager
     def replaced(self, parameters: Mapping[str, Tensor]) -> Iterator[Self]:
-        """Within the block the parameters of these names are other tensors.
+        """Within the block the parameters of these names are the given tensors.
 
-        So an updated copy can be tried, and the update itself differentiated, as an unrolled GAN
-        does.
+        So an update can be tried, and be differentiated, as an unrolled GAN does.
         """
         mine = self.parameters()
         for name in parameters:
@@ -147,14 +144,14 @@ class Module:
                 _put(owner, key, value)
 
     def copy(self) -> Self:
-        """An independent copy with equal parameters and buffers; a generator stays the run's."""
+        """An independent copy with equal parameters and buffers; random generators are shared."""
         memo: dict[int, Any] = {}
         for module in self.modules().values():
             memo |= {id(v): v for v in vars(module).values() if isinstance(v, Generator)}
         return copy.deepcopy(self, memo)
 
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
-        """Multiply-add operations that one forward pass takes, apart from the parts'."""
+        """Multiply-add operations of one forward pass, without those of the parts."""
         return 0
 
     def _leaves(self) -> Iterator[tuple[str, Any]]:
@@ -175,7 +172,7 @@ def watching(watch: Callable[[Module, tuple[Any, ...], Any], None]) -> Iterator[
 
 
 def _walk(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """`value` and what lies in it: modules, tensors and arrays, in definition order."""
+    """`value` and all modules, tensors and arrays in it, in definition order."""
     if isinstance(value, (Module, Tensor)) or is_array(value):
         yield name, value
     for key, part in _parts(value):

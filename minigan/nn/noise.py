@@ -10,9 +10,8 @@ from .module import Module
 class GaussianNoise(Module):
     """In training add N(0, std^2) to each value; in inference nothing.
 
-    Between the layers of a discriminator it serves as dropout does (Salimans et al. 2016,
-    arXiv:1606.03498, section 4). The noise comes from `rng`, which the caller shares with the rest
-    of the run.
+    Between the layers of a discriminator it acts like dropout (Salimans et al. 2016,
+    arXiv:1606.03498, section 4). The noise comes from `rng`, the generator of the whole run.
     """
 
     def __init__(self, std: float, *, rng: Generator) -> None:

@@ -17,7 +17,7 @@ class BatchNorm(Module):
     """Batch normalisation of each channel (Ioffe & Szegedy 2015, arXiv:1502.03167), and an
     activation if one is given.
 
-    In training by the batch's mean and biased variance, in inference by the running ones.
+    In training it uses the batch's mean and biased variance, in inference the running ones.
     `momentum` is the weight of the newest batch: running = (1 - momentum) running + momentum batch,
     with the unbiased variance. (Other libraries call 1 - momentum the momentum.) Without
     `learn_scale` gamma is not learned.
@@ -69,7 +69,7 @@ class BatchNorm(Module):
         return ops.batch_norm(x, gamma, beta, moments=(mean, var), **options)
 
     def _track(self, mean: Array, var: Array) -> None:
-        # New arrays: a graph that went through in inference still needs the ones before.
+        # New arrays: the graph of a pass in inference may still need the old ones.
         self.running_mean = self.running_mean + self.momentum * (mean - self.running_mean)
         self.running_var = self.running_var + self.momentum * (var - self.running_var)
 

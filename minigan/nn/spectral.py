@@ -18,8 +18,8 @@ class SpectralNorm(Module):
     arXiv:1802.05957, Algorithm 1).
 
     W is (rows, columns); of a convolution (O, I, kH, kW) it is the matrix (O, I kH kW), as in the
-    paper. That bounds what becomes of one window, not of an image whose pixels lie in several: the
-    convolution stretches by up to sqrt(ceil(kH / stride) ceil(kW / stride)).
+    paper. That bounds the map of one window. Of an image each pixel is in several windows, so the
+    convolution stretches it by up to sqrt(ceil(kH / stride) ceil(kW / stride)).
 
     Each forward pass in training continues the power iteration by `iterations` steps; inference
     leaves u and v as they are. The gradient flows through W and through sigma = u^T W v, where u
@@ -51,15 +51,13 @@ class SpectralNorm(Module):
             return self.layer(x)
 
     def normalised(self) -> Tensor:
-        """W / sigma, as u and v know it."""
+        """W / sigma, with sigma as u and v estimate it."""
         W = self.layer.weight
         sigma = ops.sum(W * np.outer(self.u, self.v).reshape(W.shape))
         return W / sigma
 
     def converge(self, iterations: int = 15) -> None:
-        """Continue the power iteration: 15 steps for initial weights, or others written in place
-        of them, come near enough.
-        """
+        """Continue the power iteration; 15 iterations are enough for weights that were just set."""
         W = self.layer.weight.data.reshape(len(self.u), -1)
         for _ in range(iterations):  # new arrays: a graph may still need the ones before
             self.v = _unit(kernels.matmul(W.T, self.u))

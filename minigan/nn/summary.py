@@ -51,8 +51,8 @@ class Summary(list[Row]):
 def summary(network: Module, *inputs: Tensor) -> Summary:
     """One row for each layer without parts, in the order of its call on `inputs`.
 
-    The forward pass runs in inference and unrecorded; the network stays as it was. A parameter that
-    two layers share is counted once.
+    The forward pass runs in inference and is not recorded; the network does not change. A parameter
+    that two layers share is counted once.
     """
     names = {id(module): name for name, module in network.modules().items()}
     rows, counted = Summary(), set[int]()
@@ -78,5 +78,5 @@ def summary(network: Module, *inputs: Tensor) -> Summary:
 
 
 def _is_layer(module: Module) -> bool:
-    """Whether a module is a row of its own: it has weights itself, or no parts at all."""
+    """Whether a module has a row: it has weights of its own, or no parts at all."""
     return hasattr(module, "weight") or len(module.modules()) == 1

@@ -18,10 +18,10 @@ from .module import Module
 class WeightNormLinear(Module):
     """y = x W^T + b with the rows w = g v / |v|, and an activation if one is given.
 
-    x is (N, in_features), v (out_features, in_features), g and b (out_features,): how long a row is
-    and where it points are learned apart (Salimans & Kingma 2016, arXiv:1602.07868, equation 2).
-    Without `learn_scale` g stays what `standardise` made it: noise of a given size between layers
-    keeps its meaning, which a growing g would drown.
+    x is (N, in_features), v (out_features, in_features), g and b (out_features,). Length and
+    direction of a row are learned separately (Salimans & Kingma 2016, arXiv:1602.07868, equation
+    2). Without `learn_scale` g stays as `standardise` set it, so that noise between layers keeps
+    its size in proportion; a growing g would make it negligible.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class WeightNormLinear(Module):
         return bias_activation(self._normalised(x), self.bias, self.activation)
 
     def _normalised(self, x: Tensor) -> Tensor:
-        # Scaling the products, not the weights: there are fewer of them in a small batch.
+        # Scales the products, not the weights: a small batch has fewer of them.
         return ops.matmul(x, self.v.T) * (self.g / ops.sqrt(ops.sum(ops.square(self.v), axis=1)))
 
     def standardise(self, x: Tensor) -> None:
-        """Set g and b so that over the samples x (N, in_features) every value before the activation
-        has mean 0 and variance 1 (equation 4).
+        """Set g and b so that every value before the activation has mean 0 and variance 1 over the
+        samples x (N, in_features) (equation 4).
         """
         g = self.g.data if isinstance(self.g, Tensor) else self.g
         t = self._normalised(x).data / g

@@ -1,7 +1,7 @@
 """Convolution, transposed convolution, pooling and up-sampling of images (N, C, H, W).
 
-`conv2d`, `conv2d_dx` and `conv2d_dw` are each linear in both arguments and are each other's
-gradients: a closed family, so that one line an argument gives every order of derivative.
+`conv2d`, `conv2d_dx` and `conv2d_dw` are linear in both arguments and each other's gradients. They
+are a closed family, so one line for each argument gives derivatives of every order.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def conv_transpose2d(
     """Transposed convolution: the adjoint of `conv2d` with the same w, stride and padding.
 
     x is (N, C, H, W), w (C, O/groups, kH, kW), bias (O,); the result is (N, O, H', W') with H' = (H
-    - 1) stride - 2 padding + dilation (kH - 1) + 1 + output_padding. Several image sizes give one
-    and the same convolved size; `output_padding` (less than stride or dilation) says which one.
+    - 1) stride - 2 padding + dilation (kH - 1) + 1 + output_padding. Images of several sizes have
+    the same size after a convolution; `output_padding`, below stride or dilation, chooses one.
     With a bias the activation of `epilogue` is applied, in the same pass where the kernel can.
 
     Raises:
@@ -119,7 +119,7 @@ def conv_transpose2d(
         )
     )
     beyond = [e // s for e, s in zip(extra, steps, strict=True)]
-    if any(beyond):  # rows of nothing, of which the convolution has one for every stride
+    if any(beyond):  # rows of zeros: the convolution reaches one more for every stride
         x = pad(x, ((0, 0), (0, 0), (0, beyond[0]), (0, beyond[1])))
     options = {
         "shape": (x.shape[0], w.shape[1] * groups, height, width),

@@ -93,7 +93,7 @@ elu_p.gradients(lambda g, y, x, alpha: g * where(x.data > 0, 1.0, y + alpha))
 
 
 def power(a: Any, b: Any) -> Tensor:
-    """a to the power b; where b is to be differentiated, a must be positive."""
+    """a to the power b. For a gradient with respect to b, a must be positive."""
     return power_p(a, b)
 
 
@@ -108,7 +108,7 @@ def clip(x: Tensor, low: float, high: float) -> Tensor:
 
 
 def relu(x: Tensor) -> Tensor:
-    """max(x, 0), with gradient 0 at 0 (Nair & Hinton 2010); NaN at -infinity, as 0 times it is."""
+    """max(x, 0), with gradient 0 at 0 (Nair & Hinton 2010). NaN at -infinity, as 0 times it is."""
     return leaky_relu_p(x, slope=0.0)
 
 
@@ -125,7 +125,7 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
 def _bias(
     kernel: Callable[..., Array], backward_kernel: Callable[..., tuple[Array, Array]]
 ) -> Callable[[Callable[..., Tensor]], Fused]:
-    """Fused bias and activation: nothing but the output is kept for the way back."""
+    """Fused bias and activation: the backward pass needs only the output."""
     return fused(
         lambda x, bias, **k: (kernel(x, bias, **k), ()),
         lambda g, y, residuals, x, bias, **k: backward_kernel(g, y, **k),
@@ -156,10 +156,11 @@ def per_channel(vector: Tensor, x: Tensor) -> Tensor:
 
 
 def _one_less(a: Tensor, b: Tensor) -> Tensor:
-    """b - 1, but 1 where a is 0 as b is: there b a^(b - 1) would be 0 times infinity. Not wherever
-    b is 0, for the derivative by b is 1 / a there.
+    """b - 1, but 1 where a and b are both 0: b a^(b - 1) would be 0 times infinity there.
+
+    Not wherever b is 0, because the derivative of b a^(b - 1) with respect to b is 1 / a there.
     """
-    if on_host(b.data) and b.data.all():  # a usual exponent; on a card reading it would wait
+    if on_host(b.data) and b.data.all():  # the usual case; on a GPU reading b would wait
         return b - 1
     return where((a.data == 0) & (b.data == 0), 1.0, b - 1)
 

@@ -35,9 +35,9 @@ class ConvBiasActivation(Primitive):
     """A convolution of x and w, plus a bias (C,), through the activation of the option `epilogue`.
 
     The backward pass needs the output alone: first through the activation, then through `linear`.
-    Gradients that nobody asked for are not computed: a generator's update does not pay for the
-    discriminator's weights. y stands in the rules with its history, so derivatives of any order are
-    right, and a recorded gradient does not compute the convolution again, as a `fused` one would.
+    Gradients that are not needed are not computed: a generator's update does not pay for the
+    discriminator's weights. The rules use y with its history, so derivatives of any order are
+    right. A recorded gradient does not repeat the convolution, as a `fused` operation would.
     """
 
     def __init__(self, kernel: Callable[..., Array], linear: Primitive) -> None:
@@ -58,17 +58,17 @@ class ConvBiasActivation(Primitive):
             else:
                 rule = self.linear.rules[i]
                 assert rule is not None
-                yield rule(g, y, x, w, **options)  # the rule of a linear operation reads no y
+                yield rule(g, y, x, w, **options)  # the rule of a linear operation does not read y
 
 
 def _before(epilogue: Epilogue, g: Tensor, y: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Gradients of y = f(x + bias) with respect to x + bias, and to the bias if it comes free."""
+    """Gradients of y = f(x + bias) w.r.t. x + bias, and w.r.t. the bias if it comes along."""
     if epilogue == LINEAR:
         return g, None
     if is_recording():
         rule = _ACTIVATIONS[epilogue.activation].rules[0]
         assert rule is not None
-        return rule(g, y, y, **epilogue.options), None  # it reads no more of x than the sign
+        return rule(g, y, y, **epilogue.options), None  # reads only x's sign, which is y's
     kernel = getattr(kernels, f"bias_{epilogue.activation}_backward")
     dx, dbias = computed(kernel(g.data, y.data, **epilogue.options), [g.data, y.data])
     return dx, dbias

@@ -31,7 +31,7 @@ def _einsum(*xs: np.ndarray, subscripts: str) -> np.ndarray:
 
 
 def _einsum_rule(i: int, g: Tensor, y: Tensor, *xs: Tensor, subscripts: str) -> Tensor:
-    """The same sum with g in the place of input i; labels that only input i has are repeated."""
+    """The same sum with g in place of input i, broadcast along the labels that only i has."""
     terms, output = subscripts.split("->")
     labels = terms.split(",")
     mine, others = labels[i], labels[:i] + labels[i + 1 :]

@@ -56,8 +56,8 @@ def batch_norm(
 
     y = leaky_relu(gamma (x - mean) / sqrt(var + eps) + beta), with x (N, C) or (N, C, H, W) and
     gamma, beta (C,); var is the biased variance (Ioffe & Szegedy 2015, arXiv:1502.03167, Algorithm
-    1). The activation in the same pass has the slope `slope` below zero: 1 for none, 0 for ReLU. A
-    caller who has the moments of x already, from `minigan_kernels.moments`, may pass them on.
+    1). The activation in the same pass has the slope `slope` below zero: 1 for none, 0 for ReLU.
+    `moments` are those of x, from `minigan_kernels.moments`, if the caller has them already.
     """
     axes = (0, *range(2, x.ndim))
     centred = x - mean(x, axes, keepdims=True)
@@ -117,7 +117,7 @@ def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5) 
     arXiv:1607.08022).
     """
     n, c, h, w = x.shape
-    if n == 1:  # as CycleGAN has it: the image stays as it lies in memory
+    if n == 1:  # as in CycleGAN: needs no copy of the image
         return batch_norm(x, gamma, beta, eps=eps)
     scale, shift = (reshape(broadcast_to(v, (n, c)), (n * c,)) for v in (gamma, beta))
     return reshape(batch_norm(reshape(x, (1, n * c, h, w)), scale, shift, eps=eps), x.shape)

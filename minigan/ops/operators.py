@@ -37,7 +37,7 @@ def _iterate(x: Tensor) -> Iterator[Tensor]:
 
 
 def _as_numpy(x: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-    """For `numpy.asarray`: while all is recorded, a function of NumPy would lose the gradient."""
+    """For `numpy.asarray`: a NumPy function would lose the gradient of what is recorded."""
     if is_recording():
         raise TypeError(
             "NumPy knows no gradients: say x.numpy() for the array of a tensor, or take minigan's "
@@ -70,8 +70,8 @@ _methods: dict[str, Any] = {
     "__setitem__": _refuse_to_write,
     "__iter__": _iterate,
     "__array__": _as_numpy,
-    # Equal in value, as in NumPy, but hashed by identity: no two tensors share a hash while both
-    # live, so dicts and sets of tensors never ask whether they are equal. Lists do, and weak ones.
+    # Equal in value, as in NumPy, but hashed by identity. Two tensors never share a hash while both
+    # exist, so dicts and sets never compare them. Lists do, and weak sets.
     "__eq__": _compare(operator.eq),
     "__ne__": _compare(operator.ne),
     "__gt__": _compare(np.greater),

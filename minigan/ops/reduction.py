@@ -16,7 +16,7 @@ Axes = int | tuple[int, ...] | None
 
 
 def _extreme_rule(g: Tensor, y: Tensor, x: Tensor, *, axis: Axes, keepdims: bool) -> Tensor:
-    """To where the extreme is, shared evenly among equals."""
+    """The gradient goes to the extreme value, in equal parts if there are several."""
     at = x.data == _kept(y, x, axis).data
     share = (at / at.sum(axis=axis, keepdims=True)).astype(x.dtype)
     return _kept(g, x, axis) * share
@@ -94,7 +94,7 @@ def _entropy_backward(
 
 @fused(_entropy, _entropy_backward)
 def softmax_cross_entropy(x: Tensor, *, labels: Array) -> Tensor:
-    """-log softmax(x)[label] of each sample, (N,): x (N, classes), labels (N,) whole numbers."""
+    """-log softmax(x)[label] of each sample, (N,): x (N, classes), labels (N,) integers."""
     rows = np.arange(len(labels), like=labels)
     return logsumexp(x, axis=1) - getitem(x, index=(rows, labels))
 

@@ -30,12 +30,12 @@ def _put(g: np.ndarray, *, index: Any, shape: Shape) -> np.ndarray:
     if _is_basic(index):
         x[index] = g
     else:
-        np.add.at(x, index, g)  # an array, or whatever NumPy makes one of, may name a place twice
+        np.add.at(x, index, g)  # an index array may name a place twice
     return x
 
 
 def _is_basic(index: Any) -> bool:
-    """Whether NumPy answers `index` with a view, in which every place comes once."""
+    """Whether `index` gives a view in NumPy, in which every place occurs once."""
     parts = index if isinstance(index, tuple) else (index,)
     return all(
         part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice))
@@ -81,7 +81,7 @@ def broadcast_to(x: Tensor, shape: Shape) -> Tensor:
 
 
 def sum_to(x: Tensor, shape: Shape) -> Tensor:
-    """Adjoint of `broadcast_to`: x summed over what broadcasting `shape` to x's shape repeated."""
+    """Adjoint of `broadcast_to`: x summed over the axes along which `shape` would be repeated."""
     return x if x.shape == tuple(shape) else sum_to_p(x, shape=tuple(shape))
 
 
