@@ -356,7 +356,7 @@ def test_data_that_have_changed(shell: Shell, run: Path, tmp_path: Path) -> None
         (["--lr", "0.5"], ["--lr", "keeps"]),
         (["--batch_size", "2"], ["batch", "keeps"]),
         (["--hidden", "3"], ["--hidden", "keeps"]),
-        (["--steps", "1"], ["--steps 1", "round 2"]),
+        (["--steps", "1"], ["--steps 1", "step 2"]),
         (["--steps", "3", "--more", "3"], ["--steps", "--more"]),
         (["--more", "0"], ["--more", "at least 1"]),
         (["--more", "-3"], ["--more", "at least 1"]),

@@ -339,7 +339,7 @@ def test_doctor_says_in_one_sentence_what_keeps_kernels_from_running(
     def fail(here: Device) -> None:
         raise UnavailableError("there is no folder")
 
-    monkeypatch.setattr(doctor, "planned", lambda here: [])
+    monkeypatch.setattr(doctor, "kernels_of_layers", lambda here: [])
     monkeypatch.setattr(doctor, "_compare", fail)
     with pytest.raises(RunError, match="no folder"):
         doctor.main([])

@@ -155,7 +155,7 @@ def test_no_memory_is_said_in_one_sentence(
     def exhausted(self: State) -> dict[str, float]:
         raise MemoryError("Unable to allocate 64 GiB")
 
-    monkeypatch.setattr(State, "round", exhausted)
+    monkeypatch.setattr(State, "advance", exhausted)
     words = ["--data", digits, "--steps", "2", "--out", tmp_path / "run"]
     answer = shell("train", "gan", *tiny.FLAGS, *words)
     assert answer.code == 1

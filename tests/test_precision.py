@@ -60,7 +60,7 @@ def test_a_resumed_run_keeps_its_precision(
     shell: Shell, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cuda, "Cuda", Listening)
-    monkeypatch.setattr(cuda, "trouble", lambda found: None)
+    monkeypatch.setattr(cuda, "diagnose", lambda found: None)
 
     def heard(*words: str | Path) -> set[str]:
         Listening.heard.clear()

@@ -233,7 +233,7 @@ def test_no_run_goes_on_where_the_learning_rate_is_zero(
     before = tiny.tree(run)
     for more in (["--more", "2"], ["--steps", "4"]):
         sentence = shell.refuses("train", "--resume", "--out", run, *more, says=says)
-        assert "round 4" in sentence
+        assert "step 4" in sentence
     assert tiny.tree(run) == before
     shell.succeeds("train", "--resume", "--out", run, "--more", "1")
 

@@ -26,20 +26,15 @@ def load(
     background: str | tuple[int, int, int] = "white",
     report: Callable[[str], None] | None = None,
 ) -> Dataset:
-    """Load a data set: a name of the catalogue, or a folder in MNIST's format, of
-    CIFAR-10's python batches, or of images.
+    """A data set by its name in the catalogue, or from a folder in MNIST's format, of CIFAR-10's
+    python batches, or of images.
 
-    A name wins over a folder of the same name; write ./mnist for the folder.
-
-    Args:
-        name_or_path: the name or the folder.
-        size: images become size x size pixels; None for 28 (glyphs), 64 (image folders), or the
-            size in the files (MNIST, CIFAR-10).
-        seed: of what is drawn here (glyphs, points, and which images are stacked together).
-        split: "train" or "test"; no sample is in both.
-        stack: so many images, 1 to 3, become the channels of one.
-        background: what lies behind transparent images of a folder.
-        report: called with a line now and then while files are fetched or read.
+    A name wins over a folder of the same name; write ./mnist for the folder. Images become `size` x
+    `size` pixels, by default 28 (glyphs), 64 (image folders), or the size in the files (MNIST,
+    CIFAR-10). `seed` is that of what is generated: glyphs, points, and which images are stacked.
+    `split` is "train" or "test", which have no sample in common. `stack` images, 1 to 3, become the
+    channels of one. `background` is the colour behind transparent images of a folder. `report` is
+    called with a line now and then while files are fetched or read.
 
     Raises:
         NoSplitError: if the data have no such split.
@@ -83,7 +78,7 @@ def load(
 
 @dataclass(frozen=True)
 class Entry:
-    """What the catalogue says of a data set; `count` is that of the training split."""
+    """A data set in the catalogue; `count` is the number of its training samples."""
 
     name: str
     kind: str  # "built-in" or "download"
@@ -95,7 +90,7 @@ class Entry:
 
 
 def catalogue() -> list[Entry]:
-    """List the data sets that `load` knows by name; nothing is fetched or drawn."""
+    """The data sets that `load` knows by name; nothing is fetched or generated."""
     from minigan.data import download, glyphs, points
 
     shape = (1, glyphs.NATIVE, glyphs.NATIVE)

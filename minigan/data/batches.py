@@ -1,4 +1,4 @@
-"""Endless batches that can be found again: batch i depends on (seed, i) and on nothing else."""
+"""Endless, seekable batches: batch i depends on (seed, i) and on nothing else."""
 
 from __future__ import annotations
 
@@ -14,14 +14,10 @@ from .streams import Purpose, stream
 class Batches:
     """Endless, seekable batches of a data set.
 
-    Each epoch goes through a fresh permutation; what does not fill a batch at its end is left
-    out. To resume, set `position` to the saved one: no other state exists.
-
-    Args:
-        dataset: where the samples come from.
-        batch_size: samples in a batch, 1 .. len(dataset).
-        seed: 0 .. 2**64 - 1.
-        output_range: what 0 and 255 of an image become, as (-1, 1); None for points.
+    Each epoch has its own permutation; samples at its end that do not fill a batch are left out. To
+    resume, set `position` to the saved one: there is no other state. `batch_size` is from 1 to
+    len(dataset), `seed` from 0 to 2**64 - 1. `output_range` holds the values of the pixels 0 and
+    255, such as (-1, 1); None for points.
 
     Raises:
         UserError: if the batch does not fit the data, or the range does not fit its kind.
@@ -54,21 +50,21 @@ class Batches:
         self.seed = seed
         self.output_range = output_range
         self.per_epoch = len(dataset) // batch_size
-        self.position = 0  # batches handed out so far
+        self.position = 0  # batches given so far
         self._epoch = -1
         self._order = np.empty(0, np.int64)
         self._few: dict[int, np.ndarray] = {}
         self._permute(0)
         if output_range is not None:
             low, high = output_range
-            # 256 values, rounded once: 0 and 255 give the two ends exactly.
+            # A table of 256 values: 0 and 255 give the two ends exactly.
             self._levels = np.linspace(low, high, 256).astype(np.float32)
 
     def at(self, i: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Give batch i, counted from 0, without moving.
+        """Batch i, counted from 0; `position` stays.
 
-        Shapes: x (batch_size, C, H, W) or (batch_size, D) float32; labels (batch_size,) int64, or
-        None where the data has none.
+        x is (batch_size, C, H, W) or (batch_size, D) float32; labels (batch_size,) int64, or None
+        if the data have none.
 
         Raises:
             IndexError: if i is negative.
@@ -85,32 +81,32 @@ class Batches:
         return x
 
     def labelled(self) -> tuple[np.ndarray, np.ndarray]:
-        """Give the next batch with its labels and advance.
+        """The next batch and its labels.
 
         Raises:
-            UserError: if the data has no labels.
+            UserError: if the data have no labels.
         """
         index, y = self._index(self.position), self._labels()
         self.position += 1
         return self._samples(index), y[index]
 
     def indexed(self) -> tuple[np.ndarray, np.ndarray]:
-        """Give the next batch with the place of each sample in the data set, and advance.
+        """The next batch and the index of each sample in the data set.
 
-        Shapes: x as of `at`, places (batch_size,) int64; no place twice in one batch.
+        x is as of `at`, the indices are (batch_size,) int64, no index twice in one batch.
         """
         index = self._index(self.position)
         self.position += 1
         return self._samples(index), index
 
     def few(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Give `count` samples with their labels, as many of each class: the same at every call.
+        """The same `count` samples and their labels at every call, equally many of each class.
 
-        Which ones depends on the seed alone; where the classes do not divide `count`, the first
-        ones have one sample more. Shapes as of `at`.
+        The choice depends on the seed alone. If the number of classes does not divide `count`, the
+        first classes have one sample more. Shapes are as of `at`.
 
         Raises:
-            UserError: if the data has no labels, or a class has not as many samples.
+            UserError: if the data have no labels, or a class has too few samples.
         """
         if count not in self._few:
             y, classes = self._labels(), self.dataset.classes
@@ -136,7 +132,7 @@ class Batches:
         return self.dataset.y
 
     def _index(self, i: int) -> np.ndarray:
-        """The places of batch i in the data set."""
+        """The indices of batch i in the data set."""
         if i < 0:
             raise IndexError(f"batch {i}: batches are counted from 0")
         epoch, batch = divmod(i, self.per_epoch)
@@ -144,7 +140,7 @@ class Batches:
         return self._order[batch * self.batch_size : (batch + 1) * self.batch_size]
 
     def _samples(self, index: np.ndarray) -> np.ndarray:
-        """The samples at these places, in the output range."""
+        """The samples of these indices, in the output range."""
         x = self.dataset.x[index]
         return x if self.output_range is None else self._levels[x]
 

@@ -18,7 +18,7 @@ SHAPE = (3, 32, 32)
 _TRAIN = [f"data_batch_{i}" for i in range(1, 6)]
 _BATCHES = {"train": _TRAIN, "test": ["test_batch"]}
 _META = "batches.meta"
-# All that an array is made of. A pickle may name any other function, which could do anything.
+# All that a pickled array needs. Other functions that a pickle names could do anything.
 _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
@@ -37,7 +37,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def is_cifar_folder(folder: Path) -> bool:
-    """Tell whether a folder holds any batch of CIFAR-10."""
+    """Whether a folder has any batch of CIFAR-10."""
     return any((folder / name).is_file() for names in _BATCHES.values() for name in names)
 
 
@@ -48,10 +48,10 @@ def read_folder(
     size: int | None = None,
     report: Callable[[str], None] | None = None,
 ) -> Dataset:
-    """Read the training or the test batches of a folder cifar-10-batches-py.
+    """The training or the test batches of a folder cifar-10-batches-py.
 
-    Shapes: x (N, 3, H, W) uint8, resized to size x size if that is given; y (N,) int64. Training
-    batches that are not there are left out, and `report` is told.
+    x is (N, 3, H, W) uint8, resized to size x size if given; y (N,) int64. Missing training batches
+    are left out, and `report` is told.
 
     Raises:
         NoSplitError: if there is no batch of this split.

@@ -14,12 +14,12 @@ from .mixture import Mixture
 class Dataset:
     """Samples with their labels and true factors, as far as these are known.
 
-    Shapes: x (N, C, H, W) uint8 in 0 .. 255 for images or (N, D) float32 for points; y (N,) int64
-    in 0 .. len(classes) - 1; every factor (N,) float32. Where each channel is an image with a
-    class of its own, `parts` are those classes, and `classes` are their tuples.
+    x is (N, C, H, W) uint8 in 0 .. 255 for images, or (N, D) float32 for points; y (N,) int64 in
+    0 .. len(classes) - 1; each factor (N,) float32. If each channel is an image with its own class,
+    `parts` are those classes, and `classes` their tuples.
 
     Raises:
-        UserError: if a shape or a type is another one, or there is no sample at all.
+        UserError: for another shape or type, or if there are no samples.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Dataset:
         return self.x.ndim == 4
 
     def histogram(self) -> dict[str, int]:
-        """Count the samples of each class, in class order; empty where there are no labels."""
+        """The number of samples of each class, in class order; empty without labels."""
         if self.y is None:
             return {}
         counts = np.bincount(self.y, minlength=len(self.classes))

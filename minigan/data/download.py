@@ -1,4 +1,4 @@
-"""Downloads that survive: several mirrors, checked hashes, broken-off files that are continued."""
+"""Robust downloads: several mirrors, checked hashes, and partial files that are continued."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Report = Callable[[str], None]
 
 TIMEOUT = (10, 30)  # seconds to connect, and to wait for the next bytes
 _BLOCK = 1 << 16  # bytes read at once
-_REPORT_EVERY = 1 << 20  # bytes between two words of progress
+_REPORT_EVERY = 1 << 20  # bytes between two reports of progress
 
 
 @dataclass(frozen=True)
@@ -95,29 +95,29 @@ SOURCES = {
 
 
 def user_cache() -> Path:
-    """Name minigan's folder in the user's cache (XDG_CACHE_HOME)."""
+    """minigan's folder in the user's cache (XDG_CACHE_HOME)."""
     import pooch
 
     return Path(pooch.os_cache("minigan"))
 
 
 def cache_folder(source: Source) -> Path:
-    """Name the folder that a source is kept in, below the user's cache."""
+    """The folder of a source in the user's cache."""
     return user_cache() / source.name
 
 
 def cached(source: Source) -> Path | None:
-    """Give the cache folder if all files of the source are in it in full length, else None."""
+    """The cache folder of a source if all its files are there in full length, else None."""
     folder = cache_folder(source)
     return folder if all(_length(folder / f.name) == f.size for f in source.files) else None
 
 
 def fetch(source: Source, folder: Path | None = None, report: Report | None = None) -> Path:
-    """Bring all files of a source into a folder (the cache) and give that folder.
+    """Download all files of a source to `folder` (by default the cache), and give the folder.
 
-    Files with the right hash stay. A download that broke off is continued, from whichever mirror
-    answers; a file appears under its name only once its hash is right. A second process waits for
-    the first one and then finds its files.
+    Files with the right hash are kept. A partial download is continued, from any mirror that
+    answers. A file gets its name only when its hash is right. A second process waits for the first
+    one, and then finds its files.
 
     Raises:
         UserError: if no mirror delivers a file, with each mirror's reason; if the folder cannot
@@ -186,16 +186,16 @@ def _fetch_file(source: Source, file: File, folder: Path, report: Report | None)
 def _continue_part(
     session: requests.Session, url: str, part: Path, file: File, report: Report | None
 ) -> None:
-    """Complete `part` from one address until its hash is right.
+    """Complete `part` from one address, and check its hash.
 
     Raises:
-        _MirrorError: if the address does not deliver. What arrived stays in `part` for the next
-            attempt, unless its hash was wrong.
+        _MirrorError: if the address fails. The bytes that arrived stay in `part` for the next
+            attempt, unless the hash is wrong.
     """
     if _length(part) >= file.size:
         if _is_whole(part, file):
             return
-        part.unlink()  # of an older version of the data, or damaged
+        part.unlink()  # from an older version of the data, or damaged
     start = _length(part)
     _receive(session, url, part, file, report)
     if _length(part) < file.size:
@@ -205,19 +205,19 @@ def _continue_part(
         )
     if not _is_whole(part, file):
         part.unlink()
-        # The wrong bytes may be those we had; a mirror whose own bytes are wrong stays so.
+        # The wrong bytes may be those from before; if not, the mirror's own file is wrong.
         raise _MirrorError("its file has the wrong content (hash)", worth_another=start > 0)
 
 
 def _receive(
     session: requests.Session, url: str, part: Path, file: File, report: Report | None
 ) -> None:
-    """Append to `part` what the address has beyond it; return early if the connection breaks."""
+    """Append the rest of the file to `part`; return early if the connection breaks."""
     import requests
     import urllib3
 
     start = _length(part)
-    # "identity": a server that unpacks or packs the file on the way would change its bytes.
+    # "identity": a server that compresses or decompresses the file would change its bytes.
     headers = {"Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -229,8 +229,8 @@ def _receive(
             arriving = response.headers.get("Content-Range", "")
             if continues and not arriving.startswith(f"bytes {start}-"):
                 raise _MirrorError("it sent another range than the one asked for")
-            # A plain 200 is the whole file, from a server that does not know ranges, or some other
-            # page, for which nothing that we have is given up.
+            # 200 is the whole file, from a server without ranges, or some other page, for which the
+            # partial file must not be given up.
             missing = file.size - (start if continues else 0)
             length = response.headers.get("Content-Length", str(missing))
             if length != str(missing):
@@ -250,14 +250,14 @@ def _write(blocks: Iterator[bytes], out: BinaryIO, file: File, report: Report | 
         out.write(block)
         done += len(block)
         if done > file.size:
-            return  # some other file, perhaps an endless one; the hash will say so
+            return  # another file, perhaps an endless one; its hash will be wrong
         if report is not None and (done - told >= _REPORT_EVERY or done == file.size):
             report(f"{file.name}: {done / 1e6:.1f} of {file.size / 1e6:.1f} MB")
             told = done
 
 
 def _reason(error: requests.RequestException) -> str:
-    """Say in a few words why a request failed; the library's own text is a nested repr."""
+    """Why a request failed, in a few words; the library's own text is a nested repr."""
     import requests
 
     if isinstance(error, requests.Timeout):

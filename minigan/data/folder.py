@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
-SIZE = 64  # pixels on a side where nothing else is asked for
-_REPORT_EVERY = 500  # images between two words of progress
+SIZE = 64  # pixels on a side, by default
+_REPORT_EVERY = 500  # images between two reports of progress
 
 Colour = str | tuple[int, int, int]
 
@@ -34,22 +34,22 @@ def read_images(
     channels: int | None = None,
     report: Callable[[str], None] | None = None,
 ) -> Dataset:
-    """Read a folder of images into one array, each upright, centre-cropped and resized.
+    """The images of a folder as one array, each upright, centre-cropped and resized.
 
-    Images directly in the folder have no labels; images in sub-folders have the sub-folders'
-    sorted names as classes. A folder with a `train` sub-folder is read as splits instead: its
-    `train` or its `test`. Hidden files and other kinds of files are passed over. Transparency is
-    laid over `background` (a name or "#rrggbb" as Pillow knows them, or three numbers in
-    0 .. 255), the EXIF orientation is applied, the shorter side becomes `size` (Lanczos) and the
-    longer one is cropped evenly. Of an animation the first frame is taken.
+    Images directly in the folder have no labels; images in sub-folders have the sub-folders' sorted
+    names as classes. A folder with a `train` sub-folder has splits: its `train` and its `test`.
+    Hidden files and other kinds of files are ignored. Transparent images are composited over
+    `background` (a name or "#rrggbb" as Pillow knows them, or three numbers in 0 .. 255). The EXIF
+    orientation is applied, the shorter side becomes `size` (Lanczos), and the longer one is cropped
+    evenly. Of an animation the first frame is read.
 
-    Shapes: x (N, C, size, size) uint8. C is 1 if every image is grey and 3 otherwise, unless
-    `channels` says 1 or 3.
+    x is (N, C, size, size) uint8. C is 1 if every image is grey and 3 otherwise, unless `channels`
+    is given.
 
     Raises:
         NoSplitError: if the folder has no such split.
-        UserError: if the folder holds no image, or images beside class folders; if an image is
-            broken or suspiciously large, by its name; if an argument is impossible.
+        UserError: if the folder has no image, or images beside class folders; if an image is broken
+            or suspiciously large, with its name; if an argument is out of range.
     """
     check_size(size)
     if channels not in (None, 1, 3):
@@ -70,7 +70,7 @@ def read_images(
 
 
 def _split_folder(folder: Path, split: str) -> Path:
-    """Find the folder of a split; one without splits is all training data."""
+    """The folder of a split; a folder without splits is all training data."""
     check_split(split)
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}.")
@@ -83,7 +83,7 @@ def _split_folder(folder: Path, split: str) -> Path:
 
 
 def _list(folder: Path) -> tuple[list[Path], np.ndarray | None, tuple[str, ...]]:
-    """List the images in a fixed order, with labels and class names if there are class folders."""
+    """The images in a fixed order, with labels and class names if there are class folders."""
     try:
         visible = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
         here = [p for p in visible if _is_image_file(p)]
@@ -109,10 +109,10 @@ def _list(folder: Path) -> tuple[list[Path], np.ndarray | None, tuple[str, ...]]
 
 
 def _walk(folder: Path) -> list[Path]:
-    """List the images at any depth below a class folder."""
+    """The images at any depth below a class folder."""
 
     def refuse(error: OSError) -> None:
-        raise error  # os.walk would pass over a folder that it may not read
+        raise error  # os.walk would skip a folder that it cannot read
 
     found = []
     for parent, folders, files in os.walk(folder, onerror=refuse):
@@ -140,12 +140,12 @@ def _colour(background: Colour) -> tuple[int, int, int]:
 
 
 def _read_image(path: Path, size: int, background: tuple[int, int, int]) -> np.ndarray:
-    """Read one image: (size, size, 3) uint8."""
+    """One image, (size, size, 3) uint8."""
     from PIL import Image, ImageOps
 
     try:
         with warnings.catch_warnings():
-            # Pillow only warns of images up to twice its limit; both are refused here.
+            # Pillow only warns of images up to twice its limit; here they are refused too.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 image.draft(None, (2 * size, 2 * size))  # JPEG: skip detail far below a pixel
@@ -162,7 +162,7 @@ def _read_image(path: Path, size: int, background: tuple[int, int, int]) -> np.n
 
 
 def _over(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """Bring an image of any mode to RGB, laid over a background where it is transparent."""
+    """An image of any mode as RGB, composited over a background where it is transparent."""
     from PIL import Image
 
     if image.mode.startswith(("I", "F")):
@@ -184,7 +184,7 @@ def _is_grey(x: np.ndarray) -> bool:
 
 
 def _to_grey(x: np.ndarray) -> np.ndarray:
-    """Take the luma of ITU-R BT.601, as Pillow does; equal channels stay exactly what they are."""
+    """The luma of ITU-R BT.601, as in Pillow; equal channels keep their exact values."""
     weights = np.array([19595, 38470, 7471], np.uint32)  # of 65536
     grey = np.empty((len(x), 1, *x.shape[2:]), np.uint8)
     for target, image in zip(grey[:, 0], x, strict=True):  # one at a time: no fourfold copy

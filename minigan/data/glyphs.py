@@ -1,9 +1,9 @@
 """Digits drawn from fonts, with their true rotation, slant and stroke thickness.
 
-A glyph is kept as its signed distance field (Green 2007, "Improved alpha-tested magnification"):
-how far inside the outline each place lies. Thickening a stroke is then an addition, turning and
-slanting it is a resampling, and drawing it is one clip, so the three factors vary continuously
-and twelve thousand images take about a second.
+A glyph is stored as its signed distance field (Green 2007, "Improved alpha-tested magnification"):
+the distance of each place from the outline, positive inside. To thicken a stroke is then an
+addition, to rotate and slant it a resampling, and to draw it one clip. So the three factors vary
+continuously, and twelve thousand images take about a second.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ ROTATION = (-20.0, 20.0)  # degrees, positive is anticlockwise
 SLANT = (-0.35, 0.35)  # tangent of the slant, positive leans to the right
 THICKNESS = (1.8, 4.0)  # mean stroke width in pixels of a 28x28 image
 
-# Upright fonts with clear digits; how bold they are is the thickness factor's affair. Obliques
-# would hide a slant of their own from the factors, the zeros of DejaVu Sans Mono carry a dot, and
-# bold serif faces lose their hairlines when they are thinned.
+# Upright fonts with clear digits; the thickness factor sets how bold they are. Oblique fonts would
+# have a slant that the factors do not show, the zeros of DejaVu Sans Mono have a dot, and thinned
+# bold serif fonts lose their hairlines.
 FONTS = (
     "DejaVuSans",
     "DejaVuSans-Bold",
@@ -41,21 +41,21 @@ FONTS = (
 _HEIGHT = 18.0  # of a digit before its strokes are thickened, in pixels of 28
 _FINE = 4  # pixels of the font drawing to one pixel of 28
 _COARSE = 2  # samples of the distance field to one pixel of 28
-_CHUNK = 1000  # images drawn at once, which bounds the memory
+_CHUNK = 1000  # images in memory at once
 
 
 def glyphs(
     *, size: int = NATIVE, seed: int = 0, split: str = "train", count: int | None = None
 ) -> Dataset:
-    """Draw a balanced data set of digits, white on black.
+    """A balanced data set of digits, white on black.
 
-    Shapes: x (count, 1, size, size) uint8, y (count,) int64. Factors, uniform and independent of
+    x is (count, 1, size, size) uint8, y (count,) int64. The factors are uniform and independent of
     each other, of the class and of the font: rotation in degrees (anticlockwise), slant (tangent,
     positive to the right), thickness (mean stroke width over the font's ten digits, in pixels of a
-    28x28 image). Without `count`, 12,000 images for training and 2,000 other ones for testing.
+    28x28 image). By default there are 12,000 images for training and 2,000 others for testing.
 
     Raises:
-        UserError: for an unknown split, an impossible seed, or a size outside 8 .. 512.
+        UserError: for an unknown split, a seed out of range, or a size outside 8 .. 512.
     """
     if not 8 <= size <= 512:
         raise UserError(f"Glyphs of {size}x{size} pixels cannot be drawn; give 8 to 512.")
@@ -85,7 +85,7 @@ def _draw(
     slant: np.ndarray,
     size: int,
 ) -> np.ndarray:
-    """Resample distance fields and turn distance into coverage: (n, size, size) uint8."""
+    """Distance fields resampled, and their distances as coverage: (n, size, size) uint8."""
     scale = size / NATIVE
     centre = ((np.arange(size) + 0.5) / scale - NATIVE / 2).astype(np.float32)
     v, u = centre[:, None], centre  # rows down, columns right, pixels of 28 around the middle
@@ -102,7 +102,7 @@ def _draw(
 def _bilinear(
     fields: np.ndarray, which: np.ndarray, row: np.ndarray, column: np.ndarray
 ) -> np.ndarray:
-    """Sample the chosen fields at places around their middle; outside, the border continues."""
+    """Values of the chosen fields at places around their middle; outside, the border continues."""
     side = fields.shape[1]
     last = np.float32(side - 1)
     r = np.clip(row * _COARSE + last / 2, 0, last - np.float32(1e-3))
@@ -118,9 +118,9 @@ def _bilinear(
 
 @cache
 def _distance_fields() -> tuple[np.ndarray, np.ndarray]:
-    """Make the field of every glyph (fonts * 10, S, S) and every font's stroke width (fonts,).
+    """The fields of all glyphs (fonts * 10, S, S) and the fonts' stroke widths (fonts,).
 
-    Both in pixels of 28; distances are positive inside the outline.
+    Both are in pixels of 28; distances are positive inside the outline.
     """
     fields = np.stack(
         [_distance_field(_outline(f, digit)) for f in FONTS for digit in "0123456789"]
@@ -132,7 +132,7 @@ def _distance_fields() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _outline(font: str, digit: str) -> np.ndarray:
-    """Draw one digit, centred, at its standard height: (28 * _FINE, 28 * _FINE) in 0 .. 1."""
+    """One digit, centred, at its standard height: (28 * _FINE, 28 * _FINE) in 0 .. 1."""
     from PIL import Image, ImageDraw, ImageFont
 
     path = _font_folder() / f"{font}.ttf"
@@ -150,7 +150,7 @@ def _outline(font: str, digit: str) -> np.ndarray:
 
 
 def _distance_field(ink: np.ndarray) -> np.ndarray:
-    """Measure how deep in the ink each sample lies: (S, S) float32 in pixels of 28."""
+    """The signed distance of each sample from the outline: (S, S) float32 in pixels of 28."""
     edge = np.concatenate([_crossings(ink), _crossings(ink.T)[:, ::-1]]) / _FINE  # (P, 2) row, col
     side = NATIVE * _COARSE
     place = ((np.arange(side) + 0.5) / _COARSE).astype(np.float32)
@@ -159,14 +159,14 @@ def _distance_field(ink: np.ndarray) -> np.ndarray:
     field = np.empty((side, side), np.float32)
     for i in range(side):
         field[i] = np.sqrt((across[i] + along).min(axis=1))
-    # A sample lies in the middle of (_FINE / _COARSE)^2 pixels of the drawing.
+    # A sample is at the centre of (_FINE / _COARSE)^2 pixels of the drawing.
     block = _FINE // _COARSE
     inside = ink.reshape(side, block, side, block).mean(axis=(1, 3)) > 0.5
     return np.where(inside, field, -field)
 
 
 def _crossings(ink: np.ndarray) -> np.ndarray:
-    """Find where the ink passes 1/2 between neighbours in a row: (P, 2) row, column in pixels."""
+    """The places where the ink crosses 1/2 between neighbours in a row: (P, 2) row, column."""
     left, right = ink[:, :-1], ink[:, 1:]
     row, column = np.nonzero((left > 0.5) != (right > 0.5))
     a, b = left[row, column], right[row, column]
@@ -174,7 +174,7 @@ def _crossings(ink: np.ndarray) -> np.ndarray:
 
 
 def _font_folder() -> Path:
-    """Find the fonts that matplotlib ships, without the cost of importing it."""
+    """The folder of the fonts that matplotlib ships, found without importing it."""
     found = importlib.util.find_spec("matplotlib")
     if found is None or found.origin is None:
         raise UserError("The glyphs are drawn from matplotlib's fonts; install matplotlib.")

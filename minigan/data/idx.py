@@ -18,14 +18,14 @@ from .images import resize
 from .streams import NoSplitError, check_split
 
 _PREFIX = {"train": "train", "test": "t10k"}
-_KINDS = {"images": 3, "labels": 1}  # the number of dimensions, which is a part of the name
-_DEFLATE_LIMIT = 1032  # no deflate stream grows by more (zlib's technical notes)
+_KINDS = {"images": 3, "labels": 1}  # number of dimensions, which is in the file's name
+_DEFLATE_LIMIT = 1032  # largest growth of a deflate stream (zlib's technical notes)
 
 
 def read_idx(path: str | Path, ndim: int | None = None) -> np.ndarray:
-    """Read one idx file, gzipped or not (told by its content), into a uint8 array.
+    """The uint8 array of an idx file, gzipped or not, as its content tells.
 
-    The file's header gives the shape; `ndim` states how many dimensions it must have.
+    The file's header gives the shape; `ndim` is the number of dimensions that it must have.
 
     Raises:
         UserError: if the file is missing, broken, too short, too long, or of another kind.
@@ -69,7 +69,7 @@ def _read(
         raise UserError(f"{path} ends within its header; fetch it again.")
     shape = struct.unpack(f">{dimensions}I", sizes)
     expected = math.prod(shape)
-    # A header that promises more than the file can hold must not make us ask for that memory.
+    # A header may promise more than the file can have: no memory is allocated for that.
     body = file.read(expected + 1) if expected <= available else b""
     if len(body) < expected:
         raise UserError(
@@ -82,7 +82,7 @@ def _read(
 
 
 def is_idx_folder(folder: Path) -> bool:
-    """Tell whether a folder holds any file with one of MNIST's names."""
+    """Whether a folder has any file with one of MNIST's names."""
     return any(_find(folder, split, kind) for split in _PREFIX for kind in _KINDS)
 
 
@@ -94,10 +94,10 @@ def read_folder(
     name: str | None = None,
     classes: Sequence[str] | None = None,
 ) -> Dataset:
-    """Read one split of a folder with MNIST's four files into a data set of grey images.
+    """One split of a folder with MNIST's four files.
 
-    Shapes: x (N, 1, H, W) uint8, resized to size x size if that is given; y (N,) int64. Without
-    `classes`, the classes are called by their numbers.
+    x is (N, 1, H, W) uint8, resized to size x size if given; y (N,) int64. By default the names of
+    the classes are their numbers.
 
     Raises:
         NoSplitError: if neither of the split's two files is there.
@@ -124,7 +124,7 @@ def read_folder(
 
 def _names(split: str, kind: str) -> list[str]:
     stem, ending = f"{_PREFIX[split]}-{kind}", f"idx{_KINDS[kind]}-ubyte"
-    # Unpacking tools turn the hyphen before "idx" into a dot.
+    # Some tools turn the hyphen before "idx" into a dot when they unpack.
     return [f"{stem}{mark}{ending}{suffix}" for mark in "-." for suffix in ("", ".gz")]
 
 

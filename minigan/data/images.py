@@ -1,4 +1,4 @@
-"""What the image loaders share: checking a size and bringing arrays of images to it."""
+"""Common parts of the image loaders: checking a size, and resizing arrays of images."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import numpy as np
 
 from ..errors import UserError
 
-LARGEST = 1024  # pixels on a side; more is a slip of the finger
+LARGEST = 1024  # pixels on a side; more is surely a typing error
 
 
 def check_size(size: int) -> None:
-    """Refuse an image size outside 1 .. 1024.
+    """Make sure that an image size is in 1 .. 1024.
 
     Raises:
         UserError: naming the size.
@@ -20,7 +20,7 @@ def check_size(size: int) -> None:
 
 
 def resize(x: np.ndarray, size: int) -> np.ndarray:
-    """Resize images (N, C, H, W) uint8 to (N, C, size, size), antialiased (Lanczos).
+    """Images (N, C, H, W) uint8 resized to (N, C, size, size), antialiased (Lanczos).
 
     Raises:
         UserError: if the size is outside 1 .. 1024.

@@ -11,12 +11,8 @@ from ..errors import UserError
 class Mixture:
     """A mixture of K isotropic Gaussians in D dimensions.
 
-    Attributes: means (K, D), sigma (K,), weights (K,), all float64; the weights sum to 1.
-
-    Args:
-        means: (K, D).
-        sigma: standard deviations (K,), or one for all.
-        weights: (K,), scaled to sum to 1; or one number, for equal weights.
+    `means` is (K, D). `sigma` holds the standard deviations (K,), or one for all. `weights` (K,)
+    are scaled to sum to 1; one number means equal weights. The attributes are float64.
 
     Raises:
         UserError: if the shapes disagree, a sigma is not positive, or a weight is negative.
@@ -41,12 +37,10 @@ class Mixture:
         self.weights = weights / weights.sum()
 
     def density(self, x: np.ndarray) -> np.ndarray:
-        """Evaluate p(x) = sum_k w_k N(x; mu_k, sigma_k^2 I).
-
-        Shapes: x (N, D), or (N,) where D is 1, to (N,) float64.
+        """p(x) = sum_k w_k N(x; mu_k, sigma_k^2 I), (N,) float64; x is (N, D), or (N,) if D is 1.
 
         Raises:
-            UserError: if x has another number of coordinates than the means.
+            UserError: if x has another dimension than the means.
         """
         x = np.asarray(x, np.float64)
         dimension = self.means.shape[1]
@@ -62,11 +56,11 @@ class Mixture:
         return p
 
     def sample(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw `count` points, (count, D) float32."""
+        """`count` points, (count, D) float32."""
         return self.labelled(count, rng)[0]
 
     def labelled(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draw `count` points (count, D) float32 and the component of each, (count,) int64."""
+        """`count` points (count, D) float32, and the component of each, (count,) int64."""
         component = rng.choice(len(self.means), size=count, p=self.weights).astype(np.int64)
         noise = rng.standard_normal((count, self.means.shape[1]))
         x = self.means[component] + self.sigma[component, None] * noise

@@ -12,7 +12,7 @@ COUNT = {"train": 100_000, "test": 10_000}  # points in each split
 
 
 def ring(modes: int = 8, *, radius: float = 1.0, sigma: float = 0.01) -> Mixture:
-    """Place equal Gaussians evenly on a circle around the origin, the first at angle 0.
+    """Equal Gaussians, evenly spaced on a circle around the origin, the first at angle 0.
 
     Source: Metz et al. 2017, arXiv:1611.02163, appendix A; radius and sigma as in VEEGAN
     (Srivastava et al. 2017, arXiv:1705.07761, section 4.1).
@@ -23,7 +23,7 @@ def ring(modes: int = 8, *, radius: float = 1.0, sigma: float = 0.01) -> Mixture
 
 
 def grid(side: int = 5, *, spacing: float = 2.0, sigma: float = 0.05) -> Mixture:
-    """Place side x side equal Gaussians on a square grid around the origin.
+    """side x side equal Gaussians on a square grid around the origin.
 
     Source: VEEGAN, Srivastava et al. 2017, arXiv:1705.07761, section 4.1.
     """
@@ -34,7 +34,7 @@ def grid(side: int = 5, *, spacing: float = 2.0, sigma: float = 0.05) -> Mixture
 
 
 def mixture1d() -> Mixture:
-    """Give three well separated Gaussians on a line, of different widths and weights."""
+    """Three well separated Gaussians on a line, of different widths and weights."""
     return Mixture(np.array([[-2.0], [0.5], [2.0]]), np.array([0.5, 0.2, 0.35]), [0.4, 0.25, 0.35])
 
 
@@ -44,13 +44,13 @@ MIXTURES = {"ring": ring, "grid": grid, "mixture1d": mixture1d}
 def draw(
     name: str, mixture: Mixture, *, seed: int, split: str = "train", count: int | None = None
 ) -> Dataset:
-    """Draw a data set of points from a mixture; each label is the component of its point.
+    """A data set of points from a mixture; the label of a point is its component.
 
-    Shapes: x (count, D) float32, y (count,) int64. Without `count`, 100,000 points for training
-    and 10,000 other ones for testing.
+    x is (count, D) float32, y (count,) int64. By default there are 100,000 points for training and
+    10,000 others for testing.
 
     Raises:
-        UserError: for an unknown split or an impossible seed.
+        UserError: for an unknown split or a seed out of range.
     """
     rng = stream(seed, split_index(split), Purpose.POINTS)
     x, component = mixture.labelled(COUNT[split] if count is None else count, rng)

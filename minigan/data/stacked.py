@@ -16,9 +16,9 @@ LARGEST = 3  # channels that a picture can show
 def stack(dataset: Dataset, count: int, *, seed: int = 0, split: str = "train") -> Dataset:
     """Images with `count` images of `dataset` in their channels, independent of each other.
 
-    Shapes: x (N, count, H, W) uint8, y (N,) int64: the K^count classes are the tuples of the K
-    classes of `dataset`, the class of the last channel changing fastest. The first channel is
-    `dataset` as it is, and each other one holds the same images in an order of its own.
+    x is (N, count, H, W) uint8, y (N,) int64. The K^count classes are the tuples of the K classes
+    of `dataset`; the class of the last channel changes fastest. The first channel has the images of
+    `dataset` in their order, each other one in another order.
 
     Source: Metz et al. 2017 (Unrolled GAN), arXiv:1611.02163, section 3.3.1: the thousand modes of
     stacked MNIST are those of three channels.
@@ -51,13 +51,13 @@ def stack(dataset: Dataset, count: int, *, seed: int = 0, split: str = "train") 
 
 
 def first_channel(stacked: Dataset) -> Dataset:
-    """What `stack` made a stack of, less its factors."""
+    """The data set that was stacked, without its factors."""
     y = None if stacked.y is None else labels_of_parts(stacked, stacked.y)[:, 0]
     name = stacked.name.rpartition("-stack")[0]
     return Dataset(name, stacked.x[:, :1], y, stacked.parts)
 
 
 def labels_of_parts(stacked: Dataset, y: np.ndarray) -> np.ndarray:
-    """The class of each channel, (N, channels), of classes y (N,) of a stacked data set."""
+    """The class of each channel, (N, channels), from classes y (N,) of a stacked data set."""
     each = (len(stacked.parts),) * stacked.shape[0]
     return np.stack(np.unravel_index(y, each), axis=1)

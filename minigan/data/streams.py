@@ -10,11 +10,11 @@ from ..errors import UserError
 
 
 class NoSplitError(UserError):
-    """Data that can be used have no such split: only a training part, say."""
+    """The data have no such split: they are training data only, say."""
 
 
 class Purpose(IntEnum):
-    """What a stream is for, so that equal seeds never give equal numbers to different ends."""
+    """The purpose of a stream: equal seeds give different numbers for different purposes."""
 
     EPOCHS = 0
     POINTS = 1
@@ -24,10 +24,10 @@ class Purpose(IntEnum):
 
 
 def stream(seed: int, index: int, purpose: Purpose) -> np.random.Generator:
-    """Give the Philox generator that depends on (seed, index, purpose) and on nothing else.
+    """The Philox generator that depends on (seed, index, purpose) and on nothing else.
 
-    Seed and index are the two words of Philox's key; the purpose is the highest word of its
-    counter, which no stream can reach by counting.
+    Seed and index are the two words of Philox's key. The purpose is the highest word of its
+    counter, which counting never reaches.
 
     Raises:
         UserError: if the seed is not in 0 .. 2**64 - 1.
@@ -40,7 +40,7 @@ def stream(seed: int, index: int, purpose: Purpose) -> np.random.Generator:
 
 
 def split_index(split: str) -> int:
-    """Give the stream index of "train" (0) or "test" (1), so that the two never share a sample.
+    """The stream index of "train" (0) or "test" (1), so that the two never share a sample.
 
     Raises:
         UserError: for any other name.
@@ -50,7 +50,7 @@ def split_index(split: str) -> int:
 
 
 def check_split(split: str) -> None:
-    """Refuse a split that is neither "train" nor "test".
+    """Make sure that a split is "train" or "test".
 
     Raises:
         UserError: naming the split.

@@ -1,4 +1,4 @@
-"""Animations: the pictures of a run, one after the other."""
+"""Animations of the pictures of a run."""
 
 from __future__ import annotations
 
@@ -9,23 +9,19 @@ from PIL import Image
 
 from ..files import atomic_write
 
-HOLD = 2000  # milliseconds for which the last frame stays before the animation begins again
-PALETTE_FRAMES = 12  # frames that the palette is chosen from
-MOST = 300  # frames of an animation: a minute, at five a second
+HOLD = 2000  # milliseconds that the last frame is shown
+PALETTE_FRAMES = 12  # frames from which the palette is chosen
+MOST = 300  # frames, maximum: a minute at five a second
 
 
 def save_animation(path: str | Path, frames: Sequence[str | Path], *, fps: float) -> None:
-    """Join PNG files of one size into an endless GIF whose last frame is held for two seconds.
+    """Join PNG files of one size into an endless GIF whose last frame is shown for two seconds.
 
-    All frames share one palette of 256 colours, chosen from up to twelve of them spread over the
-    sequence, so a colour does not flicker. Neighbouring frames that are equal become one, which is
-    shown for as long as both. Of more than 300 frames so many are taken, evenly spaced, with the
-    first and the last among them.
-
-    Args:
-        path: the GIF to write.
-        frames: the pictures' paths in order.
-        fps: frames a second, above 0 and up to 50; a GIF counts in hundredths of a second.
+    All frames share one palette of 256 colours, so that no colour flickers; it is chosen from up to
+    twelve of them, evenly spaced. Equal neighbours become one frame, which is shown for as long as
+    both. Of more than 300 frames 300 are taken, evenly spaced, the first and the last included.
+    `fps` is the number of frames a second, above 0 and up to 50; a GIF counts in hundredths of a
+    second.
 
     Raises:
         ValueError: if there is no frame, fps is out of range, or the sizes differ.
@@ -38,7 +34,7 @@ def save_animation(path: str | Path, frames: Sequence[str | Path], *, fps: float
     names = _spread(frames, MOST)
     first = _read(names[0])
     palette = _shared_palette([_read(name) for name in _spread(names, PALETTE_FRAMES)])
-    indexed = []  # frames of a byte a pixel, for all of them are held at once
+    indexed = []  # a byte a pixel, since all frames are in memory at once
     for name in names:
         picture = _read(name)
         if picture.size != first.size:
@@ -58,7 +54,7 @@ def save_animation(path: str | Path, frames: Sequence[str | Path], *, fps: float
             duration=duration,
             loop=0,
             optimize=False,
-            palette=bytes(palette.getpalette() or ()),  # else every frame carries it once more
+            palette=bytes(palette.getpalette() or ()),  # else every frame repeats it
         )
 
 
@@ -68,7 +64,7 @@ def _read(name: str | Path) -> Image.Image:
 
 
 def _spread(frames: Sequence[str | Path], most: int) -> list[str | Path]:
-    """At most so many of the frames, evenly spaced, from the first to the last."""
+    """At most `most` of the frames, evenly spaced, the first and the last included."""
     count, last = min(most, len(frames)), len(frames) - 1
     return [frames[i * last // max(1, count - 1)] for i in range(count)]
 

@@ -27,18 +27,15 @@ from .style import (
     style_axes,
 )
 
-CHUNK = 1 << 20  # kernel evaluations at a time: 8 MB of float64
+CHUNK = 1 << 20  # kernel evaluations in memory at once: 8 MB of float64
 
 
 def optimal_discriminator(p_data: np.ndarray, p_g: np.ndarray) -> np.ndarray:
-    """Give the best discriminator against a fixed generator: D*(x) = p_data / (p_data + p_g).
+    """The best discriminator against a fixed generator: D*(x) = p_data / (p_data + p_g).
 
-    Where both densities vanish the formula is 0/0, and the paper leaves D undefined there, for no
-    sample ever falls there; the answer is 1/2, the value that takes no side. Everywhere else it is
-    the plain quotient, and NaN in a density stays NaN.
-
-    Args:
-        p_data, p_g: densities of one shape, at least 0.
+    `p_data` and `p_g` are densities of one shape, 0 or above. Where both are 0 the formula is 0/0.
+    The paper leaves D undefined there, since no sample ever falls there; here D is 1/2. NaN in a
+    density stays NaN.
 
     Raises:
         ValueError: if the shapes differ or a density is negative.
@@ -55,19 +52,12 @@ def optimal_discriminator(p_data: np.ndarray, p_g: np.ndarray) -> np.ndarray:
 
 
 def density_of(samples: np.ndarray, x: np.ndarray, *, bandwidth: float | None = None) -> np.ndarray:
-    """Estimate the density of (N,) samples at the points `x` with a Gaussian kernel.
+    """The density of samples (N,) at the points x (M,), estimated with a Gaussian kernel: (M,).
 
-    p(x) = 1/(N h) * sum_i phi((x - s_i) / h), with phi the standard normal density. By default h is
-    Silverman's rule, 0.9 min(std, IQR / 1.34) N^(-1/5), but no less than the spacing of `x`: a
-    generator that collapsed to a point would otherwise fall between two points of the axis.
-
-    Args:
-        samples: (N,) finite values.
-        x: (M,) points, in the same unit.
-        bandwidth: the kernel's standard deviation h, if Silverman's rule is not wanted.
-
-    Returns:
-        (M,) densities in float64, in 1 / unit of x.
+    p(x) = 1/(N h) * sum_i phi((x - s_i) / h) in float64, with phi the standard normal density. The
+    `bandwidth` h is by default Silverman's rule, 0.9 min(std, IQR / 1.34) N^(-1/5), but no less
+    than the spacing of `x`: the samples of a collapsed generator could otherwise be between two
+    points of the axis.
 
     Raises:
         ValueError: for another shape, no sample, a value that is not finite, h <= 0, or a single
@@ -100,7 +90,7 @@ def density_of(samples: np.ndarray, x: np.ndarray, *, bandwidth: float | None = 
 def _silverman(samples: np.ndarray) -> float:
     std = float(samples.std())
     q1, q3 = np.percentile(samples, [25, 75])
-    # More than half of the samples may share one value; then the quartiles say nothing.
+    # More than half of the samples may have one value; then the quartiles are equal.
     spread = min(std, float(q3 - q1) / 1.34) or std
     return 0.9 * spread * len(samples) ** -0.2
 
@@ -116,19 +106,13 @@ def save_figure1(
     g_of_z: np.ndarray | None = None,
     step: int,
 ) -> None:
-    """Draw Figure 1 of arXiv:1406.2661 at one step of training.
+    """Write a PNG of Figure 1 of arXiv:1406.2661 at one step of training.
 
-    The densities' axis grows by doublings only, so the frames of an animation mostly share it.
-
-    Args:
-        path: the PNG to write.
-        x: (M,) increasing points.
-        p_data, p_g: (M,) densities at x; see `density_of`.
-        d: (M,) D(x), probabilities in [0, 1]; without it neither D nor the best D is drawn, for
-            what a critic scores has no such axis.
-        z, g_of_z: (K,) evenly spaced noise and G(z), about 20 of them, for the arrows below; an
-            arrow that would end outside the axis is drawn up to its edge.
-        step: updates done so far, for the title.
+    `p_data` and `p_g` are densities (M,) at increasing points x (M,); see `density_of`. Their axis
+    grows by doublings only, so most frames of an animation share it. `d` is D(x) (M,),
+    probabilities in [0, 1]; without it neither D nor the best D is drawn, since a critic's scores
+    are no probabilities. `z` and `g_of_z` (K,) are evenly spaced noise and G(z), about 20 of them,
+    for the arrows below; an arrow to a point outside of the axis ends at its edge.
 
     Raises:
         ValueError: if shapes differ, D leaves [0, 1], x does not increase, a value is not finite,
@@ -182,7 +166,7 @@ def save_figure1(
 def _draw_discriminator(
     axes: Axes, x: np.ndarray, d: np.ndarray, p_data: np.ndarray, p_g: np.ndarray
 ) -> list[Line2D]:
-    """Draw D and the best D against an axis of probabilities on the right; the two lines."""
+    """Draw D and the best D on an axis of probabilities on the right, and give the two lines."""
     right = axes.twinx()
     optimum = np.where(p_data + p_g > 0, optimal_discriminator(p_data, p_g), np.nan)
     dashes = (0, (5, 2.2))
@@ -206,11 +190,11 @@ def _draw_arrows(axes: Axes, x: np.ndarray, z: np.ndarray, g_of_z: np.ndarray) -
     if not (np.isfinite(z).all() and np.isfinite(g_of_z).all()):
         raise ValueError("z and g_of_z must be finite")
     left, right = float(x[0]), float(x[-1])
-    inset = 0.12 * (right - left)  # z has a unit of its own: it is spread over the width of x
+    inset = 0.12 * (right - left)  # z has a unit of its own, so it is stretched to the width of x
     spread = float(np.ptp(z)) or 1.0
     start = left + inset + (z - z.min()) / spread * (right - left - 2 * inset)
     for begin, end in zip(start, g_of_z, strict=True):
-        share = 1.0  # of the way from z to x at which the arrow would leave the axis
+        share = 1.0  # of the arrow that is within the axis
         if not left <= end <= right:
             share = float(((left if end < left else right) - begin) / (end - begin))
         axes.annotate(

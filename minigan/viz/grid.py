@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 from ..errors import UserError
 from ..files import atomic_write
 
-CELL = 64  # pixels that a cell should have at least, about
-GAP = 30  # grey level between the cells: recedes beside dark and bright pictures alike
-CAPTION_HEIGHT = 18
+CELL = 64  # pixels of a cell, about
+GAP = 30  # grey level between the cells, discreet beside dark and bright pictures
+CAPTION_HEIGHT = 18  # pixels
 
 
 def image_grid(
@@ -25,17 +25,14 @@ def image_grid(
     scale: int | None = None,
     labels: Sequence[object] | None = None,
 ) -> Image.Image:
-    """Lay N images out in rows, left to right and top to bottom, as one RGB picture.
+    """One RGB picture of N images in rows, left to right and top to bottom.
 
-    Args:
-        images: (N, C, H, W) with C from 1 to 3, of which two are red and green; floats in
-            `value_range`, or uint8.
-        value_range: (lo, hi), shown as black and full intensity; values beyond it are clipped.
-            uint8 images need (0, 255).
-        columns: cells in a row; by default the grid is about square.
-        padding: pixels between the cells and around the grid.
-        scale: integer enlargement by nearest neighbour; by default a cell gets about 64 pixels.
-        labels: N captions, one drawn under each cell.
+    `images` are (N, C, H, W), with C from 1 to 3 (two channels are red and green): floats in
+    `value_range`, or uint8. `value_range` (lo, hi) is shown as black and full intensity, and values
+    outside are clipped; uint8 images need (0, 255). The grid has `columns` cells in a row (by
+    default it is about square), and `padding` pixels between the cells and around them. `scale` is
+    an integer enlargement by nearest neighbour, by default to about 64 pixels a cell. `labels` are
+    N captions, one under each cell.
 
     Raises:
         ValueError: for another shape or range, and for NaN or infinity, naming the image.
@@ -87,7 +84,7 @@ def save_grid(
     scale: int | None = None,
     labels: Sequence[object] | None = None,
 ) -> None:
-    """Write `image_grid` of the same arguments to `path` as PNG.
+    """Write a PNG of `image_grid` with the same arguments.
 
     Raises:
         ValueError: as `image_grid`.
@@ -108,14 +105,13 @@ def save_grid(
 def save_images(
     folder: str | Path, images: np.ndarray, *, value_range: tuple[float, float]
 ) -> list[Path]:
-    """Write each of (N, C, H, W) images as its own PNG, 0000.png and on, at its native size.
+    """Write each of (N, C, H, W) images to a PNG of its own, 0000.png and on; their paths in order.
 
-    One channel gives a greyscale file, more an RGB one. The folder is made if it is not there.
-    Returns the paths in order.
+    One channel gives a greyscale file, more an RGB one. The folder is created if it is missing.
 
     Raises:
         ValueError: as `image_grid`; then nothing has been written.
-        UserError: if images of a larger draw lie there, which would seem to belong to this one.
+        UserError: if the folder has further images, which would seem to belong to this draw.
         OSError: if a file cannot be written.
     """
     pixels = _to_pixels(images, value_range)  # (N, H, W, C)
@@ -137,7 +133,7 @@ def save_images(
 
 
 def _to_pixels(images: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
-    """Map (N, C, H, W) values in `value_range` to (N, H, W, C) bytes."""
+    """Values (N, C, H, W) in `value_range` as bytes (N, H, W, C)."""
     if images.ndim != 4 or images.shape[1] > 3 or 0 in images.shape:
         raise ValueError(
             f"images must have the shape (N, C, H, W) with 1 to 3 channels, not {images.shape}"

@@ -26,25 +26,23 @@ from .style import (
     style_axes,
 )
 
-SMOOTH_FROM = 30  # points from which a smoothed line says more than the points themselves
-NAMES_UP_TO = 40  # classes whose names are still readable
+SMOOTH_FROM = 30  # points of a line, minimum, to draw its running mean
+NAMES_UP_TO = 40  # classes, maximum, whose names are readable
 THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
 PLAYER_COLOURS = {"D": DISCRIMINATOR, "G": FAKE}
 
 
 def save_losses(path: str | Path, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
-    """Plot the players' losses over the steps and, where recorded, D(x) and D(G(z)) below.
+    """Write a PNG of the players' losses over the steps, with D(x) and D(G(z)) below if recorded.
 
-    A faint line has the recorded values, a bold one their running mean; the vertical range follows
-    the bold line and all but the outermost hundredth of the values. A dotted vertical line marks
-    the first value that is not finite. Where both outputs are probabilities, a line marks 1/2,
-    at which the discriminator can no longer tell (Goodfellow et al. 2014, arXiv:1406.2661, Thm 1).
+    A faint line shows the recorded values, a bold one their running mean. The vertical range is
+    that of the bold line and of all values but the outermost hundredth. A dotted vertical line
+    marks the first value that is not finite. If both outputs are probabilities, a line marks 1/2,
+    at which D cannot tell real from generated (Goodfellow et al. 2014, arXiv:1406.2661, Theorem 1).
 
-    Args:
-        path: the PNG to write.
-        rows: the lines of metrics.jsonl: "step", "loss_<player>", "D(x)", "D(G(z))"; each key but
-            "step" may be missing anywhere, and so may a value (None or NaN).
-        title: what was trained, written above.
+    `rows` are those of metrics.jsonl, with the keys "step", "loss_<player>", "D(x)" and "D(G(z))".
+    Every key but "step" may be missing, and every value may be None or NaN. `title` says what was
+    trained.
 
     Raises:
         ValueError: if a row has no step.
@@ -102,10 +100,10 @@ def save_losses(path: str | Path, rows: Sequence[Mapping[str, Any]], *, title: s
 
 
 def save_class_histogram(path: str | Path, counts: Mapping[str, int]) -> None:
-    """Plot how many samples each class has, in the order of `counts`.
+    """Write a PNG of the number of samples of each class, in the order of `counts`.
 
-    Up to 40 classes are bars with name and count; more are a profile over the class index. A dashed
-    line marks the mean, so that a class that is missing or that swallowed the others stands out.
+    Up to 40 classes are bars with name and count, more are a profile over the class index. A dashed
+    line marks the mean, so that missing and dominant classes stand out.
 
     Raises:
         ValueError: if there is no class or a count is negative.
@@ -152,16 +150,11 @@ def save_class_histogram(path: str | Path, counts: Mapping[str, int]) -> None:
 def save_points(
     path: str | Path, real: np.ndarray, fake: np.ndarray, *, modes: np.ndarray | None = None
 ) -> None:
-    """Scatter generated points over real ones in the plane.
+    """Write a PNG of generated points `fake` (M, 2) over real points `real` (N, 2).
 
-    The frame depends on `real` and `modes` only, so the pictures of a run can be compared and
-    animated; the number of generated points beyond it is written into the picture.
-
-    Args:
-        path: the PNG to write.
-        real: (N, 2) data.
-        fake: (M, 2) generated points.
-        modes: (K, 2) centres of the modes, marked by crosses.
+    Crosses mark the centres of the `modes` (K, 2). The frame depends only on `real` and `modes`, so
+    the pictures of a run can be compared and animated; a note says how many generated points are
+    outside of it.
 
     Raises:
         ValueError: for another shape, no real point, or NaN or infinity, naming the argument.
@@ -215,7 +208,7 @@ def save_points(
         axes.text(
             0.985,
             0.015,
-            f"{outside:,} of {len(fake):,} generated points lie outside",
+            f"{outside:,} of {len(fake):,} generated points are outside",
             transform=axes.transAxes,
             ha="right",
             fontsize=9,
@@ -226,7 +219,7 @@ def save_points(
 
 
 def _column(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Take the steps and values of one key from the rows that have it; None becomes NaN."""
+    """The steps and values of one key, from the rows that have it; None becomes NaN."""
     pairs = [(row["step"], row[key]) for row in rows if key in row]
     steps = np.array([step for step, _ in pairs], dtype=np.float64)
     values = np.array([np.nan if v is None else v for _, v in pairs], dtype=np.float64)
@@ -234,10 +227,10 @@ def _column(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Average (N,) values over a centred window, shorter at the ends, leaving NaN where it was.
+    """The mean of (N,) values over a centred window, which is shorter at the ends.
 
-    Values that are not finite do not enter the averages around them. An even `window`, or one
-    longer than the values, is taken smaller; it must be at least 1.
+    Values that are not finite become NaN, and do not enter the means around them. An even `window`
+    is made odd, and one longer than the values is cut; it must be at least 1.
     """
     finite = np.isfinite(values)
     ones = np.ones((min(window, len(values)) - 1) // 2 * 2 + 1)
@@ -247,7 +240,7 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def _draw_series(axes: Axes, series: list[tuple[str, str, np.ndarray, np.ndarray]]) -> None:
-    """Draw each (label, colour, steps, values) faint with its running mean, and frame them all."""
+    """Draw each (label, colour, steps, values) with its running mean; set the vertical range."""
     extent: list[float] = []
     for label, colour, steps, values in series:
         finite = np.isfinite(values)

@@ -199,7 +199,7 @@ def _made(part: Row) -> str:
     return f'{code}<div class="columns">{_definitions(facts.items())}</div>\n' if facts else code
 
 
-# Pieces of HTML and of text
+# Parts of HTML and of text
 
 
 def _section(title: str, body: str) -> str:
@@ -220,7 +220,7 @@ def _definitions(pairs: Iterable[tuple[str, object]]) -> str:
 
 
 def _value(value: object) -> str:
-    """Write a number with the digits that matter and anything else as a reader would."""
+    """A value as text: numbers with four significant digits, lists with commas."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -235,7 +235,7 @@ def _value(value: object) -> str:
 
 
 def _mean(values: list[object]) -> float:
-    """Average what is finite; NaN if nothing is."""
+    """The mean of the finite values; NaN if there are none."""
     numbers = [v for v in values if isinstance(v, int | float) and math.isfinite(v)]
     return float(np.mean(numbers)) if numbers else math.nan
 

@@ -1,6 +1,6 @@
 """One look for every plot: three colours with fixed meanings, quiet axes, reproducible files.
 
-The colours are from the palette of Okabe and Ito, which stays apart under the common forms of
+The colours are from the palette of Okabe and Ito, which can be told apart with the common forms of
 colour blindness. Figures are made without pyplot, so there is no global state and no window.
 """
 
@@ -28,7 +28,7 @@ DASHED = (0, (4, 3))
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Make an empty white figure of `width` x `height` inches with an Agg canvas."""
+    """An empty white figure of `width` x `height` inches with an Agg canvas."""
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)  # inches
     figure = Figure(figsize=(width, height), dpi=120, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
@@ -36,7 +36,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def style_axes(axes: Axes, *, x: str = "", y: str = "", grid: str | None = "y") -> None:
-    """Name the axes, drop the upper and right spines, and draw faint grid lines behind the data."""
+    """Label the axes, hide the upper and right spines, draw faint grid lines behind the data."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -50,12 +50,12 @@ def style_axes(axes: Axes, *, x: str = "", y: str = "", grid: str | None = "y") 
 
 
 def heading(axes: Axes, text: str) -> None:
-    """Write the title of `axes` at its upper left, clear of the legend at the upper right."""
+    """Write the title of `axes` at the upper left; the legend is at the upper right."""
     axes.set_title(text, loc="left", color=INK, fontsize=11, fontweight="bold")
 
 
 def legend_above(axes: Axes, columns: int) -> None:
-    """Put the legend in one line over the upper right corner, where no data can hide it."""
+    """Put the legend in one line above the upper right corner, outside of the data."""
     axes.legend(
         loc="lower right",
         bbox_to_anchor=(1.0, 1.0),
@@ -70,6 +70,6 @@ def legend_above(axes: Axes, columns: int) -> None:
 
 
 def save_figure(path: str | Path, figure: Figure) -> None:
-    """Write `figure` to `path` as PNG, without the software's name: equal plots, equal files."""
+    """Write a PNG of `figure`, without the software's name, so that equal plots are equal files."""
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", metadata={"Software": None})
