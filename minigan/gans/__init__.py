@@ -1,7 +1,7 @@
 """The recipes, one file a paper, found by file name.
 
-Besides this folder, the folders named in the environment variable MINIGAN_RECIPES (separated as in
-PATH, the first one counts) are searched, and the path of a file serves as a name too.
+The folders of the environment variable MINIGAN_RECIPES (separated as in PATH, the first one wins)
+are searched too, and the path of a file is a name as well.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def load(name: str) -> type[Recipe]:
 
 
 def canonical(name: str) -> str:
-    """The one spelling of a recipe's name: underscores, or the whole path of a file."""
+    """The canonical name of a recipe: with underscores, or the full path of a file."""
     return str(Path(name).resolve()) if name.endswith(".py") else name.replace("-", "_")
 
 
@@ -92,6 +92,6 @@ def _import(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses and help texts look the module up by its name
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever somebody's file does
+    except Exception as error:  # a user's file may raise anything
         raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     return module

@@ -1,4 +1,4 @@
-"""Which data a recipe takes, and the one sentence that refuses others."""
+"""Checks of the data that a recipe takes, which refuse others in one sentence."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ def check_labels(kind: type[Recipe], classes: int) -> None:
 
 
 def check_images(recipe: Recipe, shape: Shape, what: str, fits: Callable[[int, int], bool]) -> None:
-    """Make sure that samples of `shape` are images, and that their height and width fit; `what`
-    says in words which do.
+    """Make sure that samples of `shape` are images whose height and width fit.
+
+    `what` says in words which images fit.
 
     Raises:
         UserError: if they are not.
@@ -56,5 +57,5 @@ def check_square(recipe: Recipe, shape: Shape, sides: Collection[int]) -> None:
 
 
 def _name(kind: type[Recipe]) -> str:
-    """What the command line calls a recipe."""
+    """The name of a recipe on the command line."""
     return kind.__module__.rpartition(".")[2]

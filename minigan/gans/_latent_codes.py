@@ -1,8 +1,8 @@
-"""Latent codes that a generator is to give a meaning, and the bound on how much of them it shows.
+"""Latent codes to which a generator gives a meaning, and the bound on their mutual information.
 
 InfoGAN (Chen et al. 2016, arXiv:1606.03657): G gets codes c beside its noise. A network Q describes
-the posterior of each code given the sample, and E[log Q(c|x)] + H(c) is a lower bound of what the
-sample tells of the code. What a code is, and so what Q must say of it, is its type's affair alone.
+the posterior of each code given the sample, and E[log Q(c|x)] + H(c) is a lower bound of the mutual
+information of code and sample. Only the type of a code knows its prior and the parameters of Q.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..tensor import Array, Tensor
 
 
 class Code:
-    """A code c: `width` values of G's input, of which Q gives `parameters` numbers a sample.
+    """A code c: `width` values of G's input, whose posterior Q describes by `parameters` numbers.
 
     `entropy` is H(c) in nats.
     """
@@ -33,20 +33,20 @@ class Code:
         raise TypeError(f"{type(self).__name__} has no sample method")
 
     def log_likelihood(self, q: Tensor, c: Array) -> Tensor:
-        """log Q(c|x) in nats, (n,), of codes c (n, width) by Q's numbers q (n, parameters)."""
+        """log Q(c|x) in nats, (n,), of codes c (n, width) with Q's numbers q (n, parameters)."""
         raise TypeError(f"{type(self).__name__} has no log_likelihood method")
 
     def read(self, q: Array) -> Array:
-        """The likeliest value, (n,), by Q's numbers q (n, parameters)."""
+        """The most probable value, (n,), from Q's numbers q (n, parameters)."""
         raise TypeError(f"{type(self).__name__} has no read method")
 
     def sweep(self, steps: int) -> Array:
-        """Values to look at side by side, in order, (m, width)."""
+        """Values for a row of a picture, in order, (m, width)."""
         raise TypeError(f"{type(self).__name__} has no sweep method")
 
 
 class Categorical(Code):
-    """One of `values` equally likely values, as zeros and a one; Q gives their logits."""
+    """One of `values` equally probable values, one-hot; Q gives their logits."""
 
     def __init__(self, values: int) -> None:
         self.width = self.parameters = values
@@ -63,14 +63,14 @@ class Categorical(Code):
         return q.argmax(axis=1)
 
     def sweep(self, steps: int) -> Array:
-        return np.eye(self.width, dtype=np.float32)  # each value once, however many they are
+        return np.eye(self.width, dtype=np.float32)  # each value once, whatever `steps` is
 
 
 class Gaussian(Code):
-    """A number from N(0, 1); Q is a Gaussian too, of which it gives the mean.
+    """A number from N(0, 1); Q is a Gaussian too, whose mean the network gives.
 
-    Q's standard deviation is `std`; if that is None, Q gives its logarithm as well, and the bound
-    can become tight. A fixed one leaves the square error of the mean.
+    Q's standard deviation is `std`. If that is None, the network gives its logarithm as well, and
+    the bound can become tight. With a fixed one only the squared error of the mean is left.
     """
 
     width = 1
@@ -112,10 +112,10 @@ def information(codes: Sequence[Code], q: Tensor, c: Array) -> Tensor:
     """L_I of each code, (codes,): E[log Q(c|x)] + H(c) <= I(c; x), in nats (Chen et al. 2016,
     equation 5).
 
-    The codes c (n, all widths) and Q's numbers q (n, all parameters) lie side by side. The bound is
-    the mutual information itself where Q is the posterior (equation 4).
+    The codes c are (n, all widths), Q's numbers q (n, all parameters), concatenated in order. The
+    bound is the mutual information itself if Q is the posterior (equation 4).
     """
-    widths, parameters = places([k.width for k in codes]), places([k.parameters for k in codes])
+    widths, parameters = slices([k.width for k in codes]), slices([k.parameters for k in codes])
     return stack(
         [
             mean(code.log_likelihood(q[:, mine], c[:, its])) + code.entropy
@@ -125,8 +125,8 @@ def information(codes: Sequence[Code], q: Tensor, c: Array) -> Tensor:
 
 
 def read(codes: Sequence[Code], q: Array) -> Array:
-    """The likeliest value of each code, (n, codes), by Q's numbers q (n, all parameters)."""
-    parts = places([code.parameters for code in codes])
+    """The most probable value of each code, (n, codes), from Q's numbers (n, all parameters)."""
+    parts = slices([code.parameters for code in codes])
     return np.stack([k.read(q[:, part]) for k, part in zip(codes, parts, strict=True)], axis=1)
 
 
@@ -134,10 +134,10 @@ def sweep(codes: Sequence[Code], c: Array, number: int, *, steps: int = 10) -> A
     """Codes (n * m, all widths): each of c (n, all widths) in turn with the code of this number,
     counted from 0, at its m values; a continuous one has m = steps.
 
-    The other categorical codes take their values in turn along the n, so that in a picture of n
-    rows each row shows another value, as in the paper's Figure 2.
+    The other categorical codes take their values in turn along the n. So in a picture of n rows
+    each row shows another value, as in the paper's Figure 2.
     """
-    parts = places([code.width for code in codes])
+    parts = slices([code.width for code in codes])
     rows = c.copy()
     for code, part in zip(codes, parts, strict=True):
         if isinstance(code, Categorical):
@@ -148,6 +148,6 @@ def sweep(codes: Sequence[Code], c: Array, number: int, *, steps: int = 10) -> A
     return swept
 
 
-def places(sizes: Sequence[int]) -> list[slice]:
-    """Where parts of these sizes lie, one behind the other."""
+def slices(sizes: Sequence[int]) -> list[slice]:
+    """The slices of parts of these sizes, one after another."""
     return [slice(end - size, end) for size, end in zip(sizes, accumulate(sizes), strict=True)]

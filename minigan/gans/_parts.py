@@ -1,4 +1,4 @@
-"""Parts of several recipes: a layer with batch norm, and what a round reports of D."""
+"""Common parts of recipes: a layer with batch norm, and what a step reports of D."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ..tensor import Tensor
 def normed(
     layer: nn.Module, channels: int, activation: nn.Activation, *then: nn.Module
 ) -> nn.Module:
-    """A layer with so many output channels or units, batch norm with the activation, and more."""
+    """A layer with `channels` outputs, batch norm with the activation, and the modules `then`."""
     return nn.Sequential(layer, nn.BatchNorm(channels, activation=activation), *then)
 
 
 def beliefs(on_real: Tensor, on_fake: Tensor) -> dict[str, Tensor]:
-    """How real D finds real and generated samples on average, by its logits on both."""
+    """The mean probability that D gives real and generated samples, from its logits on both."""
     return {"D(x)": sigmoid(on_real).mean(), "D(G(z))": sigmoid(on_fake).mean()}

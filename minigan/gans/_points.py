@@ -1,4 +1,4 @@
-"""Dense networks on points, which recipes of images have besides: a ring is learned in seconds."""
+"""Dense networks for points, in recipes that also make images: a ring is learned in seconds."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ._checks import check_sides
 
 @dataclass(frozen=True)
 class ImagesOrPoints(Recipe):
-    """A recipe that makes images by the networks of `convolutional`, and points by dense ones."""
+    """A recipe that makes images by the networks of `convolutional`, points by those of `dense`."""
 
     latent_size: int = 100  # components of z, standard normal
     hidden: int = 128  # rectifiers in each of three hidden layers, for points
 
-    points: ClassVar[Mapping[str, Any]] = {}  # fields whose default is another one for points
+    points: ClassVar[Mapping[str, Any]] = {}  # other defaults of fields, for points
 
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
@@ -46,14 +46,14 @@ class ImagesOrPoints(Recipe):
         """z (N, latent_size) to points (N, D), and those to scores (N,)."""
         G = normed_layers(rng, self.latent_size, self.hidden)
         D = plain_layers(rng, shape[0], self.hidden)
-        # Both last layers draw after these: a seed of old gives the same networks.
+        # Both last layers draw after these, so that a seed gives the same networks as ever.
         return (
             nn.Sequential(*G, nn.Linear(self.hidden, shape[0], rng=rng)),
             nn.Sequential(*D, nn.Linear(self.hidden, 1, rng=rng), nn.Reshape()),
         )
 
     def prepare(self, players: Players, x: Array) -> None:
-        """Let D's first rectifiers bend all over the data, where those are points."""
+        """Spread the kinks of D's first rectifiers over the data, if those are points."""
         if x.ndim == 2:
             first = players["D"].state()
             spread_kinks(first["layers.0.weight"], first["layers.0.bias"], np.abs(x).max())
@@ -79,10 +79,10 @@ def plain_layers(rng: Generator, inputs: int, units: int) -> list[nn.Linear]:
 
 
 def spread_kinks(weight: np.ndarray, bias: np.ndarray, radius: float) -> None:
-    """Scale biases from U(-1, 1), in place, so that rectifiers bend all over a ball of `radius`.
+    """Scale biases from U(-1, 1), in place, so that rectifiers have kinks all over a ball of `radius`.
 
-    weight is (units, inputs), bias (units,). A unit's kink lies |bias| / |weight| from the origin;
-    with biases of zero all kinks of a first layer go through it, and a network on points is slow to
-    tell those of one direction apart.
+    weight is (units, inputs), bias (units,). The distance of a unit's kink from the origin is
+    |bias| / |weight|. With zero biases the kinks of a first layer all go through the origin, and a
+    network for points is slow to distinguish points in one direction.
     """
     bias *= radius * np.linalg.norm(weight, axis=1)

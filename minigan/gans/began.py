@@ -34,11 +34,11 @@ class BEGAN(EMA):
     """Berthelot, Schumm & Metz 2017, "BEGAN: boundary equilibrium generative adversarial networks",
     arXiv:1703.10717.
 
-    The networks are smaller than the paper's, which are of 3x3 convolutions with ELU and without
-    batch norm: D is a strided convolution and a dense layer to its code, and the same back; G has
-    one such step more. Batch norm in D keeps G's images apart: of a batch of equal ones nothing is
-    left when their code is normalised. Without it G draws a few digits alone, and with the paper's
-    networks one dark image, which is an easy way to L(G(z)) = gamma L(x) where most is black.
+    The networks are smaller than the paper's, which have 3x3 convolutions with ELU and no batch
+    norm. D has a strided convolution and a dense layer to its code, and the same back; G has one
+    more of each. Batch norm in D makes G's images differ: it leaves nothing of the codes of equal
+    images. Without it G draws only a few digits, and with the paper's networks one
+    dark image, which reaches L(G(z)) = gamma L(x) easily if most pixels are black.
     """
 
     batch_size: int = 64  # images in a batch; 16 in the paper
@@ -103,7 +103,7 @@ class BEGAN(EMA):
 
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         """Section 3.4: L_D = L(x) - k_t L(G(z_D)), L_G = L(G(z_G)), and
-        k_{t+1} = k_t + lambda_k (gamma L(x) - L(G(z_G))), which stays in [0, 1].
+        k_{t+1} = k_t + lambda_k (gamma L(x) - L(G(z_G))), clipped to [0, 1].
         """
         G, D = players["G"], players["D"]
         assert isinstance(D, AutoEncoder)

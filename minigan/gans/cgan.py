@@ -23,17 +23,17 @@ from ._parts import beliefs, normed
 class CGAN(EMA):
     """Mirza & Osindero 2014, "Conditional generative adversarial nets", arXiv:1411.1784.
 
-    G and D both see y: min_G max_D E[log D(x|y)] + E[log(1 - D(G(z|y)))] (equation 2). A class is
-    a 1 among zeros in y, which has places for each channel's class where the data are stacked.
+    G and D both see y: min_G max_D E[log D(x|y)] + E[log(1 - D(G(z|y)))] (equation 2). y is
+    one-hot; of stacked data it has a one-hot part for the class of each channel.
 
-    Networks and settings are those of a small DCGAN with y joined at every layer, but without batch
-    norm in D's dense layer: with it D saw no difference, D(x) = 1/2 from the start. With --dense,
-    networks and SGD are the paper's for MNIST; so are --batch-size 100 --ema 0. Its z is in [0, 1].
+    Networks and settings are those of a small DCGAN with y concatenated at every layer, but without
+    batch norm in D's dense layer: with it D(x) was 1/2 from the start. With --dense, networks and
+    SGD are the paper's for MNIST; so are --batch-size 100 --ema 0. The paper's z is in [0, 1].
     """
 
     batch_size: int = 64  # images in a batch
     classes: int = 10  # classes that a label can be; from the data unless given
-    tags: int = 1  # labels of an image, each with places in y; from the data unless given
+    tags: int = 1  # labels of an image, each a part of y; from the data unless given
     latent_size: int = 100  # components of z, uniform in [-1, 1]
     dense: bool = False  # the paper's networks: dense, maxout, dropout, SGD
     width: int = 32  # channels next to the image, twice as many below
@@ -124,13 +124,13 @@ class CGAN(EMA):
         self.require(top < self.classes**self.tags, "classes", f"more than the label {top}")
 
     def vectors(self, labels: Array) -> Array:
-        """y, (N, tags * classes), of class numbers (N,), or with several tags of tuples."""
+        """y, (N, tags * classes), of class numbers (N,); with several tags those of tuples."""
         each = [labels // self.classes**i % self.classes for i in reversed(range(self.tags))]
         ones = np.eye(self.classes, dtype=np.float32, like=labels)
         return ones[np.stack(each, 1)].reshape(len(labels), -1)
 
     def latent(self, rng: Generator, n: int) -> np.ndarray:
-        """z and the y of a random class side by side."""
+        """z and the y of a random class, concatenated."""
         z = rng.uniform((n, self.latent_size), -1.0, 1.0)
         return self.with_labels(z, rng.integers(n, self.classes**self.tags))
 

@@ -25,18 +25,17 @@ class GAN(EMA):
 
     A generator of rectifiers with a sigmoid output, a discriminator of maxout units trained with
     dropout, and for images the settings of the authors' code for MNIST
-    (github.com/goodfeli/adversarial, mnist.yaml). Both move at once there; in turns, as in
-    Algorithm 1, D soon wins for good. Two things differ: all images are learned from, where the
-    code leaves 10,000 of MNIST's out; and a run ends after 6,000 steps, where the code's has no
-    end.
+    (github.com/goodfeli/adversarial, mnist.yaml). Both players are updated at once there; in turns,
+    as in Algorithm 1, D soon wins for good. Two things differ: all images are used, where the code
+    leaves out 10,000 of MNIST's; and a run ends after 6,000 steps, where the code's has no end.
 
-    On points the players move in turns, the output is linear, the networks are smaller, and D's
-    loss is that of Algorithm 1; in one dimension the run draws the paper's Figure 1.
+    On points the players are updated in turns, the output is linear, the networks are smaller, and
+    D's loss is that of Algorithm 1; in one dimension the run draws the paper's Figure 1.
     """
 
     batch_size: int = 100  # samples in a batch
-    k: int = 1  # discriminator updates in a step, of players that move in turns
-    at_once: bool = False  # both players move from where they are; for images yes, as in the code
+    k: int = 1  # discriminator updates in a step, if players are updated in turns
+    at_once: bool = False  # update both players from the same weights; for images, as in the code
     latent_size: int = 100  # components of z
     noise: float = 1.0  # z is uniform in +- this; for images the root of 3: the variance is 1
     hidden: int = 1200  # rectifiers in each of G's two hidden layers
@@ -102,7 +101,7 @@ class GAN(EMA):
         return {"G": G, "D": D}
 
     def prepare(self, players: Players, x: Array) -> None:
-        """Give each output pixel the bias at which a sigmoid makes the pixel's mean."""
+        """Give each output pixel the bias with which the sigmoid gives the pixel's mean."""
         if self.output_range(x.shape[1:]) is not None:
             mean = np.clip(x.mean(axis=0).ravel(), 1e-7, 1 - 1e-7)
             output = [m for m in players["G"].modules().values() if isinstance(m, nn.Linear)][-1]
@@ -116,7 +115,7 @@ class GAN(EMA):
 
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         G, D = players["G"], players["D"]
-        if self.at_once:  # G first: D's loss knows the samples of before, and D is as it was
+        if self.at_once:  # G first: D's loss uses samples from before, and D has not changed
             real = next(batches)
             fake = G(Tensor(self.latent(rng, len(real))))
             yield self.generator_update(D, fake)

@@ -27,13 +27,13 @@ class GLO(Recipe):
     """Bojanowski, Joulin, Lopez-Paz & Szlam 2018, "Optimizing the latent space of generative
     networks", arXiv:1707.05776.
 
-    G is DCGAN's. The table Z of latent vectors learns by SGD, as in the paper, which moves only the
-    rows of the batch; G learns by Adam, which takes fewer epochs than the paper's SGD. The paper
-    wants the vectors on the unit sphere, but what it divides by is max(|z|, 1): that keeps them in
-    the unit ball, and short ones stay as they are. Here all are divided by |z|.
+    G is DCGAN's. The table Z of latent vectors learns by SGD, as in the paper, which updates only
+    the rows of the batch; G learns by Adam, which takes fewer epochs than the paper's SGD. The
+    paper asks for vectors on the unit sphere, but divides by max(|z|, 1), which keeps them in the
+    unit ball and does not change short ones. Here all are divided by |z|.
 
     Samples come from a Gaussian with Z's mean and covariance (section 4.3): `latent` is standard
-    normal, `generate` gives it these and puts it on the sphere, and `encode` takes them away again.
+    normal, `generate` applies these and projects to the sphere, and `encode` inverts that.
     """
 
     batch_size: int = 128  # images in a batch
@@ -44,7 +44,7 @@ class GLO(Recipe):
     squares: float = 1.0  # weight of the mean squared error beside the pyramid's
     lr: float = 1e-3  # learning rate of G's Adam
     lr_z: float = 100.0  # learning rate of the table's SGD
-    encoding_steps: int = 100  # steps of Adam with which a new image's z is sought
+    encoding_steps: int = 100  # steps of Adam to find the z of a new image
     encoding_lr: float = 0.05  # their learning rate
 
     steps: ClassVar[int] = 6000
@@ -118,7 +118,7 @@ class GLO(Recipe):
         return players["G"](Tensor(on_sphere(center + z @ root.T).astype(np.float32)))
 
     def encode(self, players: Players, x: Array) -> Array:
-        """The z that `encoding_steps` steps from the table's mean lead to, per image."""
+        """The z of each image after `encoding_steps` steps of Adam from the table's mean."""
         center, root = gaussian(players["Z"])
         z = Tensor(np.tile(on_sphere(center[None]), (len(x), 1)).astype(np.float32))
         optimizer = Adam({"z": z}, self.encoding_lr)

@@ -21,7 +21,7 @@ PLANES = {28: (4, 7, 14), 32: (4, 8, 16)}
 
 
 class Gaussian(nn.Module):
-    """The mean and covariance of the latent vectors seen lately."""
+    """The running mean and covariance of latent vectors."""
 
     def __init__(self, size: int) -> None:
         self.mean = np.zeros(size, np.float32)
@@ -45,22 +45,22 @@ class Gaussian(nn.Module):
 class GON(Recipe):
     """Bond-Taylor & Willcocks 2021, "Gradient origin networks", arXiv:2007.02798.
 
-    A GON has no prior. For `latent`, the latent vectors of the training data are tracked by a
-    running mean and covariance: a standard normal vector is given these and goes through F (here
-    G), and `encode` takes them away again.
+    A GON has no prior. For `latent`, a running mean and covariance of the latent vectors of the
+    training data are kept: they are applied to a standard normal vector, which goes through F
+    (here G), and `encode` inverts them.
 
-    Two things are not as in the authors' code. The loss at the origin is a sum over the pixels of
-    an image, not a mean over those of the batch, so that no latent vector depends on the batch
-    size. And batch norm divides by its running moments there: every sample looks alike at the
-    origin, so that the variance over the batch is 0 in the first layer, and through the batch's
-    mean each latent vector would depend on the other images of the batch.
+    Two things differ from the authors' code. The loss at the origin is a sum over the pixels of an
+    image, not a mean over those of the batch, so that no latent vector depends on the batch size.
+    And batch norm uses its running moments there: at the origin all samples are equal, so the
+    variance over the batch would be 0 in the first layer, and through the batch's mean each latent
+    vector would depend on the other images of the batch.
     """
 
     batch_size: int = 64  # images in a batch
     latent_size: int = 32  # components of z
     width: int = 16  # channels next to the image, doubled with each halving
     lr: float = 1e-3  # learning rate of Adam; 1e-4 in the authors' code
-    memory: int = 100  # batches over which the latent vectors' mean and covariance are taken
+    memory: int = 100  # batches in the running mean and covariance of latent vectors
 
     steps: ClassVar[int] = 1000
 

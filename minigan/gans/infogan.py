@@ -21,7 +21,7 @@ from . import _latent_codes as codes
 from ._checks import check_sides
 from ._parts import beliefs, normed
 
-Number = int  # 0 will do, unlike in a field of type int
+Number = int  # may be 0, unlike a field of type int
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class InfoGAN(EMA):
 
     @property
     def specs(self) -> list[codes.Code]:
-        """c1, c2, ...: the codes in their order beside the noise."""
+        """c1, c2, ...: the codes in their order after the noise."""
         std = None if self.learn_std else 1.0
         kinds = (codes.Categorical(self.values), codes.Uniform(std), codes.Gaussian(std))
         counts = (self.categorical, self.uniform, self.gaussian)
@@ -117,7 +117,7 @@ class InfoGAN(EMA):
         yield "G", non_saturating_loss(on_fake) - self.weight * L_I.sum(), {}
 
     def latent(self, rng: Generator, n: int) -> np.ndarray:
-        """The noise and the codes side by side."""
+        """The noise and the codes, concatenated."""
         noise = rng.uniform((n, self.latent_size), -1.0, 1.0)
         return np.concatenate([noise, *(code.sample(rng, n) for code in self.specs)], axis=1)
 

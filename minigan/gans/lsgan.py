@@ -20,8 +20,8 @@ from ._points import ImagesOrPoints
 class LSGAN(EMA, LearningRateDecay, ImagesOrPoints):
     """Mao et al. 2016, "Least squares generative adversarial networks", arXiv:1611.04076.
 
-    D ends without a sigmoid; a and b are what it should say of generated and of real samples, and c
-    is what G wants to hear. The defaults are equation 9 (c = b); with a = -1, b = 1 and c = 0,
+    D ends without a sigmoid; a and b are its targets for generated and for real samples, and c is
+    G's target. The defaults are equation 9 (c = b); with a = -1, b = 1 and c = 0,
     equation 8, G minimises a Pearson chi-squared divergence. Images are made by convolutions,
     points by dense networks.
     """

@@ -84,7 +84,7 @@ class PacGAN(EMA, LearningRateDecay, ImagesOrPoints):
     def dense(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """z (N, latent_size) to points (N, D), and packs (N / m, m D) to logits (N / m,)."""
         # G's tanh, as in Metz et al. 2017 (arXiv:1611.02163, appendix A) for the ring, is flat on
-        # the modes and steep between them; the first units bend all over the range of z.
+        # the modes and steep between them; the kinks of the first units fill the range of z.
         h, bends = self.hidden, {"init": normal(1.5), "bias_init": uniform(4.0)}
         tanh: dict[str, Any] = {"rng": rng, "activation": nn.Tanh(), "init": he(1.1)}
         G = [nn.Linear(self.latent_size, h, **tanh | bends)]
@@ -94,8 +94,8 @@ class PacGAN(EMA, LearningRateDecay, ImagesOrPoints):
         return nn.Sequential(*G), nn.Sequential(*D, nn.Linear(h, 1, rng=rng), nn.Reshape())
 
     def prepare(self, players: Players, x: Array) -> None:
-        """Let each of D's first rectifiers begin with one sample of a pack of points: D has to see
-        single points before it can see many.
+        """Let each of D's first rectifiers see one sample of a pack of points at first: D has to
+        judge single points before it can judge packs.
         """
         if x.ndim == 2:
             weight, m = players["D"].state()["layers.0.weight"], self.packing

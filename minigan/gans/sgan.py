@@ -27,14 +27,14 @@ class SGAN(EMA, LearningRateDecay):
     arXiv:1606.01583, with the losses, networks and settings of Salimans et al. 2016, "Improved
     techniques for training GANs", arXiv:1606.03498, sections 3.1 and 5.
 
-    D is a classifier: what is of any class is real. It is told the class of `labels` images alone.
-    With `--fake-class` it has one logit more, for generated images; without, that logit is 0, which
-    loses nothing, and D(x) = Z / (Z + 1) with Z = sum exp(logits). An average of D answers.
+    D is a classifier: an image of any class is real. It sees the class of only `labels` images.
+    With `--fake-class` it has one more logit, for generated images; without, that logit is 0, which
+    is no restriction, and D(x) = Z / (Z + 1) with Z = sum exp(logits). An average of D classifies.
     """
 
     batch_size: int = 100  # images in a batch
     classes: int = 10  # classes of the data
-    labels: int = 100  # labelled images, as many of each class, drawn by the run's seed
+    labels: int = 100  # labelled images, equally many of each class, chosen by the run's seed
     latent_size: int = 100  # components of z, uniform in [0, 1]
     hidden: int = 500  # units of G's two hidden layers
     noise_input: float = 0.3  # standard deviation of the noise on D's input, in training
@@ -44,7 +44,7 @@ class SGAN(EMA, LearningRateDecay):
     lr: float = 3e-3  # learning rate of both Adams
     lr_steps: int = 40_000  # steps, in whose last two fifths it falls to 0
     beta1: float = 0.5  # decay of Adam's first moment
-    eps: float = 1e-4  # of Adam: the authors' 1e-8 stands under the root
+    eps: float = 1e-4  # of Adam; the authors' 1e-8 is under the root
     ema: float = 0.999  # decay of the average of D
 
     steps: ClassVar[int] = 40_000
@@ -113,7 +113,7 @@ class SGAN(EMA, LearningRateDecay):
             yield "G", non_saturating_loss(self.real(D(fake))), {}
 
     def real(self, logits: Tensor) -> Tensor:
-        """The logit of being real, (N,): log Z, less the logit of being false if there is one."""
+        """The logit of being real, (N,): log Z, minus the logit of being false if there is one."""
         z = logsumexp(logits[:, : self.classes], axis=1)
         return z - logits[:, self.classes] if self.fake_class else z
 

@@ -84,7 +84,7 @@ class SNGAN(EMA, LearningRateDecay, ImagesOrPoints):
         return nn.Sequential(*G, last), nn.Sequential(*D, nn.Reshape())
 
     def prepare(self, players: Players, x: Array) -> None:
-        """Let D's first rectifiers bend all over the data, where those are points."""
+        """Spread the kinks of D's first rectifiers over the data, if those are points."""
         if x.ndim == 2:
             first = players["D"].modules()["layers.0"]
             assert isinstance(first, nn.SpectralNorm)

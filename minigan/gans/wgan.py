@@ -20,14 +20,14 @@ from ._points import ImagesOrPoints
 class WGAN(EMA, ImagesOrPoints):
     """Arjovsky, Chintala & Bottou 2017, "Wasserstein GAN", arXiv:1701.07875, Algorithm 1.
 
-    The critic f (the player D) is trained nearly to its optimum before each step of G, so its loss
-    says how far the generated samples are from the real ones: "estimate" is
+    The critic f (the player D) is trained nearly to its optimum before each update of G, so its
+    loss tells how far the generated samples are from the real ones: "estimate" is
     E[f(x)] - E[f(G(z))] (equation 3). RMSProp, because momentum makes the critic unstable (section
     4.2). Images are made by convolutions, points by dense networks.
 
     On points the estimate is the Wasserstein distance times an unknown constant. On images the
-    critic has batch norm and sees real and generated ones apart, as in the authors' code, each
-    normalised by its own batch: it is no function of one image, and its estimate no such distance.
+    critic has batch norm, and real and generated ones are separate batches, as in the authors'
+    code. Then it is no function of one image, and its estimate no such distance.
     """
 
     batch_size: int = 64  # m, samples in a batch

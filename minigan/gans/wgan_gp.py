@@ -20,9 +20,9 @@ from ._points import ImagesOrPoints
 class WGANGP(EMA, LearningRateDecay, ImagesOrPoints):
     """Gulrajani et al. 2017, "Improved training of Wasserstein GANs", arXiv:1704.00028.
 
-    Algorithm 1. The critic has no batch norm, which would give one sample's gradient a part of all
-    others (section 4). Images are made by convolutions, points by dense networks, with the penalty
-    of the authors' toy experiments.
+    Algorithm 1. The critic has no batch norm, with which the gradient of one sample would depend on
+    all others (section 4). Images are made by convolutions, points by dense networks, with the
+    penalty of the authors' toy experiments.
     """
 
     batch_size: int = 64  # samples in a batch
