@@ -79,7 +79,7 @@ def plain_layers(rng: Generator, inputs: int, units: int) -> list[nn.Linear]:
 
 
 def spread_kinks(weight: np.ndarray, bias: np.ndarray, radius: float) -> None:
-    """Scale biases from U(-1, 1), in place, so that rectifiers have kinks all over a ball of `radius`.
+    """Scale biases from U(-1, 1), in place, so that the kinks fill a ball of `radius`.
 
     weight is (units, inputs), bias (units,). The distance of a unit's kink from the origin is
     |bias| / |weight|. With zero biases the kinks of a first layer all go through the origin, and a
