@@ -25,7 +25,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
-    """A run of two rounds; tests only read it."""
+    """A run of two steps; tests only read it."""
     from minigan.cli import main
 
     out = tmp_path_factory.mktemp("finished") / "run"
@@ -51,7 +51,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Shell], Path]:
-    """Runs of two rounds by recipe, each trained once."""
+    """Runs of two steps by recipe, each trained once."""
     folder = tmp_path_factory.mktemp("runs")
 
     def run(name: str, shell: Shell) -> Path:

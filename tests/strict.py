@@ -1,12 +1,12 @@
-"""A card without a card: arrays that refuse all that CuPy's refuse, and some more.
+"""A GPU without a GPU: arrays that refuse all that CuPy's refuse, and some more.
 
 `Strict` wraps a NumPy array. It mixes with nothing but its own kind and plain numbers, and only
 `get` and `item` bring a value out. CuPy also lets `float`, `bool`, iteration and indices of NumPy's
-pass; each of them is a transfer that waits for the card, or one that nobody asked for, so these are
+pass; each of them is a transfer that waits for the GPU, or one that nobody asked for, so these are
 refused here. Kernels for Strict arrays are the CPU's, or emulated.
 
-`Card.capture` notes each operation with its operands and the memory of its results, and does it
-again when the work is repeated. As on a card, nothing has been done before that: what was computed
+`FakeGpu.capture` notes each operation with its operands and the memory of its results, and does it
+again when the work is repeated. As on a GPU, nothing has been done before that: what was computed
 in order to know its shape is spoilt, and what was written is as it was. What CuPy refuses while it
 captures is refused in CuPy's words. Memory that is got while capturing holds nothing from one
 repetition to the next, as that of a graph's pool, which its kernels share.
@@ -43,7 +43,7 @@ METHODS = {
     "transpose", "view",
 }  # fmt: skip
 CUBLAS = {"einsum", "linalg.cholesky", "linalg.solve", "matmul"}  # cuSOLVER is beside it
-MANY = 8  # arrays, of which CuPy joins more by a table that it copies to the card
+MANY = 8  # arrays, of which CuPy joins more by a table that it copies to the GPU
 
 
 def _plain(value: Any) -> Any:
@@ -51,7 +51,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Strict):
         return value.array
     if isinstance(value, np.ndarray):
-        raise TypeError(f"an array of NumPy's, {value.shape}, among arrays on the card")
+        raise TypeError(f"an array of NumPy's, {value.shape}, among arrays on the GPU")
     if isinstance(value, (list, tuple)):
         return type(value)([_plain(part) for part in value])
     if isinstance(value, dict):
@@ -60,7 +60,7 @@ def _plain(value: Any) -> Any:
 
 
 def _strict(value: Any) -> Any:
-    """A result, whose single values lie on the card as well."""
+    """A result, whose single values lie on the GPU as well."""
     if isinstance(value, (np.ndarray, np.generic)):
         return Strict(np.asarray(value))
     return type(value)(map(_strict, value)) if isinstance(value, (list, tuple)) else value
@@ -140,10 +140,10 @@ def _refuse_while_capturing(what: str) -> None:
 
 
 class Strict(NDArrayOperatorsMixin):
-    """An array on a card that is not there."""
+    """An array on a GPU that is not there."""
 
     __slots__ = ("__weakref__", "array")
-    __cuda_array_interface__: Any = None  # says to minigan that it lives on a card
+    __cuda_array_interface__: Any = None  # says to minigan that it lives on a GPU
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, array: np.ndarray) -> None:
@@ -163,7 +163,7 @@ class Strict(NDArrayOperatorsMixin):
         if name == "T":
             return Strict(self.array.T)
         if name not in METHODS:
-            raise AttributeError(f"arrays on the card were not known to need {name}")
+            raise AttributeError(f"arrays on the GPU were not known to need {name}")
         method = getattr(np.ndarray, name)
         return lambda *args, **kwargs: _do(method, (self, *args), kwargs)
 
@@ -191,7 +191,7 @@ class Strict(NDArrayOperatorsMixin):
             return NotImplemented
         self._library(name)
         if name in ("array", "asarray") and not isinstance(args[0], Strict):
-            if np.ndim(args[0]):  # brings one to the card; a number fills one there
+            if np.ndim(args[0]):  # brings one to the GPU; a number fills one there
                 _refuse_while_capturing("H2D transfers")
             return _do(lambda: np.array(*args, **kwargs), (), {})
         if name in ("concatenate", "stack") and len(args[0]) > MANY:
@@ -204,12 +204,12 @@ class Strict(NDArrayOperatorsMixin):
             raise NotImplementedError("calling cuBLAS API during stream capture is unsupported")
 
     def _refuse(self, *_: Any) -> Any:
-        raise TypeError("a value on the card was read without item() or get()")
+        raise TypeError("a value on the GPU was read without item() or get()")
 
     __array__ = __bool__ = __float__ = __index__ = __int__ = __iter__ = _refuse
 
 
-class Card(Device):
+class FakeGpu(Device):
     """A device whose arrays are Strict."""
 
     name = "strict"
@@ -271,7 +271,7 @@ def strict_kernels(backend: str = "cpu") -> Iterator[None]:
         plain = twin(file, name, backend)
 
         def run(*args: Any, **kwargs: Any) -> Any:
-            if backend == "cpu" and file in ("optim", "random"):  # numbers that lie on the card
+            if backend == "cpu" and file in ("optim", "random"):  # numbers that lie on the GPU
                 kwargs = {k: _number(v) for k, v in kwargs.items()}
             return plain(*args, **kwargs)
 

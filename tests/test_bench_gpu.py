@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import strict
 from cuda_tools import needs_gxx, needs_nvrtc, on_device
-from strict import Card, Strict
+from strict import FakeGpu, Strict
 
 from bench import __main__ as command
 from bench import gpu, gpu_checks, gpu_times, results
@@ -70,10 +70,10 @@ class Wrong(Device):
 def test_a_primitive_or_noise_that_differs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any(row["right"] for row in gpu_checks.primitives(Wrong()))
     with strict.strict_kernels():
-        assert all(row["right"] for row in gpu_checks.noise(Card()))
+        assert all(row["right"] for row in gpu_checks.noise(FakeGpu()))
         seeds = iter(range(2))
         monkeypatch.setattr(gpu_checks, "Generator", lambda *_: Generator(next(seeds)))
-        assert not any(row["right"] for row in gpu_checks.noise(Card()))
+        assert not any(row["right"] for row in gpu_checks.noise(FakeGpu()))
 
 
 @needs_nvrtc
@@ -93,7 +93,7 @@ def test_what_counts_as_a_difference() -> None:
 
 def test_a_round_is_compared_with_the_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     with strict.strict_kernels():
-        assert gpu_checks.beside_cpu(Card(), TINY)["right"]
+        assert gpu_checks.beside_cpu(FakeGpu(), TINY)["right"]
         dcgan = gpu_checks.dcgan
 
         def off(device: Device, size: Size) -> Any:
@@ -103,15 +103,15 @@ def test_a_round_is_compared_with_the_cpus(monkeypatch: pytest.MonkeyPatch) -> N
             return state
 
         monkeypatch.setattr(gpu_checks, "dcgan", off)
-        assert not gpu_checks.beside_cpu(Card(), TINY)["right"]
+        assert not gpu_checks.beside_cpu(FakeGpu(), TINY)["right"]
 
 
 def test_replayed_rounds_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     with strict.strict_kernels():
-        row = gpu_checks.graphs(Card(), TINY, 5)
+        row = gpu_checks.graphs(FakeGpu(), TINY, 5)
         assert row["right"]
         monkeypatch.setattr(gpu_checks.State, "use_graphs", lambda self, say: say("no graph"))
-        row = gpu_checks.graphs(Card(), TINY, 2)
+        row = gpu_checks.graphs(FakeGpu(), TINY, 2)
         assert not row["right"]
         assert row["says"] == "no graph"
         seeds = iter(range(9))
@@ -120,7 +120,7 @@ def test_replayed_rounds_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
             gpu_checks, "dcgan", lambda *a: (s := dcgan(*a), s.rng.normal(next(seeds)))[0]
         )
         monkeypatch.setattr(gpu_checks.State, "use_graphs", lambda self, say: None)
-        row = gpu_checks.graphs(Card(), TINY, 2)
+        row = gpu_checks.graphs(FakeGpu(), TINY, 2)
         assert not row["right"]
         assert row["wrong"] == 2
 
@@ -359,7 +359,7 @@ def test_without_a_card_it_says_so(
 
 def test_the_twins_tests_reach_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
     """With arrays of another kind in the same memory order, and what is written comes back."""
-    monkeypatch.setattr(cuda_tools, "DEVICE", Card())
+    monkeypatch.setattr(cuda_tools, "DEVICE", FakeGpu())
     with strict.strict_kernels():
         seen: list[Any] = []
 

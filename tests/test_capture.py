@@ -1,4 +1,4 @@
-"""Cards: batches for the next round, and what CuPy is asked for to capture one."""
+"""GPUs: batches for the next step, and what CuPy is asked for to capture one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import strict
 import tiny
-from strict import Card, Strict, StrictPrefetcher
+from strict import FakeGpu, Strict, StrictPrefetcher
 
 from minigan.data import Dataset
 from minigan.device import HOST, CaptureError, cuda, to_host
@@ -24,40 +24,40 @@ from minigan.training.state import State
 
 
 @pytest.fixture(autouse=True)
-def _card() -> Iterator[None]:
+def _strict() -> Iterator[None]:
     with strict.strict_kernels():
         yield
 
 
 def states(name: str = "gan", data: Dataset | None = None) -> tuple[State, State, list[str]]:
-    """A state that replays rounds, one that does not, and why the first does not either."""
+    """A state that replays steps, one that does not, and why the first does not either."""
     said: list[str] = []
-    replayed, usual = (tiny.state(name, data, device=Card()) for _ in range(2))
+    replayed, usual = (tiny.state(name, data, device=FakeGpu()) for _ in range(2))
     replayed.use_graphs(lambda text: said.append(text.partition("because a step ")[2]))
     return replayed, usual, said
 
 
-def same(replayed: State, usual: State, rounds: int = CHECKED + 2) -> bool:
-    """Whether two states report the same in all rounds, and are the same in the end."""
-    rows = [replayed.advance() == usual.advance() for _ in range(rounds)]
+def same(replayed: State, usual: State, steps: int = CHECKED + 2) -> bool:
+    """Whether two states report the same in all steps, and are the same in the end."""
+    rows = [replayed.advance() == usual.advance() for _ in range(steps)]
     arrays = zip(replayed._arrays().values(), usual._arrays().values(), strict=True)
     return all(rows) and all(to_host(a).tobytes() == to_host(b).tobytes() for a, b in arrays)
 
 
-# --- Batches for the next round ---------------------------------------------------------------
+# --- Batches for the next step ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("graphs", [False, True])
-def test_every_batch_but_the_first_comes_while_the_card_computes(
+def test_every_batch_but_the_first_comes_while_the_gpu_computes(
     graphs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three in a round, over the end of an epoch of six."""
+    """Three in a step, over the end of an epoch of six."""
     usual = tiny.state("wgan", n_critic=3)
-    state = tiny.state("wgan", device=Card(), n_critic=3)
+    state = tiny.state("wgan", device=FakeGpu(), n_critic=3)
     if graphs:
         state.use_graphs(print)
     events: list[str] = []
-    for owner, name in ((Card, "put"), (StrictPrefetcher, "send"), (StrictPrefetcher, "take")):
+    for owner, name in ((FakeGpu, "put"), (StrictPrefetcher, "send"), (StrictPrefetcher, "take")):
         real = getattr(owner, name)
 
         def noted(self: Any, *arrays: Any, real: Any = real, name: str = name) -> Any:
@@ -78,9 +78,9 @@ def test_every_batch_but_the_first_comes_while_the_card_computes(
     assert same(state, usual, 1)
 
 
-def test_a_round_that_asks_for_other_batches_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    batches = tiny.state("gan", device=Card()).batches
-    feed = DeviceBatches(batches, Card())
+def test_a_step_that_asks_for_other_batches_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = tiny.state("gan", device=FakeGpu()).batches
+    feed = DeviceBatches(batches, FakeGpu())
     whole = [batches.at(i) for i in range(4)]
     first = next(feed)
     feed.prefetch()
@@ -98,9 +98,9 @@ def test_a_round_that_asks_for_other_batches_gets_them(monkeypatch: pytest.Monke
     np.testing.assert_array_equal(batches.dataset.y[places.get()], whole[2][1])
 
 
-def test_a_batch_that_is_refused_is_refused_in_its_own_round() -> None:
-    batches = tiny.state("gan", device=Card()).batches
-    feed, calls = DeviceBatches(batches, Card()), iter((True, False, False))
+def test_a_batch_that_is_refused_is_refused_in_its_own_step() -> None:
+    batches = tiny.state("gan", device=FakeGpu()).batches
+    feed, calls = DeviceBatches(batches, FakeGpu()), iter((True, False, False))
 
     def check(labels: np.ndarray) -> None:
         if not next(calls):

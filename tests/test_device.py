@@ -15,7 +15,7 @@ import tiny
 from cuda_tools import Emulated, needs_gxx
 from minigan_kernels.cuda import cache
 from minigan_kernels.cuda.errors import UnavailableError
-from strict import Card, Strict
+from strict import FakeGpu, Strict
 from tiny import Shell
 
 from minigan import Tensor, gans, grad, softmax_cross_entropy
@@ -44,12 +44,12 @@ RUNS: list[tuple[str, dict[str, Any], Dataset]] = [
 
 
 @pytest.fixture(autouse=True)
-def _card() -> Iterator[None]:
+def _strict() -> Iterator[None]:
     with strict.strict_kernels():
         yield
 
 
-# --- The card that is not there is strict ----------------------------------------------------
+# --- The GPU that is not there is strict ----------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_nothing_mixes_and_nothing_leaves_unasked(mixture: Any) -> None:
         mixture(Strict(ROWS.copy()))
 
 
-def test_the_card_that_is_not_there_asks_for_nothing_that_cupy_lacks() -> None:
+def test_the_gpu_that_is_not_there_asks_for_nothing_that_cupy_lacks() -> None:
     cupy = pytest.importorskip("cupy")
     for name in strict.FUNCTIONS | strict.UFUNCS:
         there = cupy
@@ -89,7 +89,7 @@ def test_the_card_that_is_not_there_asks_for_nothing_that_cupy_lacks() -> None:
 
 
 def test_arrays_go_where_others_are() -> None:
-    there = Card().put(ROWS)
+    there = FakeGpu().put(ROWS)
     assert HOST.put(ROWS) is ROWS
     assert to_host(ROWS) is ROWS
     assert asarray_like(ROWS, ROWS) is ROWS
@@ -102,7 +102,7 @@ def test_numbers_come_in_one_transfer(monkeypatch: pytest.MonkeyPatch) -> None:
     transfers = []
     get = Strict.get
     monkeypatch.setattr(Strict, "get", lambda self: transfers.append(self.shape) or get(self))
-    there = Card().put(ROWS)
+    there = FakeGpu().put(ROWS)
     assert to_numbers([1, there[0, 1], np.float32(0.5), there[1, 2]]) == [1.0, 1.0, 0.5, 5.0]
     assert transfers == [(2,)]
 
@@ -117,8 +117,8 @@ def test_noise_is_drawn_where_it_is_used_and_is_the_same_everywhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     here, there = Generator(3, "noise"), Generator(3, "noise")
-    there.device = Card()
-    monkeypatch.setattr(Card, "put", None)  # nothing crosses the border
+    there.device = FakeGpu()
+    monkeypatch.setattr(FakeGpu, "put", None)  # nothing crosses the border
     drawn = draws(here)
     assert draws(there) == drawn
     assert there.state == here.state
@@ -140,21 +140,21 @@ def answers(state: State, dataset: Dataset) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(("name", "fields", "dataset"), RUNS)
-def test_a_run_on_a_card_has_the_cpus_bytes_and_goes_on_on_either(
+def test_a_run_on_a_gpu_has_the_cpus_bytes_and_goes_on_on_either(
     name: str, fields: dict[str, Any], dataset: Dataset, tmp_path: Path
 ) -> None:
-    """The run replays a graph: its first rounds and the last one do not."""
-    whole, rounds = tiny.state(name, dataset, **fields), CHECKED + 1
-    rows = [whole.advance() for _ in range(rounds + 1)]
+    """The run replays a graph: its first steps and the last one do not."""
+    whole, steps = tiny.state(name, dataset, **fields), CHECKED + 1
+    rows = [whole.advance() for _ in range(steps + 1)]
     checkpoint = whole.save(tmp_path, name).read_bytes()
 
-    there, said = tiny.state(name, dataset, device=Card(), **fields), []
+    there, said = tiny.state(name, dataset, device=FakeGpu(), **fields), []
     there.use_graphs(said.append)
-    assert [there.advance() for _ in range(rounds)] == rows[:-1]
+    assert [there.advance() for _ in range(steps)] == rows[:-1]
     assert not said
     assert there.replay.graph is not None
     saved = there.save(tmp_path, name)
-    for device in (HOST, Card()):
+    for device in (HOST, FakeGpu()):
         state = tiny.state(name, dataset, device=device, **fields)
         state.restore(saved, name)
         assert state.advance() == rows[-1]
@@ -170,7 +170,7 @@ def test_a_run_on_a_card_has_the_cpus_bytes_and_goes_on_on_either(
 def test_a_cross_entropy_is_differentiated_twice_where_it_lies() -> None:
     """No recipe does so: then its reference is differentiated, not its kernel."""
     slopes = []
-    for device in (HOST, Card()):
+    for device in (HOST, FakeGpu()):
         x, labels = Tensor(device.put(ROWS)), device.put(np.array([0, 2]))
         g = grad(softmax_cross_entropy(x, labels=labels).sum(), x, create_graph=True)
         slopes.append(to_host(grad((g * g).sum(), x).data))
@@ -178,17 +178,19 @@ def test_a_cross_entropy_is_differentiated_twice_where_it_lies() -> None:
     np.testing.assert_array_equal(*slopes)
 
 
-def test_a_loss_on_a_card_that_is_not_finite_ends_the_run_with_its_round() -> None:
-    state = tiny.state("wgan", device=Card(), n_critic=2)
+def test_a_loss_on_a_gpu_that_is_not_finite_ends_the_run_with_its_step() -> None:
+    state = tiny.state("wgan", device=FakeGpu(), n_critic=2)
     state.players["D"].parameters()["layers.0.bias"].data[...] = np.nan
     with pytest.raises(RunError, match=r"the loss of D is nan in step 1; .*--device cpu"):
         state.advance()
 
 
-def test_commands_train_on_a_card_and_open_its_run_anywhere(
+def test_commands_train_on_a_gpu_and_open_its_run_anywhere(
     shell: Shell, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cuda, "device", lambda name, *_, **__: {"cpu": HOST, "cuda": Card()}[name])
+    monkeypatch.setattr(
+        cuda, "device", lambda name, *_, **__: {"cpu": HOST, "cuda": FakeGpu()}[name]
+    )
     words = ["train", "gan", *tiny.FLAGS, "--data", digits, "--init-g", "1"]
     graphs: list[int] = []
     use = State.use_graphs
@@ -211,7 +213,7 @@ def test_commands_train_on_a_card_and_open_its_run_anywhere(
     assert (tmp_path / "cpu.png").read_bytes() == (tmp_path / "cuda.png").read_bytes()
 
 
-# --- What is there of a card, and what is missing --------------------------------------------
+# --- What is there of a GPU, and what is missing --------------------------------------------
 
 GOOD = CudaFacts(
     cupy="14.2.0", toolkit=13020, driver=13000, gpu="NVIDIA H200", capability=(9, 0),
@@ -247,11 +249,11 @@ def test_nothing_is_missing_where_all_is_there() -> None:
     assert diagnose(dataclasses.replace(GOOD, driver=13040)) is None
 
 
-@pytest.mark.skipif(diagnose(probe.probe_cuda()) is None, reason="there is a card")
+@pytest.mark.skipif(diagnose(probe.probe_cuda()) is None, reason="there is a GPU")
 @pytest.mark.parametrize(
     "words", [["train", "gan"], ["sample", "RUN"], ["evaluate", "RUN"], ["train", "--resume"]]
 )
-def test_a_card_that_is_not_there_is_refused_and_nothing_else_tried(
+def test_a_gpu_that_is_not_there_is_refused_and_nothing_else_tried(
     shell: Shell, run: Path, words: list[str]
 ) -> None:
     before = tiny.tree(run)
@@ -282,10 +284,10 @@ def test_cupys_error_is_asked_for_what_it_knows(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("where", ["forward", "backward", "optimizer"])
-def test_exhausted_memory_of_a_card_ends_the_run_in_one_sentence(
+def test_exhausted_memory_of_a_gpu_ends_the_run_in_one_sentence(
     where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Full(Card):
+    class Full(FakeGpu):
         def out_of_memory(self, error: MemoryError, batch: int, fixed: int) -> str:
             return f"{error}: {batch}, {fixed}"
 
@@ -319,15 +321,15 @@ def test_what_runs_for_each_layer_is_told_of_either_device() -> None:
 
     on_cpu = layer_kernels.kernels_of_layers(HOST)
     with kernels.use("cuda"):
-        on_card = layer_kernels.kernels_of_layers(Emulated())
-    assert [row[:2] for row in on_cpu] == [row[:2] for row in on_card]
+        on_gpu = layer_kernels.kernels_of_layers(Emulated())
+    assert [row[:2] for row in on_cpu] == [row[:2] for row in on_gpu]
     assert on_cpu[1][2:] == ("winograd 4x4",) * 3
-    assert len(on_card) == 10
-    assert all("conv_" in part for row in on_card for part in row[2:])
+    assert len(on_gpu) == 10
+    assert all("conv_" in part for row in on_gpu for part in row[2:])
 
 
 def test_doctor_compares_the_kernels_of_the_device_itself() -> None:
-    for device in (HOST, Card()):
+    for device in (HOST, FakeGpu()):
         found = doctor._compare(device)
         assert found.keys() == {"conv2d", "batch norm", "leaky relu"}
         assert all(error < 1e-6 for error, _ in found.values())
@@ -345,7 +347,7 @@ def test_doctor_says_in_one_sentence_what_keeps_kernels_from_running(
         doctor.main([])
 
 
-def test_a_card_says_what_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_says_what_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "probe_cuda", lambda: dataclasses.replace(GOOD, compiler=None))
     found = provenance(cuda.Cuda().versions())["versions"]
     assert found.items() >= {"cupy": GOOD.cupy, "card": GOOD.gpu}.items()

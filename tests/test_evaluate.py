@@ -371,7 +371,7 @@ def test_the_course_of_what_a_recipe_reports() -> None:
 
 
 @pytest.mark.parametrize("name", gans.names())
-def test_a_round_reports_what_its_recipe_wants_watched(name: str) -> None:
+def test_a_step_reports_what_its_recipe_wants_watched(name: str) -> None:
     state = tiny.state(name, tiny.images(count=24))
     assert set(state.recipe.watched) <= set(state.advance())
 

@@ -68,7 +68,7 @@ def test_the_first_two_recipes_are_there() -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_three_rounds_give_finite_losses_of_every_player(name: str) -> None:
+def test_three_steps_give_finite_losses_of_every_player(name: str) -> None:
     state = tiny.state(name)
     for number in (1, 2, 3):
         row = state.advance()
@@ -184,13 +184,13 @@ def resumed_equals_whole(shell: Shell, name: str, tmp_path: Path, half: int) -> 
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_two_and_two_resumed_rounds_equal_four(name: str, shell: Shell, tmp_path: Path) -> None:
+def test_two_and_two_resumed_steps_equal_four(name: str, shell: Shell, tmp_path: Path) -> None:
     resumed_equals_whole(shell, name, tmp_path, 2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
-def test_fifty_and_fifty_resumed_rounds_equal_a_hundred(
+def test_fifty_and_fifty_resumed_steps_equal_a_hundred(
     name: str, shell: Shell, tmp_path: Path
 ) -> None:
     resumed_equals_whole(shell, name, tmp_path, 50)

@@ -168,7 +168,7 @@ def test_gon_reconstructs_unseen_images_better_than_pca() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "rounds", "fields"),
+    ("name", "steps", "fields"),
     [
         ("lsgan", 200, {}),
         ("wgan", 100, {"lr": 5e-4, "n_critic": 3}),
@@ -178,12 +178,12 @@ def test_gon_reconstructs_unseen_images_better_than_pca() -> None:
     ],
 )
 def test_a_stable_gan_draws_what_lies_near_the_data(
-    name: str, rounds: int, fields: dict[str, Any]
+    name: str, steps: int, fields: dict[str, Any]
 ) -> None:
     dataset = load("glyphs")
     state = fresh(name, dataset, width=16, **fields)
     before = distance_to_data(state, dataset)
-    for _ in range(rounds):
+    for _ in range(steps):
         state.advance()
     spread = state.samples(state.recipe.latent(Generator(1, "score"), 64)).std(axis=0).mean()
     assert distance_to_data(state, dataset) < 0.7 * before

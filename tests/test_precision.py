@@ -1,4 +1,4 @@
-"""`--precision`: what a card multiplies in; the run itself stays in float32."""
+"""`--precision`: what a GPU multiplies in; the run itself stays in float32."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from minigan.training.run import Run
 
 
 class Listening(Emulated):
-    """Computes on the CPU, and notes in which precision a card would."""
+    """Computes on the CPU, and notes in which precision a GPU would."""
 
     heard: ClassVar[list[str]] = []
 
@@ -88,7 +88,7 @@ def test_a_resumed_run_keeps_its_precision(
 
 
 @pytest.mark.parametrize("words", [["train", "gan"], ["sample", "RUN"], ["evaluate", "RUN"]])
-def test_the_cpu_refuses_what_only_a_card_does(shell: Shell, run: Path, words: list[str]) -> None:
+def test_the_cpu_refuses_what_only_a_gpu_does(shell: Shell, run: Path, words: list[str]) -> None:
     before = tiny.tree(run)
     words = [str(run) if word == "RUN" else word for word in words]
     shell.refuses(*words, "--precision", "tf32", says=("--precision tf32", "--device cpu"))
@@ -103,7 +103,7 @@ def test_a_run_from_before_there_was_a_choice_goes_on(shell: Shell, run: Path) -
     del opened.config["precision"]
     opened.write_config()
     again = ["train", "--resume", "--out", run, "--steps", "1"]
-    shell.refuses(*again, says=("is at round 2 already",))  # and nothing before that
+    shell.refuses(*again, says=("is at step 2 already",))  # and nothing before that
 
 
 def test_a_loss_that_is_not_finite_says_how_it_is_looked_into() -> None:

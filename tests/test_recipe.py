@@ -121,8 +121,8 @@ def test_an_average_changes_nothing_in_training(name: str) -> None:
 @pytest.mark.parametrize("name", AVERAGED)
 def test_an_average_is_restored(name: str, tmp_path: Path) -> None:
     whole, first = (tiny.state(name, ema=0.9) for _ in range(2))
-    for state, rounds in ((whole, 4), (first, 2)):
-        for _ in range(rounds):
+    for state, steps in ((whole, 4), (first, 2)):
+        for _ in range(steps):
             state.advance()
     second = tiny.state(name, ema=0.9)
     second.restore(first.save(tmp_path, name), name)
@@ -191,7 +191,7 @@ def test_every_optimiser_of_a_recipe_clips(mine: Path) -> None:
         kind(clip_norm=-1.0)
 
 
-def test_rates_fall_to_zero_in_the_last_round(mine: Path, shell: Shell, tmp_path: Path) -> None:
+def test_rates_fall_to_zero_in_the_last_step(mine: Path, shell: Shell, tmp_path: Path) -> None:
     kind: Any = gans.load(str(mine))
     recipe = kind(lr_steps=10)
     assert [recipe.falling(2.0)(n) for n in (0, 5, 10, 99)] == pytest.approx([2, 1, 0, 0])
@@ -226,7 +226,7 @@ def test_bases_may_be_joined_in_any_order() -> None:
     assert list(state.players) == ["G", "average"]
     assert state.optimizers["G"].clip is not None
     assert list(state.optimizers) == ["G"]
-    with pytest.raises(UserError, match="round 3"):
+    with pytest.raises(UserError, match="step 3"):
         recipe.check_length(4)
     with pytest.raises(UserError, match="--ema must be from 0 to below 1"):
         One(ema=1.0)

@@ -1,6 +1,6 @@
 """Rounds that are replayed from a graph, and what keeps a wrong graph from being used.
 
-That every recipe's rounds are the same when they are replayed is tested in test_device.
+That every recipe's steps are the same when they are replayed is tested in test_device.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 import strict
 import tiny
 from cuda_tools import needs_gxx
-from strict import Card, Strict
+from strict import FakeGpu, Strict
 
 from minigan import nn, optim, random
 from minigan.data import Dataset
@@ -38,22 +38,22 @@ OTHERWISE = "gives other values when it is replayed"
 
 
 @pytest.fixture(autouse=True)
-def _card() -> Iterator[None]:
+def _strict() -> Iterator[None]:
     with strict.strict_kernels():
         yield
 
 
 def states(name: str = "gan", data: Dataset | None = None) -> tuple[State, State, list[str]]:
-    """A state that replays rounds, one that does not, and why the first does not either."""
+    """A state that replays steps, one that does not, and why the first does not either."""
     said: list[str] = []
-    replayed, usual = (tiny.state(name, data, device=Card()) for _ in range(2))
+    replayed, usual = (tiny.state(name, data, device=FakeGpu()) for _ in range(2))
     replayed.use_graphs(lambda text: said.append(text.partition("because a step ")[2]))
     return replayed, usual, said
 
 
-def same(replayed: State, usual: State, rounds: int = CHECKED + 2) -> bool:
-    """Whether two states report the same in all rounds, and are the same in the end."""
-    rows = [replayed.advance() == usual.advance() for _ in range(rounds)]
+def same(replayed: State, usual: State, steps: int = CHECKED + 2) -> bool:
+    """Whether two states report the same in all steps, and are the same in the end."""
+    rows = [replayed.advance() == usual.advance() for _ in range(steps)]
     arrays = zip(replayed._arrays().values(), usual._arrays().values(), strict=True)
     return all(rows) and all(to_host(a).tobytes() == to_host(b).tobytes() for a, b in arrays)
 
@@ -107,7 +107,7 @@ PACGAN = "pacgan", tiny.points(2)
         (batches_stay_the_same, PACGAN),
     ],
 )
-def test_a_round_that_is_not_the_same_when_replayed_is_found(
+def test_a_step_that_is_not_the_same_when_replayed_is_found(
     plant: Callable[[pytest.MonkeyPatch], None],
     recipe: tuple[str, Dataset | None],
     monkeypatch: pytest.MonkeyPatch,
@@ -123,7 +123,7 @@ def test_a_round_that_is_not_the_same_when_replayed_is_found(
         assert not said
 
 
-def test_arrays_that_a_round_replaces_go_on_from_where_they_were(
+def test_arrays_that_a_step_replaces_go_on_from_where_they_were(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(graph_replay, "copy_into_static", lambda target, static: None)
@@ -233,26 +233,26 @@ NUMBER: Any = SymbolicStep()
         lambda: np.zeros(3) * NUMBER,
     ],
 )
-def test_nobody_can_look_at_the_number_of_a_captured_round(look: Callable[[], Any]) -> None:
+def test_nobody_can_look_at_the_number_of_a_captured_step(look: Callable[[], Any]) -> None:
     with pytest.raises(CaptureError, match="its own number"):
         look()
 
 
-def test_a_number_is_asked_about_in_its_round_alone() -> None:
+def test_a_number_is_asked_about_in_its_step_alone() -> None:
     assert graph_inputs.graph_scheduled(lambda n: n / 4, 3) == 0.75
     with pytest.raises(CaptureError, match="keeps its number"):
         graph_inputs.graph_scheduled(lambda n: n / 4, NUMBER)
 
 
-class Full(Card):
-    """A card that has room for a graph, or for a round as usual beside it, but not for all."""
+class Full(FakeGpu):
+    """A GPU that has room for a graph, or for a step as usual beside it, but not for all."""
 
     def __init__(self, fits: int) -> None:
-        self.fits = fits  # rounds
+        self.fits = fits  # steps
 
     def capture(self, work: Any) -> Any:
         def counted() -> Any:
-            self.round_is_begun()
+            self.step_is_begun()
             return work()
 
         return super().capture(counted)
@@ -265,15 +265,15 @@ class Full(Card):
 
 
 @pytest.mark.parametrize(("fits", "full"), [(0, None), (1, CAPTURED), (1, CHECKED)])
-def test_a_card_without_room_for_a_graph_runs_rounds_as_usual(
+def test_a_gpu_without_room_for_a_graph_runs_steps_as_usual(
     fits: int, full: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    usual = tiny.state("gan", device=Card())
+    usual = tiny.state("gan", device=FakeGpu())
     replayed = tiny.state("gan", device=Full(fits))
     replayed.use_graphs(said.append)
     for number in range(CHECKED + 1):
-        if number + 1 == full:  # a round as usual beside the graph, after one update
+        if number + 1 == full:  # a step as usual beside the graph, after one update
             step = replayed.optimizers["D"].step
 
             def fail(gradients: Any, step: Any = step) -> None:
@@ -331,39 +331,39 @@ def test_more_numbers_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) ->
     assert said == ["has over 3 numbers that differ from step to step"]
 
 
-# --- Labels are checked before they go to a card ---------------------------------------------
+# --- Labels are checked before they go to a GPU ---------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("recipe", "fields", "says"),
     [(CGAN, {"classes": 1}, "more than the label 1"), (GLO, {"samples": 4}, "number of images")],
 )
-def test_labels_that_do_not_fit_are_refused_on_a_card_too(
+def test_labels_that_do_not_fit_are_refused_on_a_gpu_too(
     recipe: type, fields: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(UserError, match=says):
-        tiny.state(recipe.__module__.split(".")[-1], device=Card(), **fields).advance()
+        tiny.state(recipe.__module__.split(".")[-1], device=FakeGpu(), **fields).advance()
 
 
-def test_a_symbol_that_there_is_none_of_has_no_vector_on_a_card() -> None:
+def test_a_symbol_that_there_is_none_of_has_no_vector_on_a_gpu() -> None:
     table = nn.Embedding(3, 2, rng=Generator(0))
     rows = table(np.array([2, 0])).numpy()
-    table.to(Card())
+    table.to(FakeGpu())
     found = table(Strict(np.array([2, 0, 3, -1]))).numpy()
     np.testing.assert_array_equal(found[:2], rows)
     assert np.isnan(found[2:]).all()
 
 
-# --- The kernels of a real card, emulated ----------------------------------------------------
+# --- The kernels of a real GPU, emulated ----------------------------------------------------
 
 
 @needs_gxx
 @pytest.mark.slow  # compiles some thirty kernels
-def test_the_kernels_for_cards_read_what_varies_where_it_lies() -> None:
+def test_the_kernels_for_gpus_read_what_varies_where_it_lies() -> None:
     with strict.strict_kernels("cuda"):
         said: list[str] = []
         replayed, usual = (
-            tiny.state("gan", tiny.points(2), device=Card(), hidden=3, units=3, batch_size=2)
+            tiny.state("gan", tiny.points(2), device=FakeGpu(), hidden=3, units=3, batch_size=2)
             for _ in range(2)
         )
         replayed.use_graphs(said.append)

@@ -48,7 +48,7 @@ def start(run: Path, digits: Path, checkpoint_every: int) -> subprocess.Popen[st
 
 
 def wait_for_rows(run: Path, count: int, process: subprocess.Popen[str]) -> None:
-    """Wait until the run has made `count` rounds."""
+    """Wait until the run has made `count` steps."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -61,7 +61,7 @@ def wait_for_rows(run: Path, count: int, process: subprocess.Popen[str]) -> None
 
 
 def straight(shell: Shell, digits: Path, run: Path, steps: int) -> Path:
-    """An uninterrupted run of as many rounds."""
+    """An uninterrupted run of as many steps."""
     words = [*tiny.FLAGS, "--data", digits, "--steps", str(steps)]
     rhythm = ["--sample-every", "1000000", "--checkpoint-every", "1000000"]
     shell.succeeds("train", "gan", *words, *rhythm, "--out", run)

@@ -101,7 +101,7 @@ def test_the_critic_of_wgan_gp_has_no_batch_norm(data: Dataset) -> None:
 
 
 @pytest.mark.parametrize("name", ["lsgan", "wgan_gp", "sngan", "pacgan"])
-def test_the_learning_rates_fall_to_zero_in_the_same_round(name: str) -> None:
+def test_the_learning_rates_fall_to_zero_in_the_same_step(name: str) -> None:
     state = tiny.state(name, lr_steps=10, lr_d=1.0, lr_g=1.0)
     turns = getattr(state.recipe, "n_critic", 1)
     for player, each in (("D", turns), ("G", 1)):

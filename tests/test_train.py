@@ -30,7 +30,7 @@ EVERY = re.compile(r"step-(\d+)\.png")
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
-    """A run of 6 rounds, with pictures after each second one; tests only read it."""
+    """A run of 6 steps, with pictures after each second one; tests only read it."""
     from minigan.cli import main
 
     out = tmp_path_factory.mktemp("finished") / "run"
@@ -64,7 +64,7 @@ def test_samples_change_when_the_generator_does(digits: Path, shell: Shell, tmp_
     flags = [*tiny.FLAGS, "--data", digits, "--steps", "3", "--checkpoint-every", "100"]
     shell.succeeds("train", "gan", *flags, "--out", tmp_path / "run", "--init-d", "0.5")
     pictures = sorted((tmp_path / "run/samples").glob("step-*.png"))
-    assert len(pictures) == 4  # every round is drawn, in so short a run
+    assert len(pictures) == 4  # every step is drawn, in so short a run
     assert pictures[0].read_bytes() != pictures[-1].read_bytes()
     with Image.open(tmp_path / "run/samples/animation.gif") as film:
         assert film.format == "GIF"
@@ -82,7 +82,7 @@ def test_the_last_step_is_drawn_and_saved_whatever_the_rhythm(
     assert saved(tmp_path / "run") == [4, 5]  # the newest two
 
 
-def test_metrics_have_one_row_a_round(finished: Path) -> None:
+def test_metrics_have_one_row_a_step(finished: Path) -> None:
     lines = (finished / "metrics.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
@@ -120,7 +120,7 @@ def test_the_report_is_one_file_that_shows_the_run(finished: Path) -> None:
         assert word in page
 
 
-def test_the_data_are_shown_before_the_first_round(
+def test_the_data_are_shown_before_the_first_step(
     finished: Path, digits: Path, shell: Shell, tmp_path: Path
 ) -> None:
     for name in ("samples/real.png", "samples/classes.png", "loss.png"):
@@ -226,7 +226,7 @@ def test_an_undefined_loss_ends_the_run_and_says_where_it_arose(
     assert "Traceback" not in ended.stderr
     assert "Warning" not in ended.stderr
     sentence = ended.stderr.splitlines()[-1]
-    assert re.match(r"minigan: the loss of G is nan in (?:round|step) 3\b", sentence)
+    assert re.match(r"minigan: the loss of G is nan in step 3\b", sentence)
     assert "log of (4, 1)" in sentence
     assert f"failing.py:{line} in round" in sentence
     assert saved(tmp_path / "run") == [1, 2]
@@ -294,9 +294,7 @@ def test_a_run_that_diverges_says_so(digits: Path, tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
     assert "Warning" not in ended.stderr
     sentence = ended.stderr.splitlines()[-1]
-    assert re.match(
-        r"minigan: the loss of [DG] is (nan|inf|-inf) in (?:round|step) \d+; ", sentence
-    )
+    assert re.match(r"minigan: the loss of [DG] is (nan|inf|-inf) in step \d+; ", sentence)
     assert saved(tmp_path / "run")
 
 

@@ -28,7 +28,7 @@ SMALL = {
     "encoding_steps": 2,
 }  # fmt: skip
 
-# A GAN on images of 8 x 8 pixels: a whole run of a few rounds takes well under a second.
+# A GAN on images of 8 x 8 pixels: a whole run of a few steps takes well under a second.
 FLAGS = ["--hidden", "8", "--units", "6", "--latent-size", "5", "--batch-size", "4"]
 
 COMMAND = [sys.executable, "-c", "import sys; from minigan.cli import main; sys.exit(main())"]
@@ -100,7 +100,7 @@ def state(
 
 
 def updates(state: State) -> Iterator[tuple[str, Tensor, dict[str, float]]]:
-    """The updates of one round, none of them applied."""
+    """The updates of one step, none of them applied."""
     feed = DeviceBatches(state.batches)
     for name, loss, extras in state.recipe.round(state.players, feed, state.rng, state.step):
         yield name, loss, {key: float(value) for key, value in extras.items()}
@@ -119,7 +119,7 @@ def write_idx(folder: Path, count: int = 12, side: int = 8) -> Path:
 
 
 def rows(count: int) -> list[dict[str, Any]]:
-    """Metrics of so many rounds."""
+    """Metrics of so many steps."""
     rng = np.random.default_rng(0)
     return [
         {
