@@ -23,7 +23,7 @@ from .layer_kernels import kernels_of_layers
 class Doctor:
     """What to look at."""
 
-    precision: Precision = "float32"  # in which a GPU multiplies, in the table of layers
+    precision: Precision = "float32"  # of products on a GPU, in the table of layers
 
 
 def main(words: list[str]) -> int:

@@ -28,7 +28,7 @@ class Computing:
     """The device of a run, and how it computes."""
 
     device: Place = "cpu"  # where to compute
-    precision: Precision = "float32"  # in which a GPU multiplies; sums and weights are float32
+    precision: Precision = "float32"  # of products on a GPU; sums and weights are float32
     deterministic: bool = False  # tiles by a rule, not by time: all GPUs of a model agree
 
     def opened(self) -> Device:

@@ -20,7 +20,7 @@ class Continue(Length):
     out: Folder = None  # the run directory to continue
     more: Count = None  # train this many steps more, instead of up to --steps
     device: Place | None = None  # where to compute; as before unless given
-    precision: Precision | None = None  # in which a GPU multiplies; as before unless given
+    precision: Precision | None = None  # of products on a GPU; as before unless given
     resume: bool = True  # continue the run in --out
 
     def __post_init__(self) -> None:
