@@ -186,12 +186,12 @@ def few_kernels() -> None:
     sanitizer.
     """
     import cupy
-    from minigan_kernels.cuda import plan
+    from minigan_kernels.cuda import tiling
 
     from minigan.device import cuda
 
     cupy.cuda.set_allocator(None)
-    for precision in plan.PRECISIONS:
+    for precision in tiling.PRECISIONS:
         device = cuda.device("cuda", precision, deterministic=True)  # nothing more to time tiles
         dcgan(device, FEW).advance()
 

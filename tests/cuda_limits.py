@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from minigan_kernels.cuda import lanes, optim, pool, random
+from minigan_kernels.cuda import elementwise, optim, pool, random
 from minigan_kernels.cuda.launch import Kernel
 
 WIDTHS = {"float": 4, "double": 2}
@@ -55,13 +55,13 @@ def _limits() -> Iterator[tuple[Kernel, int]]:
     for i, (word, width) in enumerate(WIDTHS.items()):
         for file, names in VECTORS.items():
             for name, registers in names.items():
-                yield lanes.kernel(file, name, word, 1), registers[i]
-                yield lanes.kernel(file, name, word, width), registers[i]
+                yield elementwise.kernel(file, name, word, 1), registers[i]
+                yield elementwise.kernel(file, name, word, width), registers[i]
         for file, names in VALUES.items():
             for name, registers in names.items():
-                yield lanes.kernel(file, name, word, 1), registers[i]
+                yield elementwise.kernel(file, name, word, 1), registers[i]
         for sums in (1, 2):
-            yield lanes.kernel("lanes", "total", word, 1, SUMS=sums), 40
+            yield elementwise.kernel("channel_sums", "total", word, 1, SUMS=sums), 40
         for name, registers in OPTIMISERS.items():
             yield optim.kernel(name, word, 1), registers[i]
             yield optim.kernel(name, word, width, "const double*", **GRAPH), registers[i]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cuda_limits import LIMITS, WIDE
 from cuda_tools import HEAD, instructions, kernel_of, needs_gxx, needs_nvrtc
-from minigan_kernels.cuda import activation, ladder, lanes, nvrtc, plan
+from minigan_kernels.cuda import activation, elementwise, ladder, nvrtc, tiling
 from minigan_kernels.cuda.cache import HEADERS
 from minigan_kernels.cuda.errors import KernelError, UnavailableError
 from minigan_kernels.cuda.launch import Kernel, kernel
@@ -29,18 +29,20 @@ PLAIN: dict[Kernel, int] = {
     **LIMITS,
     kernel("conv_1_naive", "convolve", threads=256, T="float"): 80,
     kernel("conv_1_naive", "convolve_dw", threads=256, T="float"): 64,
-    kernel("conv_few", "convolve", threads=256): 64,
+    kernel("conv_small_n", "convolve", threads=256): 64,
     kernel("im2col", "im2col", threads=256, T="float"): 40,
     kernel("im2col", "col2im", threads=256, T="float"): 64,
     kernel("pack", "pack", threads=256, T="float", E="bf16"): 40,
     kernel("reduce", "reduce", threads=256): 40,
-    **{kernel("conv_few", "convolve", threads=256, **end): 64 for end in ENDS[1:]},
+    **{kernel("conv_small_n", "convolve", threads=256, **end): 64 for end in ENDS[1:]},
     **{
-        lanes.kernel("reduce_channels", "reduce", "float", width, 0 if end else 3, **end): most
+        elementwise.kernel(
+            "reduce_channels", "reduce", "float", width, 0 if end else 3, **end
+        ): most
         for end in ENDS
         for width, most in ((1, 48 if end else 64), (4, 80))
     },
-    kernel("spin", "spin", threads=32): 32,
+    kernel("busy_wait", "busy_wait", threads=32): 32,
     ladder._SHARED: 88,
     ladder._REGISTERS: 128,
     ladder._VECTORISED: 216,
@@ -123,14 +125,14 @@ def test_a_product_compiles_to_what_it_should(
 
 
 def test_every_tile_has_its_limits() -> None:
-    assert set(PRODUCTS) == {(name, i) for name, t in plan.TILES.items() for i in range(len(t))}
+    assert set(PRODUCTS) == {(name, i) for name, t in tiling.TILES.items() for i in range(len(t))}
 
 
 def product(precision: str, tile: int, name: str, end: dict[str, str]) -> Kernel:
     kind = np.uint16 if precision == "bfloat16" else np.float32
-    chosen = plan.Plan(kind, 8, plan.TILES[precision][tile])
+    chosen = tiling.Plan(kind, 8, tiling.TILES[precision][tile])
     files = {"convolve": "conv_6_tensor" if chosen.tensor else "conv_5_pipelined"}
-    return chosen.product(files.get(name, "conv_7_split"), name, **end)
+    return chosen.product(files.get(name, "conv_7_split_k"), name, **end)
 
 
 @needs_nvrtc

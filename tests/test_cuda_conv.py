@@ -11,7 +11,7 @@ import pytest
 from calls import SETTINGS, a_call, check_twins
 from cuda_tools import DEVICE, ROUNDED, SCHEDULES, needs_gxx, on_device
 from hypothesis import given, settings
-from minigan_kernels.cuda import ladder, plan
+from minigan_kernels.cuda import ladder, tiling
 from minigan_kernels.cuda.emu import emulation
 from minigan_kernels.cuda.launch import Kernel
 from test_twins import BAD
@@ -32,7 +32,7 @@ CASES: dict[str, Case] = {  # no size is a multiple of a tile
     "in groups": ((2, 16, 6, 6), (16, 8, 3, 3), {"groups": 2, "padding": 1}),
     "wider than the kernel": ((2, 8, 9, 9), (8, 8, 2, 2), {"stride": 3}),
 }
-TILES = [(name, i) for name, tiles in plan.TILES.items() for i in range(len(tiles))]
+TILES = [(name, i) for name, tiles in tiling.TILES.items() for i in range(len(tiles))]
 
 
 def calls(case: Case, precision: str) -> list[tuple[str, list[np.ndarray], dict[str, Any]]]:
@@ -81,29 +81,29 @@ def test_any_call_is_right(name: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize(("precision", "tile"), TILES)
 def test_every_tile_is_right(precision: str, tile: int, case: str) -> None:
-    with plan.precision(precision):
+    with tiling.precision(precision):
         for name, arrays, options in calls(CASES[case], precision):
             truth = exact(name, arrays, options)
             for splits in (1, 4) if case == "DCGAN's" else (1,):
-                with plan.force(tile, splits), emulation() as seen:
+                with tiling.force(tile, splits), emulation() as seen:
                     check(on_card(name, arrays, options), truth)
                 if DEVICE is HOST:
                     assert seen.bank_conflicts == (0 if precision == "float32" else 1)
 
 
-@pytest.mark.parametrize("splits", plan.SPLITS)
-@pytest.mark.parametrize("precision", plan.PRECISIONS)
+@pytest.mark.parametrize("splits", tiling.SPLITS)
+@pytest.mark.parametrize("precision", tiling.PRECISIONS)
 def test_a_sum_is_cut_in_any_number_of_parts(precision: str, splits: int) -> None:
     """Also in more parts than it has tiles."""
     case = ((1, 32, 5, 6), (16, 32, 3, 3), {})
-    with plan.precision(precision), plan.force(-1, splits):
+    with tiling.precision(precision), tiling.force(-1, splits):
         for name, arrays, options in calls(case, precision):
             check(on_card(name, arrays, options), exact(name, arrays, options))
 
 
 @pytest.mark.parametrize(("precision", "tile"), TILES)
 def test_the_order_of_warps_does_not_show(precision: str, tile: int) -> None:
-    with plan.precision(precision), plan.force(tile, 2):
+    with tiling.precision(precision), tiling.force(tile, 2):
         for call in calls(CASES["DCGAN's"], precision):
             results = []
             for schedule in SCHEDULES:
@@ -112,12 +112,12 @@ def test_the_order_of_warps_does_not_show(precision: str, tile: int) -> None:
             assert len(set(results)) == 1
 
 
-@pytest.mark.parametrize("precision", plan.PRECISIONS)
+@pytest.mark.parametrize("precision", tiling.PRECISIONS)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_images_of_few_channels(channels: int, precision: str) -> None:
     """They are the input of one player and the output of the other."""
     case = ((2, channels, 12, 11), (24, channels, 4, 4), {"stride": 2, "padding": 1})
-    with plan.precision(precision):
+    with tiling.precision(precision):
         for name, arrays, options in calls(case, precision):
             check(on_card(name, arrays, options), exact(name, arrays, options))
         last = ((3, 24, 4, 4), (channels, 24, 4, 4), {})
@@ -142,11 +142,11 @@ def test_arrays_off_the_beat_of_16_bytes(filters: int) -> None:
         check(on_card(name, arrays, more), exact(name, arrays, more))
 
 
-@pytest.mark.parametrize("precision", plan.PRECISIONS)
+@pytest.mark.parametrize("precision", tiling.PRECISIONS)
 def test_matrix_products_of_any_kind(precision: str) -> None:
     rng = np.random.default_rng(0)
     shapes = [((70, 40), (40, 24)), ((5,), (5, 9)), ((3, 5), (5,)), ((2, 1, 7, 16), (3, 16, 8))]
-    with plan.precision(precision):
+    with tiling.precision(precision):
         for left, right in shapes:
             a, b = (
                 ROUNDED[precision](rng.standard_normal(s).astype(np.float32)) for s in (left, right)
@@ -175,24 +175,24 @@ def test_what_does_not_fit_is_a_value_error(
 
 
 def test_an_unknown_precision_is_named() -> None:
-    with pytest.raises(ValueError, match="'fp8'"), plan.precision("fp8"):
+    with pytest.raises(ValueError, match="'fp8'"), tiling.precision("fp8"):
         pass
 
 
 def test_the_planner_fills_the_card_and_cuts_only_long_sums() -> None:
     def tile_of(rows: int, columns: int, depth: int) -> tuple[int, int, int]:
-        work = plan.Work(rows, columns, depth)
-        chosen = plan.choose(np.float32, work, multiprocessors=132)
+        work = tiling.Work(rows, columns, depth)
+        chosen = tiling.choose(np.float32, work, multiprocessors=132)
         assert chosen.tile
         return chosen.tile.m, chosen.tile.n, chosen.splits
 
-    with plan.precision("bfloat16"):
+    with tiling.precision("bfloat16"):
         assert tile_of(32768, 128, 1024) == (128, 128, 1)
         assert tile_of(2048, 512, 4096) == (64, 64, 1)
         assert tile_of(32768, 64, 1024) == (128, 64, 1)
         assert tile_of(1024, 128, 32768) == (64, 64, 8)
         assert tile_of(64, 64, 64) == (64, 64, 1)
-    few = plan.choose(np.float32, plan.Work(10, 3, 64), few=True, multiprocessors=132)
+    few = tiling.choose(np.float32, tiling.Work(10, 3, 64), few=True, multiprocessors=132)
     assert few.tile is None
     assert few.multiple == 4
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from cuda_tools import ROUNDED, SCHEDULES, needs_gxx
 from minigan_kernels.checks import Window
-from minigan_kernels.cuda import plan
+from minigan_kernels.cuda import tiling
 from minigan_kernels.cuda.cache import SOURCES
-from minigan_kernels.cuda.contract import problem_of
 from minigan_kernels.cuda.emu import emulation
 from minigan_kernels.cuda.errors import KernelError
+from minigan_kernels.cuda.implicit_gemm import problem_of
 from minigan_kernels.cuda.launch import Kernel, empty
-from minigan_kernels.cuda.layout import channels_last
+from minigan_kernels.cuda.pack import channels_last
 
 pytestmark = needs_gxx
 
@@ -30,11 +30,11 @@ def setting(
     file: str, precision: str, channels: int, activated: bool
 ) -> tuple[Kernel, list[Any], np.ndarray, Any, Any]:
     """A kernel, what it reads, the exact result, the grid and the struct Conv."""
-    gradient = file == "conv_7_split"
-    tile = plan.TILES[precision][-1]
+    gradient = file == "conv_7_split_k"
+    tile = tiling.TILES[precision][-1]
     kind = np.uint16 if precision == "bfloat16" else np.float32
     defines = {"ACTIVATION": "end_in_leaky_relu"} if activated else {}
-    kernel = plan.Plan(kind, 8, tile).product(
+    kernel = tiling.Plan(kind, 8, tile).product(
         file, "convolve_dw" if gradient else "convolve", **defines
     )
     if file == "conv_2_shared":
@@ -176,13 +176,13 @@ MUTATIONS = {  # file that is run, its precision, file that is spoilt, what is r
         "wrong result"),
     "the bias of the column beside": ("conv_5_pipelined", "float32", "epilogue.cuh",
         "first + Sums::column(j), slope", "first + j, slope", "wrong result"),
-    "a gradient without a barrier": ("conv_7_split", "tf32", "conv_7_split.cu",
+    "a gradient without a barrier": ("conv_7_split_k", "tf32", "conv_7_split_k.cu",
         "        __syncthreads();\n", "", "wrong result"),
-    "a gradient that waits for too few": ("conv_7_split", "float32", "conv_7_split.cu",
+    "a gradient that waits for too few": ("conv_7_split_k", "float32", "conv_7_split_k.cu",
         "wait_copies<STAGES - 2>", "wait_copies<STAGES - 1>", "wrong result"),
-    "a gradient without a guard": ("conv_7_split", "bfloat16", "conv_7_split.cu",
+    "a gradient without a guard": ("conv_7_split_k", "bfloat16", "conv_7_split_k.cu",
         "if (column < p.filters) to", "to", "written behind the end"),
-    "a gradient's tile read across without its swizzle": ("conv_7_split", "tf32", "tile.cuh",
+    "a gradient's tile read across without its swizzle": ("conv_7_split_k", "tf32", "tile.cuh",
         "return row % 4 * 2;", "return row % 8;", "bank conflicts"),
     "the second barrier of step 2": ("conv_2_shared", "float32", "conv_2_shared.cu",
         "__syncthreads();  // before the tile is overwritten", "", "wrong result"),
@@ -194,10 +194,10 @@ MUTATIONS = {  # file that is run, its precision, file that is spoilt, what is r
 
 
 @pytest.mark.parametrize(
-    "file", ["conv_2_shared", "conv_5_pipelined", "conv_6_tensor", "conv_7_split"]
+    "file", ["conv_2_shared", "conv_5_pipelined", "conv_6_tensor", "conv_7_split_k"]
 )
 def test_the_kernels_themselves_have_no_fault(file: str) -> None:
-    precision = "bfloat16" if file in ("conv_6_tensor", "conv_7_split") else "float32"
+    precision = "bfloat16" if file in ("conv_6_tensor", "conv_7_split_k") else "float32"
     assert not faults(SOURCES, file, precision)
 
 

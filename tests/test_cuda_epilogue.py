@@ -8,7 +8,7 @@ import minigan_kernels as kernels
 import numpy as np
 import pytest
 from cuda_tools import DEVICE, ROUNDED, SCHEDULES, needs_gxx
-from minigan_kernels.cuda import plan
+from minigan_kernels.cuda import tiling
 from minigan_kernels.cuda.emu import emulation
 from minigan_kernels.epilogue import LINEAR, Epilogue
 from test_cuda_conv import CASES, TILES, Case, check, exact, on_card
@@ -53,21 +53,21 @@ def calls(
 @pytest.mark.parametrize(("precision", "tile", "end"), EACH)
 def test_every_tile_ends_right(precision: str, tile: int, end: Epilogue) -> None:
     """Ragged tiles, four phases, groups."""
-    with plan.precision(precision), plan.force(tile, 1):
+    with tiling.precision(precision), tiling.force(tile, 1):
         for case in ("DCGAN's", "odd", "in groups"):
             for call in calls(CASES[case], precision, end):
                 check(on_card(*call), exact(*call))
 
 
 @pytest.mark.parametrize("end", [LINEAR, LEAKY, TANH, SIGMOID])
-@pytest.mark.parametrize("precision", plan.PRECISIONS)
+@pytest.mark.parametrize("precision", tiling.PRECISIONS)
 def test_a_sum_that_was_cut_ends_once(precision: str, end: Epilogue) -> None:
-    with plan.precision(precision):
+    with tiling.precision(precision):
         for case in ("DCGAN's", "odd"):  # vectors of four channels, and of one
             for call in calls(CASES[case], precision, end):
                 results = set()
                 for schedule in SCHEDULES[::3]:
-                    with plan.force(-1, 4), emulation(schedule):
+                    with tiling.force(-1, 4), emulation(schedule):
                         y = on_card(*call)
                     check(y, exact(*call))
                     results.add(y.tobytes())
@@ -93,7 +93,7 @@ def test_nothing_passes_over_a_result_again() -> None:
         (CASES["DCGAN's"], 1, one), (CASES["DCGAN's"], 4, cut), (FEW, 1, one),
     ):  # fmt: skip
         for name, arrays, options in calls(case, "float32", TANH):
-            with plan.force(1, splits), launches() as names:
+            with tiling.force(1, splits), launches() as names:
                 getattr(kernels, name)(*arrays, **options)
             assert names == expected
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cuda_tools import ROUNDED, SCHEDULES, needs_gxx
 from minigan_kernels import memo
-from minigan_kernels.cuda import plan
+from minigan_kernels.cuda import tiling
 from minigan_kernels.cuda.emu import emulation
 from minigan_kernels.cuda.launch import Kernel
 from minigan_kernels.cuda.norm import MOMENTS
@@ -30,7 +30,7 @@ from minigan import Tensor, conv2d, conv_transpose2d, grad, nn
 from minigan.random import Generator
 from minigan.tensor import Primitive
 
-TILES = [(name, i) for name, tiles in plan.TILES.items() for i in range(len(tiles))]
+TILES = [(name, i) for name, tiles in tiling.TILES.items() for i in range(len(tiles))]
 # Ragged tiles; phases with fewer pixels than others; groups. Each result is LARGE.
 CALLS: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "forward": ("conv2d", (3, 8, 17, 15), (70, 8, 2, 3), {"padding": 1}),
@@ -81,7 +81,7 @@ def launches() -> Iterator[list[str]]:
 
 def left_by(case: str, precision: str, tile: int, splits: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """The moments that a tile leaves, or the sum of parts, which are right."""
-    with launches() as names, plan.precision(precision), plan.force(tile, splits):
+    with launches() as names, tiling.precision(precision), tiling.force(tile, splits):
         y = call(case, precision)
         freeze_result(y, [], kernels.conv2d)
         found = kernels.moments(y)
@@ -130,7 +130,7 @@ def test_a_mean_far_above_the_deviation_costs_nothing(
     x[0, 1:, 0, 0] += outlier
     w[:, 0, 0, 0] = 8192
     w[np.arange(24), 1 + np.arange(24) % 7, 0, 0] = 1
-    with launches() as names, plan.precision(precision), plan.force(tile, splits):
+    with launches() as names, tiling.precision(precision), tiling.force(tile, splits):
         y = kernels.conv2d(x, w)
         assert attached(y, MOMENTS) is None
         freeze_result(y, [x, w], kernels.conv2d)
@@ -204,7 +204,7 @@ def test_bare_kernels_and_kernels_of_ones_own_may_write_what_they_got() -> None:
 
     x, w = (np.random.default_rng(i).standard_normal(s).astype(np.float32)
             for i, s in enumerate([(3, 8, 16, 16), (72, 8, 1, 1)]))  # fmt: skip
-    with launches() as names, plan.force(1, 1):
+    with launches() as names, tiling.force(1, 1):
         bare = kernels.conv2d(x, w)
         bare += 3
         check(kernels.moments(bare), bare)
@@ -234,7 +234,7 @@ def test_batch_norm_finds_what_a_convolution_left() -> None:
         slopes = grad(loss, layers.parameters())
         return {name: g.data for name, g in slopes.items()}
 
-    with plan.force(1, 1):
+    with tiling.force(1, 1):
         with launches() as names:
             ours = step(bias=False)
         assert "moments" not in names
@@ -253,7 +253,7 @@ def test_batch_norm_finds_what_a_convolution_left() -> None:
 def test_small_results_activated_ones_and_matrix_products_leave_nothing() -> None:
     def partial_of(x_shape: tuple[int, ...], splits: int, bias: bool = False) -> Any:
         x, w = np.ones(x_shape, np.float32), np.ones((64, 16, 1, 1), np.float32)
-        with plan.force(1, splits):
+        with tiling.force(1, splits):
             b = Tensor(np.ones(64, np.float32)) if bias else None
             y = conv2d(Tensor(x), Tensor(w), b).data
         freeze_result(y, [], kernels.conv2d)

@@ -19,27 +19,27 @@ HERE = Path(__file__).parent
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from minigan_kernels.cuda import plan
+from minigan_kernels.cuda import tiling
 from minigan_kernels.cuda.emu import emulation
 from test_cuda_conv import CASES, calls, check, exact, on_card
 from test_cuda_epilogue import TANH, calls as activated
 from test_cuda_moments import left_by
 precision = sys.argv[2]
-with emulation(1, sanitize=True), plan.precision(precision):
+with emulation(1, sanitize=True), tiling.precision(precision):
     for tile in (0, -1):  # the largest and the smallest
         left_by("transposed", precision, tile)
         left_by("forward", precision, tile, 3)
     for case in ("DCGAN's", "odd"):
         for call in activated(CASES[case], precision, TANH):
             for splits in (1, 2):
-                with plan.force(-1, splits):
+                with tiling.force(-1, splits):
                     check(on_card(*call), exact(*call))
     for case in CASES.values():
         for call in calls(case, precision):
             truth = exact(*call)
             check(on_card(*call), truth)
             for tile in (0, -1):
-                with plan.force(tile, 2):
+                with tiling.force(tile, 2):
                     check(on_card(*call), truth)
 print("clean")
 """

@@ -12,7 +12,7 @@ import minigan_kernels as kernels
 import numpy as np
 import pytest
 from cuda_tools import SCHEDULES, needs_gxx
-from minigan_kernels.cuda import lanes, launch, optim, plan, pool, random
+from minigan_kernels.cuda import elementwise, launch, optim, pool, random, tiling
 from minigan_kernels.cuda.cache import SOURCES
 from minigan_kernels.cuda.emu import emulation
 from minigan_kernels.cuda.errors import KernelError
@@ -80,23 +80,23 @@ def numbers() -> Any:
 def parts() -> Any:
     """A sum of parts that ends in an activation: vectors across channels."""
     x, w = images(2, 8, 5, 5)[0], images(12, 8, 3, 3)[0]
-    with plan.force(-1, 3):
+    with tiling.force(-1, 3):
         bias = np.arange(12, dtype=np.float32) / 8
         return kernels.conv2d_activated(x / 64, w / 8, bias, epilogue=Epilogue("tanh"))
 
 
 BARRIER = "        __syncthreads();\n"
-HEADERS = ("running.cuh", "lanes.cuh")  # the first has the second in it
+HEADERS = ("running.cuh", "elementwise.cuh")  # the first has the second in it
 MUTANTS = [
-    ("lanes.cuh", BARRIER, "", moments),
-    ("lanes.cuh", BARRIER, "", rows),
-    ("lanes.cuh", BARRIER, "", bias_backward),
-    ("lanes.cuh", BARRIER, "", batch_norm_backward),
-    ("lanes.cuh", "min(s.positions - start, (long long)s.each)", "s.each", moments),
-    ("lanes.cuh", "half >= s.across", "half > s.across", rows),
-    ("lanes.cuh", "int k = 1; k < V", "int k = 2; k < V", moments),
-    ("lanes.cuh", "place >= s.inner", "place > s.inner", moments),
-    ("lanes.cu", "int bit = 16", "int bit = 8", bias_backward),
+    ("elementwise.cuh", BARRIER, "", moments),
+    ("elementwise.cuh", BARRIER, "", rows),
+    ("elementwise.cuh", BARRIER, "", bias_backward),
+    ("elementwise.cuh", BARRIER, "", batch_norm_backward),
+    ("elementwise.cuh", "min(s.positions - start, (long long)s.each)", "s.each", moments),
+    ("elementwise.cuh", "half >= s.across", "half > s.across", rows),
+    ("elementwise.cuh", "int k = 1; k < V", "int k = 2; k < V", moments),
+    ("elementwise.cuh", "place >= s.inner", "place > s.inner", moments),
+    ("channel_sums.cu", "int bit = 16", "int bit = 8", bias_backward),
     ("norm.cu", "i < chunks; i += 32", "i <= chunks; i += 32", moments),
     ("norm.cu", "            if (at.inside()) {", "            {", rows),
     ("running.cuh", "about + apart * apart * count * weight", "about", moments),
@@ -142,7 +142,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (tmp_path / source.name).write_text(text.replace("#pragma once\n", ""))
     init, made = (
         Kernel.__init__,
-        (lanes.kernel, optim.kernel, pool.kernel, random.kernel, launch.kernel),
+        (elementwise.kernel, optim.kernel, pool.kernel, random.kernel, launch.kernel),
     )
     monkeypatch.setattr(Kernel, "__init__", functools.partialmethod(init, folder=tmp_path))
     for cached in made:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tiny
 from cuda_tools import Emulated, needs_gxx
-from minigan_kernels.cuda import plan
+from minigan_kernels.cuda import tiling
 from tiny import Shell
 
 from minigan.device import cuda, to_host
@@ -27,7 +27,7 @@ class Listening(Emulated):
     @contextmanager
     def context(self) -> Iterator[None]:
         with super(Emulated, self).context():  # without emulation
-            self.heard.append(plan._precision.get())
+            self.heard.append(tiling._precision.get())
             yield
 
 
@@ -38,7 +38,7 @@ def all_arrays(run: Any) -> dict[str, np.ndarray]:
 @needs_gxx
 def test_a_precision_is_that_of_products_and_of_nothing_else() -> None:
     losses, drawn = {}, {}
-    for precision in plan.PRECISIONS:
+    for precision in tiling.PRECISIONS:
         state = tiny.state(
             "gan", device=Emulated(precision), hidden=16, units=16, init_g=1.0, init_d=0.3
         )
@@ -48,7 +48,7 @@ def test_a_precision_is_that_of_products_and_of_nothing_else() -> None:
         assert {a.dtype for name, a in kept.items() if not name.endswith("/steps")} == {
             np.dtype(np.float32)
         }
-        assert plan._precision.get() == "float32"  # outside of the run
+        assert tiling._precision.get() == "float32"  # outside of the run
     for other in ("tf32", "bfloat16"):
         assert losses[other] != losses["float32"]
         np.testing.assert_allclose(losses[other], losses["float32"], rtol=0.02)

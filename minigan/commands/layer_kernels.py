@@ -76,11 +76,11 @@ def _on_cpu(kind: str, image: Shape, output: Shape, w: Shape, options: dict[str,
 
 
 def _on_gpu(device: Device) -> Callable[[str, Shape, Shape, Shape, dict[str, Any]], str]:
-    from minigan_kernels.cuda import launch, tune
+    from minigan_kernels.cuda import launch, autotune
 
     def kernel_of(kind: str, image: Shape, output: Shape, w: Shape, options: dict[str, Any]) -> str:
         x, y, weight = (device.put(np.empty(shape, np.float32)) for shape in (image, output, w))
-        with device.context(), launch.planning() as launched, tune.noting() as measured:
+        with device.context(), launch.planning() as launched, autotune.noting() as measured:
             if kind == "conv2d":
                 kernels.conv2d(x, weight, **options)
             elif kind == "conv2d_dx":

@@ -38,11 +38,11 @@ class Cuda(Device):
 
     @contextmanager
     def context(self) -> Iterator[None]:
-        from minigan_kernels.cuda import errors, plan, tune
+        from minigan_kernels.cuda import errors, tiling, autotune
 
         try:
             tuner = None if self.deterministic else self.tuner()
-            with plan.precision(self.precision), tune.tuning(tuner):
+            with tiling.precision(self.precision), autotune.tuning(tuner):
                 yield
         except errors.UnavailableError as error:
             raise RunError(str(error)) from error
@@ -55,9 +55,9 @@ class Cuda(Device):
 
     def tuner(self) -> Any:
         """The autotuner, which measures tiles and keeps its choices."""
-        from minigan_kernels.cuda import tune
+        from minigan_kernels.cuda import autotune
 
-        return tune.of_card()
+        return autotune.of_card()
 
     def put(self, array: Array) -> Array:
         import cupy

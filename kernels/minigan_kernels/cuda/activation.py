@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .lanes import flat, images
+from .elementwise import flat, images
 
 
 def leaky_relu(x: np.ndarray, *, slope: float) -> np.ndarray:

@@ -1,6 +1,6 @@
 """Two-dimensional convolution and its gradients on a card.
 
-In float32 they are products on tiles, by plan.py. float64, and groups whose channels are no
+In float32 they are products on tiles, by tiling.py. float64, and groups whose channels are no
 multiple of 4 (8 in bfloat16), go by the definition, conv_1_naive.cu: slow, and with a pass of its
 own for bias and activation.
 """
@@ -14,8 +14,8 @@ import numpy as np
 from ..checks import Pair, check_conv, conv_window, image_shape
 from ..epilogue import LINEAR, Epilogue
 from . import launch
-from .contract import Ending, correlate, problem_of, weight_gradient
-from .layout import THREADS, WORDS
+from .implicit_gemm import Ending, correlate, problem_of, weight_gradient
+from .pack import THREADS, WORDS
 
 
 def conv2d(

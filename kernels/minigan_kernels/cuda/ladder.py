@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from ..checks import check_conv, conv_window
-from . import plan
-from .contract import problem_of
+from . import tiling
 from .conv import conv2d
+from .implicit_gemm import problem_of
 from .launch import Kernel, empty, kernel
-from .layout import channels_last
+from .pack import channels_last
 
 
 def _by(
@@ -46,7 +46,7 @@ def _by(
 
 def _product(precision: str, splits: int, x: Any, w: Any, *, stride: int, padding: int) -> Any:
     """What `conv2d` runs, on the largest tile."""
-    with plan.precision(precision), plan.force(0, splits):
+    with tiling.precision(precision), tiling.force(0, splits):
         return conv2d(x, w, stride=stride, padding=padding)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import Window
-from .contract import correlate
+from .implicit_gemm import correlate
 from .launch import MOST_BLOCKS
 
 _POINT = Window((1, 1))

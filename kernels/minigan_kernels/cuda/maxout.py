@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..checks import check_pieces
-from .lanes import THREADS, images, kernel, word_of
+from .elementwise import THREADS, images, kernel, word_of
 from .launch import blocks_for, dense, empty
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..memo import attached
-from .lanes import THREADS, images, kernel, word_of
+from .elementwise import THREADS, images, kernel, word_of
 from .launch import blocks_for, empty
 
 MOMENTS = "moments of chunks"  # (C, chunks, 3), which a convolution leaves with its result

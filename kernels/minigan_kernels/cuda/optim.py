@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import Arrays, each
-from .lanes import THREADS, memory_order, word_of
+from .elementwise import THREADS, memory_order, word_of
 from .launch import Kernel, address, dense, scalar
 
 ENTRIES = 64  # of a table: 3 of the 4 KB that any kernel's arguments may have

@@ -18,7 +18,7 @@ from ..checks import (
     image_shape,
     pool_window,
 )
-from .lanes import THREADS, is_channels_last, word_of
+from .elementwise import THREADS, is_channels_last, word_of
 from .launch import Kernel, blocks_for, dense, empty
 
 Shape = tuple[int, int, int, int]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import philox
-from .lanes import THREADS, word_of
+from .elementwise import THREADS, word_of
 from .launch import Kernel, address, blocks_for, empty, scalar
 
 _NUMBERS: dict[str, Any] = {

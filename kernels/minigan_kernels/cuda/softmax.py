@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import check_labels
-from .lanes import THREADS, kernel, word_of
+from .elementwise import THREADS, kernel, word_of
 from .launch import blocks_for, dense, empty
 
 

@@ -3,7 +3,7 @@
 // Each is bound by memory: x is read and y written once (8 bytes a float32), the ways back read g
 // and y and write dx (12 bytes); the sums over channels stay in registers until a block is done.
 #include "activation.cuh"
-#include "lanes.cuh"
+#include "elementwise.cuh"
 
 // --- Value by value: one vector a thread -------------------------------------------------------
 

@@ -2,7 +2,7 @@
 //
 // Bound by memory: forward reads x once and writes a piece's worth. The way back takes a thread for
 // each piece, so that a warp's reads lie side by side; a unit's other pieces come from the cache.
-#include "lanes.cuh"
+#include "elementwise.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 bias_maxout(const T* __restrict__ x, const T* __restrict__ bias, T* __restrict__ y, long long size,

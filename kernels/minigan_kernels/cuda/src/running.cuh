@@ -3,7 +3,7 @@
 // A thread merges tiles of a few values, whose own two moments it takes in two passes in registers,
 // all about its first tile's mean; blocks and warps go on in float64.
 #pragma once
-#include "lanes.cuh"
+#include "elementwise.cuh"
 #include "moments.cuh"
 
 constexpr int TILE = 4;  // vectors of a thread, read at once

@@ -16,9 +16,9 @@ import pytest
 from cuda_tools import Emulated, needs_gxx
 from hypothesis import given
 from hypothesis import strategies as st
-from minigan_kernels.cuda import nvrtc, plan, tune
+from minigan_kernels.cuda import autotune, nvrtc, tiling
+from minigan_kernels.cuda.autotune import MARGIN, Tuner, noting, tuning
 from minigan_kernels.cuda.launch import Kernel, kernel, planning
-from minigan_kernels.cuda.tune import MARGIN, Tuner, noting, tuning
 
 from minigan.commands import layer_kernels
 
@@ -52,14 +52,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def chosen(tuner: Tuner | None, precision: str = "float32", w: np.ndarray = W) -> tuple[Any, bool]:
     """The tile and the number of parts that a convolution takes, and whether they were measured."""
     seen: list[tuple[Any, int]] = []
-    product = plan.Plan.product
+    product = tiling.Plan.product
 
-    def watched(self: plan.Plan, *words: str) -> Kernel:
+    def watched(self: tiling.Plan, *words: str) -> Kernel:
         seen.append((self.tile, self.splits))
         return product(self, *words)
 
-    with pytest.MonkeyPatch.context() as patch, kernels.use("cuda"), plan.precision(precision):
-        patch.setattr(plan.Plan, "product", watched)
+    with pytest.MonkeyPatch.context() as patch, kernels.use("cuda"), tiling.precision(precision):
+        patch.setattr(tiling.Plan, "product", watched)
         patch.setattr(Kernel, "__call__", lambda *_, **__: None)
         with tuning(tuner), noting() as noted:
             kernels.conv2d(X.astype(np.float32), w.astype(np.float32))
@@ -68,25 +68,25 @@ def chosen(tuner: Tuner | None, precision: str = "float32", w: np.ndarray = W) -
 
 def plans(precision: str = "float32") -> list[tuple[Any, int]]:
     """What it may take; the rule's first."""
-    with plan.precision(precision):
-        work = plan.Work(2 * 7 * 7, 80, 64 * 9)
-        rule = plan.choose(np.float32, work, multiprocessors=132)
-        return [(p.tile, p.splits) for p in plan.choices(rule, work, multiprocessors=132)]
+    with tiling.precision(precision):
+        work = tiling.Work(2 * 7 * 7, 80, 64 * 9)
+        rule = tiling.choose(np.float32, work, multiprocessors=132)
+        return [(p.tile, p.splits) for p in tiling.choices(rule, work, multiprocessors=132)]
 
 
 def test_what_may_be_chosen_is_what_the_tests_cover() -> None:
     sizes = st.integers(0, 10**6)
 
-    @given(st.builds(plan.Work, sizes, sizes, sizes, st.integers(1, 500)), st.integers(1, 200))
-    def each(work: plan.Work, parts: int) -> None:
-        for precision in plan.PRECISIONS:
-            with plan.precision(precision):
-                rule = plan.choose(np.float32, work, multiprocessors=parts)
-                found = plan.choices(rule, work, multiprocessors=parts)
+    @given(st.builds(tiling.Work, sizes, sizes, sizes, st.integers(1, 500)), st.integers(1, 200))
+    def each(work: tiling.Work, parts: int) -> None:
+        for precision in tiling.PRECISIONS:
+            with tiling.precision(precision):
+                rule = tiling.choose(np.float32, work, multiprocessors=parts)
+                found = tiling.choices(rule, work, multiprocessors=parts)
                 assert found[:1] == ([rule] if all(work) else [])
                 for each in (rule, *found):
-                    assert each.tile in plan.TILES[precision]
-                    assert each.splits in plan.SPLITS
+                    assert each.tile in tiling.TILES[precision]
+                    assert each.splits in tiling.SPLITS
                     assert each.precision == precision
                     assert each[:2] == rule[:2]  # operands lie as they do for the rule's
                 assert len(set(map(str, found))) == len(found)
@@ -94,7 +94,7 @@ def test_what_may_be_chosen_is_what_the_tests_cover() -> None:
     each()
 
 
-@pytest.mark.parametrize("precision", plan.PRECISIONS)
+@pytest.mark.parametrize("precision", tiling.PRECISIONS)
 def test_the_fastest_is_taken_and_kept_for_later_runs(precision: str, folder: Path) -> None:
     may = plans(precision)
     assert len(may) > 2
@@ -124,11 +124,11 @@ def test_what_was_chosen_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     tile, splits = plans()[number]
     assert splits > 1
     with kernels.use("cuda"):
-        with plan.force(plan.TILES["float32"].index(tile), splits):
+        with tiling.force(tiling.TILES["float32"].index(tile), splits):
             wanted = kernels.conv2d(x, w)
         tuner = Tuner(CARD, "13.0", Clock(number))
         tuner._read = lambda *_: None  # type: ignore[method-assign]
-        monkeypatch.setattr("minigan_kernels.cuda.tune.keep", lambda *_: None)
+        monkeypatch.setattr("minigan_kernels.cuda.autotune.keep", lambda *_: None)
         with tuning(tuner):
             assert kernels.conv2d(x, w).tobytes() == wanted.tobytes()
         assert kernels.conv2d(x, w).tobytes() != wanted.tobytes()  # or nothing was compared
@@ -178,8 +178,8 @@ def test_a_choice_is_that_of_a_card_a_compiler_a_precision_and_a_problem(
         clock = Clock(1)
         chosen(Tuner(card, compiler, clock), precision, w)
         assert clock.asked > 2
-    fewer = {name: tiles[1:] for name, tiles in plan.TILES.items()}
-    monkeypatch.setattr(plan, "TILES", fewer)
+    fewer = {name: tiles[1:] for name, tiles in tiling.TILES.items()}
+    monkeypatch.setattr(tiling, "TILES", fewer)
     clock = Clock(0)
     chosen(Tuner(CARD, "13.0", clock))
     assert clock.asked == len(plans())
@@ -233,7 +233,7 @@ def test_nothing_is_measured_where_a_plan_is_forced_or_launches_are_only_listed(
     x, w, clock = X.astype(np.float32), W.astype(np.float32), Clock(1)
     with kernels.use("cuda"), tuning(Tuner(CARD, "13.0", clock)), planning() as listed:
         kernels.conv2d(x, w)
-        with plan.force(1, 2), noting() as noted:
+        with tiling.force(1, 2), noting() as noted:
             kernels.conv2d(x, w)
     assert listed
     assert not noted
@@ -249,10 +249,10 @@ class Tuned(Emulated):
 
 def test_a_deterministic_card_goes_by_the_rule() -> None:
     with Tuned().context():
-        assert isinstance(tune._tuner.get(), Tuner)
+        assert isinstance(autotune._tuner.get(), Tuner)
     with Tuned(deterministic=True).context():
-        assert tune._tuner.get() is None
-    assert tune._tuner.get() is None
+        assert autotune._tuner.get() is None
+    assert autotune._tuner.get() is None
 
 
 def test_a_card_is_timed_by_its_own_events(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,24 +288,24 @@ def test_a_card_is_timed_by_its_own_events(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(nvrtc, "version", lambda: "13.5")
     monkeypatch.setattr(Kernel, "__call__", lambda self, *_, **__: happened.append(self.name))
 
-    tuner = tune.of_card()
+    tuner = autotune.of_card()
     assert tuner.card == "NVIDIA H200, compute capability 9.0, 132 multiprocessors"
     assert tuner.compiler == "13.5"
-    assert tune.of_card() is tuner
+    assert autotune.of_card() is tuner
     assert [tuner.clock.runs(), tuner.clock.runs()] == [True, False]
     assert tuner.clock(lambda: happened.append("compute")) == 2.0
-    once = ["spin", "begin", "compute", "end", "synchronize"]
-    assert happened == ["compute", *once * tune.REPEATS]
+    once = ["busy_wait", "begin", "compute", "end", "synchronize"]
+    assert happened == ["compute", *once * autotune.REPEATS]
 
 
 @needs_gxx
 def test_a_card_is_busy_for_some_of_its_ticks() -> None:
-    kernel("spin", "spin", threads=32)((1,), np.int64(1000))
+    kernel("busy_wait", "busy_wait", threads=32)((1,), np.int64(1000))
 
 
 def test_doctor_says_what_was_measured() -> None:
     class Known:
-        def choice(self, plans: list[plan.Plan], file: str, name: str, *_: Any) -> Any:
+        def choice(self, plans: list[tiling.Plan], file: str, name: str, *_: Any) -> Any:
             return plans[-1] if name == "convolve_dw" else None
 
     class Half(Emulated):

@@ -15,12 +15,12 @@ from ..checks import Window
 from ..epilogue import Epilogue, check_bias
 from ..memo import LARGE, attach
 from . import activation
-from .lanes import images
+from .autotune import settle
+from .elementwise import images
 from .launch import blocks_for, dense, empty, kernel, multiprocessors
-from .layout import THREADS, WORDS, channels_last, grouped
 from .norm import MOMENTS
-from .plan import Plan, Work, choices, choose
-from .tune import settle
+from .pack import THREADS, WORDS, channels_last, grouped
+from .tiling import Plan, Work, choices, choose
 
 _AXIS = np.dtype([(n, np.int32) for n in ("in", "out", "kernel", "stride", "padding", "dilation")])
 _SIZES = ("images", "groups", "channels", "filters", "transposed", "splits")
@@ -116,7 +116,7 @@ def correlate(
         return y
     y = empty(target, kind, like=image)
     if plan.multiple > 1:
-        run = kernel("conv_few", "convolve", threads=THREADS, **ending.defines)
+        run = kernel("conv_small_n", "convolve", threads=THREADS, **ending.defines)
         blocks = *blocks_for(rows * 32, THREADS), 1, work.products
         run(blocks, image, w, _address(ending.bias), y, problem, ending.slope)
         return y.transpose(0, 3, 1, 2)
@@ -141,7 +141,7 @@ def weight_gradient(x: Any, g: Any, shape: tuple[int, ...], window: Window, grou
     problem = problem_of(x.shape, g.shape, window, groups, transposed=False)
     if plan.tile:
         work = Work(taps * rows, columns, depth, groups)
-        dw, _ = _product("conv_7_split", "convolve_dw", plan, work, x, g, target, problem)
+        dw, _ = _product("conv_7_split_k", "convolve_dw", plan, work, x, g, target, problem)
     else:
         dw = empty(target, kind, like=x)
         naive = kernel("conv_1_naive", "convolve_dw", threads=THREADS, T=WORDS[kind])

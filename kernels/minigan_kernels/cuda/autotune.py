@@ -1,10 +1,10 @@
 """Which tile and how many parts are fastest for a product: measured once, and kept on disk.
 
     with tuning(of_card()):
-        y = conv2d(x, w)  # by the fastest of `plan.choices`, from the first call on
+        y = conv2d(x, w)  # by the fastest of `tiling.choices`, from the first call on
 
-Without a tuner the rule of `plan.choose` holds. Nothing else measures by itself: a sum that is cut
-otherwise has other last bits, so a choice, once kept, stays. It is a file of its own for each
+Without a tuner the rule of `tiling.choose` holds. Nothing else measures by itself: a sum that is
+cut otherwise has other last bits, so a choice, once kept, stays. It is a file of its own for each
 problem, beside the compiled kernels, and named by all that it depends on: the card, the problem,
 the plans that were compared, the sources of their kernels and the compiler. What is spoilt, or says
 otherwise itself, is measured again; where a choice for other kernels or in another format was kept,
@@ -34,7 +34,7 @@ import numpy as np
 from . import nvrtc
 from .cache import folder, found, keep, key, unit
 from .launch import current_device, is_planning, kernel
-from .plan import Plan
+from .tiling import Plan
 
 FORMAT = 2  # of what is kept; 1 did not name its format
 MARGIN = 0.97  # of the rule's time, that another plan must stay below
@@ -206,7 +206,7 @@ class Events:
         for _ in range(REPEATS):
             begin, end = cupy.cuda.Event(), cupy.cuda.Event()
             # The card has something to do meanwhile, or the time to launch would be measured.
-            kernel("spin", "spin", threads=32)((1,), np.int64(_BUSY), like=busy)
+            kernel("busy_wait", "busy_wait", threads=32)((1,), np.int64(_BUSY), like=busy)
             begin.record()
             compute()
             end.record()

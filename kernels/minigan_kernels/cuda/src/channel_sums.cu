@@ -1,6 +1,6 @@
 // The upper level of sums over channels, a warp each. It reads 8 bytes a sum and chunk, which is
 // little beside the images; what it takes is its launch.
-#include "lanes.cuh"
+#include "elementwise.cuh"
 
 // sums (SUMS, channels) of partial (channels, chunks).
 extern "C" __global__ void __launch_bounds__(THREADS)

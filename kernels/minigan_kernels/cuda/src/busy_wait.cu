@@ -3,7 +3,7 @@
 #include "prim.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-spin(long long ticks) {
+busy_wait(long long ticks) {
     for (const long long begin = clock64(); clock64() - begin < ticks;) {
     }
 }

@@ -1,4 +1,4 @@
-"""How launchers see arrays: as vectors of memory in whatever order it lies; see src/lanes.cuh.
+"""How launchers see arrays: as vectors of memory in any order; see src/elementwise.cuh.
 
 Nothing is copied that lies in order already, be it (N, C, H, W) or channels last. A vector is 16
 bytes where every array's address and sizes allow it, else one value.
@@ -115,7 +115,7 @@ class Images(NamedTuple):
         """Sums (K, C) of partial (C, chunks, K)."""
         channels, chunks, count = partial.shape
         out = empty((count, channels), self.dtype, like=partial)
-        run = kernel("lanes", "total", word_of(self.dtype), 1, SUMS=count)
+        run = kernel("channel_sums", "total", word_of(self.dtype), 1, SUMS=count)
         run(blocks_for(32 * channels, THREADS), partial, out, np.int32(channels), np.int32(chunks))
         return out
 
