@@ -111,7 +111,7 @@ def _gpu(settings: Settings, cores: int, out: Path | None) -> int:
     """Measure the card, print, save; 1 if it computes anything wrong."""
     from . import gpu, results
 
-    result = _result("gpu", settings, cores, lambda: gpu.on_card(settings.quick))
+    result = _result("gpu", settings, cores, lambda: gpu.on_gpu(settings.quick))
     gpu.show(result)
     say(f"{results.save('gpu', result, out or results.FOLDER)}, after {result['seconds']:.0f} s")
     return 0 if gpu.right(result) else 1

@@ -1,7 +1,7 @@
-"""Part `gpu`: the one command for a CUDA card. First whether it computes right, then how fast.
+"""Part `gpu`: the one command for a CUDA GPU. First whether it computes right, then how fast.
 
 Every primitive against its emulation on random bits, noise and a round against the CPU's, the
-twins' own tests with arrays on the card, compute-sanitizer where it is installed, and 200 rounds of
+twins' own tests with arrays on the GPU, compute-sanitizer where it is installed, and 200 rounds of
 a DCGAN as usual and replayed from a graph. Then, beside PyTorch where that is installed with CUDA,
 a DCGAN's rounds, each of its convolutions, the convolution in its steps, batch norm and Adam
 against the bandwidth of a copy, and memory that must not grow in 10,000 rounds. Goals are those
@@ -99,7 +99,7 @@ def absent(torch: Any) -> list[str]:
 
 
 def goals(found: Row) -> list[Row]:
-    """What minigan wants to reach on a card, and what it reached; None: not measured."""
+    """What minigan wants to reach on a GPU, and what it reached; None: not measured."""
     wanted: list[tuple[str, float, list[float]]] = []
     for peer, least in ((times.EAGER, 2.0), (times.COMPILED, 1.0)):
         for row in found["rounds"]:
@@ -133,14 +133,14 @@ def right(result: Row) -> bool:
 
 
 def facts() -> Row:
-    """The card and its driver.
+    """The GPU and its driver.
 
     Raises:
-        UserError: if there is no card to measure, with the way out.
+        UserError: if there is no GPU to measure, with the way out.
     """
     found = probe.probe_cuda()
     if why := probe.diagnose(found):
-        raise UserError(f"there is no card to measure: {why}")
+        raise UserError(f"there is no GPU to measure: {why}")
     smi, driver = shutil.which("nvidia-smi"), f"unknown, for CUDA {probe.version(found.driver)}"
     if smi:
         query = [smi, "--query-gpu=driver_version", "--format=csv,noheader"]
@@ -153,8 +153,8 @@ def facts() -> Row:
     }  # fmt: skip
 
 
-def on_card(quick: bool) -> Row:
-    """Measure the current card; small and short to see whether it runs if `quick`."""
+def on_gpu(quick: bool) -> Row:
+    """Measure the current GPU; small and short to see whether it runs if `quick`."""
     about = facts()
     import cupy
 

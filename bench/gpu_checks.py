@@ -1,4 +1,4 @@
-"""What must be right on a card before any time of it counts."""
+"""What must be right on a GPU before any time of it counts."""
 
 from __future__ import annotations
 
@@ -143,9 +143,9 @@ def noise(device: Device) -> list[Row]:
 
 
 def suite() -> Row:
-    """The twins' own tests, with arrays on the card."""
+    """The twins' own tests, with arrays on the GPU."""
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SUITE]
-    row = _done(words, {**os.environ, "MINIGAN_TEST_CARD": "1"})
+    row = _done(words, {**os.environ, "MINIGAN_TEST_GPU": "1"})
     right = row["right"] and " passed" in row["says"]  # without g++ some files skip all
     return {"check": "the twins' tests", **row, "right": right}
 
@@ -180,7 +180,7 @@ def _done(words: list[str], environment: dict[str, str]) -> Row:
 
 
 def few_kernels() -> None:
-    """A round of a small DCGAN on the card: every kind of kernel once, each tile's by precision.
+    """A round of a small DCGAN on the GPU: every kind of kernel once, each tile's by precision.
 
     Every array has memory of its own: what lies beyond it in CuPy's pool would be right to a
     sanitizer.

@@ -1,8 +1,8 @@
-"""What a card takes for a DCGAN: its rounds, layers and passes, beside PyTorch and the roofline.
+"""What a GPU takes for a DCGAN: its rounds, layers and passes, beside PyTorch and the roofline.
 
-Times of single kernels are those of the card alone: as many calls as make a graph, launched between
+Times of single kernels are those of the GPU alone: as many calls as make a graph, launched between
 two events. Rounds are timed by the clock, with all that the host does for them. What is compared
-takes turns, because a card's clock changes with its load and its heat.
+takes turns, because a GPU's clock changes with its load and its heat.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ RATES = {
 
 
 class Watch:
-    """Seconds of work on a card; a test brings its own."""
+    """Seconds of work on a GPU; a test brings its own."""
 
     def __init__(self, device: Device) -> None:
         self.device = device
@@ -87,7 +87,7 @@ class Watch:
         return in_turns({name: partial(turn, step) for name, step in steps.items()})
 
     def used(self) -> int:
-        """Bytes of the card's memory that are not free."""
+        """Bytes of the GPU's memory that are not free."""
         import cupy
 
         free, total = cupy.cuda.runtime.memGetInfo()
@@ -112,7 +112,7 @@ def roofline(watch: Watch, values: int, peaks: dict[str, float]) -> Row:
 
 
 def peaks(capability: tuple[int, int], multiprocessors: int, gigahertz: float) -> dict[str, float]:
-    """1e12 operations a second of a card by precision; empty if its rates are not known here."""
+    """1e12 operations a second of a GPU by precision; empty if its rates are not known here."""
     rates = RATES.get(capability, {})
     return {name: rate * multiprocessors * gigahertz for name, rate in rates.items()}
 
@@ -279,6 +279,6 @@ def growth(watch: Watch, size: Size, few: int, many: int) -> Row:
 
 
 def peer() -> Any:
-    """PyTorch on a card; None where it is not installed, or has none."""
+    """PyTorch on a GPU; None where it is not installed, or has none."""
     torch = module("torch_cuda")
     return torch if torch is not None and torch.available() else None

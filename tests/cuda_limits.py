@@ -39,11 +39,11 @@ VALUES = {
     "maxout": {"bias_maxout": (40, 40), "bias_maxout_backward": (48, 64)},
 }
 OPTIMISERS = {"sgd": (32, 32), "rmsprop": (48, 64), "adam": (64, 64)}
-GRAPH = {"mu": "const double*", "step": "const long long*"}  # what a graph reads on the card
+GRAPH = {"mu": "const double*", "step": "const long long*"}  # what a graph reads on the GPU
 POOLS = {
     "max_index": 32,
     "window_mean": 32,
-    "window_share": 32,
+    "window_adjoint": 32,
     "repeat": 32,
     "gather": 32,
     "scatter": 40,
@@ -52,26 +52,26 @@ RANDOM = {"random_bits": 32, "uniform": 32, "normal": 40, "dropout_mask": 32}
 
 
 def _limits() -> Iterator[tuple[Kernel, int]]:
-    for i, (word, width) in enumerate(WIDTHS.items()):
+    for i, (c_type, width) in enumerate(WIDTHS.items()):
         for file, names in VECTORS.items():
             for name, registers in names.items():
-                yield elementwise.kernel(file, name, word, 1), registers[i]
-                yield elementwise.kernel(file, name, word, width), registers[i]
+                yield elementwise.kernel(file, name, c_type, 1), registers[i]
+                yield elementwise.kernel(file, name, c_type, width), registers[i]
         for file, names in VALUES.items():
             for name, registers in names.items():
-                yield elementwise.kernel(file, name, word, 1), registers[i]
+                yield elementwise.kernel(file, name, c_type, 1), registers[i]
         for sums in (1, 2):
-            yield elementwise.kernel("channel_sums", "total", word, 1, SUMS=sums), 40
+            yield elementwise.kernel("channel_sums", "total", c_type, 1, SUMS=sums), 40
         for name, registers in OPTIMISERS.items():
-            yield optim.kernel(name, word, 1), registers[i]
-            yield optim.kernel(name, word, width, "const double*", **GRAPH), registers[i]
+            yield optim.kernel(name, c_type, 1), registers[i]
+            yield optim.kernel(name, c_type, width, "const double*", **GRAPH), registers[i]
         for name, most in POOLS.items():
             for index in ("int", "long long"):
-                yield pool.kernel(name, word, index), most
+                yield pool.kernel(name, c_type, index), most
     for name, most in RANDOM.items():
-        for word in ("unsigned",) if name == "random_bits" else WIDTHS:
+        for c_type in ("unsigned",) if name == "random_bits" else WIDTHS:
             for number in ("unsigned long long", "const unsigned long long*"):
-                yield random.kernel(name, word, number, number, "*" in number), most
+                yield random.kernel(name, c_type, number, number, "*" in number), most
 
 
 LIMITS = dict(_limits())

@@ -29,8 +29,8 @@ def _needs(tool: Callable[[], object]) -> pytest.MarkDecorator:
     return pytest.mark.skipif(False, reason="")
 
 
-# What twins are tested on: a card for `python -m bench gpu`, else nothing but emulation.
-DEVICE = cuda.Cuda() if os.environ.get("MINIGAN_TEST_CARD") else HOST
+# What twins are tested on: a GPU for `python -m bench gpu`, else nothing but emulation.
+DEVICE = cuda.Cuda() if os.environ.get("MINIGAN_TEST_GPU") else HOST
 needs_gxx, needs_nvrtc = _needs(emu.compiler), _needs(nvrtc.load)
 HEAD = 'extern "C" __global__ void __launch_bounds__(THREADS)\n'
 SCHEDULES = (0, 1, 2, 3)  # forwards, backwards, two random orders
@@ -87,7 +87,7 @@ def _leaves(value: Any) -> list[Any]:
 
 
 class Emulated(cuda.Cuda):
-    """A card whose arrays are NumPy's and whose kernels are emulated; it measures nothing."""
+    """A GPU whose arrays are NumPy's and whose kernels are emulated; it measures nothing."""
 
     supports_graphs = False
 

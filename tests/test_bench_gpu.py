@@ -353,7 +353,7 @@ def test_without_a_card_it_says_so(
     monkeypatch.setattr(command, "limit", lambda threads: None)  # of this process
     assert command.main(["gpu", "--out", str(tmp_path)]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("minigan bench: there is no card to measure: ")
+    assert said.startswith("minigan bench: there is no GPU to measure: ")
     assert not list(tmp_path.iterdir())
 
 

@@ -21,7 +21,7 @@ ARCHITECTURES = ("sm_80", "sm_90", "sm_120")
 EACH = [pytest.param(a, marks=[] if a == "sm_90" else pytest.mark.slow) for a in ARCHITECTURES]
 
 # What a convolution may be compiled to end in.
-ENDS = [{}, *({"ACTIVATION": f"end_in_{name}"} for name in ACTIVATIONS)]
+ENDS = [{}, *({"ACTIVATION": f"epilogue_{name}"} for name in ACTIVATIONS)]
 
 # Registers that a thread may take. A multiprocessor has 65536: it holds two blocks of 256 threads
 # with at most 128 each. A block may have 99 KB of shared memory on every architecture.
@@ -43,9 +43,9 @@ PLAIN: dict[Kernel, int] = {
         for width, most in ((1, 48 if end else 64), (4, 80))
     },
     kernel("busy_wait", "busy_wait", threads=32): 32,
-    ladder._SHARED: 88,
-    ladder._REGISTERS: 128,
-    ladder._VECTORISED: 216,
+    ladder.SHARED: 88,
+    ladder.REGISTERS: 128,
+    ladder.VECTORISED: 216,
 }
 PRODUCTS = {  # precision, index of the tile -> registers of the correlation, of the weight gradient
     ("float32", 0): (128, 96),
@@ -132,7 +132,7 @@ def product(precision: str, tile: int, name: str, end: dict[str, str]) -> Kernel
     kind = np.uint16 if precision == "bfloat16" else np.float32
     chosen = tiling.Plan(kind, 8, tiling.TILES[precision][tile])
     files = {"convolve": "conv_6_tensor" if chosen.tensor else "conv_5_pipelined"}
-    return chosen.product(files.get(name, "conv_7_split_k"), name, **end)
+    return chosen.kernel(files.get(name, "conv_7_split_k"), name, **end)
 
 
 @needs_nvrtc
@@ -169,7 +169,7 @@ def test_what_is_compiled_is_named_by_all_that_it_depends_on(
 
 
 @needs_nvrtc
-def test_source_that_does_not_compile_for_the_card(fresh_cache: Path, tmp_path: Path) -> None:
+def test_source_that_does_not_compile_for_the_gpu(fresh_cache: Path, tmp_path: Path) -> None:
     kernel = kernel_of(tmp_path, HEAD + "kernel() { nonsense(); }", threads=32)
     with pytest.raises(KernelError, match=r"kernel.cu\(3\).*nonsense"):
         kernel.compiled("sm_80")
@@ -177,7 +177,7 @@ def test_source_that_does_not_compile_for_the_card(fresh_cache: Path, tmp_path: 
 
 
 @needs_nvrtc
-def test_a_card_that_the_compiler_does_not_know(fresh_cache: Path) -> None:
+def test_a_gpu_that_the_compiler_does_not_know(fresh_cache: Path) -> None:
     with pytest.raises(UnavailableError, match=r"sm_10\b.*install"):
         Kernel("activation", "leaky_relu", threads=64, T="float", V=1).compiled("sm_10")
 

@@ -1,4 +1,4 @@
-"""The convolutions for CUDA cards, emulated, against the plain ones in float64."""
+"""The convolutions for CUDA GPUs, emulated, against the plain ones in float64."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def exact(name: str, arrays: list[np.ndarray], options: dict[str, Any]) -> np.nd
         return getattr(kernels, name)(*(a.astype(np.float64) for a in arrays), **options)
 
 
-def on_card(name: str, arrays: list[np.ndarray], options: dict[str, Any]) -> np.ndarray:
+def on_gpu(name: str, arrays: list[np.ndarray], options: dict[str, Any]) -> np.ndarray:
     with kernels.use("cuda"):
         return on_device(getattr(kernels, name), *arrays, **options)
 
@@ -84,21 +84,21 @@ def test_every_tile_is_right(precision: str, tile: int, case: str) -> None:
     with tiling.precision(precision):
         for name, arrays, options in calls(CASES[case], precision):
             truth = exact(name, arrays, options)
-            for splits in (1, 4) if case == "DCGAN's" else (1,):
-                with tiling.force(tile, splits), emulation() as seen:
-                    check(on_card(name, arrays, options), truth)
+            for split_k in (1, 4) if case == "DCGAN's" else (1,):
+                with tiling.force(tile, split_k), emulation() as seen:
+                    check(on_gpu(name, arrays, options), truth)
                 if DEVICE is HOST:
                     assert seen.bank_conflicts == (0 if precision == "float32" else 1)
 
 
-@pytest.mark.parametrize("splits", tiling.SPLITS)
+@pytest.mark.parametrize("split_k", tiling.SPLIT_K)
 @pytest.mark.parametrize("precision", tiling.PRECISIONS)
-def test_a_sum_is_cut_in_any_number_of_parts(precision: str, splits: int) -> None:
+def test_a_sum_is_cut_in_any_number_of_parts(precision: str, split_k: int) -> None:
     """Also in more parts than it has tiles."""
     case = ((1, 32, 5, 6), (16, 32, 3, 3), {})
-    with tiling.precision(precision), tiling.force(-1, splits):
+    with tiling.precision(precision), tiling.force(-1, split_k):
         for name, arrays, options in calls(case, precision):
-            check(on_card(name, arrays, options), exact(name, arrays, options))
+            check(on_gpu(name, arrays, options), exact(name, arrays, options))
 
 
 @pytest.mark.parametrize(("precision", "tile"), TILES)
@@ -108,7 +108,7 @@ def test_the_order_of_warps_does_not_show(precision: str, tile: int) -> None:
             results = []
             for schedule in SCHEDULES:
                 with emulation(schedule):
-                    results.append(on_card(*call).tobytes())
+                    results.append(on_gpu(*call).tobytes())
             assert len(set(results)) == 1
 
 
@@ -119,10 +119,10 @@ def test_images_of_few_channels(channels: int, precision: str) -> None:
     case = ((2, channels, 12, 11), (24, channels, 4, 4), {"stride": 2, "padding": 1})
     with tiling.precision(precision):
         for name, arrays, options in calls(case, precision):
-            check(on_card(name, arrays, options), exact(name, arrays, options))
+            check(on_gpu(name, arrays, options), exact(name, arrays, options))
         last = ((3, 24, 4, 4), (channels, 24, 4, 4), {})
         for name, arrays, options in calls(last, precision):
-            check(on_card(name, arrays, options), exact(name, arrays, options))
+            check(on_gpu(name, arrays, options), exact(name, arrays, options))
 
 
 def off_beat(array: np.ndarray) -> np.ndarray:
@@ -139,7 +139,7 @@ def test_arrays_off_the_beat_of_16_bytes(filters: int) -> None:
     for name, arrays, more in calls((x, w, options), "float32"):
         arrays = [off_beat(a) for a in arrays]
         assert all(a.ctypes.data % 16 and a.flags.c_contiguous for a in arrays)
-        check(on_card(name, arrays, more), exact(name, arrays, more))
+        check(on_gpu(name, arrays, more), exact(name, arrays, more))
 
 
 @pytest.mark.parametrize("precision", tiling.PRECISIONS)
@@ -179,12 +179,12 @@ def test_an_unknown_precision_is_named() -> None:
         pass
 
 
-def test_the_planner_fills_the_card_and_cuts_only_long_sums() -> None:
+def test_the_planner_fills_the_gpu_and_cuts_only_long_sums() -> None:
     def tile_of(rows: int, columns: int, depth: int) -> tuple[int, int, int]:
-        work = tiling.Work(rows, columns, depth)
+        work = tiling.GemmShape(rows, columns, depth)
         chosen = tiling.choose(np.float32, work, multiprocessors=132)
         assert chosen.tile
-        return chosen.tile.m, chosen.tile.n, chosen.splits
+        return chosen.tile.m, chosen.tile.n, chosen.split_k
 
     with tiling.precision("bfloat16"):
         assert tile_of(32768, 128, 1024) == (128, 128, 1)
@@ -192,7 +192,7 @@ def test_the_planner_fills_the_card_and_cuts_only_long_sums() -> None:
         assert tile_of(32768, 64, 1024) == (128, 64, 1)
         assert tile_of(1024, 128, 32768) == (64, 64, 8)
         assert tile_of(64, 64, 64) == (64, 64, 1)
-    few = tiling.choose(np.float32, tiling.Work(10, 3, 64), few=True, multiprocessors=132)
+    few = tiling.choose(np.float32, tiling.GemmShape(10, 3, 64), small_n=True, multiprocessors=132)
     assert few.tile is None
     assert few.multiple == 4
 

@@ -1,4 +1,4 @@
-"""The emulation catches what goes wrong on cards: bugs planted into a convolution show."""
+"""The emulation catches what goes wrong on GPUs: bugs planted into a convolution show."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from minigan_kernels.cuda.pack import channels_last
 
 pytestmark = needs_gxx
 
-ENDING = ("conv_5_pipelined", "conv_6_tensor")  # kernels with an epilogue
+WITH_EPILOGUE = ("conv_5_pipelined", "conv_6_tensor")  # kernels with an epilogue
 SLOPE = np.float32(0.25)
 TAIL = 1 << 14  # values behind the result that nobody may write
 
@@ -33,8 +33,8 @@ def setting(
     gradient = file == "conv_7_split_k"
     tile = tiling.TILES[precision][-1]
     kind = np.uint16 if precision == "bfloat16" else np.float32
-    defines = {"ACTIVATION": "end_in_leaky_relu"} if activated else {}
-    kernel = tiling.Plan(kind, 8, tile).product(
+    defines = {"ACTIVATION": "epilogue_leaky_relu"} if activated else {}
+    kernel = tiling.Plan(kind, 8, tile).kernel(
         file, "convolve_dw" if gradient else "convolve", **defines
     )
     if file == "conv_2_shared":
@@ -62,7 +62,7 @@ def setting(
         bias = np.arange(72, dtype=np.float32)
         arrays.append(bias)
         exact = np.where(exact + bias > 0, exact + bias, SLOPE * (exact + bias))
-    elif file in ENDING:
+    elif file in WITH_EPILOGUE:
         arrays.append(np.uint64(0))
     target = arrays[1].shape if gradient else exact.shape
     window = Window((4, 4), (2, 2), (1, 1))
@@ -91,8 +91,8 @@ def faults(
     for schedule in SCHEDULES:
         y = empty((exact.size + tail,), np.float32, like=exact)
         partial = empty((3 * exact.shape[-1] * grid[0] + tail,), np.float64, like=exact)
-        leaves = file in ENDING and not activated  # its result's moments as well
-        outputs = [y, partial, problem, SLOPE] if file in ENDING else [y, problem]
+        stores = file in WITH_EPILOGUE and not activated  # its result's moments as well
+        outputs = [y, partial, problem, SLOPE] if file in WITH_EPILOGUE else [y, problem]
         try:
             with emulation(schedule, sanitize=sanitize) as watched:
                 kernel(grid, *arrays, *outputs)
@@ -103,7 +103,7 @@ def faults(
             seen.add("wrong result")
         if not np.isnan(y[exact.size :]).all():
             seen.add("written behind the end")
-        if leaves:
+        if stores:
             *found, behind = found_moments(partial, exact.shape[-1], grid[0])
             if not np.allclose(found, moments(exact), rtol=1e-4):
                 seen.add("wrong moments")
@@ -131,8 +131,8 @@ def moments(y: np.ndarray) -> np.ndarray:
     return np.array([flat.mean(0), flat.var(0)])
 
 
-PIPELINE = """        wait_copies<STAGES - 2>();  // this thread's part of the tile is there,
-        __syncthreads();            // everyone's, and nobody reads the stage before any more
+PIPELINE = """        wait_copies<STAGES - 2>();  // this thread's copies of the tile are done,
+        __syncthreads();            // everyone's are, and nobody still reads the stage before
         if (tile + STAGES - 1 < end) fetch(tile + STAGES - 1);
         commit_copies();"""
 EARLY = """        if (tile + STAGES - 1 < end) fetch(tile + STAGES - 1);
@@ -168,23 +168,23 @@ MUTATIONS = {  # file that is run, its precision, file that is spoilt, what is r
     "moments are merged before they are there": ("conv_5_pipelined", "float32", "epilogue.cuh",
         "= count;\n    __syncthreads();", "= count;", "wrong moments"),
     "moments of rows that are not there": ("conv_6_tensor", "tf32", "epilogue.cuh",
-        "count += Sums::row(i) < rows;", "count++;", "wrong moments"),
+        "count += Acc::row(i) < rows;", "count++;", "wrong moments"),
     "moments of columns that are not there": ("conv_5_pipelined", "float32", "epilogue.cuh",
         "if (column < columns) partial", "partial", "moments written behind the end"),
     "the bias of another tile": ("conv_6_tensor", "bfloat16", "conv_5_pipelined.cu",
         "p.filters + first_column, p.filters - first", "p.filters, p.filters - first",
         "wrong result"),
     "the bias of the column beside": ("conv_5_pipelined", "float32", "epilogue.cuh",
-        "first + Sums::column(j), slope", "first + j, slope", "wrong result"),
+        "first + Acc::column(j), slope", "first + j, slope", "wrong result"),
     "a gradient without a barrier": ("conv_7_split_k", "tf32", "conv_7_split_k.cu",
         "        __syncthreads();\n", "", "wrong result"),
     "a gradient that waits for too few": ("conv_7_split_k", "float32", "conv_7_split_k.cu",
         "wait_copies<STAGES - 2>", "wait_copies<STAGES - 1>", "wrong result"),
     "a gradient without a guard": ("conv_7_split_k", "bfloat16", "conv_7_split_k.cu",
         "if (column < p.filters) to", "to", "written behind the end"),
-    "a gradient's tile read across without its swizzle": ("conv_7_split_k", "tf32", "tile.cuh",
+    "a gradient's tile MN-major without its swizzle": ("conv_7_split_k", "tf32", "tile.cuh",
         "return row % 4 * 2;", "return row % 8;", "bank conflicts"),
-    "the second barrier of step 2": ("conv_2_shared", "float32", "conv_2_shared.cu",
+    "the second barrier of version 2": ("conv_2_shared", "float32", "conv_2_shared.cu",
         "__syncthreads();  // before the tile is overwritten", "", "wrong result"),
     "threads leave before a barrier": ("conv_2_shared", "float32", "conv_2_shared.cu",
         "    const Pixel to = pixel(at, m);\n",
@@ -206,7 +206,7 @@ def test_a_bias_and_an_activation_have_no_fault() -> None:
         assert not faults(SOURCES, file, precision, activated=True)
 
 
-CHANNELS = {"moments overwrite a tile that is read": 40}  # the last tile lies where moments go
+CHANNELS = {"moments overwrite a tile that is read": 40}  # the last tile is where moments go
 
 
 @pytest.mark.parametrize("bug", MUTATIONS)

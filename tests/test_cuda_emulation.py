@@ -1,4 +1,4 @@
-"""The emulation of CUDA: that it computes as a card, and that it sees what a card would not."""
+"""The emulation of CUDA: that it computes as a GPU, and that it sees what a GPU would not."""
 
 from __future__ import annotations
 

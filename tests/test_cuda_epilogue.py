@@ -1,4 +1,4 @@
-"""Bias and activation in the launch that computes a convolution on a card."""
+"""Bias and activation in the launch that computes a convolution on a GPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cuda_tools import DEVICE, ROUNDED, SCHEDULES, needs_gxx
 from minigan_kernels.cuda import tiling
 from minigan_kernels.cuda.emu import emulation
 from minigan_kernels.epilogue import LINEAR, Epilogue
-from test_cuda_conv import CASES, TILES, Case, check, exact, on_card
+from test_cuda_conv import CASES, TILES, Case, check, exact, on_gpu
 from test_cuda_moments import launches
 
 from minigan import Tensor, conv2d, grad, nn, no_grad
@@ -56,7 +56,7 @@ def test_every_tile_ends_right(precision: str, tile: int, end: Epilogue) -> None
     with tiling.precision(precision), tiling.force(tile, 1):
         for case in ("DCGAN's", "odd", "in groups"):
             for call in calls(CASES[case], precision, end):
-                check(on_card(*call), exact(*call))
+                check(on_gpu(*call), exact(*call))
 
 
 @pytest.mark.parametrize("end", [LINEAR, LEAKY, TANH, SIGMOID])
@@ -68,7 +68,7 @@ def test_a_sum_that_was_cut_ends_once(precision: str, end: Epilogue) -> None:
                 results = set()
                 for schedule in SCHEDULES[::3]:
                     with tiling.force(-1, 4), emulation(schedule):
-                        y = on_card(*call)
+                        y = on_gpu(*call)
                     check(y, exact(*call))
                     results.add(y.tobytes())
                 assert len(results) == 1
@@ -80,20 +80,20 @@ def test_images_of_few_channels_end_right(channels: int, end: Epilogue) -> None:
     (_, w_shape, options), images = FEW, (2, channels, 11, 9)
     case = (images, (w_shape[0], channels, *w_shape[2:]), options)
     for call in calls(case, "float32", end):
-        check(on_card(*call), exact(*call))
+        check(on_gpu(*call), exact(*call))
     case = (images, (channels, channels, 3, 3), {})
     for call in calls(case, "float32", end):
-        check(on_card(*call), exact(*call))
+        check(on_gpu(*call), exact(*call))
 
 
 @pytest.mark.skipif(DEVICE is not HOST, reason="counts emulated launches")
 def test_nothing_passes_over_a_result_again() -> None:
     one, cut = ["pack", "pack", "convolve"], ["pack", "pack", "convolve", "reduce"]
-    for case, splits, expected in (
+    for case, split_k, expected in (
         (CASES["DCGAN's"], 1, one), (CASES["DCGAN's"], 4, cut), (FEW, 1, one),
     ):  # fmt: skip
         for name, arrays, options in calls(case, "float32", TANH):
-            with tiling.force(1, splits), launches() as names:
+            with tiling.force(1, split_k), launches() as names:
                 getattr(kernels, name)(*arrays, **options)
             assert names == expected
 
@@ -103,8 +103,8 @@ def test_float64_and_ragged_groups_have_a_pass_of_their_own() -> None:
         for name, arrays, options in calls(case, "float32", SIGMOID):
             truth = exact(name, arrays, options)
             doubles = [a.astype(np.float64) for a in arrays]
-            np.testing.assert_allclose(on_card(name, doubles, options), truth, rtol=1e-12)
-            check(on_card(name, arrays, options), truth)
+            np.testing.assert_allclose(on_gpu(name, doubles, options), truth, rtol=1e-12)
+            check(on_gpu(name, arrays, options), truth)
 
 
 def players() -> tuple[nn.Module, nn.Module]:

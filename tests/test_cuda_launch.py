@@ -1,4 +1,4 @@
-"""How a kernel reaches a card: through CuPy, of which a stand-in notes what it is asked for."""
+"""How a kernel reaches a GPU: through CuPy, of which a stand-in notes what it is asked for."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from minigan_kernels.cuda.errors import UnavailableError
 from minigan_kernels.cuda.launch import Kernel
 
 
-class Card:
-    """A stand-in for CuPy on a machine with one card."""
+class FakeGpu:
+    """A stand-in for CuPy on a machine with one GPU."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.launches: list[tuple[Any, ...]] = []
@@ -24,19 +24,19 @@ class Card:
         self.loaded: list[bytes] = []
         self.compiled_for: list[str] = []
         self.available = True
-        card = self
+        gpu = self
 
         class Module:
             def load(self, code: bytes) -> None:
-                card.loaded.append(code)
+                gpu.loaded.append(code)
 
             def get_function(self, name: str) -> Any:
-                function = lambda *arguments: card.launches.append((name, *arguments))  # noqa: E731
+                function = lambda *arguments: gpu.launches.append((name, *arguments))  # noqa: E731
                 function.ptr = 77
                 return function
 
         def compiled(kernel: Kernel, arch: str) -> nvrtc.Cubin:
-            card.compiled_for.append(arch)
+            gpu.compiled_for.append(arch)
             path = folder / f"{kernel.name}.cubin"
             path.write_bytes(kernel.name.encode())
             return nvrtc.Cubin(path, {})
@@ -55,46 +55,46 @@ class Card:
 
 
 @pytest.fixture
-def card(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Card:
-    return Card(monkeypatch, tmp_path)
+def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeGpu:
+    return FakeGpu(monkeypatch, tmp_path)
 
 
-def array_on_card() -> Any:
+def array_on_gpu() -> Any:
     return type("ndarray", (), {"__module__": "cupy"})()
 
 
 def test_cupys_arrays_are_computed_on_the_card() -> None:
-    assert kernels.backend_of(type(array_on_card())) == "cuda"
+    assert kernels.backend_of(type(array_on_gpu())) == "cuda"
     assert kernels.backend_of(np.ndarray) == "cpu"
 
 
-def test_a_launch(card: Card) -> None:
-    kernel, x = Kernel("activation", "scale", threads=96, shared=48 << 10), array_on_card()
+def test_a_launch(gpu: FakeGpu) -> None:
+    kernel, x = Kernel("activation", "scale", threads=96, shared=48 << 10), array_on_gpu()
     kernel((5, 2), x, np.float32(2))
     kernel((1,), x, np.float32(3))
-    assert card.loaded == [b"scale"]  # once
-    assert card.compiled_for == ["sm_90"]
-    assert card.launches == [
+    assert gpu.loaded == [b"scale"]  # once
+    assert gpu.compiled_for == ["sm_90"]
+    assert gpu.launches == [
         ("scale", (5, 2, 1), (96,), (x, np.float32(2)), 48 << 10),
         ("scale", (1, 1, 1), (96,), (x, np.float32(3)), 48 << 10),
     ]
-    value = card.launches[0][3][1]
+    value = gpu.launches[0][3][1]
     assert (type(value), value.dtype, value.shape) == (np.ndarray, np.float32, ())
-    assert not card.attributes
+    assert not gpu.attributes
 
 
-def test_much_shared_memory_is_asked_for(card: Card) -> None:
-    Kernel("activation", "scale", threads=96, shared=64 << 10)((1,), array_on_card())
-    assert card.attributes == [(77, 8, 64 << 10)]
+def test_much_shared_memory_is_asked_for(gpu: FakeGpu) -> None:
+    Kernel("activation", "scale", threads=96, shared=64 << 10)((1,), array_on_gpu())
+    assert gpu.attributes == [(77, 8, 64 << 10)]
 
 
-def test_a_machine_without_a_card_is_one_sentence(card: Card) -> None:
-    card.available = False
-    with pytest.raises(UnavailableError, match="no CUDA card"):
-        Kernel("activation", "scale", threads=96)((1,), array_on_card())
+def test_a_machine_without_a_gpu_is_one_sentence(gpu: FakeGpu) -> None:
+    gpu.available = False
+    with pytest.raises(UnavailableError, match="no CUDA GPU"):
+        Kernel("activation", "scale", threads=96)((1,), array_on_gpu())
 
 
-def test_emulation_plans_as_a_large_card() -> None:
+def test_emulation_plans_as_a_large_gpu() -> None:
     assert launch.multiprocessors(np.zeros(3)) == 132
 
 

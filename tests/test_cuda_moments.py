@@ -79,9 +79,11 @@ def launches() -> Iterator[list[str]]:
         yield names
 
 
-def left_by(case: str, precision: str, tile: int, splits: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def left_by(
+    case: str, precision: str, tile: int, split_k: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
     """The moments that a tile leaves, or the sum of parts, which are right."""
-    with launches() as names, tiling.precision(precision), tiling.force(tile, splits):
+    with launches() as names, tiling.precision(precision), tiling.force(tile, split_k):
         y = call(case, precision)
         freeze_result(y, [], kernels.conv2d)
         found = kernels.moments(y)
@@ -105,12 +107,12 @@ def test_what_every_tile_leaves_is_right(precision: str, tile: int, case: str) -
 
 @needs_gxx
 @pytest.mark.parametrize("case", CALLS)
-@pytest.mark.parametrize("splits", [2, 7])
-def test_what_a_sum_of_parts_leaves_is_right(splits: int, case: str) -> None:
+@pytest.mark.parametrize("split_k", [2, 7])
+def test_what_a_sum_of_parts_leaves_is_right(split_k: int, case: str) -> None:
     found = set()
     for schedule in SCHEDULES[::3]:
         with emulation(schedule):
-            mean, var = left_by(case, "bfloat16", -1, splits)
+            mean, var = left_by(case, "bfloat16", -1, split_k)
             found.add(mean.tobytes() + var.tobytes())
     assert len(found) == 1
 
@@ -118,10 +120,10 @@ def test_what_a_sum_of_parts_leaves_is_right(splits: int, case: str) -> None:
 @needs_gxx
 @pytest.mark.parametrize("outlier", [0, 64])
 @pytest.mark.parametrize(
-    ("precision", "tile", "splits"), [(*tile, 1) for tile in TILES] + [("float32", 1, 2)]
+    ("precision", "tile", "split_k"), [(*tile, 1) for tile in TILES] + [("float32", 1, 2)]
 )
 def test_a_mean_far_above_the_deviation_costs_nothing(
-    precision: str, tile: int, splits: int, outlier: int
+    precision: str, tile: int, split_k: int, outlier: int
 ) -> None:
     """y is 8192 + N(0, 1), and may begin with a value far off: what is about its first is worst."""
     rng = np.random.default_rng(0)
@@ -130,7 +132,7 @@ def test_a_mean_far_above_the_deviation_costs_nothing(
     x[0, 1:, 0, 0] += outlier
     w[:, 0, 0, 0] = 8192
     w[np.arange(24), 1 + np.arange(24) % 7, 0, 0] = 1
-    with launches() as names, tiling.precision(precision), tiling.force(tile, splits):
+    with launches() as names, tiling.precision(precision), tiling.force(tile, split_k):
         y = kernels.conv2d(x, w)
         assert attached(y, MOMENTS) is None
         freeze_result(y, [x, w], kernels.conv2d)
@@ -145,7 +147,7 @@ def test_a_mean_far_above_the_deviation_costs_nothing(
         assert error <= max(2 * least, 2 * np.finfo(np.float32).eps)
 
 
-class OnCard:
+class OnGpu:
     """An array that cannot be made read-only."""
 
     nbytes = LARGE
@@ -155,12 +157,12 @@ def test_what_was_left_counts_only_as_long_as_nobody_may_have_written() -> None:
     public, other = kernels.conv2d, lambda: None
 
     def fresh(kind: str) -> Any:
-        array = np.zeros(LARGE, np.uint8)[1:] if kind == "numpy" else OnCard()
+        array = np.zeros(LARGE, np.uint8)[1:] if kind == "numpy" else OnGpu()
         attach(array, "what", 1)
         assert attached(array, "what") is None  # its maker has it still
         return array
 
-    for kind in ("numpy", "card"):
+    for kind in ("numpy", "gpu"):
         y = fresh(kind)
         freeze_result(y, [], public)
         assert attached(y, "what") == 1
@@ -251,9 +253,9 @@ def test_batch_norm_finds_what_a_convolution_left() -> None:
 
 @needs_gxx
 def test_small_results_activated_ones_and_matrix_products_leave_nothing() -> None:
-    def partial_of(x_shape: tuple[int, ...], splits: int, bias: bool = False) -> Any:
+    def partial_of(x_shape: tuple[int, ...], split_k: int, bias: bool = False) -> Any:
         x, w = np.ones(x_shape, np.float32), np.ones((64, 16, 1, 1), np.float32)
-        with tiling.force(1, splits):
+        with tiling.force(1, split_k):
             b = Tensor(np.ones(64, np.float32)) if bias else None
             y = conv2d(Tensor(x), Tensor(w), b).data
         freeze_result(y, [], kernels.conv2d)
@@ -262,9 +264,9 @@ def test_small_results_activated_ones_and_matrix_products_leave_nothing() -> Non
     with kernels.use("cuda"):
         assert partial_of((1, 16, 16, 16), 1) is not None
         assert partial_of((1, 16, 16, 16), 2) is not None
-        for splits in (1, 2):
-            assert partial_of((1, 16, 16, 15), splits) is None
-            assert partial_of((1, 16, 16, 16), splits, bias=True) is None
+        for split_k in (1, 2):
+            assert partial_of((1, 16, 16, 15), split_k) is None
+            assert partial_of((1, 16, 16, 16), split_k, bias=True) is None
         a = np.ones((256, 64), np.float32)
         assert not memo.entries(kernels.matmul(a, a.T.copy()))
         y = conv_transpose2d(Tensor(np.ones((1, 16, 16, 16))), Tensor(np.ones((16, 64, 1, 1))))

@@ -21,7 +21,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from minigan_kernels.cuda import tiling
 from minigan_kernels.cuda.emu import emulation
-from test_cuda_conv import CASES, calls, check, exact, on_card
+from test_cuda_conv import CASES, calls, check, exact, on_gpu
 from test_cuda_epilogue import TANH, calls as activated
 from test_cuda_moments import left_by
 precision = sys.argv[2]
@@ -31,16 +31,16 @@ with emulation(1, sanitize=True), tiling.precision(precision):
         left_by("forward", precision, tile, 3)
     for case in ("DCGAN's", "odd"):
         for call in activated(CASES[case], precision, TANH):
-            for splits in (1, 2):
-                with tiling.force(-1, splits):
-                    check(on_card(*call), exact(*call))
+            for split_k in (1, 2):
+                with tiling.force(-1, split_k):
+                    check(on_gpu(*call), exact(*call))
     for case in CASES.values():
         for call in calls(case, precision):
             truth = exact(*call)
-            check(on_card(*call), truth)
+            check(on_gpu(*call), truth)
             for tile in (0, -1):
                 with tiling.force(tile, 2):
-                    check(on_card(*call), truth)
+                    check(on_gpu(*call), truth)
 print("clean")
 """
 SPOILT = f"""
@@ -82,8 +82,8 @@ def test_the_largest_and_the_smallest_tile_are_clean(precision: str) -> None:
         ("if (m >= pixels) continue;", "", "heap-buffer-overflow"),
         ("inside(row, p.h.in) && ", "", "heap-buffer-overflow"),
         ("p.filters - first_column, slope", "TILE_N, slope", "heap-buffer-overflow"),
-        ("const int tiles = up(depth, TILE_K);",
-         "const int tiles = up(depth, TILE_K) << (blockIdx.x + 31);", "left shift of"),
+        ("const int tiles = ceil_div(depth, TILE_K);",
+         "const int tiles = ceil_div(depth, TILE_K) << (blockIdx.x + 31);", "left shift of"),
     ],
 )  # fmt: skip
 def test_a_planted_bug_is_found(right: str, wrong: str, finding: str, tmp_path: Path) -> None:

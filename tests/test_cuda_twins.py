@@ -288,14 +288,14 @@ def test_a_parameter_off_the_beat_of_16_bytes_is_stepped_too() -> None:
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_rates_and_step_may_lie_on_the_card(name: str) -> None:
-    on_card, plain = state(name, SIZES, np.float32), state(name, SIZES, np.float32)
+def test_rates_and_step_may_lie_on_the_gpu(name: str) -> None:
+    on_gpu, plain = state(name, SIZES, np.float32), state(name, SIZES, np.float32)
     options = {**OPTIONS[name], "lr": 0.1, "weight_decay": 0.01}
     emulated(name, *plain, **options)
     varied = {"lr", "momentum", "step"} & options.keys()
     options |= {key: np.array([options[key]]) for key in varied}
-    emulated(name, *on_card, **options)
-    for a, b in zip(chain(*on_card), chain(*plain), strict=True):
+    emulated(name, *on_gpu, **options)
+    for a, b in zip(chain(*on_gpu), chain(*plain), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -329,7 +329,7 @@ def test_the_stream_is_the_cpus_to_the_last_bit(name: str, size: int) -> None:
     with kernels.use("cpu"):
         getattr(kernels, name)(cpu, key=2**64 - 3, offset=2**32 - 5, **options)
     assert ours.tobytes() == cpu.tobytes()
-    place = np.array([2**64 - 3], np.uint64), np.array([2**32 - 5], np.uint64)  # on the card
+    place = np.array([2**64 - 3], np.uint64), np.array([2**32 - 5], np.uint64)  # on the GPU
     emulated(name, graph, key=place[0], offset=place[1], **options)
     assert graph.tobytes() == cpu.tobytes()
 

@@ -77,8 +77,8 @@ def numbers() -> Any:
     return memory
 
 
-def parts() -> Any:
-    """A sum of parts that ends in an activation: vectors across channels."""
+def slices() -> Any:
+    """Split-K slices whose sum has an activation: vectors across channels."""
     x, w = images(2, 8, 5, 5)[0], images(12, 8, 3, 3)[0]
     with tiling.force(-1, 3):
         bias = np.arange(12, dtype=np.float32) / 8
@@ -92,16 +92,21 @@ MUTANTS = [
     ("elementwise.cuh", BARRIER, "", rows),
     ("elementwise.cuh", BARRIER, "", bias_backward),
     ("elementwise.cuh", BARRIER, "", batch_norm_backward),
-    ("elementwise.cuh", "min(s.positions - start, (long long)s.each)", "s.each", moments),
-    ("elementwise.cuh", "half >= s.across", "half > s.across", rows),
+    (
+        "elementwise.cuh",
+        "min(s.positions - start, (long long)s.chunk_positions)",
+        "s.chunk_positions",
+        moments,
+    ),
+    ("elementwise.cuh", "half >= s.block_columns", "half > s.block_columns", rows),
     ("elementwise.cuh", "int k = 1; k < V", "int k = 2; k < V", moments),
     ("elementwise.cuh", "place >= s.inner", "place > s.inner", moments),
     ("channel_sums.cu", "int bit = 16", "int bit = 8", bias_backward),
     ("norm.cu", "i < chunks; i += 32", "i <= chunks; i += 32", moments),
     ("norm.cu", "            if (at.inside()) {", "            {", rows),
     ("running.cuh", "about + apart * apart * count * weight", "about", moments),
-    ("reduce_channels.cu", "my_channel(s, k), slope", "k, slope", parts),
-    ("reduce_channels.cu", "part < count", "part + 1 < count", parts),
+    ("reduce_channels.cu", "my_channel(s, k), slope", "k, slope", slices),
+    ("reduce_channels.cu", "slice < count", "slice + 1 < count", slices),
     ("optim.cu", "    __syncthreads();\n", "", adam),
     ("optim.cu", "k < e.size; k++", "k <= e.size; k++", adam),
     ("optim.cu", "<= blockIdx.x", "< blockIdx.x", adam),

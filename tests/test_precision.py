@@ -48,7 +48,7 @@ def test_a_precision_is_that_of_products_and_of_nothing_else() -> None:
         assert {a.dtype for name, a in kept.items() if not name.endswith("/steps")} == {
             np.dtype(np.float32)
         }
-        assert tiling._precision.get() == "float32"  # outside of the run
+        assert tiling.current_precision() == "float32"  # outside of the run
     for other in ("tf32", "bfloat16"):
         assert losses[other] != losses["float32"]
         np.testing.assert_allclose(losses[other], losses["float32"], rtol=0.02)

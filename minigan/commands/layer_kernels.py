@@ -76,7 +76,7 @@ def _on_cpu(kind: str, image: Shape, output: Shape, w: Shape, options: dict[str,
 
 
 def _on_gpu(device: Device) -> Callable[[str, Shape, Shape, Shape, dict[str, Any]], str]:
-    from minigan_kernels.cuda import launch, autotune
+    from minigan_kernels.cuda import autotune, launch
 
     def kernel_of(kind: str, image: Shape, output: Shape, w: Shape, options: dict[str, Any]) -> str:
         x, y, weight = (device.put(np.empty(shape, np.float32)) for shape in (image, output, w))

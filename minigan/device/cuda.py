@@ -38,7 +38,7 @@ class Cuda(Device):
 
     @contextmanager
     def context(self) -> Iterator[None]:
-        from minigan_kernels.cuda import errors, tiling, autotune
+        from minigan_kernels.cuda import autotune, errors, tiling
 
         try:
             tuner = None if self.deterministic else self.tuner()
@@ -57,7 +57,7 @@ class Cuda(Device):
         """The autotuner, which measures tiles and keeps its choices."""
         from minigan_kernels.cuda import autotune
 
-        return autotune.of_card()
+        return autotune.of_gpu()
 
     def put(self, array: Array) -> Array:
         import cupy

@@ -1,4 +1,4 @@
-"""Activations on a card, alone and fused with a bias: one pass over memory each."""
+"""Activations on a GPU, alone and fused with a bias: one pass over memory each."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def bias_leaky_relu(x: np.ndarray, bias: np.ndarray, *, slope: float) -> np.ndar
 def bias_leaky_relu_backward(
     g: np.ndarray, y: np.ndarray, *, slope: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients of `bias_leaky_relu` by x and bias."""
+    """Gradients of `bias_leaky_relu` with respect to x and bias."""
     factor = np.result_type(g.dtype, y.dtype).type(slope)
     return _backward("bias_leaky_relu_backward", g, y, factor)
 
@@ -49,7 +49,7 @@ def bias_tanh(x: np.ndarray, bias: np.ndarray) -> np.ndarray:
 
 
 def bias_tanh_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients of `bias_tanh` by x and bias."""
+    """Gradients of `bias_tanh` with respect to x and bias."""
     return _backward("bias_tanh_backward", g, y)
 
 
@@ -59,21 +59,21 @@ def bias_sigmoid(x: np.ndarray, bias: np.ndarray) -> np.ndarray:
 
 
 def bias_sigmoid_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients of `bias_sigmoid` by x and bias."""
+    """Gradients of `bias_sigmoid` with respect to x and bias."""
     return _backward("bias_sigmoid_backward", g, y)
 
 
 def _with_bias(name: str, x: np.ndarray, bias: np.ndarray, *options: Any) -> np.ndarray:
-    seen = images(x)
-    (bias,), y = seen.per_channel(bias), seen.empty()
-    seen.launch("activation", name, *seen.arrays, bias, y, seen.lanes, *options)
+    view = images(x)
+    (bias,), y = view.per_channel(bias), view.empty()
+    view.launch("activation", name, *view.arrays, bias, y, view.layout, *options)
     return y
 
 
 def _backward(
     name: str, g: np.ndarray, y: np.ndarray, *options: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    seen = images(g, y)
-    dx, partial = seen.empty(), seen.partial(1)
-    seen.launch("activation", name, *seen.arrays, dx, partial, seen.lanes, *options, merged=1)
-    return dx, seen.total(partial)[0]
+    view = images(g, y)
+    dx, partial = view.empty(), view.partial(1)
+    view.launch("activation", name, *view.arrays, dx, partial, view.layout, *options, merged=1)
+    return dx, view.total(partial)[0]

@@ -1,19 +1,19 @@
-"""Which tile and how many parts are fastest for a product: measured once, and kept on disk.
+"""Which tile and how many split-K slices are fastest for a GEMM: measured once, kept on disk.
 
-    with tuning(of_card()):
+    with tuning(of_gpu()):
         y = conv2d(x, w)  # by the fastest of `tiling.choices`, from the first call on
 
-Without a tuner the rule of `tiling.choose` holds. Nothing else measures by itself: a sum that is
-cut otherwise has other last bits, so a choice, once kept, stays. It is a file of its own for each
-problem, beside the compiled kernels, and named by all that it depends on: the card, the problem,
-the plans that were compared, the sources of their kernels and the compiler. What is spoilt, or says
-otherwise itself, is measured again; where a choice for other kernels or in another format was kept,
-one sentence on stderr says so. Of two processes that measure at once the last to write stays.
+Without a tuner the rule of `tiling.choose` holds. Nothing measures by itself: a sum that is split
+in another way has other last bits, so a choice, once kept, stays. Each problem has a file of its
+own, beside the compiled kernels. Its name depends on all that matters: the GPU, the problem, the
+plans compared, the sources of their kernels and the compiler. Corrupt or mismatching files are
+measured again; where a choice for other kernels or in another format was kept, one sentence on
+stderr says so. Two processes may measure at once; the last to write wins.
 
-How a convolution ends (bias and activation, moments, nothing) is not among it: one choice serves
-all, so a layer gives the same sums to the last bit whether it is fused or, for a second derivative,
-taken apart. What an ending costs is much the same for each plan: arithmetic on values in registers,
-be it in the kernel or in the one that adds parts.
+The epilogue (bias and activation, moments, nothing) is not part of it. One choice serves all, so a
+layer gives the same sums to the last bit whether it is fused or, for a second derivative, taken
+apart. An epilogue costs about the same in each plan: arithmetic on values in registers, in the GEMM
+kernel or in the one that adds slices.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from .cache import folder, found, keep, key, unit
 from .launch import current_device, is_planning, kernel
 from .tiling import Plan
 
-FORMAT = 2  # of what is kept; 1 did not name its format
-MARGIN = 0.97  # of the rule's time, that another plan must stay below
-REPEATS = 5  # of which the fastest counts
-_BUSY = 2_000_000  # ticks of the card, about a millisecond: to launch what is timed takes less
+FORMAT = 2  # of the kept files; 1 did not name its format
+MARGIN = 0.97  # of the rule's time: another plan must take less
+REPEATS = 5  # the fastest counts
+_BUSY = 2_000_000  # GPU clock ticks, about 1 ms: longer than it takes to launch what is timed
 
 
 class Clock(Protocol):
-    """What tells how long a card computes."""
+    """Measures how long a GPU computes."""
 
     def runs(self) -> bool:
         """Whether time can be taken now."""
@@ -53,12 +53,10 @@ class Clock(Protocol):
 
 
 class Tuner:
-    """The choices for the card of that name by `clock`; `compiler` is the version of what compiles
-    its kernels.
-    """
+    """The choices for the GPU of that name by `clock`; `compiler` is the compiler's version."""
 
-    def __init__(self, card: str, compiler: str, clock: Clock) -> None:
-        self.card, self.compiler, self.clock = card, compiler, clock
+    def __init__(self, gpu: str, compiler: str, clock: Clock) -> None:
+        self.gpu, self.compiler, self.clock = gpu, compiler, clock
         self._known: dict[tuple[str, str, bytes], Plan] = {}
         self._told = False
 
@@ -75,7 +73,7 @@ class Tuner:
         if short not in self._known:
             facts = {
                 "format": FORMAT,
-                "card": self.card,
+                "card": self.gpu,
                 "kernel": name,
                 "precision": plans[0].precision,
                 "problem": str(problem),
@@ -139,7 +137,7 @@ _noted: ContextVar[list[bool] | None] = ContextVar("noted", default=None)
 
 @contextmanager
 def tuning(tuner: Tuner | None) -> Iterator[None]:
-    """Within the block products are computed as `tuner` finds fastest, or by the rule if None."""
+    """Within the block GEMMs run as `tuner` finds fastest, or by the rule if it is None."""
     token = _tuner.set(tuner)
     try:
         yield
@@ -149,13 +147,18 @@ def tuning(tuner: Tuner | None) -> Iterator[None]:
 
 @contextmanager
 def noting() -> Iterator[list[bool]]:
-    """Within the block it is listed of each product whether its plan was measured."""
+    """Within the block each GEMM adds to the list whether its plan was measured."""
     noted: list[bool] = []
     token = _noted.set(noted)
     try:
         yield noted
     finally:
         _noted.reset(token)
+
+
+def current() -> Tuner | None:
+    """The tuner of the innermost `tuning` block."""
+    return _tuner.get()
 
 
 def settle(
@@ -166,31 +169,31 @@ def settle(
     compute: Callable[[Plan], object],
 ) -> Plan:
     """The fastest of `plans` for a `problem` of kernel `name`, or the first, that of the rule."""
-    tuner = _tuner.get()
+    tuner = current()
     chosen = tuner.choice(plans, file, name, problem, compute) if tuner else None
     if (noted := _noted.get()) is not None:
         noted.append(chosen is not None)
     return chosen or plans[0]
 
 
-def of_card() -> Tuner:
-    """The tuner of the current card."""
-    return _of_card(current_device())
+def of_gpu() -> Tuner:
+    """The tuner of the current GPU."""
+    return _of_gpu(current_device())
 
 
 @cache
-def _of_card(device: int) -> Tuner:
+def _of_gpu(device: int) -> Tuner:
     import cupy
 
     facts = cupy.cuda.runtime.getDeviceProperties(device)
     name, parts = facts["name"].decode(), facts["multiProcessorCount"]
     capability = f"compute capability {facts['major']}.{facts['minor']}"
-    card = f"{name}, {capability}, {parts} multiprocessors"
-    return Tuner(card, nvrtc.version(), Events())
+    gpu = f"{name}, {capability}, {parts} multiprocessors"
+    return Tuner(gpu, nvrtc.version(), Events())
 
 
 class Events:
-    """The current card's clock: CUDA events on the current stream."""
+    """The current GPU's clock: CUDA events on the current stream."""
 
     def runs(self) -> bool:
         """Whether no graph is being captured: what is captured does not run."""
@@ -205,7 +208,7 @@ class Events:
         busy, best = cupy.empty(1), math.inf
         for _ in range(REPEATS):
             begin, end = cupy.cuda.Event(), cupy.cuda.Event()
-            # The card has something to do meanwhile, or the time to launch would be measured.
+            # Keeps the GPU busy meanwhile, or the launch overhead would be measured.
             kernel("busy_wait", "busy_wait", threads=32)((1,), np.int64(_BUSY), like=busy)
             begin.record()
             compute()
@@ -218,7 +221,7 @@ class Events:
 @cache
 def _sources(plans: tuple[Plan, ...], file: str, name: str, compiler: str) -> str:
     """A digest of the kernels that `plans` would run, and of what compiles them."""
-    kernels = dict.fromkeys(plan.product(file, name) for plan in plans)
+    kernels = dict.fromkeys(plan.kernel(file, name) for plan in plans)
     texts = [key(unit(k.file, k.defines), k.file.parent, compiler) for k in kernels]
     return hashlib.sha256("".join(texts).encode()).hexdigest()
 

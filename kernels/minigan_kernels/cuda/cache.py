@@ -1,5 +1,5 @@
 """What is costly to make, such as compiled kernels, on disk: written whole or not at all, checked
-when read, rebuilt when spoilt.
+when read, rebuilt when damaged.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def unit(file: Path, defines: Mapping[str, object]) -> str:
 
 
 def key(source: str, folder: Path, *compiler: str) -> str:
-    """Name of what `compiler` (version and options) makes of `source`, which lies in `folder`, and
+    """Name of what `compiler` (version and options) makes of `source`, a file of `folder`, and
     of all that it includes.
     """
     digest = hashlib.sha256(json.dumps([source, compiler]).encode())
@@ -54,7 +54,7 @@ def key(source: str, folder: Path, *compiler: str) -> str:
 
 
 def kept(name: str, build: Callable[[Path], dict[str, Any]]) -> Entry:
-    """The file `name`; if it is not there, or not what was written, `build` writes it anew."""
+    """The file `name`; if it is not there, or not what was written, `build` writes it."""
     return found(name) or keep(name, build)
 
 
@@ -66,7 +66,7 @@ def found(name: str) -> Entry | None:
         if facts["sha256"] == _sha256(path):
             return Entry(path, facts)
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # not built yet, or spoilt
+        pass  # not built yet, or damaged
     return None
 
 

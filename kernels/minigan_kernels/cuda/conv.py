@@ -1,8 +1,8 @@
-"""Two-dimensional convolution and its gradients on a card.
+"""Two-dimensional convolution and its gradients on a GPU.
 
-In float32 they are products on tiles, by tiling.py. float64, and groups whose channels are no
-multiple of 4 (8 in bfloat16), go by the definition, conv_1_naive.cu: slow, and with a pass of its
-own for bias and activation.
+In float32 they are implicit GEMMs on tiles, chosen by tiling.py. float64, and groups whose channels
+are no multiple of 4 (8 in bfloat16), take conv_1_naive.cu, which is slow and leaves bias and
+activation to a second pass.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import numpy as np
 from ..checks import Pair, check_conv, conv_window, image_shape
 from ..epilogue import LINEAR, Epilogue
 from . import launch
-from .implicit_gemm import Ending, correlate, problem_of, weight_gradient
-from .pack import THREADS, WORDS
+from .implicit_gemm import GemmEpilogue, correlate, problem_of, weight_gradient
+from .pack import C_TYPES, THREADS
+
+_MOMENTS = GemmEpilogue(moments=True)
 
 
 def conv2d(
@@ -30,7 +32,7 @@ def conv2d(
     """Convolution of x (N, C, H, W) with w (O, C/groups, kH, kW), giving (N, O, H', W')."""
     window = conv_window(w.shape, stride, padding, dilation)
     shape = check_conv(x.shape, w.shape, None, window, groups)
-    return correlate(x, w, shape, window, groups, transposed=False, ending=Ending(moments=True))
+    return correlate(x, w, shape, window, groups, transposed=False, epilogue=_MOMENTS)
 
 
 def conv2d_dx(
@@ -43,10 +45,10 @@ def conv2d_dx(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> np.ndarray:
-    """Gradient of `conv2d` by its image of `shape` (N, C, H, W), for an output gradient g."""
+    """Gradient of `conv2d` with respect to its image of `shape` (N, C, H, W); g is the output's."""
     window = conv_window(w.shape, stride, padding, dilation)
     check_conv(shape, w.shape, g.shape, window, groups)
-    return correlate(g, w, shape, window, groups, transposed=True, ending=Ending(moments=True))
+    return correlate(g, w, shape, window, groups, transposed=True, epilogue=_MOMENTS)
 
 
 def conv2d_dw(
@@ -59,8 +61,8 @@ def conv2d_dw(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> np.ndarray:
-    """Gradient of `conv2d` by its weight of `shape` (O, C/groups, kH, kW), for an output gradient
-    g.
+    """Gradient of `conv2d` with respect to its weight of `shape` (O, C/groups, kH, kW); g is the
+    output's.
     """
     window = conv_window(shape, stride, padding, dilation)
     check_conv(x.shape, shape, g.shape, window, groups)
@@ -81,8 +83,8 @@ def conv2d_activated(
     """f(conv2d(x, w) + bias), with the f of `epilogue` and bias (O,)."""
     window = conv_window(w.shape, stride, padding, dilation)
     shape = check_conv(x.shape, w.shape, None, window, groups)
-    ending = Ending(bias, epilogue)
-    return correlate(x, w, shape, window, groups, transposed=False, ending=ending)
+    after = GemmEpilogue(bias, epilogue)
+    return correlate(x, w, shape, window, groups, transposed=False, epilogue=after)
 
 
 def conv2d_dx_activated(
@@ -100,8 +102,8 @@ def conv2d_dx_activated(
     """f(conv2d_dx(g, w) + bias), with the f of `epilogue` and bias (C,)."""
     window = conv_window(w.shape, stride, padding, dilation)
     check_conv(shape, w.shape, g.shape, window, groups)
-    ending = Ending(bias, epilogue)
-    return correlate(g, w, shape, window, groups, transposed=True, ending=ending)
+    after = GemmEpilogue(bias, epilogue)
+    return correlate(g, w, shape, window, groups, transposed=True, epilogue=after)
 
 
 def im2col(
@@ -148,6 +150,6 @@ def col2im(
 def _columns(name: str, array: Any, shape: tuple[int, ...], problem: np.ndarray) -> Any:
     array = launch.dense(array)
     out = launch.empty(shape, array.dtype, like=array)
-    kernel = launch.kernel("im2col", name, threads=THREADS, T=WORDS[array.dtype.type])
+    kernel = launch.kernel("im2col", name, threads=THREADS, T=C_TYPES[array.dtype.type])
     kernel(launch.blocks_for(out.size, THREADS), array, out, problem, np.int64(out.size))
     return out

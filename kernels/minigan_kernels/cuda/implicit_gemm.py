@@ -1,7 +1,10 @@
-"""The two contractions that every convolution and every matrix product comes down to.
+"""Convolutions as implicit GEMMs: the two matrix products that every one of them comes down to.
 
-`correlate` sums over the channels of a filter, `weight_gradient` over pixels. Both bring their
-operands into the kernels' layout, and leave the result as a view of channels-last memory.
+The matrix of windows is never written (as im2col would): a kernel computes from its row and column
+where each value is in the image. `correlate` sums over the channels of a filter and has a row for
+each output pixel; `weight_gradient` sums over pixels and has a row for each tap and channel. Both
+bring their operands into the kernels' layout, and give a view of channels-last memory. A matrix
+product is a convolution of images of one pixel (linalg.py).
 """
 
 from __future__ import annotations
@@ -19,11 +22,11 @@ from .autotune import settle
 from .elementwise import images
 from .launch import blocks_for, dense, empty, kernel, multiprocessors
 from .norm import MOMENTS
-from .pack import THREADS, WORDS, channels_last, grouped
-from .tiling import Plan, Work, choices, choose
+from .pack import C_TYPES, THREADS, channels_last, packed_weights
+from .tiling import GemmShape, Plan, choices, choose
 
 _AXIS = np.dtype([(n, np.int32) for n in ("in", "out", "kernel", "stride", "padding", "dilation")])
-_SIZES = ("images", "groups", "channels", "filters", "transposed", "splits")
+_SIZES = ("images", "groups", "channels", "filters", "transposed", "split_k")
 _CONV = np.dtype([("h", _AXIS), ("w", _AXIS), *((name, np.int32) for name in _SIZES)])
 
 
@@ -41,38 +44,91 @@ def problem_of(
     return np.array((*axes, *sizes), _CONV)
 
 
-class Ending(NamedTuple):
-    """What becomes of a correlation's sums in the launch that computes them: they get a bias and
-    an activation, or leave their moments, or neither.
-    """
+class GemmEpilogue(NamedTuple):
+    """What a kernel does with its accumulators: bias and activation, moments, or neither."""
 
     bias: Any = None
-    epilogue: Epilogue | None = None
+    activation: Epilogue | None = None
     moments: bool = False
 
     @property
     def defines(self) -> dict[str, str]:
         """Macros of the kernels."""
-        return {"ACTIVATION": f"end_in_{self.epilogue.activation}"} if self.epilogue else {}
+        if self.activation is None:
+            return {}
+        return {"ACTIVATION": f"epilogue_{self.activation.activation}"}
 
     @property
     def slope(self) -> np.float32:
         """Of a leaky ReLU."""
-        return np.float32((self.epilogue and self.epilogue.slope) or 0)
+        return np.float32((self.activation and self.activation.slope) or 0)
 
-    def prepared(self, shape: tuple[int, ...], kind: type) -> Ending:
-        """For an image of `shape` (N, C, H, W) in this kind of numbers.
+    def prepared(self, shape: tuple[int, ...], kind: type) -> GemmEpilogue:
+        """For an image of `shape` (N, C, H, W) in this dtype.
 
         Raises:
             ValueError: if the bias is not (C,).
         """
-        if not self.epilogue:  # moments are found again if the engine freezes the image
-            return Ending(moments=self.moments and 4 * math.prod(shape) >= LARGE)
+        if not self.activation:  # moments are found again if the engine freezes the image
+            return GemmEpilogue(moments=self.moments and 4 * math.prod(shape) >= LARGE)
         check_bias(shape, self.bias.shape)
         return self._replace(bias=dense(self.bias.astype(kind, copy=False)))
 
 
-PLAIN = Ending()
+PLAIN = GemmEpilogue()
+
+
+class _Gemm(NamedTuple):
+    """A GEMM on tiles: kernel `name` of `file`, its packed operands, and what it writes."""
+
+    file: str
+    name: str
+    left: Any
+    right: Any
+    result: tuple[int, ...]  # its shape
+    problem: np.ndarray  # struct Conv
+    shape: GemmShape
+    phases: int = 1  # of an input gradient: conv.cuh
+
+    def run(self, rule: Plan, epilogue: GemmEpilogue) -> tuple[Any, Any]:
+        """The result by the rule's plan or a measured one, and the moments of its last axis.
+
+        The moments, which `norm.moments` merges, are None unless the epilogue stores them.
+        """
+        plans = choices(rule, self.shape, multiprocessors=multiprocessors(self.left))
+        if not plans:
+            return self._compute(rule, epilogue)
+
+        def compute(plan: Plan) -> tuple[Any, Any]:
+            return self._compute(plan, epilogue)
+
+        return compute(settle(plans, self.file, self.name, self.problem, compute))
+
+    def _compute(self, plan: Plan, epilogue: GemmEpilogue) -> tuple[Any, Any]:
+        assert plan.tile
+        self.problem["split_k"] = slices = plan.split_k
+        if slices == 1:
+            return self._launch(plan, self.result, epilogue)
+        partial_sums, _ = self._launch(plan, (slices, *self.result), PLAIN)
+        return _reduced(partial_sums, epilogue)
+
+    def _launch(
+        self, plan: Plan, shape: tuple[int, ...], epilogue: GemmEpilogue
+    ) -> tuple[Any, Any]:
+        assert plan.tile
+        y = empty(shape, np.float32, like=self.left)
+        x_blocks, y_blocks, z_blocks = self.shape.grid(plan.tile)
+        blocks = x_blocks, y_blocks, z_blocks * plan.split_k
+        run = plan.kernel(self.file, self.name, **epilogue.defines)
+        if self.name == "convolve_dw":
+            run(blocks, self.left, self.right, y, self.problem)
+            return y, None
+        moments = None
+        if epilogue.moments:
+            moments = empty((shape[-1], self.phases * x_blocks, 3), np.float64, like=self.left)
+        operands = self.left, self.right, _pointer(epilogue.bias)
+        run(blocks, *operands, y, _pointer(moments), self.problem, epilogue.slope)
+        return y, moments
 
 
 def correlate(
@@ -83,56 +139,80 @@ def correlate(
     groups: int,
     *,
     transposed: bool,
-    ending: Ending = PLAIN,
+    epilogue: GemmEpilogue = PLAIN,
 ) -> Any:
-    """The convolution of `image` by w (O, C/groups, kH, kW), or its gradient by the input
-    (transposed, and `image` is the output's gradient): an image of `shape` (N, C, H, W).
+    """The convolution of `image` with w (O, C/groups, kH, kW), an image of `shape` (N, C, H, W).
 
-    Moments are left with it where a kernel has them at hand: `norm.moments` looks there first.
+    Or its gradient with respect to the input, if `transposed`: `image` is the gradient with respect
+    to the output. Where a kernel computes moments too, they are attached for `norm.moments`.
     """
     kind = np.result_type(image, w).type
-    ending = ending.prepared(shape, kind)
-    n, c, h, wide = shape
-    steps = window.stride if transposed else (1, 1)  # phases, each a problem of its own
-    phases, filters, channels = math.prod(steps), c // groups, image.shape[1] // groups
-    rows = n * math.ceil(h / steps[0]) * math.ceil(wide / steps[1])
-    work = Work(rows, filters, channels * math.prod(window.kernel) // phases, phases * groups)
+    epilogue = epilogue.prepared(shape, kind)
+    steps = window.stride if transposed else (1, 1)  # one phase, a GEMM of its own, for each
+    gemm = _correlation_shape(shape, image.shape[1] // groups, window, groups, steps)
     plan = choose(
-        kind, work, channels=(channels,) if groups > 1 else (), few=True,
+        kind, gemm, channels=(image.shape[1] // groups,) if groups > 1 else (), small_n=True,
         multiprocessors=multiprocessors(image),
     )  # fmt: skip
     image = channels_last(image, plan.kind, plan.multiple)
-    w = channels_last(grouped(w, groups, transposed=transposed), plan.kind, plan.multiple)
-    target = n, h, wide, c
+    w = packed_weights(w, groups, plan.kind, plan.multiple, transposed=transposed)
+    n, c, *plane = shape
+    target = n, *plane, c
     problem = problem_of(image.shape, target, window, groups, transposed=transposed)
-    if plan.tile:
-        file = "conv_6_tensor" if plan.tensor else "conv_5_pipelined"
-        y, partial = _product(
-            file, "convolve", plan, work, image, w, target, problem, ending, phases
-        )
-        y = y.transpose(0, 3, 1, 2)
-        if partial is not None:
-            attach(y, MOMENTS, partial)
-        return y
-    y = empty(target, kind, like=image)
-    if plan.multiple > 1:
-        run = kernel("conv_small_n", "convolve", threads=THREADS, **ending.defines)
-        blocks = *blocks_for(rows * 32, THREADS), 1, work.products
-        run(blocks, image, w, _address(ending.bias), y, problem, ending.slope)
-        return y.transpose(0, 3, 1, 2)
-    run = kernel("conv_1_naive", "convolve", threads=THREADS, T=WORDS[kind])
-    run((*blocks_for(rows * filters, THREADS), 1, work.products), image, w, y, problem)
+    if plan.tile is None:
+        return _without_tiles(plan, gemm, image, w, target, problem, epilogue)
+    file = "conv_6_tensor" if plan.tensor else "conv_5_pipelined"
+    tiled = _Gemm(file, "convolve", image, w, target, problem, gemm, math.prod(steps))
+    y, moments = tiled.run(plan, epilogue)
     y = y.transpose(0, 3, 1, 2)
-    return ending.epilogue.apply(activation, y, ending.bias) if ending.epilogue else y
+    if moments is not None:
+        attach(y, MOMENTS, moments)
+    return y
+
+
+def _correlation_shape(
+    shape: tuple[int, ...], channels: int, window: Window, groups: int, steps: tuple[int, ...]
+) -> GemmShape:
+    """A row for each pixel of a phase, a column for each filter, summed over taps and channels."""
+    n, c, h, w = shape
+    phases = math.prod(steps)
+    rows = n * math.ceil(h / steps[0]) * math.ceil(w / steps[1])
+    return GemmShape(
+        rows, c // groups, channels * math.prod(window.kernel) // phases, phases * groups
+    )
+
+
+def _without_tiles(
+    plan: Plan,
+    gemm: GemmShape,
+    image: Any,
+    w: Any,
+    target: tuple[int, ...],
+    problem: np.ndarray,
+    epilogue: GemmEpilogue,
+) -> Any:
+    """A correlation too narrow for tiles, in float64, or of channels that cannot be padded."""
+    y = empty(target, plan.kind, like=image)
+    if plan.multiple > 1:
+        run = kernel("conv_small_n", "convolve", threads=THREADS, **epilogue.defines)
+        blocks = *blocks_for(gemm.m * 32, THREADS), 1, gemm.batch
+        run(blocks, image, w, _pointer(epilogue.bias), y, problem, epilogue.slope)
+        return y.transpose(0, 3, 1, 2)
+    run = kernel("conv_1_naive", "convolve", threads=THREADS, T=C_TYPES[plan.kind])
+    run((*blocks_for(gemm.m * gemm.n, THREADS), 1, gemm.batch), image, w, y, problem)
+    y = y.transpose(0, 3, 1, 2)
+    if epilogue.activation is None:
+        return y
+    return epilogue.activation.apply(activation, y, epilogue.bias)
 
 
 def weight_gradient(x: Any, g: Any, shape: tuple[int, ...], window: Window, groups: int) -> Any:
-    """The gradient of a convolution by its weight of `shape` (O, C/groups, kH, kW)."""
+    """The gradient with respect to a convolution's weights of `shape` (O, C/groups, kH, kW)."""
     kind = np.result_type(x, g).type
     filters, channels, kernel_h, kernel_w = shape[0] // groups, *shape[1:]
     taps, depth = kernel_h * kernel_w, g.size // g.shape[1] if g.size else 0
     plan = choose(
-        kind, Work(taps * channels, filters, depth, groups),
+        kind, GemmShape(taps * channels, filters, depth, groups),
         channels=(channels, filters) if groups > 1 else (), multiprocessors=multiprocessors(x),
     )  # fmt: skip
     x, g = (channels_last(each, plan.kind, plan.multiple) for each in (x, g))
@@ -140,72 +220,35 @@ def weight_gradient(x: Any, g: Any, shape: tuple[int, ...], window: Window, grou
     target = groups, kernel_h, kernel_w, rows, columns
     problem = problem_of(x.shape, g.shape, window, groups, transposed=False)
     if plan.tile:
-        work = Work(taps * rows, columns, depth, groups)
-        dw, _ = _product("conv_7_split_k", "convolve_dw", plan, work, x, g, target, problem)
+        gemm = GemmShape(taps * rows, columns, depth, groups)
+        dw, _ = _Gemm("conv_7_split_k", "convolve_dw", x, g, target, problem, gemm).run(plan, PLAIN)
     else:
         dw = empty(target, kind, like=x)
-        naive = kernel("conv_1_naive", "convolve_dw", threads=THREADS, T=WORDS[kind])
+        naive = kernel("conv_1_naive", "convolve_dw", threads=THREADS, T=C_TYPES[kind])
         naive(blocks_for(dw.size, THREADS), x, g, dw, problem)
     dw = dw[..., :channels, :filters]
     return dw.transpose(0, 4, 3, 1, 2).reshape(shape)
 
 
-def _product(
-    file: str,
-    name: str,
-    rule: Plan,
-    work: Work,
-    left: Any,
-    right: Any,
-    shape: tuple[int, ...],
-    problem: np.ndarray,
-    ending: Ending = PLAIN,
-    phases: int = 1,
-) -> tuple[Any, Any]:
-    """The sums of `work`, an array of `shape`, on the rule's tile or a measured one.
-
-    And the moments of its last axis, for `norm.moments` to merge, or None.
-    """
-
-    def compute(plan: Plan) -> tuple[Any, Any]:
-        assert plan.tile
-        problem["splits"] = n = plan.splits
-        y = empty((n, *shape) if n > 1 else shape, np.float32, like=left)
-        x_blocks, y_blocks, products = work.grid(plan.tile)
-        now = ending if n == 1 else PLAIN
-        run, blocks = plan.product(file, name, **now.defines), (x_blocks, y_blocks, products * n)
-        partial = None
-        if now.moments:
-            partial = empty((shape[-1], phases * x_blocks, 3), np.float64, like=left)
-        if name == "convolve":
-            outputs = y, _address(partial)
-            run(blocks, left, right, _address(now.bias), *outputs, problem, now.slope)
-        else:
-            run(blocks, left, right, y, problem)
-        return (y, partial) if n == 1 else _reduced(y, ending)
-
-    plans = choices(rule, work, multiprocessors=multiprocessors(left))
-    return compute(settle(plans, file, name, problem, compute) if plans else rule)
-
-
-def _reduced(parts: Any, ending: Ending) -> tuple[Any, Any]:
-    """The sum of `parts` (parts, ...) with its ending, and its moments or None."""
-    count, *shape = parts.shape
-    y = empty(tuple(shape), np.float32, like=parts)
-    if not (ending.epilogue or ending.moments):
+def _reduced(partial_sums: Any, epilogue: GemmEpilogue) -> tuple[Any, Any]:
+    """The sum of split-K slices (slices, ...) with its epilogue, and its moments or None."""
+    slices, *shape = partial_sums.shape
+    y = empty(tuple(shape), np.float32, like=partial_sums)
+    if not (epilogue.activation or epilogue.moments):
         reduce = kernel("reduce", "reduce", threads=THREADS)
-        reduce(blocks_for(y.size, THREADS), parts, y, np.int32(count), np.int64(y.size))
+        sizes = np.int32(slices), np.int64(y.size)
+        reduce(blocks_for(y.size, THREADS), partial_sums, y, *sizes)
         return y, None
-    seen = images(y.transpose(0, 3, 1, 2))
-    partial = seen.partial(3) if ending.moments else None
-    sizes = np.int32(count), np.int64(y.size // seen.width)
-    seen.launch(
-        "reduce_channels", "reduce", parts, _address(ending.bias), y, _address(partial), seen.lanes,
-        *sizes, ending.slope, merged=3 * ending.moments, **ending.defines,
+    view = images(y.transpose(0, 3, 1, 2))
+    moments = view.partial(3) if epilogue.moments else None
+    sizes = np.int32(slices), np.int64(y.size // view.width)
+    view.launch(
+        "reduce_channels", "reduce", partial_sums, _pointer(epilogue.bias), y, _pointer(moments),
+        view.layout, *sizes, epilogue.slope, merged=3 * epilogue.moments, **epilogue.defines,
     )  # fmt: skip
-    return y, partial
+    return y, moments
 
 
-def _address(array: Any) -> Any:
-    """`array` as the argument of a kernel, which may have none: then it is null."""
+def _pointer(array: Any) -> Any:
+    """`array` as the argument of a kernel that may have none: then it is null."""
     return np.uint64(0) if array is None else array

@@ -1,9 +1,9 @@
-"""The convolution in steps, from the definition to what the product runs: each faster by one idea.
+"""The convolution in versions, from the definition to what `conv2d` runs: one idea more each.
 
     y = STEPS["3 registers"](x, w, stride=2, padding=1)
 
-Read src/conv_1_naive.cu, conv_2_shared.cu, ... in this order; each says at its head what the one
-before it wasted. Steps 5 to 7 are the kernels that `conv2d` uses.
+Read src/conv_1_naive.cu, conv_2_shared.cu, ... in this order. The head of each says what the one
+before it wasted, and how to run it. Versions 5 to 7 are the kernels that `conv2d` uses.
 """
 
 from __future__ import annotations
@@ -44,27 +44,27 @@ def _by(
     return y.transpose(0, 3, 1, 2)
 
 
-def _product(precision: str, splits: int, x: Any, w: Any, *, stride: int, padding: int) -> Any:
-    """What `conv2d` runs, on the largest tile."""
-    with tiling.precision(precision), tiling.force(0, splits):
+def _tiled(precision: str, split_k: int, x: Any, w: Any, *, stride: int, padding: int) -> Any:
+    """`conv2d` on the largest tile."""
+    with tiling.precision(precision), tiling.force(0, split_k):
         return conv2d(x, w, stride=stride, padding=padding)
 
 
-_NAIVE = kernel("conv_1_naive", "convolve", threads=256, T="float")
-_SHARED = kernel("conv_2_shared", "convolve", threads=256, shared=4 * 16 * (16 + 17))
-_REGISTERS = kernel("conv_3_registers", "convolve", threads=256, shared=4 * 2 * 16 * 66)
-_VECTORISED = kernel(
+NAIVE = kernel("conv_1_naive", "convolve", threads=256, T="float")
+SHARED = kernel("conv_2_shared", "convolve", threads=256, shared=4 * 16 * (16 + 17))
+REGISTERS = kernel("conv_3_registers", "convolve", threads=256, shared=4 * 2 * 16 * 66)
+VECTORISED = kernel(
     "conv_4_vectorised", "convolve",
     threads=256, shared=4 * 2 * 128 * 16, TILE_M=128, TILE_N=128, TILE_K=16,
 )  # fmt: skip
 
 STEPS: dict[str, Callable[..., Any]] = {
-    "1 naive": partial(_by, _NAIVE, (256, 1), 1),
-    "2 shared": partial(_by, _SHARED, (16, 16), 1),
-    "3 registers": partial(_by, _REGISTERS, (64, 64), 1),
-    "4 vectorised": partial(_by, _VECTORISED, (128, 128), 4),
-    "5 pipelined": partial(_product, "float32", 1),
-    "6 tensor, tf32": partial(_product, "tf32", 1),
-    "6 tensor, bfloat16": partial(_product, "bfloat16", 1),
-    "7 split": partial(_product, "bfloat16", 4),
+    "1 naive": partial(_by, NAIVE, (256, 1), 1),
+    "2 shared": partial(_by, SHARED, (16, 16), 1),
+    "3 registers": partial(_by, REGISTERS, (64, 64), 1),
+    "4 vectorised": partial(_by, VECTORISED, (128, 128), 4),
+    "5 pipelined": partial(_tiled, "float32", 1),
+    "6 tensor, tf32": partial(_tiled, "tf32", 1),
+    "6 tensor, bfloat16": partial(_tiled, "bfloat16", 1),
+    "7 split-K": partial(_tiled, "bfloat16", 4),
 }

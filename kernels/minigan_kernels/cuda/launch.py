@@ -1,4 +1,4 @@
-"""Launching a kernel: on a card for CuPy arrays, emulated on the CPU for NumPy arrays.
+"""Launching a kernel: on a GPU for CuPy arrays, emulated on the CPU for NumPy arrays.
 
     scale = Kernel("scale", "scale", threads=256, T="float")     # src/scale.cu
     y = empty(x.shape, x.dtype, like=x)
@@ -27,15 +27,15 @@ from . import emu, nvrtc
 from .cache import SOURCES
 from .errors import UnavailableError
 
-MOST_BLOCKS = 65535  # along y, and along z
+MAX_BLOCKS = 65535  # along y, and along z
 _DYNAMIC_SHARED = 8  # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-_WITHOUT_ASKING = 48 << 10  # bytes of shared memory that every kernel may have
+_STATIC_LIMIT_BYTES = 48 << 10  # of shared memory; for more a kernel must ask
 
 
 class Kernel:
     """Kernel `name` of src/`file`.cu: `threads` a block, `shared` bytes of dynamic shared memory.
 
-    `folder` is for tests, whose kernels lie elsewhere.
+    `folder` is for tests, which keep their kernels elsewhere.
     """
 
     def __init__(
@@ -53,26 +53,26 @@ class Kernel:
         self.defines = {"THREADS": threads, **defines}
 
     def __call__(self, grid: tuple[int, ...], *arguments: Any, like: Any = None) -> None:
-        """Launch `grid` (x[, y[, z]]) blocks, on the current stream of the current card.
+        """Launch `grid` (x[, y[, z]]) blocks, on the current stream of the current GPU.
 
-        Where no argument is an array, because their addresses are in a struct, `like` is one.
+        If no argument is an array, because their addresses are in a struct, `like` must be one.
 
         Raises:
             UnavailableError: if what compiles or runs the kernel is not installed.
             KernelError: if an emulated kernel broke a rule of CUDA.
             TypeError: if a value's type in C++ cannot be told.
-            ValueError: if there are more blocks along y or z than a card takes.
+            ValueError: if there are more blocks along y or z than a GPU takes.
         """
         x, y, z = (*grid, 1, 1)[:3]
-        if max(y, z) > MOST_BLOCKS:
-            raise ValueError(f"{self.name} was to run {y} x {z} rows of blocks, over {MOST_BLOCKS}")
+        if max(y, z) > MAX_BLOCKS:
+            raise ValueError(f"{self.name} was to run {y} x {z} rows of blocks, over {MAX_BLOCKS}")
         if not x * y * z:
             return
         if (planned := _planned.get()) is not None:
             planned.append(self)
             return
-        if any(_on_card(a) for a in (*arguments, like)):
-            values = tuple(a if _on_card(a) else _value(a) for a in arguments)
+        if any(_on_gpu(a) for a in (*arguments, like)):
+            values = tuple(a if _on_gpu(a) else _value(a) for a in arguments)
             function = _function(self, current_device())
             function((x, y, z), (self.threads,), values, self.shared)
         else:
@@ -113,11 +113,11 @@ def is_planning() -> bool:
 
 @cache
 def _function(kernel: Kernel, device: int) -> Any:
-    """The kernel on the card of that number, which is the current one."""
+    """The kernel on the GPU of that number, which is the current one."""
     from cupy.cuda import driver
 
     function = _module(kernel.compiled(architecture(device)).path, device).get_function(kernel.name)
-    if kernel.shared > _WITHOUT_ASKING:
+    if kernel.shared > _STATIC_LIMIT_BYTES:
         driver.funcSetAttribute(function.ptr, _DYNAMIC_SHARED, kernel.shared)
     return function
 
@@ -132,31 +132,31 @@ def _module(path: Path, device: int) -> Any:
 
 
 def architecture(device: int) -> str:
-    """What kernels are compiled for on the card of that number: "sm_90" for an H200."""
+    """The architecture of the GPU of that number: "sm_90" for an H200."""
     import cupy
 
     return f"sm_{cupy.cuda.Device(device).compute_capability}"
 
 
 def current_device() -> int:
-    """Number of the card that kernels are launched on.
+    """Number of the GPU on which kernels are launched.
 
     Raises:
-        UnavailableError: if there is no card that CuPy can use.
+        UnavailableError: if there is no GPU that CuPy can use.
     """
     import cupy
 
     if not cupy.is_available():
-        raise UnavailableError("CuPy finds no CUDA card and driver here; use the CPU")
+        raise UnavailableError("CuPy finds no CUDA GPU and driver here; use the CPU")
     return cupy.cuda.runtime.getDevice()
 
 
 def multiprocessors(array: Any) -> int:
-    """How many blocks it takes to give each of the card's multiprocessors one.
+    """Number of multiprocessors of the array's GPU.
 
-    Without a card it is an H200's number, so that emulation plans as a large card does.
+    For a NumPy array it is an H200's, so that emulation plans as on a large GPU.
     """
-    if not _on_card(array):
+    if not _on_gpu(array):
         return 132
     import cupy
 
@@ -164,9 +164,9 @@ def multiprocessors(array: Any) -> int:
 
 
 def empty(shape: tuple[int, ...], dtype: Any, *, like: Any) -> Any:
-    """An array for results beside `like`, on its card; for NumPy filled with NaN (or ones as bits).
+    """An array for results beside `like`, on its GPU.
 
-    So an emulated kernel that leaves a value out shows.
+    NumPy arrays are filled with NaN (all bits 1), which shows if an emulated kernel omits a value.
     """
     if not isinstance(like, np.ndarray):
         return np.empty_like(like, dtype, shape=shape, order="C")
@@ -176,24 +176,24 @@ def empty(shape: tuple[int, ...], dtype: Any, *, like: Any) -> Any:
 
 
 def dense(array: Any) -> Any:
-    """`array`, or a copy if its values do not lie in order (C-contiguous)."""
+    """`array`, or a copy if it is not C-contiguous."""
     return array if array.flags.c_contiguous else array.copy(order="C")
 
 
 def address(array: Any) -> int:
-    """Where the array's memory begins."""
+    """The address of the array's first value."""
     return array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr
 
 
 def scalar(value: Any, kind: type[np.number]) -> tuple[str, Any]:
-    """The C++ type of an argument that may be a number or, for a graph, an array (1,) on the card.
+    """The C++ type of an argument, and the argument.
 
-    And the argument for it.
+    It is a number or, in a captured graph, an array (1,) on the GPU.
     """
-    word = {"uint64": "unsigned long long", "int64": "long long", "float64": "double"}[
+    c_type = {"uint64": "unsigned long long", "int64": "long long", "float64": "double"}[
         kind.__name__
     ]
-    return (f"const {word}*", value) if getattr(value, "ndim", 0) else (word, kind(value))
+    return (f"const {c_type}*", value) if getattr(value, "ndim", 0) else (c_type, kind(value))
 
 
 def blocks_for(size: int, threads: int) -> tuple[int]:
@@ -201,7 +201,7 @@ def blocks_for(size: int, threads: int) -> tuple[int]:
     return (math.ceil(size / threads),)
 
 
-def _on_card(value: Any) -> bool:
+def _on_gpu(value: Any) -> bool:
     return type(value).__module__.partition(".")[0] == "cupy"
 
 

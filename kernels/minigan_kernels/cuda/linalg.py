@@ -1,6 +1,6 @@
 """Matrix products: convolutions of images of one pixel, by the same kernels.
 
-No library is called: cuBLAS cannot be captured in a CUDA graph.
+No library is called: a CUDA graph cannot capture cuBLAS.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import numpy as np
 
 from ..checks import Window
 from .implicit_gemm import correlate
-from .launch import MOST_BLOCKS
+from .launch import MAX_BLOCKS
 
 _POINT = Window((1, 1))
-_MOST = MOST_BLOCKS // 512  # products in one launch: each may be cut in some hundred parts
+_MAX_COUNT = MAX_BLOCKS // 512  # products in a launch: each may have hundreds of split-K slices
 
 
 def matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -47,8 +47,11 @@ def _product(a: Any, b: Any) -> Any:
     count = math.prod(lead)  # a group for each product
     a = np.broadcast_to(a, (*lead, m, k)).reshape(count, m, k)
     b = np.broadcast_to(b, (*lead, k, n)).reshape(count, k, n)
-    if count > _MOST:
-        parts = [_product(a[i : i + _MOST], b[i : i + _MOST]) for i in range(0, count, _MOST)]
+    if count > _MAX_COUNT:
+        parts = [
+            _product(a[i : i + _MAX_COUNT], b[i : i + _MAX_COUNT])
+            for i in range(0, count, _MAX_COUNT)
+        ]
         return np.concatenate(parts).reshape(*lead, m, n)
     image = a.transpose(1, 0, 2).reshape(m, count * k, 1, 1)
     filters = b.transpose(0, 2, 1).reshape(count * n, k, 1, 1)

@@ -1,4 +1,4 @@
-"""Compiles .cu files for cards with NVRTC, NVIDIA's compiler library; no driver is needed.
+"""Compiles .cu files for GPUs with NVRTC, NVIDIA's compiler library; no driver is needed.
 
 Always to machine code (a cubin) for the asked architecture, never to PTX: a driver may be too old
 for the PTX of a newer compiler. Cubins are kept on disk (`cache`), named by the hash of the source
@@ -113,11 +113,11 @@ def _compile(library: ctypes.CDLL, source: str, name: str, options: list[str]) -
         log = _text(library, program, "ProgramLog").decode().rstrip("\0")
         if "invalid value for --gpu-architecture" in log:
             raise UnavailableError(
-                f"NVRTC {version()} does not know this card's architecture ({options[0]}); "
+                f"NVRTC {version()} does not know this GPU's architecture ({options[0]}); "
                 "install a version that does"
             )
         if status:
-            raise KernelError(f"{name} does not compile for the card:\n{log}")
+            raise KernelError(f"{name} does not compile for the GPU:\n{log}")
         return _text(library, program, "CUBIN"), log
     finally:
         library.nvrtcDestroyProgram(ctypes.byref(program))

@@ -1,8 +1,8 @@
-"""One optimiser step of all parameters on a card, in place, in one launch; see src/optim.cu.
+"""One optimiser update of all parameters on a GPU, in place, in one launch; see src/optim.cu.
 
-`lr`, `momentum` and `step` may be arrays (1,) on the card instead of numbers, the first two of
-float64 and `step` of int64: a captured graph reads them anew each time it runs. More than ENTRIES
-parameters take a launch each ENTRIES.
+`lr`, `momentum` and `step` may be arrays (1,) on the GPU instead of numbers, the first two of
+float64 and `step` of int64: a captured graph reads them each time it runs. More than ENTRIES
+parameters take one launch for each ENTRIES.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import Arrays, each
-from .elementwise import THREADS, memory_order, word_of
+from .elementwise import THREADS, c_type_of, memory_order
 from .launch import Kernel, address, dense, scalar
 
 ENTRIES = 64  # of a table: 3 of the 4 KB that any kernel's arguments may have
@@ -37,7 +37,7 @@ def sgd(
     """Gradient descent with momentum: v = mu v + g, p -= lr v."""
     word, mu = scalar(momentum, np.float64)
     options = mu, np.float64(weight_decay), np.int32(nesterov)
-    _step("sgd", lr, options, ps, gs, velocities, mu=word)
+    _update("sgd", lr, options, ps, gs, velocities, mu=word)
 
 
 def rmsprop(
@@ -52,7 +52,7 @@ def rmsprop(
 ) -> None:
     """RMSProp: s = alpha s + (1-alpha) g^2, p -= lr g / (sqrt(s) + eps)."""
     options = np.float64(alpha), np.float64(eps), np.float64(weight_decay)
-    _step("rmsprop", lr, options, ps, gs, squares)
+    _update("rmsprop", lr, options, ps, gs, squares)
 
 
 def adam(
@@ -71,7 +71,7 @@ def adam(
     """Adam, the decay decoupled as in AdamW; `step` counts from 1."""
     word, count = scalar(step, np.int64)
     options = count, *(np.float64(number) for number in (beta1, beta2, eps, weight_decay))
-    _step("adam", lr, options, ps, gs, means, squares, step=word)
+    _update("adam", lr, options, ps, gs, means, squares, step=word)
 
 
 @cache
@@ -91,14 +91,14 @@ def kernel(
     return Kernel("optim", name, threads=THREADS, shared=rates, **words)
 
 
-def _step(name: str, lr: Any, options: tuple[Any, ...], *arguments: Arrays, **types: str) -> None:
+def _update(name: str, lr: Any, options: tuple[Any, ...], *arguments: Arrays, **types: str) -> None:
     """Launch a kernel (table, lr, options ...) for all parameters, with options of these `types`.
 
     Raises:
         ValueError: if a parameter or a state is read-only, before anything is written.
     """
     entries: dict[np.dtype, list[list[Any]]] = {}  # by dtype; each [p, g, states ...]
-    copies: list[tuple[Any, Any]] = []  # of written arrays that lie otherwise than p
+    copies: list[tuple[Any, Any]] = []  # of written arrays in another memory order than p
     for p, g, *states in each(*arguments):
         arrays = [p, g, *states]
         if not all(getattr(a.flags, "writeable", True) for a in (p, *states)):
@@ -132,6 +132,6 @@ def _launch(
         places = [address(array) for array in row] + [0] * (4 - len(row))
         table["entry"][i] = (*places, row[0].size, blocks)
         blocks += math.ceil(row[0].size / (_VECTORS * THREADS * width))
-    lr_word, lr = scalar(lr, np.float64)
-    run = kernel(name, word_of(dtype), width, lr_word, **types)
+    lr_type, lr = scalar(lr, np.float64)
+    run = kernel(name, c_type_of(dtype), width, lr_type, **types)
     run((blocks,), table, lr, *options, like=rows[0][0])

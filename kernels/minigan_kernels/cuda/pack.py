@@ -1,4 +1,4 @@
-"""Images and filters as the convolutions want them: channels last, rows of whole 16 bytes."""
+"""Packing: images and weights channels last, in whole chunks of 16 bytes, for the convolutions."""
 
 from __future__ import annotations
 
@@ -10,43 +10,59 @@ import numpy as np
 from .launch import address, blocks_for, empty, kernel
 
 THREADS = 256
-VECTOR = 16  # bytes
-WORDS: dict[type, str] = {np.float32: "float", np.float64: "double", np.uint16: "bf16"}  # in C++
+CHUNK_BYTES = 16
+C_TYPES: dict[type, str] = {np.float32: "float", np.float64: "double", np.uint16: "bf16"}
 
 _IMAGE = np.dtype(
-    [(name, np.int32) for name in ("h", "w", "channels", "padded")]
-    + [(name, np.int64) for name in ("n_step", "c_step", "h_step", "w_step")]
-)
+    [(name, np.int32) for name in ("h", "w", "channels", "padded_channels")]
+    + [(name, np.int64) for name in ("n_stride", "c_stride", "h_stride", "w_stride")]
+)  # struct Image
 
 
 def channels_last(x: Any, kind: type, multiple: int = 1) -> Any:
-    """x (N, C, H, W), lying in any way, as an array (N, H, W, C') of `kind`.
+    """x (N, C, H, W) in any memory order as an array (N, H, W, C') of `kind`.
 
-    C' is C, and channels of zeros up to a multiple of `multiple`. No copy where x lies so already,
-    and begins at a whole 16 bytes if rows of channels are to be vectors.
+    C' is C rounded up to a multiple of `multiple`; the channels added are zeros. x is not copied
+    where it has that layout already.
     """
+    view = _as_packed(x, kind, multiple)
+    return _pack(x, kind, multiple) if view is None else view
+
+
+def packed_weights(w: Any, groups: int, kind: type, multiple: int, *, transposed: bool) -> Any:
+    """Weights w (O, C/groups, kH, kW), channels last: one row for each channel that is written.
+
+    A row holds the channels that are summed over. If `transposed`, for the gradient with respect to
+    the input, O and C change places within each group.
+    """
+    if transposed and groups > 1:
+        w = _swapped(w, groups)
+    elif transposed:
+        w = w.transpose(1, 0, 2, 3)
+    return channels_last(w, kind, multiple)
+
+
+def _as_packed(x: Any, kind: type, multiple: int) -> Any:
+    """x as `channels_last` gives it if that is a view of x, else None."""
+    last = x.transpose(0, 2, 3, 1)
+    aligned = multiple == 1 or address(x) % CHUNK_BYTES == 0
+    fits = x.shape[1] % multiple == 0 and x.dtype.type is kind and last.flags.c_contiguous
+    return last if fits and aligned else None
+
+
+def _pack(x: Any, kind: type, multiple: int) -> Any:
     n, c, h, w = x.shape
     padded = math.ceil(c / multiple) * multiple
-    last = x.transpose(0, 2, 3, 1)
-    aligned = multiple == 1 or address(x) % VECTOR == 0
-    if padded == c and x.dtype.type is kind and last.flags.c_contiguous and aligned:
-        return last
     y = empty((n, h, w, padded), kind, like=x)
-    steps = (step // x.itemsize for step in x.strides)
-    image = np.array((h, w, c, padded, *steps), _IMAGE)
-    pack = kernel("pack", "pack", threads=THREADS, T=WORDS[x.dtype.type], E=WORDS[kind])
+    strides = (stride // x.itemsize for stride in x.strides)
+    image = np.array((h, w, c, padded, *strides), _IMAGE)
+    pack = kernel("pack", "pack", threads=THREADS, T=C_TYPES[x.dtype.type], E=C_TYPES[kind])
     pack(blocks_for(y.size, THREADS), x, y, image, np.int64(y.size))
     return y
 
 
-def grouped(w: Any, groups: int, *, transposed: bool) -> Any:
-    """Filters w (O, C/groups, kH, kW) as (filters that are written, channels that are summed, kH,
-    kW), group after group: for the input gradient the two change places within each group.
-    """
-    if not transposed:
-        return w
-    if groups == 1:
-        return w.transpose(1, 0, 2, 3)
-    o, c, rows, columns = w.shape
-    swapped = w.reshape(groups, o // groups, c, rows, columns).transpose(0, 2, 1, 3, 4)
-    return swapped.reshape(groups * c, o // groups, rows, columns)
+def _swapped(w: Any, groups: int) -> Any:
+    """w (O, C/groups, kH, kW) as (C, O/groups, kH, kW): the two axes swapped within each group."""
+    o, c, kernel_h, kernel_w = w.shape
+    swapped = w.reshape(groups, o // groups, c, kernel_h, kernel_w).transpose(0, 2, 1, 3, 4)
+    return swapped.reshape(groups * c, o // groups, kernel_h, kernel_w)

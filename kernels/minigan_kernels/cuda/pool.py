@@ -1,4 +1,4 @@
-"""Pooling and up-sampling on a card, in whatever layout the image lies; see src/pool.cu."""
+"""Pooling and up-sampling on a GPU, of images in any memory order; see src/pool.cu."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ..checks import (
     image_shape,
     pool_window,
 )
-from .elementwise import THREADS, is_channels_last, word_of
+from .elementwise import THREADS, c_type_of, is_channels_last
 from .launch import Kernel, blocks_for, dense, empty
 
 Shape = tuple[int, int, int, int]
-_SIZES = ["lanes", "h", "w", "oh", "ow", "kh", "kw", "sy", "sx", "py", "px"]
+_SIZES = ["inner", "h", "w", "oh", "ow", "kh", "kw", "sy", "sx", "py", "px"]
 _WINDOW = np.dtype([(name, np.int32) for name in _SIZES])  # struct Window
-_INT_REACH = 2**31 - THREADS  # values of an image whose places are computed in 32 bits
+_INT_REACH = 2**31 - THREADS  # values of an image whose offsets fit 32 bits
 
 
 def max_pool2d_index(
@@ -43,7 +43,7 @@ def max_pool2d_index(
 def gather_plane(x: np.ndarray, *, index: np.ndarray) -> np.ndarray:
     """Values of x (N, C, H, W) at the places `index` (N, C, H', W') of each plane.
 
-    At a place outside of the plane there is NaN: a card cannot raise without being waited for.
+    At a place outside of the plane there is NaN: a GPU cannot raise without being waited for.
     """
     check_places(x.shape, index.shape, index.shape)
     return _places("gather", x, index, x.shape, index.shape, math.prod(index.shape))
@@ -55,7 +55,7 @@ def scatter_plane(g: np.ndarray, *, index: np.ndarray, shape: Shape) -> np.ndarr
     What goes to a place outside of the plane is left out.
     """
     check_places(shape, index.shape, g.shape)
-    return _places("scatter", g, index, shape, shape, shape[0] * shape[1], lanes_each=32)
+    return _places("scatter", g, index, shape, shape, shape[0] * shape[1], threads_each=32)
 
 
 def avg_pool2d(
@@ -79,7 +79,7 @@ def avg_pool2d_dx(
     """Adjoint of `avg_pool2d`: each g (N, C, H', W') spread evenly over its window."""
     window = conv_window((1, 1, *kernel), stride, padding, 1)
     size, taps = check_pooled(shape, g.shape, window), g.dtype.type(math.prod(kernel))
-    return _windows("window_share", g, shape, g.dtype, window, shape[2:], size, taps)
+    return _windows("window_adjoint", g, shape, g.dtype, window, shape[2:], size, taps)
 
 
 def upsample_nearest(x: np.ndarray, *, factor: int) -> np.ndarray:
@@ -89,7 +89,7 @@ def upsample_nearest(x: np.ndarray, *, factor: int) -> np.ndarray:
     blocks(shape, factor)
     last = is_channels_last(x)
     y = _empty(shape, x.dtype, x, last)
-    numbers = [np.int32(number) for number in (_lanes(x, last), h, w, factor)]
+    numbers = [np.int32(number) for number in (_inner(x, last), h, w, factor)]
     _launch("repeat", x.dtype, y.size, y.size, _memory(x, last), y, ..., *numbers)
     return y
 
@@ -114,7 +114,7 @@ def _windows(
     """The result of a kernel that goes over planes of size `plane` and, pooled, `pooled`."""
     last = is_channels_last(x)
     out = _empty(shape, dtype, x, last)
-    sizes = _lanes(x, last), *plane, *pooled, *window.kernel, *window.stride, *window.padding
+    sizes = _inner(x, last), *plane, *pooled, *window.kernel, *window.stride, *window.padding
     arrays, reach = (_memory(x, last), out), max(x.size, out.size)
     _launch(name, x.dtype, reach, out.size, *arrays, ..., np.array(sizes, _WINDOW), *options)
     return out
@@ -128,31 +128,31 @@ def _places(
     shape: tuple[int, ...],
     count: int,
     *,
-    lanes_each: int = 1,
+    threads_each: int = 1,
 ) -> np.ndarray:
-    """The result of a kernel for which `lanes_each` threads see to each of `count` things."""
+    """The result of a kernel for which `threads_each` threads see to each of `count` things."""
     last = is_channels_last(x)
     out = _empty(shape, x.dtype, x, last)
     arrays = _memory(x, last), _memory(index.astype(np.int64, copy=False), last), out
-    sizes = [_lanes(x, last), plane[2] * plane[3], math.prod(index.shape[2:])]
-    reach = max(x.size, out.size, count * lanes_each)
+    sizes = [_inner(x, last), plane[2] * plane[3], math.prod(index.shape[2:])]
+    reach = max(x.size, out.size, count * threads_each)
     numbers = map(np.int32, sizes)
-    _launch(name, x.dtype, reach, count, *arrays, ..., *numbers, lanes_each=lanes_each)
+    _launch(name, x.dtype, reach, count, *arrays, ..., *numbers, threads_each=threads_each)
     return out
 
 
-def _lanes(x: Any, last: bool) -> int:
-    """Values of x that lie side by side and are of different planes."""
+def _inner(x: Any, last: bool) -> int:
+    """Size of the innermost axis, of values in different planes: C if `last`, else 1."""
     return x.shape[1] if last else 1
 
 
 def _memory(x: Any, last: bool) -> Any:
-    """x or a copy whose values lie in order, (N, H, W, C) if `last`."""
+    """x or a copy as a dense array, (N, H, W, C) if `last`."""
     return dense(x.transpose(0, 2, 3, 1) if last else x)
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype, like: Any, last: bool) -> Any:
-    """An array of `shape` (N, C, H, W) that so lies in memory."""
+    """An array of `shape` (N, C, H, W), channels last in memory if `last`."""
     n, c, h, w = shape
     if last:
         return empty((n, h, w, c), dtype, like=like).transpose(0, 3, 1, 2)
@@ -160,15 +160,15 @@ def _empty(shape: tuple[int, ...], dtype: np.dtype, like: Any, last: bool) -> An
 
 
 @cache
-def kernel(name: str, word: str, index: str) -> Kernel:
-    """A kernel of pool.cu with places in `index`, "int" or "long long"."""
-    return Kernel("pool", name, threads=THREADS, T=word, INDEX=index)
+def kernel(name: str, c_type: str, index: str) -> Kernel:
+    """A kernel of pool.cu with indices of type `index`, "int" or "long long"."""
+    return Kernel("pool", name, threads=THREADS, T=c_type, INDEX=index)
 
 
 def _launch(
-    name: str, dtype: Any, reach: int, size: int, *arguments: Any, lanes_each: int = 1
+    name: str, dtype: Any, reach: int, size: int, *arguments: Any, threads_each: int = 1
 ) -> None:
     """`size` stands for ... among the arguments; `reach` is the largest number of values."""
-    word, of = ("int", np.int32) if reach <= _INT_REACH else ("long long", np.int64)
-    values = [of(size) if argument is ... else argument for argument in arguments]
-    kernel(name, word_of(dtype), word)(blocks_for(size * lanes_each, THREADS), *values)
+    index, kind = ("int", np.int32) if reach <= _INT_REACH else ("long long", np.int64)
+    values = [kind(size) if argument is ... else argument for argument in arguments]
+    kernel(name, c_type_of(dtype), index)(blocks_for(size * threads_each, THREADS), *values)

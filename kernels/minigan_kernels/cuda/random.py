@@ -1,7 +1,7 @@
-"""Random numbers on a card, the same bits as the other twins'; see src/random.cu.
+"""Random numbers on a GPU, the same bits as the other twins'; see src/random.cu.
 
-`key` and `offset` may be arrays (1,) of uint64 on the card instead of numbers: a captured graph
-reads them anew each time it runs.
+`key` and `offset` may be arrays (1,) of uint64 on the GPU instead of numbers: a captured graph
+reads them each time it runs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import philox
-from .elementwise import THREADS, word_of
+from .elementwise import THREADS, c_type_of
 from .launch import Kernel, address, blocks_for, empty, scalar
 
 _NUMBERS: dict[str, Any] = {
@@ -46,17 +46,17 @@ def dropout_mask(out: np.ndarray, *, keep: float, key: int, offset: int) -> None
 
 
 @cache
-def kernel(name: str, word: str, key: str, offset: str, aligned: bool) -> Kernel:
+def kernel(name: str, c_type: str, key: str, offset: str, aligned: bool) -> Kernel:
     """A kernel whose `key` and `offset` have these types in C++."""
-    types: dict[str, Any] = {"T": word, "KEY": key, "OFFSET": offset, "ALIGNED": int(aligned)}
+    types: dict[str, Any] = {"T": c_type, "KEY": key, "OFFSET": offset, "ALIGNED": int(aligned)}
     return Kernel("random", name, threads=THREADS, **types, **_NUMBERS)
 
 
 def _fill(name: str, out: Any, key: int, offset: int, *options: Any) -> None:
     target = out if out.flags.c_contiguous else empty(out.shape, out.dtype, like=out)
-    (key_word, key), (offset_word, offset) = (scalar(v, np.uint64) for v in (key, offset))
-    word = "unsigned" if out.dtype == np.uint32 else word_of(out.dtype)
-    run = kernel(name, word, key_word, offset_word, address(target) % 16 == 0)
+    (key_type, key), (offset_type, offset) = (scalar(v, np.uint64) for v in (key, offset))
+    c_type = "unsigned" if out.dtype == np.uint32 else c_type_of(out.dtype)
+    run = kernel(name, c_type, key_type, offset_type, address(target) % 16 == 0)
     grid = blocks_for(math.ceil(out.size / 4), THREADS)
     run(grid, target.reshape(-1), np.int64(out.size), key, offset, *options)
     if target is not out:

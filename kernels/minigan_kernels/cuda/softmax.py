@@ -1,6 +1,6 @@
-"""Cross-entropy of a softmax over classes on a card; see src/softmax.cu.
+"""Cross-entropy of a softmax over classes on a GPU; see src/softmax.cu.
 
-Labels that lie on the card are not looked at before: one that names no class gives a loss of NaN.
+The host does not read labels on a GPU: one that names no class gives a loss of NaN.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import check_labels
-from .elementwise import THREADS, kernel, word_of
+from .elementwise import THREADS, c_type_of, kernel
 from .launch import blocks_for, dense, empty
 
 
@@ -26,7 +26,7 @@ def softmax_cross_entropy(x: np.ndarray, *, labels: np.ndarray) -> tuple[np.ndar
 def softmax_cross_entropy_backward(
     g: np.ndarray, p: np.ndarray, *, labels: np.ndarray
 ) -> np.ndarray:
-    """Gradient by x: g (p - 1) at the label, g p elsewhere."""
+    """Gradient with respect to x: g (p - 1) at the label, g p elsewhere."""
     check_labels(p.shape, labels, g.shape)
     dtype = np.result_type(g.dtype, p.dtype)
     g, p = (dense(a.astype(dtype, copy=False)) for a in (g, p))
@@ -42,5 +42,5 @@ def _labels(labels: Any, like: Any) -> Any:
 
 def _launch(name: str, *arrays: Any) -> None:
     rows, classes = arrays[-1].shape
-    run = kernel("softmax", name, word_of(arrays[-1].dtype), 1)
+    run = kernel("softmax", name, c_type_of(arrays[-1].dtype), 1)
     run(blocks_for(32 * rows, THREADS), *arrays, np.int64(rows), np.int32(classes))

@@ -1,7 +1,7 @@
-"""Which kernel computes a convolution or a matrix product, on which tiles, in how many parts.
+"""Which kernel computes a convolution or a GEMM, on which tiles, in how many split-K slices.
 
-`choose` is a rule over sizes and the card's number of multiprocessors: the same on every card of a
-kind. `choices` are what `tune` may take in place of the rule's plan.
+`choose` is a rule over sizes and the GPU's number of multiprocessors: the same on every GPU of a
+model. `choices` are what `autotune` may take in place of the rule's plan.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import numpy as np
 from .launch import Kernel, kernel
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
-FEW = 4  # filters that are not worth a tile
-SPLITS = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # parts that a sum may be cut in
-_LEAST = 8  # tiles of the sum that a part must have: fewer would be spent on filling the pipeline
-_WAVES = 4  # blocks for each multiprocessor, at most, that parts are made for
+SMALL_N = 4  # filters, up to which a GEMM is not worth a tile
+SPLIT_K = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # numbers of slices that K may be split into
+_MIN_SLICE_TILES = 8  # along K in a slice: with fewer, filling the pipeline would take its time
+_MAX_WAVES = 4  # blocks for each multiprocessor that slices may give
 
 
 class Tile(NamedTuple):
-    """What a block computes: m x n sums, over k products at a time, from `stages` buffers.
+    """What a block computes: m x n accumulators, k of the sum at a time, from `stages` buffers.
 
-    `warps` share m and n among them; `blocks` are to fit a multiprocessor at once, which bounds
-    the registers of a thread by 65536 / (blocks * threads).
+    `warps` divide m and n among them. `blocks` shall be resident on a multiprocessor at once, which
+    limits a thread to 65536 / (blocks * threads) registers.
     """
 
     m: int
@@ -43,7 +43,7 @@ class Tile(NamedTuple):
         return 32 * self.warps[0] * self.warps[1]
 
 
-# From large to small. The tests run each of them, and each of SPLITS, so the planner may take any.
+# From large to small. Tests run each of them, and each of SPLIT_K, so `choose` may take any.
 TILES: dict[str, tuple[Tile, ...]] = {
     "float32": (Tile(128, 64, 16, 3, (2, 4), 2), Tile(64, 64, 16, 3, (2, 4), 2)),
     "tf32": (
@@ -64,7 +64,7 @@ _tile: ContextVar[tuple[int, int] | None] = ContextVar("tile", default=None)
 
 @contextmanager
 def precision(name: str) -> Iterator[None]:
-    """Within the block multiply in "float32", "tf32" or "bfloat16"; sums are float32 always.
+    """Within the block multiply in "float32", "tf32" or "bfloat16"; accumulators are float32.
 
     Raises:
         ValueError: if `name` is none of them.
@@ -78,43 +78,48 @@ def precision(name: str) -> Iterator[None]:
         _precision.reset(token)
 
 
+def current_precision() -> str:
+    """In which precision kernels multiply now."""
+    return _precision.get()
+
+
 @contextmanager
-def force(tile: int, splits: int) -> Iterator[None]:
-    """Within the block take the tile of that index in `TILES`, and cut sums in `splits` parts."""
-    token = _tile.set((tile, splits))
+def force(tile: int, split_k: int) -> Iterator[None]:
+    """Within the block take the tile of that index in `TILES`, and `split_k` slices."""
+    token = _tile.set((tile, split_k))
     try:
         yield
     finally:
         _tile.reset(token)
 
 
-class Work(NamedTuple):
-    """`products` matrices of `rows` x `columns` sums of `depth` products each."""
+class GemmShape(NamedTuple):
+    """`batch` matrix products of (m, k) and (k, n) matrices."""
 
-    rows: int
-    columns: int
-    depth: int
-    products: int = 1
+    m: int
+    n: int
+    k: int
+    batch: int = 1
 
     def grid(self, tile: Tile) -> tuple[int, int, int]:
-        """Blocks that it takes."""
-        return math.ceil(self.rows / tile.m), math.ceil(self.columns / tile.n), self.products
+        """Blocks without split-K."""
+        return math.ceil(self.m / tile.m), math.ceil(self.n / tile.n), self.batch
 
 
 class Plan(NamedTuple):
-    """How values are kept in memory (uint16 stands for bfloat16), and what runs."""
+    """How operands are stored (uint16 stands for bfloat16), and what runs."""
 
     kind: type
-    multiple: int  # channels lie in whole multiples of it
-    tile: Tile | None = None  # None: no matrix product
-    splits: int = 1
+    multiple: int  # channels are padded to a multiple of it
+    tile: Tile | None = None  # None: a kernel without tiles
+    split_k: int = 1  # slices
 
     def __str__(self) -> str:
         t = self.tile
         if t is None:
             return "no tile"
         tile = f"{t.m}x{t.n}x{t.k}, {t.stages} stages, {t.warps[0]}x{t.warps[1]} warps"
-        return f"{tile}, {t.blocks} at once, {self.splits} parts"
+        return f"{tile}, {t.blocks} resident, split-K {self.split_k}"
 
     @property
     def tensor(self) -> bool:
@@ -123,11 +128,11 @@ class Plan(NamedTuple):
 
     @property
     def precision(self) -> str:
-        """What it multiplies in."""
+        """In which it multiplies."""
         return "bfloat16" if self.kind is np.uint16 else "tf32" if self.tensor else "float32"
 
-    def product(self, file: str, name: str, **more: object) -> Kernel:
-        """The kernel for this plan's tile; `more` are macros besides."""
+    def kernel(self, file: str, name: str, **more: object) -> Kernel:
+        """Kernel `name` of `file` for this plan's tile; `more` are further macros."""
         assert self.tile
         t = self.tile
         defines: dict[str, object] = {
@@ -145,51 +150,53 @@ class Plan(NamedTuple):
 
 def choose(
     kind: type,
-    work: Work,
+    gemm: GemmShape,
     *,
     channels: tuple[int, ...] = (),
-    few: bool = False,
+    small_n: bool = False,
     multiprocessors: int,
 ) -> Plan:
-    """The rule's plan for `work`, or the one that was forced.
+    """The rule's plan for `gemm`, or the one that was forced.
 
     `channels` are those of a group, if there are several: they must not be padded. Only float32 has
-    kernels with tiles. `few`: whether there is a kernel for few columns.
+    kernels with tiles. `small_n`: whether there is a kernel for up to SMALL_N columns.
     """
     if kind is not np.float32:
         return Plan(kind, 1)
-    name = _precision.get()
+    name = current_precision()
     size = 8 if name == "bfloat16" else 4
     if any(c % size for c in channels):
         return Plan(kind, 1)
-    if few and work.columns <= FEW and not channels:
+    if small_n and gemm.n <= SMALL_N and not channels:
         return Plan(kind, 4)
     forced = _tile.get()
     values = np.uint16 if name == "bfloat16" else np.float32
     if forced:
         return Plan(values, size, TILES[name][forced[0]], forced[1])
     for tile in TILES[name]:
-        blocks = math.prod(work.grid(tile))
-        if blocks >= multiprocessors and tile.n < 2 * work.columns:  # else half would be empty
+        blocks = math.prod(gemm.grid(tile))
+        if blocks >= multiprocessors and tile.n < 2 * gemm.n:  # else half would be empty
             return Plan(values, size, tile)
-    # The smallest tile does not fill the card either.
-    most = min(math.ceil(2 * multiprocessors / max(1, blocks)), _most_parts(work, tile))
-    return Plan(values, size, tile, max(n for n in SPLITS if n == 1 or n <= most))
+    # The smallest tile does not fill the GPU either.
+    most = min(math.ceil(2 * multiprocessors / max(1, blocks)), _most_slices(gemm, tile))
+    return Plan(values, size, tile, max(n for n in SPLIT_K if n == 1 or n <= most))
 
 
-def choices(rule: Plan, work: Work, *, multiprocessors: int) -> list[Plan]:
-    """The plans among which a measurement may choose for `work`: the rule's, and such with other
-    tiles and splits; none if there is no tile, nothing to do, or if a plan was forced.
+def choices(rule: Plan, gemm: GemmShape, *, multiprocessors: int) -> list[Plan]:
+    """The plans among which a measurement may choose for `gemm`, the rule's first.
+
+    The others differ in tile and slices. There are none without a tile, without work, or if a plan
+    was forced.
     """
-    if rule.tile is None or _tile.get() or not math.prod(work):
+    if rule.tile is None or _tile.get() or not math.prod(gemm):
         return []
     found = [rule]
     for tile in TILES[rule.precision]:
-        most = min(_WAVES * multiprocessors // max(1, math.prod(work.grid(tile))),
-                   _most_parts(work, tile))  # fmt: skip
-        found += [rule._replace(tile=tile, splits=n) for n in SPLITS if n == 1 or n <= most]
+        blocks = max(1, math.prod(gemm.grid(tile)))
+        most = min(_MAX_WAVES * multiprocessors // blocks, _most_slices(gemm, tile))
+        found += [rule._replace(tile=tile, split_k=n) for n in SPLIT_K if n == 1 or n <= most]
     return list(dict.fromkeys(found))
 
 
-def _most_parts(work: Work, tile: Tile) -> int:
-    return math.ceil(work.depth / tile.k) // _LEAST
+def _most_slices(gemm: GemmShape, tile: Tile) -> int:
+    return math.ceil(gemm.k / tile.k) // _MIN_SLICE_TILES

@@ -1,8 +1,8 @@
-"""Runs kernels on the CPU: the .cu file compiled by g++ with `cuda.h` in place of CUDA's words.
+"""Runs kernels on the CPU: the .cu file compiled by g++ with `cuda.h` in place of CUDA's own.
 
 Each thread of a block runs as a fiber (`block.h`), the lanes of a warp meet for what they do
-together (`warp.h`). What is emulated and what is not stands at their heads. A result may differ
-from a card's in its last bits: the order of a sum inside a tensor core is not published.
+together (`warp.h`). Their heads say what is emulated and what is not. A result may differ
+from a GPU's in its last bits: the order of a sum inside a tensor core is not published.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ void forget(char*) {}
 // --- Switching: 6 registers on x86-64, the C library's slower way elsewhere ---------------------
 
 #if defined(__x86_64__) && defined(__linux__) && !defined(PORTABLE)
-using Context = void*;  // the stack pointer; all else lies on the stack
+using Context = void*;  // the stack pointer; all else is on the stack
 extern "C" void emu_switch(Context* from, Context to);
 asm(R"(.text
 .type emu_switch, @function

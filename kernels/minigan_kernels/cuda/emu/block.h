@@ -1,15 +1,15 @@
 // One block of CUDA threads on the CPU: every thread is a fiber, and one fiber runs at a time.
 //
-// The schedule is greedy: a warp runs until all its lanes wait at a barrier of the block, and only
-// then the next warp starts. That is the worst order for code that forgot a barrier: a warp meets
-// what the others have not written yet, or overwrites what they have not read yet. Run forwards,
-// backwards and in random orders, each such mistake shows in one of them.
+// The schedule is greedy: a warp runs until all its lanes wait at a barrier of the block. Only then
+// the next warp starts. That is the worst order for code that lacks a barrier: a warp reads what
+// the others have not written yet, or overwrites what they have not read yet. Of forward, backward
+// and random orders, one shows each such mistake.
 //
-// Stricter than a card: a thread that has returned while others wait at a barrier is an error.
+// Stricter than a GPU: a thread that has returned while others wait at a barrier is an error.
 // Not modelled: weak memory order, and races between blocks.
 //
-// Only words here, and no header of C++'s library that is slow to read: every choice of a kernel's
-// macros is compiled apart. The machinery is in block.cc and warp.cc, compiled once.
+// This header declares only, and includes no header of the C++ library that is slow to read: every
+// choice of a kernel's macros is compiled apart. block.cc and warp.cc are compiled once.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -34,10 +34,10 @@ struct Block {
     size_t shared_bytes;
 };
 
-extern Block block;   // that runs
-extern Fiber* fiber;  // the thread of it that runs
+extern Block block;   // the running one
+extern Fiber* fiber;  // its running thread
 
-/// Gives the whole launch up; what says why goes to the caller of the kernel.
+/// Gives up the whole launch; the caller of the kernel is told why.
 [[noreturn]] void fail(const char* why, int line);
 
 void barrier(int line);  // __syncthreads

@@ -1,4 +1,4 @@
-// The copies of cp.async that a thread has under way.
+// The copies of cp.async that a thread has in flight.
 #pragma once
 #include <vector>
 

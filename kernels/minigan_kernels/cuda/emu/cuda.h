@@ -1,4 +1,4 @@
-// The words of CUDA C++ that the kernels use, for a C++ compiler. Included before a .cu file.
+// What the kernels use of CUDA C++, for a C++ compiler. Included before a .cu file.
 #pragma once
 #include <cmath>
 #include <cstring>

@@ -1,8 +1,8 @@
 // What the lanes of a warp do together: shuffles, ldmatrix, mma; and cp.async.
 //
 // A destination of cp.async is poisoned when the copy is issued and written when its group is
-// waited for, so reading too early gives NaN. Matrix fragments lie in the lanes as the PTX manual
-// draws them (sections "Matrix Fragments for mma.m16n8k16" and "... mma.m16n8k8").
+// waited for, so reading too early gives NaN. Matrix fragments are distributed over lanes as the
+// PTX manual draws them (sections "Matrix Fragments for mma.m16n8k16" and "... mma.m16n8k8").
 #pragma once
 #include "block.h"
 
@@ -29,7 +29,7 @@ T shuffle(T value, int source, int line) {
 
 void copy_async(void* to, const void* from, int bytes, bool valid, int line);
 void commit_copies();
-void wait_copies(int left);  // until at most `left` of the newest groups are under way
+void wait_copies(int left);  // until at most `left` of the newest groups are in flight
 
 struct Rows {  // a lane's part in ldmatrix: lane 8 m + r gives the address of row r of matrix m
     const void* row;

@@ -1,7 +1,8 @@
 // Activations, alone and fused with a bias. T is float or double, V values make a vector.
 //
-// Each is bound by memory: x is read and y written once (8 bytes a float32), the ways back read g
-// and y and write dx (12 bytes); the sums over channels stay in registers until a block is done.
+// Each is bound by memory: x is read and y written once (8 bytes a float32). The backward passes
+// read g and y and write dx (12 bytes). The sums over channels stay in registers until a block is
+// done.
 #include "activation.cuh"
 #include "elementwise.cuh"
 
@@ -47,11 +48,11 @@ softplus(const Vector* __restrict__ x, Vector* __restrict__ y, long long size) {
 // --- y = f(x + bias) ---------------------------------------------------------------------------
 
 template <class F>
-DEVICE void with_bias(const Lanes& s, const Vector* x, const T* bias, Vector* y, F f) {
+DEVICE void with_bias(const Layout& s, const Vector* x, const T* bias, Vector* y, F f) {
     T shift[V];
 #pragma unroll
     for (int k = 0; k < V; k++) shift[k] = of_channel(s, bias, k);
-    for (Walk at(s); at.inside(); at.next()) {
+    for (Positions at(s); at.inside(); at.next()) {
         Vector v = x[at.offset];
 #pragma unroll
         for (int k = 0; k < V; k++) v.of[k] = f(v.of[k] + shift[k]);
@@ -61,31 +62,31 @@ DEVICE void with_bias(const Lanes& s, const Vector* x, const T* bias, Vector* y,
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 bias_leaky_relu(const Vector* __restrict__ x, const T* __restrict__ bias, Vector* __restrict__ y,
-                const Lanes s, T slope) {
+                const Layout s, T slope) {
     with_bias(s, x, bias, y, [=](T x) { return leaky(x, x, slope); });
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 bias_tanh(const Vector* __restrict__ x, const T* __restrict__ bias, Vector* __restrict__ y,
-          const Lanes s) {
+          const Layout s) {
     with_bias(s, x, bias, y, [](T x) { return T(tanh(x)); });
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 bias_sigmoid(const Vector* __restrict__ x, const T* __restrict__ bias, Vector* __restrict__ y,
-             const Lanes s) {
+             const Layout s) {
     with_bias(s, x, bias, y, logistic<T>);
 }
 
 // --- dx = f(g, y), and its sums over each channel ----------------------------------------------
-// Six blocks a multiprocessor: left alone, the compiler spills registers to have eight.
+// Six blocks a multiprocessor: by itself the compiler spills registers to have eight.
 
 template <class F>
-DEVICE void with_bias_backward(const Lanes& s, const Vector* g, const Vector* y, Vector* dx,
+DEVICE void with_bias_backward(const Layout& s, const Vector* g, const Vector* y, Vector* dx,
                                Sums<1>* partial, F f) {
     SHARED(Shared<Sums<1>>, shared);
     T sum[V] = {};
-    for (Walk at(s); at.inside(); at.next()) {
+    for (Positions at(s); at.inside(); at.next()) {
         Vector u = g[at.offset];
         const Vector v = y[at.offset];
 #pragma unroll
@@ -100,19 +101,19 @@ DEVICE void with_bias_backward(const Lanes& s, const Vector* g, const Vector* y,
 
 extern "C" __global__ void __launch_bounds__(THREADS, 6)
 bias_leaky_relu_backward(const Vector* __restrict__ g, const Vector* __restrict__ y,
-                         Vector* __restrict__ dx, Sums<1>* __restrict__ partial, const Lanes s,
+                         Vector* __restrict__ dx, Sums<1>* __restrict__ partial, const Layout s,
                          T slope) {
     with_bias_backward(s, g, y, dx, partial, [=](T g, T y) { return leaky(g, y, slope); });
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 6)
 bias_tanh_backward(const Vector* __restrict__ g, const Vector* __restrict__ y,
-                   Vector* __restrict__ dx, Sums<1>* __restrict__ partial, const Lanes s) {
+                   Vector* __restrict__ dx, Sums<1>* __restrict__ partial, const Layout s) {
     with_bias_backward(s, g, y, dx, partial, [](T g, T y) { return g * (T(1) - y * y); });
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 6)
 bias_sigmoid_backward(const Vector* __restrict__ g, const Vector* __restrict__ y,
-                      Vector* __restrict__ dx, Sums<1>* __restrict__ partial, const Lanes s) {
+                      Vector* __restrict__ dx, Sums<1>* __restrict__ partial, const Layout s) {
     with_bias_backward(s, g, y, dx, partial, [](T g, T y) { return g * (y * (T(1) - y)); });
 }

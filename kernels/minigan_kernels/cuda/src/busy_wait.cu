@@ -1,5 +1,5 @@
-// Keeps the card busy, so that what is launched behind it waits until all of it is there: timed
-// between two events it then takes the card's time, not the launching processor's.
+// Keeps the GPU busy until all the work to be timed has been launched behind it. The time between
+// two events is then the GPU's, without the launch overhead of the CPU.
 #include "prim.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS)

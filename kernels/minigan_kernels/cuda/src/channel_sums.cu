@@ -1,5 +1,5 @@
-// The upper level of sums over channels, a warp each. It reads 8 bytes a sum and chunk, which is
-// little beside the images; what it takes is its launch.
+// The upper level of sums over channels: a warp adds the chunks of one. It reads 8 bytes a sum and
+// chunk, which is little beside the images, so the launch is most of its time.
 #include "elementwise.cuh"
 
 // sums (SUMS, channels) of partial (channels, chunks).

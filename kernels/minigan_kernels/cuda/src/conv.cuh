@@ -1,9 +1,9 @@
-// What all convolution kernels share: the shapes, and which values meet.
+// What all convolution kernels share: the shapes, and which input meets which tap of a filter.
 //
-// Inside, images are (n, h, w, channels) and filters (group, filter, u, v, channel): channels lie
-// together, so whatever a kernel loads is contiguous. Forward and input gradient are one problem:
-// every output reads inputs at an even pace, one for each tap, and takes their product with a
-// filter's channels. `walk` says at which pace, for either.
+// Images are (n, h, w, channels) and filters (group, filter, u, v, channel): channels are
+// contiguous, and so is whatever a kernel loads. The forward pass and the input gradient are one
+// problem: an output reads one input for each tap, at a constant stride, and multiplies it with the
+// filter's channels there. `phase_axis` gives that stride for either.
 #pragma once
 #include "prim.cuh"
 
@@ -15,26 +15,26 @@ struct Conv {
     Axis h, w;
     int images;
     int groups;
-    int channels, filters;  // in a group: that are summed over, that are written
-    int transposed;         // the input gradient: "in" is the output's gradient
-    int splits;             // parts that the sum is cut in, each written on its own
+    int channels, filters;  // of a group: summed over, written
+    int transposed;         // the input gradient, whose "in" is the output gradient
+    int split_k;            // slices of the sum, each written apart
 };
 
-DEVICE int up(int a, int b) { return (a + b - 1) / b; }
+DEVICE int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
-// Outputs first + step q, 0 <= q < count, read inputs base + scale q + hop t for the taps
-// tap + tap_step t, 0 <= t < taps.
-struct Walk {
+// One axis of a phase. Outputs first + step q, 0 <= q < count, read inputs base + scale q + hop t
+// for the taps tap + tap_step t, 0 <= t < taps.
+struct PhaseAxis {
     int count, first, step, base, scale, hop, taps, tap, tap_step;
 };
 
 // The input gradient of a stride s falls into s phases: the inputs i of one residue (mod s) meet
 // only those taps u for which s divides i + padding - dilation u. Within a phase it is an ordinary
-// convolution of stride 1, so no product with a zero is ever taken (Dumoulin & Visin 2016,
+// convolution of stride 1, so no zero is ever multiplied (Dumoulin & Visin 2016,
 // arXiv:1603.07285, chapter 4, would insert zeros).
-DEVICE Walk walk(const Axis& a, bool transposed, int phase) {
+DEVICE PhaseAxis phase_axis(const Axis& a, bool transposed, int phase) {
     if (!transposed) return {a.out, 0, 1, -a.padding, a.stride, a.dilation, a.kernel, 0, 1};
-    int divisor = a.stride;  // the greatest common one of stride and dilation
+    int divisor = a.stride;  // becomes the greatest common divisor of stride and dilation
     for (int rest = a.dilation; rest;) {
         const int next = divisor % rest;
         divisor = rest;
@@ -44,28 +44,29 @@ DEVICE Walk walk(const Axis& a, bool transposed, int phase) {
     int tap = 0;
     while (tap < period && (reach - a.dilation * tap) % a.stride) tap++;
     const bool any = tap < period && tap < a.kernel;
-    return {up(a.out - phase, a.stride), phase, a.stride,
+    return {ceil_div(a.out - phase, a.stride), phase, a.stride,
             (reach - a.dilation * tap) / a.stride, 1, -a.dilation / divisor,
-            any ? up(a.kernel - tap, period) : 0, tap, period};
+            any ? ceil_div(a.kernel - tap, period) : 0, tap, period};
 }
 
-// What a block works on: one phase, one group, one part of the sum.
-struct Place {
-    Walk h, w;
-    int group, split;
+// What a block works on: one phase, one group, one split-K slice.
+struct ProblemSlice {
+    PhaseAxis h, w;
+    int group, k_slice;
 };
 
-DEVICE Place place(const Conv& p, int z) {
-    const int phase = z / p.splits / p.groups;
-    return {walk(p.h, p.transposed, phase / p.w.stride),
-            walk(p.w, p.transposed, phase % p.w.stride), z / p.splits % p.groups, z % p.splits};
+DEVICE ProblemSlice problem_slice(const Conv& p, int z) {
+    const int phase = z / p.split_k / p.groups;
+    const PhaseAxis h = phase_axis(p.h, p.transposed, phase / p.w.stride);
+    const PhaseAxis w = phase_axis(p.w, p.transposed, phase % p.w.stride);
+    return {h, w, z / p.split_k % p.groups, z % p.split_k};
 }
 
 struct Pixel {
-    int image, h, w;  // h and w count within the walk
+    int image, h, w;  // h and w count within the phase
 };
 
-DEVICE Pixel pixel(const Place& at, int m) {
+DEVICE Pixel pixel(const ProblemSlice& at, int m) {
     const int row = m / at.w.count;
     return {row / at.h.count, row % at.h.count, m % at.w.count};
 }
@@ -77,12 +78,12 @@ DEVICE long long input(const Conv& p, int group, int image, int h, int w) {
            group * p.channels;
 }
 
-DEVICE long long output(const Conv& p, const Place& at, const Pixel& to) {
+DEVICE long long output(const Conv& p, const ProblemSlice& at, const Pixel& to) {
     const long long above = static_cast<long long>(to.image) * p.h.out;
     const long long row = above + at.h.first + at.h.step * to.h;
     const long long column = at.w.first + at.w.step * to.w;
     const long long all = static_cast<long long>(p.images) * p.h.out * p.w.out;
-    return ((at.split * all + row * p.w.out + column) * p.groups + at.group) * p.filters;
+    return ((at.k_slice * all + row * p.w.out + column) * p.groups + at.group) * p.filters;
 }
 
 DEVICE long long filter(const Conv& p, int group, int f, int u, int v) {
@@ -90,15 +91,16 @@ DEVICE long long filter(const Conv& p, int group, int f, int u, int v) {
            p.channels;
 }
 
-// What a tap (`down`, `along`: counted within the walk) of an output reads; -1 in the padding.
-DEVICE long long source(const Conv& p, const Place& at, const Pixel& to, int down, int along) {
-    const int h = at.h.base + at.h.scale * to.h + at.h.hop * down;
-    const int w = at.w.base + at.w.scale * to.w + at.w.hop * along;
+// Where a tap of an output reads (tap_h, tap_w: counted within the phase); -1 in the padding.
+DEVICE long long source(const Conv& p, const ProblemSlice& at, const Pixel& to, int tap_h,
+                        int tap_w) {
+    const int h = at.h.base + at.h.scale * to.h + at.h.hop * tap_h;
+    const int w = at.w.base + at.w.scale * to.w + at.w.hop * tap_w;
     return inside(h, p.h.in) && inside(w, p.w.in) ? input(p, at.group, to.image, h, w) : -1;
 }
 
-// The filter's channels that it meets there.
-DEVICE long long weights(const Conv& p, const Place& at, int f, int down, int along) {
-    return filter(p, at.group, f, at.h.tap + at.h.tap_step * down,
-                  at.w.tap + at.w.tap_step * along);
+// Where the channels of filter f for that tap are.
+DEVICE long long weights(const Conv& p, const ProblemSlice& at, int f, int tap_h, int tap_w) {
+    return filter(p, at.group, f, at.h.tap + at.h.tap_step * tap_h,
+                  at.w.tap + at.w.tap_step * tap_w);
 }

@@ -1,13 +1,17 @@
 // 1. One thread for each output, straight from the definition. T is float or double.
 //
-// Every product fetches both its factors from global memory: an output of 4x4x64 products reads
-// 8 KB. The threads of a warp share them through the caches, but a multiprocessor can load only one
-// value for many that it could multiply. It is right for all shapes, so small and odd ones stay.
+//     python -m pytest tests/test_cuda_conv.py -k "ladder and naive"   check it, emulated
+//     python -m bench gpu                                              time it on a GPU
+//
+// Every multiplication loads both its factors from global memory: an output that sums 4x4x64
+// products reads 8 KB. The threads of a warp share these loads through the caches, but a
+// multiprocessor can load only one value in the time of many multiplications. It is right for all
+// shapes, so it serves those that no other kernel takes.
 #include "conv.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 convolve(const T* __restrict__ x, const T* __restrict__ w, T* __restrict__ y, Conv p) {
-    const Place at = place(p, blockIdx.z);
+    const ProblemSlice at = problem_slice(p, blockIdx.z);
     const int pixels = p.images * at.h.count * at.w.count;
     const long long i = blockIdx.x * static_cast<long long>(THREADS) + threadIdx.x;
     const int m = i / p.filters, f = i % p.filters;
@@ -18,8 +22,8 @@ convolve(const T* __restrict__ x, const T* __restrict__ w, T* __restrict__ y, Co
         for (int t = 0; t < at.w.taps; t++) {
             const long long from = source(p, at, to, s, t);
             if (from < 0) continue;
-            const T* by = w + weights(p, at, f, s, t);
-            for (int c = 0; c < p.channels; c++) sum += x[from + c] * by[c];
+            const T* row = w + weights(p, at, f, s, t);
+            for (int c = 0; c < p.channels; c++) sum += x[from + c] * row[c];
         }
     y[output(p, at, to) + f] = sum;
 }

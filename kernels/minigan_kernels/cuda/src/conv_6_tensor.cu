@@ -1,6 +1,12 @@
-// 6. Tensor cores: a warp's mma instruction does 16x8x16 products at once (bfloat16, 16x8x8 in
-// tf32), where each thread did one. Now everything hangs on feeding them: ldmatrix fetches what 32
-// threads need of four 8x8 matrices in one instruction, without a bank conflict thanks to the
-// swizzle. The way of the data is that of step 5; only the arithmetic is another (tensor.cuh).
+// 6. Tensor cores: one mma instruction of a warp does 16x8x16 multiplications (bfloat16; 16x8x8 in
+// tf32).
+//
+//     python -m pytest tests/test_cuda_conv.py -k "ladder and tensor"   check it, emulated
+//     python -m bench gpu                                               time it on a GPU
+//
+// In version 5 each thread multiplied one pair of values at a time. Tensor cores are so fast that
+// feeding them is the limit: ldmatrix loads four 8x8 matrices for the 32 threads in one
+// instruction, and the swizzle keeps it free of bank conflicts. Data moves as in version 5. Only
+// the arithmetic differs (tensor.cuh).
 #define MATH "tensor.cuh"
 #include "conv_5_pipelined.cu"

@@ -1,91 +1,93 @@
-// What follows a convolution, done to a tile's sums while they are in registers: nobody then need
-// read what was just written.
+// The epilogue: what follows a convolution, done to the accumulators while they are in registers,
+// so that no later pass reads the result again.
 //
-// Either the bias of each column and an activation (activation.cuh); or the moments of each column,
-// for batch norm: about its first row each column of a warp is summed, and about the mean that this
-// gives the squares are, so a mean far above the deviation costs no accuracy. Warps meet in shared
-// memory, blocks in norm.cu's moments_total; the order is a function of the shape alone.
+// Either bias and activation of each column (activation.cuh), or the moments of each column, for
+// batch norm. Each warp computes a column's mean shifted by its first row, then squared deviations
+// from that mean, so a mean far above the deviation costs no accuracy. Shared memory merges warps,
+// norm.cu's moments_total merges blocks. The order is a function of the shape alone.
 #pragma once
 #include "activation.cuh"
 #include "moments.cuh"
 
-// The block's first column is `first`, and there are `columns` from there on.
-template <class Sums>
-DEVICE void finish(Sums& sums, const float* __restrict__ bias, int first, int columns,
-                   float slope) {
+// The block's first column is `first`; `columns` remain from there on.
+template <class Acc>
+DEVICE void apply_epilogue(Acc& acc, const float* __restrict__ bias, int first, int columns,
+                           float slope) {
 #pragma unroll
-    for (int j = 0; j < Sums::COLUMNS; j++) {
-        if (Sums::column(j) >= columns) continue;
+    for (int j = 0; j < Acc::COLUMNS; j++) {
+        if (Acc::column(j) >= columns) continue;
 #pragma unroll
-        for (int i = 0; i < Sums::ROWS; i++)
-            sums.value(i, j) = finished(sums.value(i, j), bias, first + Sums::column(j), slope);
+        for (int i = 0; i < Acc::ROWS; i++)
+            acc.value(i, j) =
+                with_epilogue(acc.value(i, j), bias, first + Acc::column(j), slope);
     }
 }
 
-// Where a block leaves its columns' moments: partial (columns of all blocks, chunks).
-struct Leave {
-    Moments* partial;  // null: nowhere
-    long long first;   // column of the block's
-    int columns;       // that there are from there on
+// Where a block stores the moments of its columns: partial (columns of all blocks, chunks).
+struct MomentsTarget {
+    Moments* partial;
+    long long first;  // the block's first column
+    int columns;      // that remain from there on
     int chunk, chunks;
     __device__ __forceinline__ void put(int column, const Moments& found) const {
         if (column < columns) partial[(first + column) * chunks + chunk] = found;
     }
 };
 
-template <class Sums>
-struct Columns {
+template <class Acc>
+struct ColumnMoments {
     struct Part {
         float shift, mean, squares;
-    } part[Sums::WARP_ROWS][TILE_N];
-    int count[Sums::WARP_ROWS];  // of rows that a warp has
+    } part[Acc::WARP_ROWS][TILE_N];
+    int count[Acc::WARP_ROWS];  // rows of a warp
 };
 
-// A block without rows.
-DEVICE void leave_nothing(const Leave& leave) {
-    for (int c = threadIdx.x; c < TILE_N; c += THREADS) leave.put(c, {0, 0, 0});
+// For a block without rows.
+DEVICE void store_no_moments(const MomentsTarget& target) {
+    for (int c = threadIdx.x; c < TILE_N; c += THREADS) target.put(c, {0, 0, 0});
 }
 
-// Of the tile's first `rows` rows. Every thread must come here.
-template <class Sums>
-DEVICE void leave_moments(const Sums& sums, int rows, Columns<Sums>& shared, const Leave& leave) {
-    constexpr int APART = Sums::LANES_APART;  // lanes at this distance have the same column
-    const int lane = threadIdx.x % 32, warp_row = Sums::warp_row();
+// The moments of the tile's first `rows` rows. All threads of the block must call it.
+template <class Acc>
+DEVICE void store_partial_moments(const Acc& acc, int rows, ColumnMoments<Acc>& shared,
+                                  const MomentsTarget& target) {
+    constexpr int APART = Acc::LANES_APART;  // lanes at this distance have the same column
+    const int lane = threadIdx.x % 32, warp_row = Acc::warp_row();
     int count = 0;
 #pragma unroll
-    for (int i = 0; i < Sums::ROWS; i++) count += Sums::row(i) < rows;
+    for (int i = 0; i < Acc::ROWS; i++) count += Acc::row(i) < rows;
 #pragma unroll
     for (int bit = APART; bit < 32; bit *= 2) count += __shfl_xor_sync(~0u, count, bit);
-    const float share = count ? 1.0f / count : 0.0f;
+    const float inverse = count ? 1.0f / count : 0.0f;
 
-    __syncthreads();  // nobody reads the tiles any more
+    __syncthreads();  // nobody still reads the tiles
 #pragma unroll
-    for (int j = 0; j < Sums::COLUMNS; j++) {
-        const float shift = __shfl_sync(~0u, sums.value(0, j), lane % APART);  // the first row's
+    for (int j = 0; j < Acc::COLUMNS; j++) {
+        const float shift = __shfl_sync(~0u, acc.value(0, j), lane % APART);  // the first row's
         float sum = 0, squares = 0;
 #pragma unroll
-        for (int i = 0; i < Sums::ROWS; i++)
-            if (Sums::row(i) < rows) sum += sums.value(i, j) - shift;
+        for (int i = 0; i < Acc::ROWS; i++)
+            if (Acc::row(i) < rows) sum += acc.value(i, j) - shift;
 #pragma unroll
         for (int bit = APART; bit < 32; bit *= 2) sum += __shfl_xor_sync(~0u, sum, bit);
-        const float mean = sum * share;
+        const float mean = sum * inverse;
 #pragma unroll
-        for (int i = 0; i < Sums::ROWS; i++) {
-            const float off = sums.value(i, j) - shift - mean;
-            if (Sums::row(i) < rows) squares += off * off;
+        for (int i = 0; i < Acc::ROWS; i++) {
+            const float off = acc.value(i, j) - shift - mean;
+            if (Acc::row(i) < rows) squares += off * off;
         }
 #pragma unroll
         for (int bit = APART; bit < 32; bit *= 2) squares += __shfl_xor_sync(~0u, squares, bit);
-        if (lane < APART) shared.part[warp_row][Sums::column(j)] = {shift, mean, squares};
+        if (lane < APART) shared.part[warp_row][Acc::column(j)] = {shift, mean, squares};
     }
-    if (lane == 0 && Sums::column(0) == 0) shared.count[warp_row] = count;
+    if (lane == 0 && Acc::column(0) == 0) shared.count[warp_row] = count;
     __syncthreads();
     for (int c = threadIdx.x; c < TILE_N; c += THREADS) {
         Moments all = {0, 0, 0};
-        for (int r = 0; r < Sums::WARP_ROWS; r++) {
+        for (int r = 0; r < Acc::WARP_ROWS; r++) {
             const auto& part = shared.part[r][c];
             all.merge({double(shared.count[r]), double(part.shift) + part.mean, part.squares});
         }
-        leave.put(c, all);
+        target.put(c, all);
     }
 }

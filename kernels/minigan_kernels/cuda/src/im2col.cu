@@ -1,5 +1,6 @@
-// Windows as columns, and the way back: the simplest way to a convolution by a matrix product, at
-// the price of kH kW times the image's memory. Images (n, c, h, w), columns (n, c, u, v, i, j).
+// Windows as columns, and the adjoint. This is the simplest way to compute a convolution as a
+// matrix product, but takes kH kW times the image's memory. Images (n, c, h, w), columns (n, c, u,
+// v, i, j).
 #include "conv.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -16,7 +17,7 @@ im2col(const T* __restrict__ x, T* __restrict__ columns, Conv p, long long size)
     columns[i] = in ? x[(plane * p.h.in + h) * p.w.in + w] : T(0);
 }
 
-// The adjoint: each value of the image gathers from the columns that hold it, in order.
+// The adjoint: each value of the image adds up the columns that hold it, in order.
 extern "C" __global__ void __launch_bounds__(THREADS)
 col2im(const T* __restrict__ columns, T* __restrict__ x, Conv p, long long size) {
     const long long i = blockIdx.x * static_cast<long long>(THREADS) + threadIdx.x;
@@ -24,7 +25,8 @@ col2im(const T* __restrict__ columns, T* __restrict__ x, Conv p, long long size)
     const int w = i % p.w.out, h = i / p.w.out % p.h.out;
     const long long plane = i / p.w.out / p.h.out;
     T sum = 0;
-    const Walk down = walk(p.h, true, h % p.h.stride), along = walk(p.w, true, w % p.w.stride);
+    const PhaseAxis down = phase_axis(p.h, true, h % p.h.stride);
+    const PhaseAxis along = phase_axis(p.w, true, w % p.w.stride);
     for (int s = 0; s < down.taps; s++)
         for (int t = 0; t < along.taps; t++) {
             const int row = down.base + h / p.h.stride + down.hop * s;

@@ -1,7 +1,7 @@
 // Bias and maxout: x (N, units pieces), bias (units pieces,), y (N, units).
 //
-// Bound by memory: forward reads x once and writes a piece's worth. The way back takes a thread for
-// each piece, so that a warp's reads lie side by side; a unit's other pieces come from the cache.
+// Bound by memory: forward reads x once and writes 1 / pieces of that. The backward pass has a
+// thread for each piece, so that a warp reads neighbours. A unit's other pieces come from cache.
 #include "elementwise.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -18,22 +18,22 @@ bias_maxout(const T* __restrict__ x, const T* __restrict__ bias, T* __restrict__
     y[i] = top;
 }
 
-// The pieces that equal the largest share g evenly, none if it is NaN.
+// The pieces that equal the largest divide g evenly. If that is NaN, none gets any.
 extern "C" __global__ void __launch_bounds__(THREADS)
 bias_maxout_backward(const T* __restrict__ g, const T* __restrict__ y, const T* __restrict__ x,
                      const T* __restrict__ bias, T* __restrict__ dx, Sums<1>* __restrict__ partial,
-                     const Lanes s, int units, int pieces) {
+                     const Layout s, int units, int pieces) {
     SHARED(Shared<Sums<1>>, shared);
-    const int column = my_lane(s), unit = column / pieces;
+    const int column = my_column(s), unit = column / pieces;
     T sum = 0;
-    Walk at(s);
-    for (long long i = at.offset / s.lanes * units + unit; at.inside(); at.next()) {
+    Positions at(s);
+    for (long long i = at.offset / s.columns * units + unit; at.inside(); at.next()) {
         int equal = 0;
         for (int k = 0; k < pieces; k++)
             equal += x[i * pieces + k] + bias[unit * pieces + k] == y[i];
         const bool mine = x[at.offset] + bias[column] == y[i];
         sum += dx[at.offset] = mine ? g[i] * T(T(1) / equal) : T(0);
-        i += THREADS / s.across * (long long)units;
+        i += THREADS / s.block_columns * (long long)units;
     }
     Sums<1> mine[V] = {{{double(sum)}}};
     merge_block(s, mine, shared.value, partial);

@@ -1,7 +1,7 @@
 // The moments of a set of numbers, and of two sets together: never a difference of large sums.
 //
-// Chan, Golub & LeVeque 1983: of two sets, count, mean and the sum of squares about the mean give
-// those of both.
+// Chan, Golub & LeVeque 1983: count, mean and sum of squared deviations of two sets give those of
+// their union.
 #pragma once
 #include "prim.cuh"
 

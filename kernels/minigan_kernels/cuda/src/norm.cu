@@ -1,18 +1,18 @@
 // Batch normalisation (Ioffe & Szegedy 2015, arXiv:1502.03167) fused with a LeakyReLU:
 //     y = leaky_relu(gamma (x - mean) / sqrt(var + eps) + beta)
 //
-// All are bound by memory, in bytes a value of float32: the moments 4 (x), forward 8 (x, y), the
-// way back 8 for the sums (g, x) and 12 for dx (g, x, dx). On which side of its kink the activation
-// was is told from x anew, so y need not be kept: reading it would cost more than four operations.
+// All are bound by memory, in bytes a value of float32: the moments 4 (x), forward 8 (x, y),
+// backward 8 for the sums (g, x) and 12 for dx (g, x, dx). The side of the activation's kink is
+// computed from x again, so y need not be kept: reading it would cost more than four operations.
 #include "running.cuh"
 
 // --- Moments -----------------------------------------------------------------------------------
 
 extern "C" __global__ void __launch_bounds__(THREADS)
-moments(const Vector* __restrict__ x, Moments* __restrict__ partial, const Lanes s) {
-    SHARED(Shared<Moments>, shared);
+moments(const Vector* __restrict__ x, Moments* __restrict__ partial, const Layout s) {
+    SHARED(Shared<Moments>, weightd);
     Running running;
-    for (Walk at(s); at.inside();) {
+    for (Positions at(s); at.inside();) {
         Vector tile[TILE];
         int size = 0;
 #pragma unroll
@@ -24,7 +24,7 @@ moments(const Vector* __restrict__ x, Moments* __restrict__ partial, const Lanes
             }
         running.take(tile, size);
     }
-    running.leave(s, shared, partial);
+    running.store(s, weightd, partial);
 }
 
 // mean and var (channels,) of partial (channels, chunks): a warp a channel.
@@ -48,19 +48,19 @@ moments_total(const Moments* __restrict__ partial, T* __restrict__ mean, T* __re
     }
 }
 
-// --- Forward and back --------------------------------------------------------------------------
+// --- Forward and backward ----------------------------------------------------------------------
 
 struct Channel {
     T mean, root, scale, beta;
     __device__ __forceinline__ T centred(T x) const { return x - mean; }
     __device__ __forceinline__ T normalised(T x) const { return centred(x) * scale + beta; }
-    // g through the activation: to the last bit on the side where forward was
+    // g through the activation, on exactly the side that the forward pass took
     __device__ __forceinline__ T h(T g, T x, T slope) const {
         return normalised(x) > 0 ? g : slope * g;
     }
 };
 
-DEVICE void read(const Lanes& s, const T* gamma, const T* beta, const T* mean, const T* var, T eps,
+DEVICE void read(const Layout& s, const T* gamma, const T* beta, const T* mean, const T* var, T eps,
                  Channel (&channel)[V]) {
 #pragma unroll
     for (int k = 0; k < V; k++) {
@@ -73,10 +73,10 @@ DEVICE void read(const Lanes& s, const T* gamma, const T* beta, const T* mean, c
 extern "C" __global__ void __launch_bounds__(THREADS)
 batch_norm(const Vector* __restrict__ x, const T* __restrict__ gamma, const T* __restrict__ beta,
            const T* __restrict__ mean, const T* __restrict__ var, Vector* __restrict__ y,
-           const Lanes s, T eps, T slope) {
+           const Layout s, T eps, T slope) {
     Channel channel[V];
     read(s, gamma, beta, mean, var, eps, channel);
-    for (Walk at(s); at.inside(); at.next()) {
+    for (Positions at(s); at.inside(); at.next()) {
         Vector v = x[at.offset];
 #pragma unroll
         for (int k = 0; k < V; k++) {
@@ -87,17 +87,17 @@ batch_norm(const Vector* __restrict__ x, const T* __restrict__ gamma, const T* _
     }
 }
 
-// Sums of h and of h xhat, the gradients by beta and gamma; xhat = (x - mean) root.
+// Sums of h and of h xhat, the gradients with respect to beta and gamma; xhat = (x - mean) root.
 extern "C" __global__ void __launch_bounds__(THREADS)
 batch_norm_sums(const Vector* __restrict__ g, const Vector* __restrict__ x,
                 const T* __restrict__ gamma, const T* __restrict__ beta,
                 const T* __restrict__ mean, const T* __restrict__ var,
-                Sums<2>* __restrict__ partial, const Lanes s, T eps, T slope) {
-    SHARED(Shared<Sums<2>>, shared);
+                Sums<2>* __restrict__ partial, const Layout s, T eps, T slope) {
+    SHARED(Shared<Sums<2>>, weightd);
     Channel channel[V];
     read(s, gamma, beta, mean, var, eps, channel);
     T plain[V] = {}, centred[V] = {};
-    for (Walk at(s); at.inside(); at.next()) {
+    for (Positions at(s); at.inside(); at.next()) {
         const Vector u = g[at.offset], v = x[at.offset];
 #pragma unroll
         for (int k = 0; k < V; k++) {
@@ -109,26 +109,26 @@ batch_norm_sums(const Vector* __restrict__ g, const Vector* __restrict__ x,
     Sums<2> mine[V];
 #pragma unroll
     for (int k = 0; k < V; k++) mine[k] = {{plain[k], double(centred[k]) * channel[k].root}};
-    merge_block(s, mine, shared.value, partial);
+    merge_block(s, mine, weightd.value, partial);
 }
 
-// dx = scale (h - share (dbeta + xhat dgamma)); share is 1 / count, or 0 where mean and var are
+// dx = scale (h - weight (dbeta + xhat dgamma)); weight is 1 / count, or 0 where mean and var are
 // constants.
 extern "C" __global__ void __launch_bounds__(THREADS)
 batch_norm_dx(const Vector* __restrict__ g, const Vector* __restrict__ x,
               const T* __restrict__ gamma, const T* __restrict__ beta,
               const T* __restrict__ mean, const T* __restrict__ var,
               const T* __restrict__ dbeta, const T* __restrict__ dgamma, Vector* __restrict__ dx,
-              const Lanes s, T eps, T slope, T share) {
+              const Layout s, T eps, T slope, T weight) {
     Channel channel[V];
     read(s, gamma, beta, mean, var, eps, channel);
     T level[V], tilt[V];
 #pragma unroll
     for (int k = 0; k < V; k++) {
-        level[k] = share * of_channel(s, dbeta, k);
-        tilt[k] = share * of_channel(s, dgamma, k) * channel[k].root;
+        level[k] = weight * of_channel(s, dbeta, k);
+        tilt[k] = weight * of_channel(s, dgamma, k) * channel[k].root;
     }
-    for (Walk at(s); at.inside(); at.next()) {
+    for (Positions at(s); at.inside(); at.next()) {
         Vector u = g[at.offset];
         const Vector v = x[at.offset];
 #pragma unroll

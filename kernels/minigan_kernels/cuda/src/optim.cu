@@ -1,15 +1,15 @@
 // One optimiser step of all parameters in one launch, in place.
 //
-// A table in the kernel's arguments says where each parameter, its gradient and its states lie, and
-// which blocks are its own: small parameters share the launch, and nothing is copied
-// to the card beforehand. Bound by memory, in bytes a float32 value: Adam 28 (p, m, s read
+// A table in the kernel's arguments holds the addresses of each parameter, its gradient and its
+// states, and the number of its first block. So small parameters share a launch, and nothing is
+// copied to the GPU beforehand. Bound by memory, in bytes a float32 value: Adam 28 (p, m, s read
 // and written, g read), RMSProp and SGD 20.
 #include "prim.cuh"
 
 struct Entry {
     T* p;
     const T* g;
-    T *first, *second;  // states; the second may be none
+    T *first, *second;  // states; the second may be null
     long long size, block;  // values; its first block
 };
 
@@ -22,7 +22,7 @@ struct alignas(sizeof(T) * V) Vector {
     T of[V];
 };
 
-// LR, MU and STEP are numbers, or addresses on the card, which a captured graph reads at each run.
+// LR, MU and STEP are numbers, or addresses on the GPU, which a captured graph reads at each run.
 DEVICE double number(double value) { return value; }
 DEVICE double number(const double* value) { return *value; }
 DEVICE long long number(long long value) { return value; }
@@ -32,10 +32,10 @@ DEVICE Vector& vector(T* p, long long i) { return *reinterpret_cast<Vector*>(p +
 DEVICE Vector vector(const T* p, long long i) { return *reinterpret_cast<const Vector*>(p + i); }
 
 // f(p, g, first, second) for every value of the block's part of its parameter. Four blocks a
-// multiprocessor have enough loads under way; left alone, the compiler spills registers for more.
+// multiprocessor have enough loads in flight; by itself the compiler spills registers for more.
 template <int STATES, class F>
 DEVICE void each(const Table& table, F f) {
-    int low = 0, high = table.count;  // the last entry whose first block is not behind this one
+    int low = 0, high = table.count;  // the last entry whose first block is not after this one
     while (high - low > 1) {
         const int middle = (low + high) / 2;
         if (table.entry[middle].block <= blockIdx.x)

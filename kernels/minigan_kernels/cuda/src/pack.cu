@@ -1,10 +1,10 @@
-// From the engine's layouts to that of the convolutions: any strides in, (n, h, w, c) out, with as
-// many channels of zeros as make a row of them a multiple of 16 bytes. E is what comes out.
+// Packs an array of any strides for the convolutions: (n, h, w, c), with channels of zeros added so
+// that a row of channels is a multiple of 16 bytes. T is the type of x, E that of y.
 #include "prim.cuh"
 
 struct Image {
-    int h, w, channels, padded;
-    long long n_step, c_step, h_step, w_step;  // of x, in values; h_step may be negative
+    int h, w, channels, padded_channels;
+    long long n_stride, c_stride, h_stride, w_stride;  // of x, in values; may be negative
 };
 
 DEVICE void put(double& to, double value) { to = value; }
@@ -15,10 +15,10 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 pack(const T* __restrict__ x, E* __restrict__ y, Image p, long long size) {
     const long long i = blockIdx.x * static_cast<long long>(THREADS) + threadIdx.x;
     if (i >= size) return;
-    const int c = i % p.padded;
-    const long long pixel = i / p.padded;
+    const int c = i % p.padded_channels;
+    const long long pixel = i / p.padded_channels;
     const int w = pixel % p.w, h = pixel / p.w % p.h;
     const long long n = pixel / p.w / p.h;
-    const long long from = n * p.n_step + c * p.c_step + h * p.h_step + w * p.w_step;
+    const long long from = n * p.n_stride + c * p.c_stride + h * p.h_stride + w * p.w_stride;
     put(y[i], c < p.channels ? x[from] : T(0));
 }

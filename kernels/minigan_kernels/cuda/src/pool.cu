@@ -1,6 +1,6 @@
-// Pooling and up-sampling over images (outer, H, W, lanes): channels last as they are, planes as
-// (N C, H, W, 1). A thread computes one value of the result and gathers what belongs to it, so
-// nothing is added twice at one place and no atomics are needed; only `scatter_plane` scatters.
+// Pooling and up-sampling over images (outer, H, W, inner): channels last as they are, planes as
+// (N C, H, W, 1). A thread computes one value of the result and gathers what belongs to it, so no
+// two threads write one place and no atomics are needed. Only `scatter_plane` scatters.
 //
 // Bound by memory where windows overlap little: x and the result once each (up-sampling by 2: 5
 // bytes a result of float32); overlapping windows read from the cache. INDEX is int where all
@@ -10,29 +10,29 @@
 using Index = INDEX;
 
 struct Window {
-    int lanes, h, w, oh, ow;  // planes, and planes of windows
+    int inner, h, w, oh, ow;  // planes, and planes of windows
     int kh, kw, sy, sx, py, px;
 };
 
 struct Place {
-    Index plane;  // of those before it: all that lies in front of its outer index
-    int lane, i, j;
+    Index plane;  // outer index
+    int inner, i, j;
     bool inside;
 };
 
-// The place in (outer, h, w, lanes) that this thread's value of `size` is at.
-DEVICE Place my_place(Index size, int lanes, int h, int w, Index& at) {
+// The indices in (outer, h, w, inner) of the value that this thread computes, of `size`.
+DEVICE Place my_place(Index size, int inner, int h, int w, Index& at) {
     at = blockIdx.x * (Index)THREADS + threadIdx.x;
-    const Index pixel = at / lanes, row = pixel / w;
-    return {row / h, int(at % lanes), int(row % h), int(pixel % w), at < size};
+    const Index pixel = at / inner, row = pixel / w;
+    return {row / h, int(at % inner), int(row % h), int(pixel % w), at < size};
 }
 
-// Where in x the first value of row y lies.
-DEVICE Index row(const Place& p, int y, int h, int w, int lanes) {
-    return ((p.plane * h + y) * w) * lanes + p.lane;
+// Offset of the first value of row y in x.
+DEVICE Index row(const Place& p, int y, int h, int w, int inner) {
+    return ((p.plane * h + y) * w) * inner + p.inner;
 }
 
-// The rows of a window that lie within the plane.
+// The rows of a window that are within the plane.
 DEVICE int first(int place, int stride, int padding) { return max(0, place * stride - padding); }
 DEVICE int last(int place, int stride, int padding, int kernel, int size) {
     return min(size, place * stride - padding + kernel);
@@ -42,18 +42,18 @@ DEVICE int last(int place, int stride, int padding, int kernel, int size) {
 extern "C" __global__ void __launch_bounds__(THREADS)
 max_index(const T* __restrict__ x, long long* __restrict__ index, Index size, const Window s) {
     Index at;
-    const Place p = my_place(size, s.lanes, s.oh, s.ow, at);
+    const Place p = my_place(size, s.inner, s.oh, s.ow, at);
     if (!p.inside) return;
     const int top = first(p.i, s.sy, s.py), bottom = last(p.i, s.sy, s.py, s.kh, s.h);
     const int left = first(p.j, s.sx, s.px), right = last(p.j, s.sx, s.px, s.kw, s.w);
     int best = top * s.w + left;
-    T most = x[row(p, top, s.h, s.w, s.lanes) + left * (Index)s.lanes];
+    T most = x[row(p, top, s.h, s.w, s.inner) + left * (Index)s.inner];
 #pragma unroll 1
     for (int i = top; i < bottom; i++) {
-        const T* line = x + row(p, i, s.h, s.w, s.lanes);
+        const T* line = x + row(p, i, s.h, s.w, s.inner);
 #pragma unroll 1
         for (int j = left; j < right; j++) {
-            const T value = line[j * (Index)s.lanes];
+            const T value = line[j * (Index)s.inner];
             if (value > most || (value != value && most == most)) {  // the first NaN stays
                 most = value;
                 best = i * s.w + j;
@@ -67,25 +67,25 @@ max_index(const T* __restrict__ x, long long* __restrict__ index, Index size, co
 extern "C" __global__ void __launch_bounds__(THREADS)
 window_mean(const T* __restrict__ x, T* __restrict__ y, Index size, const Window s, T divisor) {
     Index at;
-    const Place p = my_place(size, s.lanes, s.oh, s.ow, at);
+    const Place p = my_place(size, s.inner, s.oh, s.ow, at);
     if (!p.inside) return;
     const int top = first(p.i, s.sy, s.py), bottom = last(p.i, s.sy, s.py, s.kh, s.h);
     const int left = first(p.j, s.sx, s.px), right = last(p.j, s.sx, s.px, s.kw, s.w);
     T sum = 0;
 #pragma unroll 1
     for (int i = top; i < bottom; i++) {
-        const T* line = x + row(p, i, s.h, s.w, s.lanes);
+        const T* line = x + row(p, i, s.h, s.w, s.inner);
 #pragma unroll 1
-        for (int j = left; j < right; j++) sum += line[j * (Index)s.lanes];
+        for (int j = left; j < right; j++) sum += line[j * (Index)s.inner];
     }
     y[at] = sum / divisor;
 }
 
-// Its adjoint: each pixel's sum over the windows that it lies in, over `divisor`.
+// Its adjoint: the sum of all windows that hold a pixel, over `divisor`.
 extern "C" __global__ void __launch_bounds__(THREADS)
-window_share(const T* __restrict__ g, T* __restrict__ dx, Index size, const Window s, T divisor) {
+window_adjoint(const T* __restrict__ g, T* __restrict__ dx, Index size, const Window s, T divisor) {
     Index at;
-    const Place p = my_place(size, s.lanes, s.h, s.w, at);
+    const Place p = my_place(size, s.inner, s.h, s.w, at);
     if (!p.inside) return;
     // Window i holds row y where 0 <= y + py - i sy < kh.
     const int top = max(0, p.i + s.py - s.kh + s.sy) / s.sy;
@@ -95,20 +95,20 @@ window_share(const T* __restrict__ g, T* __restrict__ dx, Index size, const Wind
     T sum = 0;
 #pragma unroll 1
     for (int i = top; i < bottom; i++) {
-        const T* line = g + row(p, i, s.oh, s.ow, s.lanes);
+        const T* line = g + row(p, i, s.oh, s.ow, s.inner);
 #pragma unroll 1
-        for (int j = left; j < right; j++) sum += line[j * (Index)s.lanes];
+        for (int j = left; j < right; j++) sum += line[j * (Index)s.inner];
     }
     dx[at] = sum / divisor;
 }
 
 // Each pixel as a block: the one of (i, j) is read from (i / factor, j / factor).
 extern "C" __global__ void __launch_bounds__(THREADS)
-repeat(const T* __restrict__ x, T* __restrict__ y, Index size, int lanes, int h, int w,
+repeat(const T* __restrict__ x, T* __restrict__ y, Index size, int inner, int h, int w,
        int factor) {
     Index at;
-    const Place p = my_place(size, lanes, h * factor, w * factor, at);
-    if (p.inside) y[at] = x[row(p, p.i / factor, h, w, lanes) + p.j / factor * (Index)lanes];
+    const Place p = my_place(size, inner, h * factor, w * factor, at);
+    if (p.inside) y[at] = x[row(p, p.i / factor, h, w, inner) + p.j / factor * (Index)inner];
 }
 
 // --- Given places ------------------------------------------------------------------------------
@@ -116,30 +116,30 @@ repeat(const T* __restrict__ x, T* __restrict__ y, Index size, int lanes, int h,
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 gather(const T* __restrict__ x, const long long* __restrict__ index, T* __restrict__ y, Index size,
-       int lanes, int plane, int windows) {
+       int inner, int plane, int windows) {
     const Index at = blockIdx.x * (Index)THREADS + threadIdx.x;
     if (at >= size) return;
-    const Index outer = at / lanes / windows;
+    const Index outer = at / inner / windows;
     const long long place = index[at];
     const bool inside = 0 <= place && place < plane;
-    y[at] = inside ? x[(outer * plane + Index(place)) * lanes + at % lanes] : T(nan(""));
+    y[at] = inside ? x[(outer * plane + Index(place)) * inner + at % inner] : T(nan(""));
 }
 
-// Zeros with each g added at its place: a warp a plane. Of 32 values at once, the first lane of
-// each place adds up all that go there, in order.
+// Zeros with each g added at its place: one warp a plane. Of each 32 values, the first lane of
+// every place adds up all that go there, in order.
 extern "C" __global__ void __launch_bounds__(THREADS)
 scatter(const T* __restrict__ g, const long long* __restrict__ index, T* __restrict__ y,
-        Index planes, int lanes, int plane, int windows) {
+        Index planes, int inner, int plane, int windows) {
     const Index mine = (blockIdx.x * (Index)THREADS + threadIdx.x) / 32;
     if (mine >= planes) return;  // a whole warp
     const int lane = threadIdx.x % 32;
-    y += mine / lanes * plane * lanes + mine % lanes;
-    const Index start = mine / lanes * windows * lanes + mine % lanes;
-    for (int i = lane; i < plane; i += 32) y[i * (Index)lanes] = 0;
+    y += mine / inner * plane * inner + mine % inner;
+    const Index start = mine / inner * windows * inner + mine % inner;
+    for (int i = lane; i < plane; i += 32) y[i * (Index)inner] = 0;
     __syncwarp();
     for (int next = 0; next < windows; next += 32) {
         const int window = next + lane;
-        const Index at = start + window * (Index)lanes;
+        const Index at = start + window * (Index)inner;
         const bool there = window < windows && 0 <= index[at] && index[at] < plane;
         const int place = there ? int(index[at]) : -1;
         const T value = there ? g[at] : T(0);
@@ -153,7 +153,7 @@ scatter(const T* __restrict__ g, const long long* __restrict__ index, T* __restr
                 sum += its_value;
             }
         }
-        if (leader) y[place * (Index)lanes] += sum;
-        __syncwarp();  // what one lane wrote, another may add to in the next turn
+        if (leader) y[place * (Index)inner] += sum;
+        __syncwarp();  // another lane may add to the same place in the next turn
     }
 }

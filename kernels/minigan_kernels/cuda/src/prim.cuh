@@ -1,11 +1,11 @@
-// Every instruction that CUDA C++ has no word for, each beside its twin for the CPU.
-// This is the only file in which the two differ.
+// Every instruction that CUDA C++ has no name for, each beside its twin for the CPU. No other file
+// differs between the two.
 #pragma once
 
 #define DEVICE static __device__ __forceinline__
 
 // SHARED(Tiles, s): the block's shared memory as a reference `s` to a struct `Tiles`. The launcher
-// says how many bytes that is (Kernel(shared=...)): above 48 KB no other way is open.
+// gives its size in bytes (Kernel(shared=...)), since more than 48 KB must be dynamic.
 #ifdef __CUDACC__
 #define LINE
 extern __shared__ __align__(128) unsigned char shared_memory[];
@@ -57,7 +57,7 @@ DEVICE unsigned to_tf32(float x) {  // to the nearest of 10 bits, ties away from
 
 // --- cp.async: from global to shared memory in the background ----------------------------------
 
-// 16 bytes, past the first cache; zeros where !valid, and then `from` is not read.
+// 16 bytes, bypassing L1; zeros where !valid, and then `from` is not read.
 DEVICE void copy_async16(void* to, const void* from, bool valid LINE) {
 #ifdef __CUDACC__
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
@@ -86,8 +86,8 @@ DEVICE void commit_copies() {
 #endif
 }
 
-// Waits until at most `left` of this thread's newest groups are under way. Other threads' copies
-// are there after the __syncthreads that follows.
+// Waits until at most `left` of this thread's newest groups are in flight. Other threads' copies
+// are complete after the __syncthreads that follows.
 template <int left>
 DEVICE void wait_copies() {
 #ifdef __CUDACC__
@@ -152,7 +152,7 @@ DEVICE void mma_bf16(float (&d)[4], const unsigned (&a)[4], const unsigned* b LI
 #endif
 }
 
-// d (16, 8) += a (16, 8) b (8, 8), tf32 in (the 13 lowest bits are not looked at), float32 out.
+// d (16, 8) += a (16, 8) b (8, 8), tf32 in (the 13 lowest bits are ignored), float32 out.
 DEVICE void mma_tf32(float (&d)[4], const unsigned (&a)[4], const unsigned* b LINE) {
 #ifdef __CUDACC__
     asm volatile(

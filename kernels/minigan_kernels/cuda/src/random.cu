@@ -1,14 +1,14 @@
 // Random numbers from a counter: Philox4x32-10 (Salmon et al. 2011), the same bits as the CPU's.
 //
-// A thread makes the four words of one block of the stream and writes four values. Bits and uniform
-// numbers are bound by what is written (4 bytes each) and by the 20 wide products of a block;
-// normal numbers by float64 arithmetic, for which every operation is one that IEEE 754 rounds
-// alike everywhere: products and sums are never fused.
+// A thread computes the four words of one block of the stream and writes four values. Bits and
+// uniform numbers are bound by memory (4 bytes written each) and by the 20 wide multiplications of
+// a block. Normal numbers are bound by float64 arithmetic. IEEE 754 rounds each of its operations
+// alike everywhere, because multiplications and additions are never fused.
 #include "prim.cuh"
 
 typedef unsigned long long Word64;
 
-// KEY and OFFSET are numbers, or addresses on the card: so a captured graph draws new ones.
+// KEY and OFFSET are numbers, or addresses on the GPU, so that a captured graph draws new numbers.
 DEVICE Word64 number(Word64 value) { return value; }
 DEVICE Word64 number(const Word64* value) { return *value; }
 

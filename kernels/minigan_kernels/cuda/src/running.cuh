@@ -1,7 +1,7 @@
-// The moments of a lane's channels, from all that a thread reads of them.
+// The moments of a column's channels, from all that a thread reads of them.
 //
-// A thread merges tiles of a few values, whose own two moments it takes in two passes in registers,
-// all about its first tile's mean; blocks and warps go on in float64.
+// A thread computes the two moments of a tile of a few values in two passes over registers, shifted
+// by its first tile's mean, and merges tiles. Warps and blocks merge in float64.
 #pragma once
 #include "elementwise.cuh"
 #include "moments.cuh"
@@ -11,9 +11,9 @@ constexpr int TILE = 4;  // vectors of a thread, read at once
 struct Running {
     T shift[V] = {}, mean[V] = {}, squares[V] = {}, count = 0;
 
-    // The first `size` vectors of a tile, of which there is one; they are overwritten.
+    // Merges the first `size` vectors of a tile, at least one. They are overwritten.
     __device__ __forceinline__ void take(Vector (&tile)[TILE], int size) {
-        const T share = T(1) / size, weight = size / (count + size);
+        const T inverse = T(1) / size, weight = size / (count + size);
 #pragma unroll
         for (int k = 0; k < V; k++) {
             T sum = 0, about = 0;
@@ -21,13 +21,13 @@ struct Running {
 #pragma unroll
                 for (int i = 0; i < TILE; i++)
                     if (i < size) sum += tile[i].of[k];
-                shift[k] = sum * share;
+                shift[k] = sum * inverse;
                 sum = 0;
             }
 #pragma unroll
             for (int i = 0; i < TILE; i++)
                 if (i < size) sum += tile[i].of[k] -= shift[k];
-            const T middle = sum * share, apart = middle - mean[k];
+            const T middle = sum * inverse, apart = middle - mean[k];
 #pragma unroll
             for (int i = 0; i < TILE; i++)
                 if (i < size) about += (tile[i].of[k] - middle) * (tile[i].of[k] - middle);
@@ -37,8 +37,8 @@ struct Running {
         count += size;
     }
 
-    // The block's, in its chunk of `partial`. Every thread must come here.
-    __device__ __forceinline__ void leave(const Lanes& s, Shared<Moments>& shared,
+    // Stores the block's moments in its chunk of `partial`. All threads must call it.
+    __device__ __forceinline__ void store(const Layout& s, Shared<Moments>& shared,
                                           Moments* partial) const {
         Moments mine[V];
 #pragma unroll

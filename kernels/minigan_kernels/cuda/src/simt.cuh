@@ -1,12 +1,12 @@
-// float32 products without tensor cores: each thread keeps ROWS x COLUMNS sums in registers, so a
-// value that is read from shared memory serves a whole row or column of them.
+// float32 arithmetic without tensor cores: each thread keeps ROWS x COLUMNS accumulators in
+// registers, so a value read from shared memory serves a whole row or column of them.
 #pragma once
 #include "tile.cuh"
 
 using Value = float;
 
 template <class Tiles>
-struct Sums {
+struct Accumulators {
     static constexpr int ROWS = TILE_M / 16, COLUMNS = TILE_N / (THREADS / 16);
     static_assert(ROWS % 4 == 0 && COLUMNS % 4 == 0, "rows are read four values at a time");
 
@@ -18,19 +18,19 @@ struct Sums {
     static MEMBER int x() { return threadIdx.x % (THREADS / 16); }
     static MEMBER int y() { return threadIdx.x / (THREADS / 16); }
 
-    // Where the sums belong. Along, neighbouring threads read neighbouring rows of a tile:
-    // different banks. Across, a thread reads four neighbours of one row.
+    // The row and column of an accumulator. K-major, neighbouring threads read neighbouring rows of
+    // a tile, which are in different banks. MN-major, a thread reads four neighbours in one row.
     static MEMBER int row(int i) {
-        return Tiles::ALONG ? i * 16 + y() : i / 4 * 64 + y() * 4 + i % 4;
+        return Tiles::K_MAJOR ? i * 16 + y() : i / 4 * 64 + y() * 4 + i % 4;
     }
     static MEMBER int column(int j) {
         constexpr int WIDE = THREADS / 16;
-        return Tiles::ALONG ? j * WIDE + x() : j / 4 * WIDE * 4 + x() * 4 + j % 4;
+        return Tiles::K_MAJOR ? j * WIDE + x() : j / 4 * WIDE * 4 + x() * 4 + j % 4;
     }
     MEMBER float& value(int i, int j) { return sum[i][j]; }
     MEMBER float value(int i, int j) const { return sum[i][j]; }
 
-    MEMBER void multiply(const Along<float>& tile) {
+    MEMBER void multiply(const KMajor<float>& tile) {
 #pragma unroll 1
         for (int k = 0; k < TILE_K / 4; k++) {
             float4 a[ROWS], b;
@@ -54,7 +54,7 @@ struct Sums {
         to[0] = from.x, to[1] = from.y, to[2] = from.z, to[3] = from.w;
     }
 
-    MEMBER void multiply(const Across<float>& tile) {
+    MEMBER void multiply(const MNMajor<float>& tile) {
 #pragma unroll 2
         for (int k = 0; k < TILE_K; k++) {
             float a[ROWS], b[COLUMNS];

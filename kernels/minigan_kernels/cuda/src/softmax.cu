@@ -1,7 +1,7 @@
 // Cross-entropy of a softmax over classes: a warp a row of x (N, classes).
 //
-// Bound by memory: forward reads x (from the cache after the first of three times) and writes p, 8
-// bytes a float32 value; the way back reads p and writes dx, and needs no exponential. A label that
+// Bound by memory: forward reads x (the second and third time from the cache) and writes p, 8 bytes
+// a float32 value. The backward pass reads p and writes dx, and needs no exponential. A label that
 // names no class gives a loss of NaN, and its row the gradient g p.
 #include "prim.cuh"
 

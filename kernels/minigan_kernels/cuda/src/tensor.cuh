@@ -1,5 +1,5 @@
-// Products by the tensor cores, in bfloat16 (MATH_BF16) or tf32: a warp keeps a part of the tile of
-// sums, as 16x8 pieces that one mma instruction adds to.
+// Arithmetic on tensor cores, in bfloat16 (MATH_BF16) or tf32: a warp keeps its part of the tile of
+// accumulators as fragments of 16x8, the size to which one mma instruction adds.
 #pragma once
 #include "tile.cuh"
 
@@ -10,12 +10,13 @@ using Value = float;
 #endif
 
 template <class Tiles>
-struct Sums {
-    static constexpr int DEPTH = 32 / sizeof(Value);  // of one mma: two chunks
+struct Accumulators {
+    static constexpr int DEPTH = 32 / sizeof(Value);  // k of one mma: two chunks
     static constexpr int M = TILE_M / WARPS_M, N = TILE_N / WARPS_N;  // the warp's part
-    static constexpr int TALL = M / 16, WIDE = N / 8;                 // pieces
+    static constexpr int TALL = M / 16, WIDE = N / 8;                 // fragments
     static constexpr int ROWS = TALL * 2, COLUMNS = WIDE * 2;
-    static_assert(THREADS == 32 * WARPS_M * WARPS_N && M % 16 == 0 && N % 16 == 0, "whole pieces");
+    static_assert(THREADS == 32 * WARPS_M * WARPS_N, "a warp for each part");
+    static_assert(M % 16 == 0 && N % 16 == 0, "whole fragments");
 
     static constexpr int LANES_APART = 4, WARP_ROWS = WARPS_M;
 
@@ -47,14 +48,14 @@ struct Sums {
     }
 
 private:
-    // Rows `first` to first + 15 of a, the k-th DEPTH of the sum.
-    static MEMBER void load_a(unsigned (&to)[4], const Along<Value>& tile, int first, int k) {
+    // Rows `first` to first + 15 of a, in the k-th run of DEPTH.
+    static MEMBER void load_a(unsigned (&to)[4], const KMajor<Value>& tile, int first, int k) {
         load_matrices(to, tile.a.chunk(first + lane() % 16, k * 2 + lane() / 16));
         round(to);
     }
 
-    // Columns `first` to first + 15 of b: for two pieces.
-    static MEMBER void load_b(unsigned (&to)[4], const Along<Value>& tile, int first, int k) {
+    // Columns `first` to first + 15 of b: for two fragments.
+    static MEMBER void load_b(unsigned (&to)[4], const KMajor<Value>& tile, int first, int k) {
         load_matrices(to, tile.b.chunk(first + lane() % 8 + lane() / 16 * 8,
                                        k * 2 + lane() / 8 % 2));
         round(to);
@@ -66,15 +67,15 @@ private:
         mma_bf16(d, a, b);
     }
 
-    static MEMBER void load_a(unsigned (&to)[4], const Across<Value>& tile, int first, int k) {
+    static MEMBER void load_a(unsigned (&to)[4], const MNMajor<Value>& tile, int first, int k) {
         load_matrices_transposed(to, tile.a.at(k * 16 + lane() % 8 + lane() / 16 * 8,
                                                first + lane() / 8 % 2 * 8));
     }
-    static MEMBER void load_b(unsigned (&to)[4], const Across<Value>& tile, int first, int k) {
+    static MEMBER void load_b(unsigned (&to)[4], const MNMajor<Value>& tile, int first, int k) {
         load_matrices_transposed(to, tile.b.at(k * 16 + lane() % 16, first + lane() / 16 * 8));
     }
 #else
-    static MEMBER void round(unsigned (&bits)[4]) {  // mma would cut the lower bits off
+    static MEMBER void round(unsigned (&bits)[4]) {  // mma would truncate
         for (int i = 0; i < 4; i++) bits[i] = to_tf32(__uint_as_float(bits[i]));
     }
     static MEMBER void add(float (&d)[4], const unsigned (&a)[4], const unsigned* b) {
@@ -82,12 +83,12 @@ private:
     }
 
     // ldmatrix transposes pairs of 16 bits only, so here each lane reads its own values.
-    static MEMBER void load_a(unsigned (&to)[4], const Across<Value>& tile, int first, int k) {
+    static MEMBER void load_a(unsigned (&to)[4], const MNMajor<Value>& tile, int first, int k) {
         for (int i = 0; i < 4; i++)
             to[i] = to_tf32(load_word(tile.a.at(k * 8 + lane() % 4 + i / 2 * 4,
                                        first + lane() / 4 + i % 2 * 8)));
     }
-    static MEMBER void load_b(unsigned (&to)[4], const Across<Value>& tile, int first, int k) {
+    static MEMBER void load_b(unsigned (&to)[4], const MNMajor<Value>& tile, int first, int k) {
         for (int i = 0; i < 4; i++)
             to[i] = to_tf32(load_word(tile.b.at(k * 8 + lane() % 4 + i % 2 * 4,
                                        first + lane() / 4 + i / 2 * 8)));
