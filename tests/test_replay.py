@@ -257,7 +257,7 @@ class Full(FakeGpu):
 
         return super().capture(counted)
 
-    def round_is_begun(self) -> None:
+    def step_is_begun(self) -> None:
         self.fits -= 1
         if self.fits < 0:
             self.fits = 100

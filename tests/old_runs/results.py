@@ -70,6 +70,7 @@ def generated(run: Path) -> np.ndarray:
     config = config_of(run)
     recipe = gans.load(config["recipe"])(**config["hyper_parameters"])
     players = recipe.players(Generator(0, "players"), tuple(config["data"]["shape"]))
+    players |= getattr(recipe, "copies", lambda players: {})(players)  # new since these runs
     arrays = arrays_of(newest(run))
     for name, player in players.items():
         prefix = f"players/{name}/"
@@ -78,8 +79,8 @@ def generated(run: Path) -> np.ndarray:
         )
         player.eval()
     with no_grad():
-        # Recipes chose the average in `generate` when these runs were made, and do in `shown` now.
-        shown = recipe.shown(players) if hasattr(recipe, "shown") else players
+        # When these runs were made, `generate` itself took the average.
+        shown = getattr(recipe, "shown", lambda players: players)(players)
         made = recipe.generate(shown, recipe.latent(Generator(1, "old runs"), SAMPLES))
     return np.stack([thinned(sample, 128) for sample in made.numpy()])
 
