@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 from llvmlite import binding
-from minigan_kernels.cpu.isa.amx import AMX
+from minigan_kernels.cpu.isa.amx import AMX, EMULATED
 from minigan_kernels.cpu.runtime.parallel import parallel_for
 from threadpoolctl import threadpool_limits
 
@@ -157,5 +157,5 @@ def _vectors() -> str:
     kinds = (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("neon", "NEON"))
     name = next((name for flag, name in kinds if found.get(flag)), "128-bit vectors")
     if AMX:
-        return f"{name} with AMX"
+        return f"{name}, AMX emulated" if EMULATED else f"{name} with AMX"
     return f"{name}, AMX idle" if found.get("amx-bf16") else name

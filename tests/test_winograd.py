@@ -463,7 +463,7 @@ def test_vectors_of_any_width(lanes: int, amx: str, tmp_path: Path) -> None:
     ("name", "value", "complaint"),
     [
         ("MINIGAN_LANES", "5", "MINIGAN_LANES must be 4, 8 or 16, not 5"),
-        ("MINIGAN_AMX", "off", "MINIGAN_AMX must be 0 or 1, not off"),
+        ("MINIGAN_AMX", "off", "MINIGAN_AMX must be 0, 1 or emulate, not off"),
     ],
 )
 def test_a_choice_that_does_not_exist_is_refused(name: str, value: str, complaint: str) -> None:

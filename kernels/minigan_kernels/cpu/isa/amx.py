@@ -20,7 +20,12 @@ of a left factor has for each row pairs along the sum; that of a right factor ha
 along the sum a row, of columns. What numbers make a pair does not matter if both factors agree:
 `paired` takes what lies in the same lane of two vectors, and shuffles nothing.
 
-AMX is true where CPU and system offer the unit; MINIGAN_AMX=0 leaves it idle.
+AMX is true where CPU and system offer the unit. The variable MINIGAN_AMX overrules that:
+
+    1         use the unit if there is one (the default)
+    0         leave it idle
+    emulate   call `amx_emulation`'s functions in the place of the instructions: exact but slow, for
+              tests on a CPU that lacks the unit; LANES must be 16 (MINIGAN_LANES=16)
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, attr-defined"
@@ -34,6 +39,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.extending import intrinsic
 
+from .amx_emulation import provide
 from .simd import FEATURES, LANES, vector
 
 SPLITS = 3
@@ -46,19 +52,29 @@ K_STEP_BYTES = (
 _ARCH_REQ_XCOMP_PERM, _XTILEDATA, _SYS_ARCH_PRCTL = 0x1023, 18, 158
 
 
+def _wanted() -> str:
+    chosen = os.environ.get("MINIGAN_AMX", "1")
+    if chosen not in ("0", "1", "emulate"):
+        raise ValueError(f"MINIGAN_AMX must be 0, 1 or emulate, not {chosen}")
+    if chosen == "emulate" and LANES != TILE_ROWS:
+        raise ValueError(f"MINIGAN_AMX=emulate needs MINIGAN_LANES=16, not {LANES}")
+    return chosen
+
+
 def _offered() -> bool:
     """Whether the CPU has the unit, and Linux lets this process use it when asked."""
-    chosen = os.environ.get("MINIGAN_AMX", "1")
-    if chosen not in ("0", "1"):
-        raise ValueError(f"MINIGAN_AMX must be 0 or 1, not {chosen}")
     present = LANES == TILE_ROWS and {"+amx-tile", "+amx-bf16"} <= FEATURES
-    if chosen == "0" or not present or not sys.platform.startswith("linux"):
+    if not present or not sys.platform.startswith("linux"):
         return False
     system = ctypes.CDLL(None).syscall
     return system(_SYS_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, ctypes.c_ulong(_XTILEDATA)) == 0
 
 
-AMX = _offered()
+EMULATED = _wanted() == "emulate"
+AMX = EMULATED or (_wanted() == "1" and _offered())
+_PREFIX = "minigan_amx_" if EMULATED else "llvm.x86."  # of the instructions' names
+if EMULATED:
+    provide(_PREFIX)
 
 _byte, _void = ir.IntType(8), ir.VoidType()
 _pointer = _byte.as_pointer()
@@ -68,7 +84,7 @@ _words = ir.VectorType(ir.IntType(32), LANES)
 def _call(builder, name, arguments):
     kinds = [argument.type for argument in arguments]
     function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(_void, kinds), f"llvm.x86.{name}"
+        builder.module, ir.FunctionType(_void, kinds), _PREFIX + name
     )
     builder.call(function, arguments)
 
