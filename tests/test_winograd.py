@@ -446,7 +446,7 @@ def check_all() -> None:
 def test_vectors_of_any_width(lanes: int, amx: str, tmp_path: Path) -> None:
     """Also those that this CPU would not choose: its compiler splits what is too wide."""
     program = (
-        "import test_winograd as t; from minigan_kernels.cpu import amx, simd; "
+        "import test_winograd as t; from minigan_kernels.cpu.isa import amx, simd; "
         f"assert simd.LANES == {lanes} and amx.AMX <= {amx}; t.check_all()"
     )
     chosen = {"MINIGAN_LANES": str(lanes), "MINIGAN_AMX": amx, "NUMBA_CACHE_DIR": str(tmp_path)}

@@ -1,24 +1,25 @@
-"""The CPU's matrix unit (Intel AMX) inside Numba functions, for float32 in three pieces.
+"""The CPU's matrix unit (Intel AMX) inside Numba functions, and float32 split for it (bf16x3).
 
-The unit multiplies tiles of bfloat16, 8 significant bits, and adds up in float32: 16 times as many
-products a cycle as AVX-512 does in float32. A float32 has 24 bits, so it is the sum of three
-bfloat16, and exactly so if each piece is what is left with its low half cut off (the unit takes for
-zero what is below 2^-126, so a number below 2^-110 loses its last piece):
+The unit multiplies tiles of bfloat16, 8 significant bits, and accumulates in float32: 16 times as
+many multiply-adds a cycle as AVX-512 has in float32. A float32 has 24 bits, so it is the sum of
+three bfloat16. The sum is exact if each term is what is left with its low half truncated. (The unit
+takes for zero what is below 2^-126, so a number below 2^-110 loses its last term.)
 
-    x = x1 + x2 + x3,    x1 = cut(x),    x2 = cut(x - x1),    x3 = x - x1 - x2.
+    x = x1 + x2 + x3,    x1 = truncate(x),    x2 = truncate(x - x1),    x3 = x - x1 - x2.
 
-Of the nine products of two such numbers, six reach the 24 bits of the result:
+When two such numbers are multiplied, six of the nine terms reach the 24 bits of the result:
 
     x y = x1 y1 + (x1 y2 + x2 y1) + (x1 y3 + x2 y2 + x3 y1) + terms below 2^-21 |x y|.
 
-(Henry, Tang & Heinecke 2019, arXiv:1904.06376.) Six passes of a unit 16 times as fast leave a
-matrix product in float32, with float32's accuracy, 2.7 times as fast as vectors could do it.
+(Henry, Tang & Heinecke 2019, arXiv:1904.06376.) Six passes of a unit 16 times as fast make a GEMM
+2.7 times as fast as with vectors, with the accuracy of float32.
 
-A thread calls `begin` before it uses the unit and `end` after it. There are eight tiles, known by
-their numbers: 16 rows of 64 bytes, which are 16 sums in float32 or 16 pairs of bfloat16. The tile
-of a left factor has for each row pairs along the sum; that of a right factor has for each pair
-along the sum a row, of columns. What numbers make a pair does not matter if both factors agree:
-`paired` takes what lies in the same lane of two vectors, and shuffles nothing.
+A thread calls `tile_config` before it uses the unit and `tile_release` after it. There are eight
+tiles, known by their numbers: 16 rows of 64 bytes, which are 16 accumulators in float32 or 16 pairs
+of bfloat16. In a GEMM with inner dimension K, a row of the left operand's tile holds pairs along K;
+the right operand's tile has a row for each pair along K, with a pair for each column. Any two
+numbers may form a pair if both operands agree: `pack_bf16_pairs` takes those in the same lane of
+two vectors, without a shuffle.
 
 AMX is true where CPU and system offer the unit. The variable MINIGAN_AMX overrules that:
 
@@ -42,12 +43,11 @@ from numba.core.extending import intrinsic
 from .amx_emulation import provide
 from .simd import FEATURES, LANES, vector
 
-SPLITS = 3
-TILE_BYTES = 1024  # bytes
-TILE_ROWS = 16  # rows of a tile, and of sums its columns
-K_STEP_BYTES = (
-    SPLITS * 2 * TILE_BYTES
-)  # bytes of all pieces of 32 rows, or columns, for 32 terms of a sum
+SPLITS = 3  # bfloat16 terms of a float32
+TILE_BYTES = 1024
+TILE_ROWS = 16  # rows of a tile, and columns of a tile of accumulators
+# All bfloat16 terms of 32 rows, or of 32 columns, for 32 numbers along K.
+K_STEP_BYTES = SPLITS * 2 * TILE_BYTES
 
 _ARCH_REQ_XCOMP_PERM, _XTILEDATA, _SYS_ARCH_PRCTL = 0x1023, 18, 158
 
@@ -78,7 +78,7 @@ if EMULATED:
 
 _byte, _void = ir.IntType(8), ir.VoidType()
 _pointer = _byte.as_pointer()
-_words = ir.VectorType(ir.IntType(32), LANES)
+_i32s = ir.VectorType(ir.IntType(32), LANES)
 
 
 def _call(builder, name, arguments):
@@ -100,7 +100,7 @@ def _all_literal(*arguments) -> bool:
 @intrinsic
 def tile_config(typing):
     """Make this thread's tiles 16 rows of 64 bytes."""
-    # The palette, 14 bytes of nothing, 16 lengths of rows (two bytes each), 16 counts of rows.
+    # Palette and start row, 14 reserved bytes, 16 row lengths (two bytes each), 16 row counts.
     layout = [1, *[0] * 15, *[64, 0] * 8, *[0] * 16, *[TILE_ROWS] * 8, *[0] * 8]
 
     def emit(context, builder, sig, args):
@@ -113,7 +113,7 @@ def tile_config(typing):
 
 @intrinsic
 def tile_release(typing):
-    """This thread's tiles are used no more: the system need not keep them."""
+    """End this thread's use of the tiles, so that the system need not save them."""
 
     def emit(context, builder, sig, args):
         _call(builder, "tilerelease", [])
@@ -124,7 +124,7 @@ def tile_release(typing):
 
 @intrinsic(prefer_literal=True)
 def tile_zero(typing, tile):
-    """Zeros in a tile."""
+    """Clear a tile."""
     if not _all_literal(tile):
         return None
 
@@ -136,14 +136,14 @@ def tile_zero(typing, tile):
 
 
 @intrinsic(prefer_literal=True)
-def tile_load(typing, tile, address, step):
-    """A tile from rows `step` bytes apart."""
+def tile_load(typing, tile, address, stride):
+    """Load a tile from rows `stride` bytes apart."""
     return _moved("tileloadd64", tile)
 
 
 @intrinsic(prefer_literal=True)
-def tile_store(typing, tile, address, step):
-    """A tile to rows `step` bytes apart."""
+def tile_store(typing, tile, address, stride):
+    """Store a tile to rows `stride` bytes apart."""
     return _moved("tilestored64", tile)
 
 
@@ -161,7 +161,7 @@ def _moved(name, tile):
 
 @intrinsic(prefer_literal=True)
 def tile_dpbf16(typing, sums, left, right):
-    """The tile `sums` += left right."""
+    """Tile `sums` += tile `left` times tile `right`."""
     if not _all_literal(sums, left, right):
         return None
 
@@ -174,11 +174,11 @@ def tile_dpbf16(typing, sums, left, right):
 
 @intrinsic
 def truncate_to_bf16(typing, x):
-    """x without the low half of every lane: the bfloat16 towards zero from it."""
+    """x with the low half of every lane cleared: rounded to bfloat16 towards zero."""
 
     def emit(context, builder, sig, args):
-        bits = builder.bitcast(args[0], _words)
-        high = builder.and_(bits, ir.Constant(_words, [0xFFFF0000] * LANES))
+        bits = builder.bitcast(args[0], _i32s)
+        high = builder.and_(bits, ir.Constant(_i32s, [0xFFFF0000] * LANES))
         return builder.bitcast(high, args[0].type)
 
     return vector(vector), emit
@@ -186,12 +186,12 @@ def truncate_to_bf16(typing, x):
 
 @intrinsic
 def pack_bf16_pairs(typing, x, y):
-    """The high halves of x's lanes, each in front of that of y."""
+    """The high halves of the lanes of x and y as pairs, x in the even (low) half."""
 
     def emit(context, builder, sig, args):
-        x, y = (builder.bitcast(value, _words) for value in args)
-        first = builder.lshr(x, ir.Constant(_words, [16] * LANES))
-        second = builder.and_(y, ir.Constant(_words, [0xFFFF0000] * LANES))
+        x, y = (builder.bitcast(value, _i32s) for value in args)
+        first = builder.lshr(x, ir.Constant(_i32s, [16] * LANES))
+        second = builder.and_(y, ir.Constant(_i32s, [0xFFFF0000] * LANES))
         return builder.bitcast(builder.or_(first, second), args[0].type)
 
     return vector(vector, vector), emit

@@ -22,15 +22,15 @@ What is assumed:
 - The sign of a denormal number goes over to its zero, as everywhere else on x86.
 - The bits of a NaN, except that it is one, are not specified.
 
-(The Intrinsics Guide adds both products of a pair to one sum; the manual, which is newer, and the
-Bochs emulator have two accumulators.)
+Intel's Intrinsics Guide has another pseudocode, with one sum for both halves. Here the manual is
+followed, as by the Bochs emulator.
 
 Arithmetic is in float64, so no CPU needs to have float32 FMA or a mode for denormal numbers: the
 product of two bfloat16 is exact there, and a float64 sum of two numbers with at most 24 bits,
 rounded again to float32, is what one rounding gives (53 >= 2 * 24 + 2; Figueroa 1995).
 """
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, call-arg, attr-defined, var-annotated"
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, attr-defined, call-arg"
 from __future__ import annotations
 
 import ctypes
@@ -96,7 +96,7 @@ def dot_product(sums: int, left: int, right: int) -> None:
     a, b = _halves(left), _halves(right)
     accumulators = np.zeros((ROWS, 2, COLUMNS))
     # If LLVM knew the length of the innermost loop it would unroll it, and not use vectors.
-    columns = optimization_barrier(COLUMNS)
+    columns: int = optimization_barrier(COLUMNS)
     for k in range(COLUMNS):
         for m in range(ROWS):
             for half in range(2):
