@@ -287,7 +287,7 @@ def test_tuning_remembers_a_clear_winner_alone(
 
     monkeypatch.setattr(select, "cache_folder", lambda: tmp_path / "kernels")
     monkeypatch.setattr(tune, "dcgan", lambda **_: layers)
-    select._remembered.cache_clear()
+    select.cache_clear()
     try:
         window = conv_window(layers[1].weight, 2, 1, 1)
         of_second = ("conv2d", layers[1].image, layers[1].output, window, 1)
@@ -305,4 +305,4 @@ def test_tuning_remembers_a_clear_winner_alone(
         select.forget()
         assert select.choose(*of_layer)[0] == "winograd"
     finally:
-        select._remembered.cache_clear()
+        select.cache_clear()

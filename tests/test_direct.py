@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from minigan_kernels.checks import Window, check_conv, conv_window
 from minigan_kernels.cpu import activation
 from minigan_kernels.cpu.conv import direct
+from minigan_kernels.cpu.conv.problem import ConvProblem
 from minigan_kernels.cpu.conv.weights import taps_of
 from minigan_kernels.epilogue import Epilogue
 from minigan_kernels.reference import conv as reference
@@ -43,6 +44,10 @@ class Layer(NamedTuple):
         return check_conv(self.image, self.weight, None, self.window, self.groups)
 
     @property
+    def problem(self) -> ConvProblem:
+        return ConvProblem(self.image, self.weight, self.output, self.window, self.groups, 0)
+
+    @property
     def options(self) -> dict[str, Any]:
         stride, padding, dilation = self.window[1:]
         return {"stride": stride, "padding": padding, "dilation": dilation, "groups": self.groups}
@@ -60,9 +65,9 @@ class Layer(NamedTuple):
     def directly(self, x: np.ndarray, w: np.ndarray, g: np.ndarray) -> list[np.ndarray]:
         """Output, image gradient and filter gradient."""
         return [
-            direct.conv2d(x, w, self.window, self.output, self.groups),
-            direct.conv2d_dx(g, w, self.window, self.image, self.groups),
-            direct.conv2d_dw(x, g, self.window, self.weight, self.groups),
+            direct.conv2d(x, w, self.problem)[0],
+            direct.conv2d_dx(g, w, self.problem)[0],
+            direct.conv2d_dw(x, g, self.problem),
         ]
 
     def plainly(self, x: np.ndarray, w: np.ndarray, g: np.ndarray) -> list[np.ndarray]:
@@ -123,17 +128,22 @@ def test_an_epilogue_in_the_cache_gives_what_one_afterwards_gives(
 ) -> None:
     x, w, g = layer.arrays(seed)
     bias = np.random.default_rng(seed).standard_normal(g.shape[1]).astype(np.float32)
-    plain = direct.conv2d(x, w, layer.window, layer.output, layer.groups)
-    ended = direct.conv2d(x, w, layer.window, layer.output, layer.groups, (bias, epilogue))
-    np.testing.assert_array_equal(ended, epilogue.apply(activation, plain, bias))
+    plain, _ = direct.conv2d(x, w, layer.problem)
+    ended, left = direct.conv2d(x, w, layer.problem, (bias, epilogue))
+    if left is None:
+        np.testing.assert_array_equal(ended, epilogue.apply(activation, plain, bias))
+    else:
+        assert left == (bias, epilogue)
+        np.testing.assert_array_equal(ended, plain)
 
 
 def test_an_epilogue_ends_every_line_of_many_pieces_once() -> None:
     layer = square((5, 3, 64, 64), 64, 4, 2, 1)
     x, w, _ = layer.arrays(0)
     bias, epilogue = np.ones(64, np.float32), Epilogue("leaky_relu", 1.0)
-    plain = direct.conv2d(x, w, layer.window, layer.output, 1)
-    ended = direct.conv2d(x, w, layer.window, layer.output, 1, (bias, epilogue))
+    plain, _ = direct.conv2d(x, w, layer.problem)
+    ended, left = direct.conv2d(x, w, layer.problem, (bias, epilogue))
+    assert left is None
     np.testing.assert_array_equal(ended, plain + np.float32(1))
 
 

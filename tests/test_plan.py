@@ -27,9 +27,9 @@ Choice = tuple[str, int]
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where choices are kept: a folder of their own, in which there are none."""
     monkeypatch.setattr(select, "cache_folder", lambda: tmp_path / "kernels")
-    select._remembered.cache_clear()
+    select.cache_clear()
     yield tmp_path / "kernels" / "choices.json"
-    select._remembered.cache_clear()
+    select.cache_clear()
 
 
 def choice(
@@ -190,7 +190,7 @@ def test_what_was_measured_goes_before_the_rule_for_that_layer_alone(file: Path)
         assert chosen("conv2d_dx") == BIG_TILES
         assert chosen(batch=32) == BIG_TILES
         assert choice((64, 64), (32, 32), (3, 3), padding=1, dtype=np.float64) == ("im2col", 0)
-        select._remembered.cache_clear()  # as a later run begins
+        select.cache_clear()  # as a later run begins
     with kernels.use("im2col"):
         assert chosen() == ("im2col", 0)
     kept = json.loads(file.read_text())
@@ -256,7 +256,7 @@ def test_a_damaged_file_is_named_with_the_way_out(damage: str, file: Path) -> No
 def test_a_choice_that_this_version_does_not_know_is_passed_over(file: Path) -> None:
     select.remember("conv2d", *LAYER, "direct")
     file.write_text(file.read_text().replace("direct", "fft"))
-    select._remembered.cache_clear()
+    select.cache_clear()
     assert chosen() == BIG_TILES
 
 

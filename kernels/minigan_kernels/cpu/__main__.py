@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .conv.direct.microkernel import TILES
+from .conv.direct.microkernel import MICROKERNELS
 from .conv.winograd.codegen import transforms
 from .gemm.gemm_amx import STEPS
 from .gemm.microkernel import register_tiles
@@ -12,5 +12,5 @@ from .transpose import transpose
 if __name__ == "__main__":
     for m, r in ((2, 2), (4, 2), (2, 3), (4, 3)):
         print(*transforms(m, r).values(), sep="\n")
-    print(transpose("transpose"), *TILES.values(), sep="\n")
+    print(transpose("transpose"), *MICROKERNELS.values(), sep="\n")
     print(*(STEPS if AMX else register_tiles()).values(), sep="\n")

@@ -1,17 +1,27 @@
-"""Two-dimensional convolution and its gradients, each by the algorithm that `plan` chooses."""
+"""Two-dimensional convolution and its gradients, each by the algorithm that `select` chooses.
+
+What the shapes and options alone decide (the argument checks, the output's shape, the algorithm) is
+done once for each of them: see `select.plan`. An algorithm gets the bias and activation that a
+convolution ends with. It applies them while the results are in registers or cache if it can, and
+says what it left undone; that is done here, in a second pass over the result.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
-from ...checks import Pair, check_conv, conv_window
+from ...algorithms import forced
+from ...checks import Pair
 from ...epilogue import LINEAR, Epilogue
 from ..activation import apply_epilogue
-from . import direct, winograd
+from . import direct, select, winograd
 from .im2col import gemm
 from .im2col.im2col import col2im as col2im
 from .im2col.im2col import im2col as im2col
-from .select import choose
+from .problem import ConvProblem, End, Ended
 
 
 def conv2d(
@@ -24,28 +34,9 @@ def conv2d(
     groups: int = 1,
 ) -> np.ndarray:
     """Convolution of x (N, C, H, W) with w (O, C/groups, kH, kW), giving (N, O, H', W')."""
-    return _conv2d(x, w, stride, padding, dilation, groups, None)
-
-
-def _conv2d(
-    x: np.ndarray,
-    w: np.ndarray,
-    stride: int | Pair,
-    padding: int | Pair,
-    dilation: int | Pair,
-    groups: int,
-    end: tuple[np.ndarray, Epilogue] | None,
-) -> np.ndarray:
-    window = conv_window(w.shape, stride, padding, dilation)
-    shape = check_conv(x.shape, w.shape, None, window, groups)
-    algorithm, tile = choose("conv2d", x.shape, shape, window, groups, np.result_type(x, w))
-    if algorithm == "direct":
-        return direct.conv2d(x, w, window, shape, groups, end)
-    if algorithm == "winograd":
-        y = winograd.conv2d(x, w, window, shape, tile)
-    else:
-        y = gemm.conv2d(x, w, window, shape, groups)
-    return y if end is None else apply_epilogue(y, *end)
+    shapes, steps = (x.shape, w.shape, None), (stride, padding, dilation)
+    algorithm, p = _plan("conv2d", x, w, shapes, steps, groups)
+    return _CONV2D[algorithm](x, w, p, None)[0]
 
 
 def conv2d_dx(
@@ -58,13 +49,12 @@ def conv2d_dx(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> np.ndarray:
-    """Gradient of `conv2d` by its image of `shape` (N, C, H, W), for an output gradient g."""
-    window = conv_window(w.shape, stride, padding, dilation)
-    output = check_conv(shape, w.shape, g.shape, window, groups)
-    algorithm, tile = choose("conv2d_dx", shape, output, window, groups, np.result_type(g, w))
-    if algorithm == "winograd":
-        return winograd.conv2d_dx(g, w, window, shape, tile)
-    return (direct if algorithm == "direct" else gemm).conv2d_dx(g, w, window, shape, groups)
+    """Gradient of `conv2d` with respect to its image of `shape` (N, C, H, W), for an output
+    gradient g.
+    """
+    shapes, steps = (shape, w.shape, g.shape), (stride, padding, dilation)
+    algorithm, p = _plan("conv2d_dx", g, w, shapes, steps, groups)
+    return _CONV2D_DX[algorithm](g, w, p, None)[0]
 
 
 def conv2d_dw(
@@ -77,15 +67,14 @@ def conv2d_dw(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> np.ndarray:
-    """Gradient of `conv2d` by its weight of `shape` (O, C/groups, kH, kW), for an output gradient
-    g.
+    """Gradient of `conv2d` with respect to its weight of `shape` (O, C/groups, kH, kW), for an
+    output gradient g.
     """
-    window = conv_window(shape, stride, padding, dilation)
-    output = check_conv(x.shape, shape, g.shape, window, groups)
-    algorithm, tile = choose("conv2d_dw", x.shape, output, window, groups, np.result_type(x, g))
+    shapes, steps = (x.shape, shape, g.shape), (stride, padding, dilation)
+    algorithm, p = _plan("conv2d_dw", x, g, shapes, steps, groups)
     if algorithm == "winograd":
-        return winograd.conv2d_dw(x, g, window, shape, tile)
-    return (direct if algorithm == "direct" else gemm).conv2d_dw(x, g, window, shape, groups)
+        return winograd.conv2d_dw(x, g, p.window, p.weight, p.tile)
+    return (direct if algorithm == "direct" else gemm).conv2d_dw(x, g, p)
 
 
 def conv2d_activated(
@@ -100,7 +89,10 @@ def conv2d_activated(
     epilogue: Epilogue = LINEAR,
 ) -> np.ndarray:
     """f(conv2d(x, w) + bias), with the f of `epilogue` and bias (O,)."""
-    return _conv2d(x, w, stride, padding, dilation, groups, (bias, epilogue))
+    shapes, steps = (x.shape, w.shape, None), (stride, padding, dilation)
+    algorithm, p = _plan("conv2d", x, w, shapes, steps, groups)
+    y, left = _CONV2D[algorithm](x, w, p, (bias, epilogue))
+    return y if left is None else apply_epilogue(y, *left)
 
 
 def conv2d_dx_activated(
@@ -116,7 +108,42 @@ def conv2d_dx_activated(
     epilogue: Epilogue = LINEAR,
 ) -> np.ndarray:
     """f(conv2d_dx(g, w) + bias), with the f of `epilogue` and bias (C,)."""
-    dx = conv2d_dx(
-        g, w, shape=shape, stride=stride, padding=padding, dilation=dilation, groups=groups
-    )
-    return apply_epilogue(dx, bias, epilogue)
+    shapes, steps = (shape, w.shape, g.shape), (stride, padding, dilation)
+    algorithm, p = _plan("conv2d_dx", g, w, shapes, steps, groups)
+    dx, left = _CONV2D_DX[algorithm](g, w, p, (bias, epilogue))
+    return dx if left is None else apply_epilogue(dx, *left)
+
+
+def _plan(
+    direction: str,
+    a: np.ndarray,
+    b: np.ndarray,
+    shapes: tuple[Any, Any, Any],
+    steps: tuple[Any, Any, Any],
+    groups: int,
+) -> tuple[str, ConvProblem]:
+    """`select.plan`, memoized where equal arguments mean the same: 1.0 equals 1 but is refused."""
+    plan: Callable[..., tuple[str, ConvProblem]] = select.plan
+    if type(groups) is not int or not all(map(_is_exact, (*steps, shapes[0], shapes[1]))):
+        plan = select.plan.__wrapped__
+    return plan(direction, *shapes, steps, groups, (a.dtype, b.dtype), forced.get())
+
+
+def _is_exact(value: Any) -> bool:
+    """Whether this is an int or a tuple of int, no more and no less."""
+    return type(value) is int or (type(value) is tuple and set(map(type, value)) == _INT)
+
+
+_INT = {int}
+
+
+def _winograd_conv2d(x: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None) -> Ended:
+    return winograd.conv2d(x, w, p.window, p.output, p.tile), end
+
+
+def _winograd_conv2d_dx(g: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None) -> Ended:
+    return winograd.conv2d_dx(g, w, p.window, p.image, p.tile), end
+
+
+_CONV2D = {"direct": direct.conv2d, "im2col": gemm.conv2d, "winograd": _winograd_conv2d}
+_CONV2D_DX = {"direct": direct.conv2d_dx, "im2col": gemm.conv2d_dx, "winograd": _winograd_conv2d_dx}

@@ -1,38 +1,64 @@
 """Which algorithm does a convolution on the CPU: a rule over shapes, and what was measured.
 
-The rule, for float32 (float64 is always packed for BLAS, see `packed`):
+The rule, for float32 (float64 is always done by im2col and BLAS):
 
-1. Winograd, where it applies and its products are at most SAVED of the direct ones. Transforms are
-   paid for each channel and products for each pair of channels, so there must be FEW of neither.
-   Tiles have 4x4 or 2x2 outputs, whichever leaves fewer products: big tiles save more, but at the
-   lower and right border a part of them is empty.
+1. Winograd, where it applies and needs at most SAVED of the multiplications of the direct sum. Its
+   transforms cost as much as C + O, its GEMM as much as C O, so it needs at least FEW channels on
+   both sides. Tiles have 4x4 or 2x2 outputs, whichever needs fewer multiplications: large tiles
+   save more, but those at the lower and right border are partly empty.
 2. Direct, for everything else.
 
 What `remember` was told about a layer goes before the rule. It is kept on disk beside the compiled
-kernels; nothing measures by itself, or the same run could give other bits the second time.
+kernels. Nothing measures by itself, or the same run could give other bits the second time.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from ...algorithms import ALGORITHMS, forced
-from ...checks import Window
+from ...checks import Pair, Window, check_conv, conv_window
 from ..compiler.disk_cache import cache_folder
 from ..isa.amx import AMX
 from ..isa.simd import LANES
 from . import winograd
+from .problem import ConvProblem, Shape
 
-SAVED = 0.75
+SAVED = 0.75  # of the direct multiplications
 FEW = 16  # channels
 _FORMAT = 2  # of the file; 1 were the choices alone
 
-Shape = tuple[int, int, int, int]
+
+@lru_cache(1024)
+def plan(
+    direction: str,
+    image: Shape,
+    weight: Shape,
+    gradient: Shape | None,
+    steps: tuple[int | Pair, int | Pair, int | Pair],
+    groups: int,
+    dtypes: tuple[np.dtype, np.dtype],
+    wanted: str | None,
+) -> tuple[str, ConvProblem]:
+    """Check the arguments of a convolution and choose its algorithm; memoized.
+
+    `direction` is the kernel's name: "conv2d", "conv2d_dx" or "conv2d_dw". `steps` are stride,
+    padding and dilation; `gradient` is the shape of an output gradient, if there is one; `dtypes`
+    are the operands'. An algorithm that is `wanted` goes before all that `choose` considers.
+
+    Raises:
+        ValueError: naming what does not fit.
+    """
+    window = conv_window(weight, *steps)
+    output = check_conv(image, weight, gradient, window, groups)
+    dtype = np.result_type(*dtypes)
+    algorithm, tile = _choose(direction, image, output, window, groups, dtype, wanted)
+    return algorithm, ConvProblem(image, weight, output, window, groups, tile)
 
 
 def choose(
@@ -42,31 +68,48 @@ def choose(
 
     `direction` is the kernel's name: "conv2d", "conv2d_dx" or "conv2d_dw".
     """
+    return _choose(direction, image, output, window, groups, dtype, forced.get())
+
+
+def _choose(
+    direction: str,
+    image: Shape,
+    output: Shape,
+    window: Window,
+    groups: int,
+    dtype: np.dtype,
+    wanted: str | None,
+) -> tuple[str, int]:
     if dtype != np.float32:
         return "im2col", 0
     if 0 in image + output:  # nothing to do, which direct does well
         return "direct", 0
-    wish = forced.get()
-    if wish is None and _remembered():
-        wish = _remembered().get(_key(direction, image, output, window, groups))
-    if wish is None:
+    if wanted is None and _remembered():
+        wanted = _remembered().get(_key(direction, image, output, window, groups))
+    if wanted is None:
         return by_rule(image, output, window, groups)
-    if wish not in ("winograd", "winograd2"):
-        return wish, 0
+    if wanted not in ("winograd", "winograd2"):
+        return wanted, 0
     if not winograd.fits(window, groups):
         return "direct", 0
-    return "winograd", _tile(output, window) if wish == "winograd" else 2
+    return "winograd", _tile(output, window) if wanted == "winograd" else 2
 
 
 def by_rule(image: Shape, output: Shape, window: Window, groups: int) -> tuple[str, int]:
-    """The same for float32 by the rule alone, whatever was asked for or remembered."""
-    plain = output[2] * output[3] * window.kernel[0] * window.kernel[1]
+    """The same for float32 by the rule alone, whatever is wanted or remembered."""
+    directly = output[2] * output[3] * window.kernel[0] * window.kernel[1]
     few = min(image[1], output[1]) < FEW
     if not few and winograd.fits(window, groups):
         tile = _tile(output, window)
-        if _products(output, window, tile) <= SAVED * plain:
+        if _multiplications(output, window, tile) <= SAVED * directly:
             return "winograd", tile
     return "direct", 0
+
+
+def cache_clear() -> None:
+    """Plan again, and read what is remembered from disk again, as another process would."""
+    _remembered.cache_clear()
+    plan.cache_clear()
 
 
 def remembered() -> dict[str, str]:
@@ -92,22 +135,22 @@ def remember(
     content = {"format": _FORMAT, "choices": choices}
     unfinished.write_text(json.dumps(content, indent=1, sort_keys=True))
     unfinished.replace(path)
-    _remembered.cache_clear()
+    cache_clear()
 
 
 def forget() -> None:
     """Go by the rule again."""
     _file().unlink(missing_ok=True)
-    _remembered.cache_clear()
+    cache_clear()
 
 
 def _tile(output: Shape, window: Window) -> int:
-    """The side of Winograd's tiles that leaves fewer products."""
-    return min((4, 2), key=lambda m: _products(output, window, m))
+    """The side of Winograd's tiles that needs fewer multiplications."""
+    return min((4, 2), key=lambda m: _multiplications(output, window, m))
 
 
-def _products(output: Shape, window: Window, m: int) -> int:
-    """Multiplications of F(m, r) for one image, a channel and a filter."""
+def _multiplications(output: Shape, window: Window, m: int) -> int:
+    """Multiplications of F(m x m, r x r) for one image, a channel and a filter."""
     stride = window.stride[0]
     size = m - 1 + -(-window.kernel[0] // stride)
     return -(-output[2] // m) * -(-output[3] // m) * (size * stride) ** 2

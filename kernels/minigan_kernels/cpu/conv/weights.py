@@ -1,4 +1,4 @@
-"""Filters as the loops want them: their last two axes (input channel, filter), or transposed."""
+"""The layouts of a weight that the macrokernels read: (kH, kW, I, O), or (kH, kW, O, I)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..runtime.parallel import parallel_for
 from ..runtime.workspace import address
 from ..transpose import transpose_block
 
-_PIECES = 16  # that the work is dealt out in
+_CHUNKS = 16  # that the work is dealt out in
 _MANY = 1 << 18  # weights that outgrow the caches of a core
 
 
 def taps_of(w: np.ndarray) -> np.ndarray:
-    """w (O, I, kH, kW) as (kH, kW, I, O): a view, if it is stored so."""
+    """w (O, I, kH, kW) as (kH, kW, I, O): a view, if that is its order in memory."""
     filters, channels, kh, kw = w.shape
     columns = channels * kh * kw
     if (
@@ -34,11 +34,11 @@ def taps_of(w: np.ndarray) -> np.ndarray:
 def transposed(taps: np.ndarray) -> np.ndarray:
     """taps (kH, kW, I, O) as (kH, kW, O, I), for I and O of whole vectors."""
     kh, kw, rows, columns = taps.shape
-    turned = empty((kh, kw, columns, rows), np.float32)
+    result = empty((kh, kw, columns, rows), np.float32)
     count = kh * kw * rows // LANES
-    loop = NativeTask(_transpose_blocks, address(taps), rows, columns, address(turned))
-    parallel_for(loop, count, grain=-(-count // _PIECES))
-    return turned
+    task = NativeTask(_transpose_blocks, address(taps), rows, columns, address(result))
+    parallel_for(task, count, grain=-(-count // _CHUNKS))
+    return result
 
 
 @jit()

@@ -57,7 +57,7 @@ class Vector(types.Type):
 
 
 vector = Vector()
-_float, _i32 = ir.FloatType(), ir.IntType(32)
+_float, _i32, _i64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _vector = ir.VectorType(_float, LANES)
 
 
@@ -181,6 +181,27 @@ def store_scalar(typing, address, number):
         return context.get_dummy_value()
 
     return types.void(types.intp, types.float32), emit
+
+
+@intrinsic
+def load_int64(typing, address):
+    """The 64-bit integer at an address."""
+
+    def emit(context, builder, sig, args):
+        return builder.load(builder.inttoptr(args[0], _i64.as_pointer()), align=8)
+
+    return types.int64(types.intp), emit
+
+
+@intrinsic
+def store_int64(typing, address, number):
+    """Write a 64-bit integer to an address."""
+
+    def emit(context, builder, sig, args):
+        builder.store(args[1], builder.inttoptr(args[0], _i64.as_pointer()), align=8)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.int64), emit
 
 
 @intrinsic

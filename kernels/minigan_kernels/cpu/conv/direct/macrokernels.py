@@ -1,9 +1,9 @@
-"""The loops of `direct`: parts of images laid out anew, and `products` over them.
+"""The three loops around `indirect_gemm`: convolution, GEMM with col2im, and weight gradient.
 
-A task takes some lines of one image, or some images. It copies what its windows see to memory of
-its own that stays in the second cache, with zeros where the padding is; or it works in place, where
-the image lies channels last and no window sees padding. The tables say where things are in either,
-from the task's first pixel on, so they are the same for all tasks.
+A task takes some lines of one image, or some images. It packs what its windows see to a workspace
+that stays in L2, with zeros where the padding is. Or it works in place, where the channels of the
+image are innermost in memory and no window sees padding. The tables' offsets count from the task's
+first pixel, so all tasks share them.
 """
 
 # mypy: disable-error-code="call-arg, var-annotated"
@@ -13,350 +13,321 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...activation import bias_leaky
+from ...activation import LineEpilogue, bias_leaky
 from ...compiler.jit import jit
-from ...isa.simd import VECTOR_BYTES, load, load_scalar, store, store_scalar, zeros
+from ...isa.simd import VECTOR_BYTES, load, load_int64, store, zeros
 from .geometry import Blocks
-from .microkernel import PANEL, WIDE, Walk, clear, move, products
+from .microkernel import NR, NR_BYTES, Form, Panels, Rows, Segments, clear, indirect_gemm, move
+from .pack import Band, pack_band
 
 
-class Band(NamedTuple):
-    """How some lines of some images are laid out: [plane][image] or [image][plane], then [line].
+class Operands(NamedTuple):
+    """Addresses of a product's two factors and of its result."""
 
-    A line is `left` zeros, `pixels` times `width` floats, and `right` zeros. Steps are in bytes.
-    """
-
-    image: int  # in the source, from one image to the next
-    line: int
-    pixel: int
-    height: int  # lines of the source; others are zero
-    start: int  # offset of the first pixel that is copied, in its line
-    width: int
-    left: int
-    pixels: int
-    right: int
-    out_image: int
-    out_plane: int
-    out_line: int
+    a: int
+    b: int
+    c: int
 
 
 @jit()
-def lay(
-    t: Band,
-    x: int,
-    channels: np.ndarray,
-    runs: np.ndarray,
-    planes: int,
-    images: int,
-    top: int,
-    lines: int,
-    out: int,
-) -> None:
-    """Lay out `images` images from their line `top` on.
-
-    channels[plane, k] says where the k-th float of a pixel's plane is, from the pixel on; where
-    runs[plane], each is 4 bytes from the one before.
-    """
-    for n in range(images):
-        for plane in range(planes):
-            places = channels[plane]
-            for line in range(lines):
-                target = out + n * t.out_image + plane * t.out_plane + line * t.out_line
-                y = top + line
-                if not 0 <= y < t.height:
-                    clear(target, t.left + t.pixels * t.width + t.right)
-                    continue
-                source = x + n * t.image + y * t.line + t.start
-                clear(target, t.left)
-                target += 4 * t.left
-                if runs[plane]:
-                    for pixel in range(t.pixels):
-                        move(source + pixel * t.pixel + places[0], target, t.width)
-                        target += 4 * t.width
-                else:  # channel by channel: each lies in a line of its own
-                    for k in range(t.width):
-                        at, to = source + places[k], target + 4 * k
-                        for _ in range(t.pixels):
-                            store_scalar(to, load_scalar(at))
-                            at += t.pixel
-                            to += 4 * t.width
-                    target += 4 * t.width * t.pixels
-                clear(target, t.right)
+def block_at(p: Blocks, block: int) -> tuple[int, int, int, int]:
+    """The first image and line of a block, and how many it has of both."""
+    down = -(-p.lines // p.block_lines)
+    n, line = block // down * p.block_images, block % down * p.block_lines
+    return n, line, min(p.block_images, p.images - n), min(p.block_lines, p.lines - line)
 
 
-@jit()
-def pack(
-    w: int, pitch: int, rows: np.ndarray, columns: int, out: int, first: int, last: int
-) -> None:
-    """Panels first..last of rows of w, `pitch` bytes apart, filled up with columns of zeros."""
-    for panel in range(first, last):
-        width = min(WIDE, columns - panel * WIDE)
-        target = out + panel * len(rows) * PANEL
-        for row in range(len(rows)):
-            move(w + rows[row] * pitch + panel * PANEL, target, width)
-            clear(target + 4 * width, WIDE - width)
-            target += PANEL
+class ConvolutionSizes(NamedTuple):
+    """What `convolve` has to know beside; strides are in bytes, from one to the next."""
 
-
-class Job(NamedTuple):
-    """What `convolve` has to know beside its tables; steps are in bytes."""
-
-    walk: Walk
-    copied: bool  # or in place
+    packed: int  # 1: the source is packed; 0: it is used in place
     planes: int
-    image: int  # of the source
-    line: int
+    image_stride: int  # of the source
+    line_stride: int
     stride: int  # lines of the source from one line of a phase's grid to the next
-    above: int  # lines of the source that a grid's first line sees above the source's first
+    above: int  # lines that a grid's first line sees above the source's first
     seen: int  # lines of the source that one line of the grid sees
-    columns: int
-    out_image: int
-    out_lines: int  # from one line of a phase's grid to the next
+    columns: int  # filters
+    y_image_stride: int
+    y_grid_stride: int  # of the lines of a phase's grid
+    phases: int  # address of a table of `Phase`s
+    phase_count: int
+    accumulators_offset: int  # in the workspace, which begins with the packed images
 
 
-PHASE = np.dtype([
-    (name, np.int64) for name in (
-        "lines", "pixels", "row", "run", "piece", "filters", "runs", "pieces", "panel",
-    )
-])  # fmt: skip
-"""Outputs that see the same taps: a grid (lines, pixels), and where its parts of the tables begin.
+class ConvolutionTask(NamedTuple):
+    """A convolution for `convolve`, whatever its arrays."""
 
-`filters` is where the packed filters begin, in bytes, `panel` from one panel to the next.
-"""
+    blocks: Blocks
+    band: Band
+    form: Form
+    sizes: ConvolutionSizes
+
+
+class Phase(NamedTuple):
+    """Outputs that see the same taps: a grid of `lines` x `pixels`, and its tables."""
+
+    lines: int
+    pixels: int
+    x_offsets: int  # address of the table of rows of the left operand
+    y_offsets: int  # the same for the output
+    segments: Segments
+    filters_offset: int  # bytes from the first packed filters to those of this phase
+    panel_stride: int
+
+
+PHASE_BYTES = 8 * 11
+
+
+@jit()
+def _phase_at(p: int) -> Phase:
+    """The phase whose 11 numbers begin at address p."""
+    lines, pixels = load_int64(p), load_int64(p + 8)
+    x_offsets, y_offsets = load_int64(p + 16), load_int64(p + 24)
+    offsets, lengths, count = load_int64(p + 32), load_int64(p + 40), load_int64(p + 48)
+    segments = Segments(offsets, lengths, count, load_int64(p + 56), load_int64(p + 64))
+    filters_offset, panel_stride = load_int64(p + 72), load_int64(p + 80)
+    return Phase(lines, pixels, x_offsets, y_offsets, segments, filters_offset, panel_stride)
 
 
 @jit()
 def convolve(
-    t: Job,
-    blocks: Blocks,
-    band: Band,
-    channels: np.ndarray,
-    consecutive: np.ndarray,
-    phases: np.ndarray,
-    places: np.ndarray,
-    targets: np.ndarray,
-    offsets: np.ndarray,
-    lengths: np.ndarray,
-    pieces: np.ndarray,
-    x: int,
-    filters: int,
-    y: int,
-    own: int,
-    sums: int,
-    ends: np.ndarray,
-    bias: np.ndarray,
-    slope: float,
+    t: ConvolutionTask,
+    operands: Operands,
+    workspace: int,
+    epilogue: LineEpilogue,
     first: int,
     last: int,
 ) -> None:
-    """Outputs of the blocks first..last; `own` and `sums` are this thread's memory. `ends` are the
-    lines of all outputs, to which a bias and a LeakyReLU are applied, or none.
+    """Outputs c of the blocks first..last, from images a and packed filters b.
+
+    `epilogue.lines` are the lines of all outputs, which get a bias and a LeakyReLU; or none.
     """
-    down = -(-blocks.lines // blocks.tall)
+    s = t.sizes
     for block in range(first, last):
-        n, i = block // down * blocks.some, block % down * blocks.tall
-        images, lines = min(blocks.some, blocks.images - n), min(blocks.tall, blocks.lines - i)
-        top = i * t.stride - t.above
-        source = x + n * t.image
-        if t.copied:
-            seen = (lines - 1) * t.stride + t.seen
-            lay(band, source, channels, consecutive, t.planes, images, top, seen, own)
-            source = own
+        n, line, images, lines = block_at(t.blocks, block)
+        top = line * s.stride - s.above
+        source = operands.a + n * s.image_stride
+        if s.packed:
+            seen = (lines - 1) * s.stride + s.seen
+            pack_band(t.band, source, 0, s.planes, images, top, seen, workspace)
+            source = workspace
         else:
-            source += top * t.line + band.start
-        for k in range(len(phases)):
-            p = phases[k]
-            rows = images * max(0, min(lines, p.lines - i)) * p.pixels
+            source += top * s.line_stride + t.band.start_bytes
+        target = operands.c + n * s.y_image_stride + line * s.y_grid_stride
+        for k in range(s.phase_count):
+            phase = _phase_at(s.phases + k * PHASE_BYTES)
+            rows = images * max(0, min(lines, phase.lines - line)) * phase.pixels
             if rows > 0:
-                products(
-                    t.walk, rows, source, places[p.row :],
-                    p.runs, offsets[p.run :], lengths[p.run :],
-                    pieces[p.piece : p.piece + p.pieces],
-                    filters + p.filters, p.panel, t.columns,
-                    y + n * t.out_image + i * t.out_lines, targets[p.row :], sums,
-                )  # fmt: skip
-        if len(ends) > 0:
-            line = n * blocks.lines + i
-            bias_leaky(ends, bias, ends, slope, line, line + images * lines)
+                indirect_gemm(
+                    t.form,
+                    rows,
+                    s.columns,
+                    Rows(source, phase.x_offsets),
+                    phase.segments,
+                    Panels(operands.b + phase.filters_offset, phase.panel_stride),
+                    Rows(target, phase.y_offsets),
+                    workspace + s.accumulators_offset,
+                )
+        if len(epilogue.lines) > 0:
+            begin = n * t.blocks.lines + line
+            end = begin + images * lines
+            bias_leaky(epilogue.lines, epilogue.bias, epilogue.lines, epilogue.slope, begin, end)
 
 
-class Spill(NamedTuple):
-    """What `spill` has to know beside its tables; steps are in bytes."""
+class Col2imSizes(NamedTuple):
+    """What `gemm_col2im` has to know beside; strides are in bytes, from one to the next.
 
-    walk: Walk
-    copied: bool
-    image: int  # of the source
-    line: int
-    height: int  # lines of the source
+    The padded output is cut into cells of stride_y x stride_x pixels. All taps that a pixel of the
+    source has in a cell are added to it together.
+    """
+
+    packed: int  # 1: the source is packed; 0: it is used in place
+    image_stride: int  # of the source
+    line_stride: int
+    height: int  # of the source
     width: int
-    up: int  # lines of the source that reach one line of the output
+    down: int  # cells that one pixel of the source reaches, vertically
     across: int
     stride_y: int
     stride_x: int
-    top: int  # padding
-    left: int
-    spilt: int  # groups of stride_x pixels in a line of the output and its padding
-    few: int  # channels of a pixel of the output
+    padding_y: int
+    padding_x: int
+    cells: int  # in a line of the padded output
+    channels: int  # of the output
     out_height: int
     out_width: int
     depth: int  # channels of the source
-    columns: int  # floats that a pixel of the source spills
-    wide: int  # bytes from a line of these to the next
+    x_offsets: int  # address of the table of its pixels
+    column_offsets: int  # address of the table of their columns
+    columns: int  # floats that one pixel of the source adds to the output: its column
+    columns_stride: int  # of a line of columns
+    columns_offset: int  # in the workspace, which begins with the packed lines
+    zeros_offset: int  # a line of columns that are zero
+    line_offset: int  # a line of the padded output
+    accumulators_offset: int
+
+
+class Col2imTask(NamedTuple):
+    """A convolution to few channels for `gemm_col2im`, whatever its arrays."""
+
+    blocks: Blocks
+    band: Band
+    form: Form
+    sizes: Col2imSizes
+    segments: Segments
 
 
 @jit()
-def spill(
-    t: Spill,
-    blocks: Blocks,
-    band: Band,
-    channels: np.ndarray,
-    consecutive: np.ndarray,
-    places: np.ndarray,
-    targets: np.ndarray,
-    offsets: np.ndarray,
-    lengths: np.ndarray,
-    pieces: np.ndarray,
-    x: int,
-    filters: int,
-    y: int,
-    own: int,
-    columns: int,
-    empty: int,
-    line: int,
-    sums: int,
-    first: int,
-    last: int,
-) -> None:
-    """Lines of outputs with few channels, each the sum of what the pixels of the source spill.
+def gemm_col2im(t: Col2imTask, operands: Operands, workspace: int, first: int, last: int) -> None:
+    """Outputs c with few channels, from images a and packed filters b.
 
-    One product gives all taps of a pixel. A block is some groups of stride_y lines of the output.
-    `own`, `columns`, `empty` (a line of zeros), `line` and `sums` are this thread's memory.
+    One GEMM computes what each pixel of the source adds to the output by all taps, its column; then
+    col2im adds the columns up. A block is some lines of cells.
     """
-    begin = np.empty(t.up, np.int64)
-    down = -(-blocks.lines // blocks.tall)
-    pitch, group = 4 * t.columns, 4 * t.stride_x * t.few
-    before = (t.across - 1) * pitch
-    behind = t.wide - before - t.width * pitch
-    clear(empty, t.wide // 4 + WIDE)
+    s = t.sizes
+    columns, empty = workspace + s.columns_offset, workspace + s.zeros_offset
+    column_lines = np.empty(s.down, np.int64)
+    before = 4 * (s.across - 1) * s.columns  # bytes of zeros before a line of columns
+    behind = s.columns_stride - before - 4 * s.width * s.columns
+    clear(empty, s.columns_stride // 4 + NR)
     for block in range(first, last):
-        n, i = block // down, block % down * blocks.tall
-        end = min(i + blocks.tall, blocks.lines)
-        top, bottom = max(0, i - t.up + 1), min(t.height, end)
-        source = x + n * t.image
-        if t.copied:
-            lay(band, source, channels, consecutive, 1, 1, top, bottom - top, own)
-            source = own
+        n, cell, _, lines = block_at(t.blocks, block)
+        end = cell + lines
+        top, bottom = max(0, cell - s.down + 1), min(s.height, end)
+        source = operands.a + n * s.image_stride
+        if s.packed:
+            pack_band(t.band, source, 0, 1, 1, top, bottom - top, workspace)
+            source = workspace
         else:
-            source += top * t.line
+            source += top * s.line_stride
         for k in range(bottom - top):
-            clear(columns + k * t.wide, before // 4)
-            clear(columns + (k + 1) * t.wide - behind, behind // 4)
+            clear(columns + k * s.columns_stride, before // 4)
+            clear(columns + (k + 1) * s.columns_stride - behind, behind // 4)
         if bottom > top:
-            products(
-                t.walk, (bottom - top) * t.width, source, places,
-                len(offsets), offsets, lengths, pieces,
-                filters, t.depth * PANEL, t.columns, columns + before, targets, sums,
-            )  # fmt: skip
-        for k in range(i * t.stride_y, end * t.stride_y):
-            at = k - t.top
-            if not 0 <= at < t.out_height:
+            indirect_gemm(
+                t.form,
+                (bottom - top) * s.width,
+                s.columns,
+                Rows(source, s.x_offsets),
+                t.segments,
+                Panels(operands.b, s.depth * NR_BYTES),
+                Rows(columns + before, s.column_offsets),
+                workspace + s.accumulators_offset,
+            )
+        for padded_line in range(cell * s.stride_y, end * s.stride_y):
+            line = padded_line - s.padding_y
+            if not 0 <= line < s.out_height:
                 continue
-            for u in range(t.up):
-                seen = k // t.stride_y - u
+            for u in range(s.down):
+                seen = padded_line // s.stride_y - u
                 inside = top <= seen < bottom
-                begin[u] = columns + (seen - top) * t.wide if inside else empty
-                begin[u] += before + (u * t.stride_y + k % t.stride_y) * t.across * group
-            for j in range(t.spilt):
-                for part in range(0, group, VECTOR_BYTES):
-                    total = zeros()
-                    for u in range(t.up):
-                        for v in range(t.across):
-                            total = total + load(begin[u] + (j - v) * pitch + v * group + part)
-                    store(line + j * group + part, total)
-            target = y + 4 * (n * t.out_height + at) * t.out_width * t.few
-            move(line + 4 * t.left * t.few, target, t.out_width * t.few)
+                column_lines[u] = columns + (seen - top) * s.columns_stride if inside else empty
+                column_lines[u] += before
+                tap = u * s.stride_y + padded_line % s.stride_y
+                column_lines[u] += 4 * tap * s.across * s.stride_x * s.channels
+            _col2im_line(s, column_lines, workspace + s.line_offset)
+            target = operands.c + 4 * (n * s.out_height + line) * s.out_width * s.channels
+            cropped = workspace + s.line_offset + 4 * s.padding_x * s.channels
+            move(cropped, target, s.out_width * s.channels)
 
 
-class Share(NamedTuple):
-    """What `correlate` has to know beside its tables; steps are in bytes."""
+@jit()
+def _col2im_line(s: Col2imSizes, column_lines: np.ndarray, line: int) -> None:
+    """A line of the padded output: the sum of `across` columns of each of the `column_lines`."""
+    column, cell = 4 * s.columns, 4 * s.stride_x * s.channels  # bytes
+    for j in range(s.cells):
+        for part in range(0, cell, VECTOR_BYTES):
+            total = zeros()
+            for u in range(s.down):
+                for v in range(s.across):
+                    total = total + load(column_lines[u] + (j - v) * column + v * cell + part)
+            store(line + j * cell + part, total)
 
-    begin: Walk
-    proceed: Walk
-    copied: bool  # the output gradient, or in place
-    image: int  # of the source
-    stride: int  # lines of it from one line of outputs to the next
+
+class CorrelationSizes(NamedTuple):
+    """What `correlate` has to know beside; strides are in bytes, from one to the next."""
+
+    packed: int  # 1: the output gradient is packed; 0: it is used in place
+    image_stride: int  # of the images
+    stride: int  # lines of an image from one line of outputs to the next
     above: int  # lines that the first outputs see above its first
     seen: int  # lines that one line of outputs sees
-    g_image: int  # of the output gradient
-    g_line: int
-    g_panel: int  # where it is read
-    parts: int  # of a line, each a run
-    columns: int
-    wide: int  # panels of a task
-    shares: int
-    size: int  # bytes of the sums of a share
+    g_image_stride: int
+    g_line_stride: int
+    g_panel_stride: int  # where it is read
+    line_segments: int  # in a line of outputs
+    columns: int  # filters
+    task_panels: int
+    k_slices: int
+    slice_bytes: int  # of the weight gradient of one slice
+    channel_blocks: int
+    block_starts: int  # address of a table: the first plane and row of each, and the end
+    x_offsets: int  # address of the table of taps and channels in the images, all blocks' together
+    dw_offsets: int  # the same in the weight gradient
+    gradient_offset: int  # of the packed output gradient in the workspace; packed images come first
+    accumulators_offset: int
+
+
+class CorrelationTask(NamedTuple):
+    """A weight gradient for `correlate`, whatever its arrays."""
+
+    blocks: Blocks
+    band: Band  # of the images
+    g_band: Band  # of the output gradient
+    form: Form
+    segments: Segments
+    sizes: CorrelationSizes
 
 
 @jit()
 def correlate(
-    t: Share,
-    blocks: Blocks,
-    band: Band,
-    channels: np.ndarray,
-    consecutive: np.ndarray,
-    g_band: Band,
-    g_channels: np.ndarray,
-    g_consecutive: np.ndarray,
-    starts: np.ndarray,
-    places: np.ndarray,
-    targets: np.ndarray,
-    offsets: np.ndarray,
-    lengths: np.ndarray,
-    pieces: np.ndarray,
-    x: int,
-    g: int,
-    out: int,
-    own: int,
-    g_own: int,
-    sums: int,
-    first: int,
-    last: int,
+    t: CorrelationTask, operands: Operands, workspace: int, first: int, last: int
 ) -> None:
-    """Filter gradients, or `shares` summands of them.
+    """Weight gradients c, or their split-K slices, from images a and output gradients b.
 
-    A task is a share of the blocks of outputs, some planes of channels, and some panels of filters.
-    starts[k] are the first plane and the first row of the k-th part of the channels.
+    A task takes one slice of the blocks of outputs, one block of channels, some panels of filters.
     """
-    down = -(-blocks.lines // blocks.tall)
-    total = -(-blocks.images // blocks.some) * down
-    across = -(-t.columns // (t.wide * WIDE))
-    parts = len(starts) - 1
+    s = t.sizes
+    packed_g = workspace + s.gradient_offset
+    total = -(-t.blocks.images // t.blocks.block_images)
+    total *= -(-t.blocks.lines // t.blocks.block_lines)
+    across = -(-s.columns // (s.task_panels * NR))
     for task in range(first, last):
-        share, part, panel = task // (across * parts), task // across % parts, task % across
-        panel *= t.wide
-        columns = min(t.wide * WIDE, t.columns - panel * WIDE)
-        plane, row = starts[part]
-        planes, rows = starts[part + 1, 0] - plane, starts[part + 1, 1] - row
-        begin = share * total // t.shares
-        for block in range(begin, (share + 1) * total // t.shares):
-            n, i = block // down * blocks.some, block % down * blocks.tall
-            images, lines = min(blocks.some, blocks.images - n), min(blocks.tall, blocks.lines - i)
-            lay(
-                band, x + n * t.image, channels[plane:], consecutive[plane:], planes,
-                images, i * t.stride - t.above, (lines - 1) * t.stride + t.seen, own,
-            )  # fmt: skip
-            factor = g + n * t.g_image
-            if t.copied:
-                lay(
-                    g_band, factor, g_channels[panel:], g_consecutive[panel:],
-                    -(-columns // WIDE), images, i, lines, g_own,
-                )  # fmt: skip
-                factor = g_own
+        k_slice = task // (across * s.channel_blocks)
+        starts = s.block_starts + 16 * (task // across % s.channel_blocks)
+        plane, row = load_int64(starts), load_int64(starts + 8)
+        planes, rows = load_int64(starts + 16) - plane, load_int64(starts + 24) - row
+        panel = task % across * s.task_panels
+        columns = min(s.task_panels * NR, s.columns - panel * NR)
+        dw = operands.c + k_slice * s.slice_bytes + panel * NR_BYTES
+        begin = k_slice * total // s.k_slices
+        for block in range(begin, (k_slice + 1) * total // s.k_slices):
+            n, line, images, lines = block_at(t.blocks, block)
+            top, seen = line * s.stride - s.above, (lines - 1) * s.stride + s.seen
+            source = operands.a + n * s.image_stride
+            pack_band(t.band, source, plane, planes, images, top, seen, workspace)
+            g = operands.b + n * s.g_image_stride
+            if s.packed:
+                panels = -(-columns // NR)
+                pack_band(t.g_band, g, panel, panels, images, line, lines, packed_g)
+                g = packed_g
             else:
-                factor += i * t.g_line + panel * PANEL
-            products(
-                t.begin if block == begin else t.proceed, rows, own, places[row:],
-                images * lines * t.parts, offsets, lengths, pieces,
-                factor, t.g_panel, columns,
-                out + share * t.size + panel * PANEL, targets[row:], sums,
-            )  # fmt: skip
+                g += line * s.g_line_stride + panel * NR_BYTES
+            segments = Segments(
+                t.segments.offsets,
+                t.segments.lengths,
+                images * lines * s.line_segments,
+                t.segments.k_blocks,
+                t.segments.k_block_count,
+            )
+            indirect_gemm(
+                Form(t.form.a_stride, t.form.b_stride, t.form.lanewise, int(block > begin)),
+                rows,
+                columns,
+                Rows(workspace, s.x_offsets + 8 * row),
+                segments,
+                Panels(g, s.g_panel_stride),
+                Rows(dw, s.dw_offsets + 8 * row),
+                workspace + s.accumulators_offset,
+            )

@@ -1,9 +1,9 @@
-"""Two-dimensional convolution and its gradients by packing windows as rows for BLAS.
+"""Two-dimensional convolution and its gradients as im2row and a GEMM of BLAS, block by block.
 
-Inside, channels come last: what a window sees in one row of the image is then a single run of
-kW*C values, and packing it a copy. Each thread packs the windows of a few images, or some rows of a
+Inside, channels are innermost: what a window sees in one row of the image is then one run of kW*C
+values, and unrolling it a copy. Each thread unrolls the windows of a few images, or some rows of a
 large one, into its own workspace and multiplies while they are in the cache: all windows at once
-would be kH*kW times the image. A window that covers its whole plane, as at the ends of a GAN, is a
+would be kH*kW times the image. A window that is the whole plane, as at the ends of a GAN, is a
 matrix product outright, and so is a 1x1 window.
 """
 
@@ -18,22 +18,21 @@ from ...linalg import matmul, product
 from ...runtime.blas import one_blas_thread
 from ...runtime.parallel import parallel_for
 from ...runtime.workspace import workspace_array
+from ..problem import ConvProblem, End, Ended, Shape
 from .im2row import Block, channels_first, gather, pack, scatter, unpack
 
-_VALUES = 1 << 19  # of the window matrix in one product: 2 MB, and enough work for BLAS
-_SHARES = 8  # sums that a weight gradient is cut into, if they are small
-_SHARED = 1 << 22  # values in all of these sums
-
-Shape = tuple[int, int, int, int]
+_BLOCK_VALUES = 1 << 19  # of the window matrix in one GEMM: 2 MB, and enough work for BLAS
+_K_SLICES = 8  # split-K slices of a weight gradient, if it is small
+_SLICE_VALUES = 1 << 22  # values in all of these slices
 
 
-def conv2d(x: np.ndarray, w: np.ndarray, window: Window, shape: Shape, groups: int) -> np.ndarray:
-    """Convolution to an output of `shape` (N, O, H', W')."""
-    dtype = np.result_type(x, w)
-    if groups == 1 and _covers(x.shape, window):
-        return matmul(_rows(x), _rows(w).T).reshape(shape)
+def conv2d(x: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None = None) -> Ended:
+    """Convolution; leaves `end` undone."""
+    dtype, window, groups, shape = np.result_type(x, w), p.window, p.groups, p.output
+    if groups == 1 and _covers(p.image, window):
+        return matmul(_rows(x), _rows(w).T).reshape(shape), end
     if groups == 1 and _is_point(window):
-        return matmul(_rows(w), _images(x, dtype)).reshape(shape)
+        return matmul(_rows(w), _images(x, dtype)).reshape(shape), end
     filters = _filters(w, groups, dtype)  # (G, K, O/G)
     x, y = np.ascontiguousarray(x, dtype), np.empty(shape, dtype)
     blocks = _blocks(shape, filters.shape[1] * groups)
@@ -47,28 +46,26 @@ def conv2d(x: np.ndarray, w: np.ndarray, window: Window, shape: Shape, groups: i
 
     with one_blas_thread:
         parallel_for(work, len(blocks), grain=1)
-    return y
+    return y, end
 
 
-def conv2d_dx(
-    g: np.ndarray, w: np.ndarray, window: Window, shape: Shape, groups: int
-) -> np.ndarray:
-    """Gradient by an image of `shape` (N, C, H, W), for an output gradient g."""
-    dtype = np.result_type(g, w)
+def conv2d_dx(g: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None = None) -> Ended:
+    """Gradient with respect to images, for an output gradient g; leaves `end` undone."""
+    dtype, window, groups, shape = np.result_type(g, w), p.window, p.groups, p.image
     if groups == 1 and _covers(shape, window):
-        return matmul(_rows(g), _rows(w)).reshape(shape)
+        return matmul(_rows(g), _rows(w)).reshape(shape), end
     if groups == 1 and _is_point(window):
-        return matmul(_rows(w).T, _images(g, dtype)).reshape(shape)
+        return matmul(_rows(w).T, _images(g, dtype)).reshape(shape), end
     filters = _filters(w, groups, dtype).transpose(0, 2, 1)  # (G, O/G, K)
     g, dx = np.ascontiguousarray(g, dtype), np.empty(shape, dtype)
     # Neighbouring windows overlap, so all blocks of an image are added up by one thread.
     images: dict[int, list[Block]] = {}
-    for block in _blocks(g.shape, filters.shape[2] * groups):
+    for block in _blocks(p.output, filters.shape[2] * groups):
         images.setdefault(block[0], []).append(block)
-    pieces = list(images.values())
+    tasks = list(images.values())
 
     def work(start: int, stop: int) -> None:
-        for blocks in pieces[start:stop]:
+        for blocks in tasks[start:stop]:
             n0, n1 = blocks[0][:2]
             plane = workspace_array("plane", _padded(shape, n1 - n0, window), dtype)  # (n, H, W, C)
             plane[...] = 0
@@ -80,34 +77,32 @@ def conv2d_dx(
             channels_first(plane, dx[n0:n1], window.padding)
 
     with one_blas_thread:
-        parallel_for(work, len(pieces), grain=1)
-    return dx
+        parallel_for(work, len(tasks), grain=1)
+    return dx, end
 
 
-def conv2d_dw(
-    x: np.ndarray, g: np.ndarray, window: Window, shape: Shape, groups: int
-) -> np.ndarray:
-    """Gradient by a weight of `shape` (O, C/groups, kH, kW), for an output gradient g."""
-    dtype = np.result_type(x, g)
-    if groups == 1 and _covers(x.shape, window):
+def conv2d_dw(x: np.ndarray, g: np.ndarray, p: ConvProblem) -> np.ndarray:
+    """Gradient with respect to the weight, for an output gradient g."""
+    dtype, window, groups, shape = np.result_type(x, g), p.window, p.groups, p.weight
+    if groups == 1 and _covers(p.image, window):
         return matmul(_rows(g).T, _rows(x)).reshape(shape)
     x, g = np.ascontiguousarray(x, dtype), np.ascontiguousarray(g, dtype)
     filters, depth = shape[0] // groups, math.prod(shape[1:])
-    blocks = _blocks(g.shape, depth * groups)
+    blocks = _blocks(p.output, depth * groups)
     size = groups * depth * filters
-    shares = max(2, min(_SHARES, _SHARED // max(1, size), len(blocks)))
-    sums = np.zeros((shares, groups, depth, filters), dtype)
+    k_slices = max(2, min(_K_SLICES, _SLICE_VALUES // max(1, size), len(blocks)))
+    partial_sums = np.zeros((k_slices, groups, depth, filters), dtype)
 
     def work(start: int, stop: int) -> None:
-        for share in range(start, stop):
-            for block in blocks[share::shares]:
+        for k in range(start, stop):
+            for block in blocks[k::k_slices]:
                 rows = gather(x, block, window, g.shape[3], groups)  # (G, windows, K)
-                out = workspace_array("product", sums.shape[1:], dtype)
-                sums[share] += product(rows.transpose(0, 2, 1), pack(g, block, groups), out)
+                out = workspace_array("product", partial_sums.shape[1:], dtype)
+                partial_sums[k] += product(rows.transpose(0, 2, 1), pack(g, block, groups), out)
 
     with one_blas_thread:
-        parallel_for(work, shares, grain=1)
-    total = sums.sum(axis=0).reshape(groups, *shape[2:], shape[1], filters)
+        parallel_for(work, k_slices, grain=1)
+    total = partial_sums.sum(axis=0).reshape(groups, *shape[2:], shape[1], filters)
     return np.ascontiguousarray(total.transpose(0, 4, 3, 1, 2)).reshape(shape)
 
 
@@ -129,22 +124,22 @@ def _images(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _filters(w: np.ndarray, groups: int, dtype: np.dtype) -> np.ndarray:
-    """w (O, C/G, kH, kW) as (G, kH*kW*C/G, O/G): as the windows are packed."""
+    """w (O, C/G, kH, kW) as (G, kH*kW*C/G, O/G): rows in the order of an unrolled window."""
     o, c, kh, kw = w.shape
     split = w.reshape(groups, o // groups, c, kh, kw).transpose(0, 3, 4, 2, 1)
     return np.ascontiguousarray(split, dtype).reshape(groups, kh * kw * c, o // groups)
 
 
 def _padded(shape: Shape, images: int, window: Window) -> Shape:
-    """Shape (images, H, W, C) of an image of `shape` with its padding, channels last."""
+    """Shape (images, H, W, C) of images of `shape` with their padding, channels innermost."""
     (py, px), (_, c, h, w) = window.padding, shape
     return images, h + 2 * py, w + 2 * px, c
 
 
 def _blocks(shape: Shape, depth: int) -> list[Block]:
-    """Cut the windows of an output (N, O, H', W') into products: some images, or rows of one."""
+    """Cut the windows of an output (N, O, H', W') into GEMMs: of some images, or rows of one."""
     n, _, oh, ow = shape
-    most = max(1, _VALUES // max(1, depth * ow))  # rows of windows
+    most = max(1, _BLOCK_VALUES // max(1, depth * ow))  # rows of windows
     if most >= oh:
         images = max(1, min(most // oh, -(-n // 4)))
         return [(i, min(i + images, n), 0, oh) for i in range(0, n, images)]
