@@ -286,3 +286,34 @@ def test_an_unknown_algorithm_is_not_remembered(file: Path) -> None:
     with pytest.raises(ValueError, match="'fft' is none of im2col, direct, winograd, winograd2"):
         select.remember("conv2d", *LAYER, "fft")
     assert not file.exists()
+
+
+def planned(direction: str = "conv2d", wanted: str | None = None) -> Choice:
+    shapes = (64, 64, 32, 32), (64, 64, 3, 3), None if direction == "conv2d" else (64, 64, 32, 32)
+    float32 = np.dtype(np.float32)
+    algorithm, p = select.plan(direction, *shapes, (1, 1, 1), 1, (float32, float32), wanted)
+    assert p.output == (64, 64, 32, 32)
+    return algorithm, p.tile
+
+
+def test_a_plan_is_kept_until_another_choice_is_remembered() -> None:
+    assert planned() == planned("conv2d_dx") == BIG_TILES
+    assert planned(wanted="direct") == DIRECT
+    select.remember("conv2d", *LAYER, "direct")
+    assert planned() == DIRECT
+    assert planned("conv2d_dx") == BIG_TILES
+    select.forget()
+    assert planned() == BIG_TILES
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"stride": 1.0}, {"padding": (1, 1.0)}, {"dilation": (1.0, 1)}, {"stride": 1 + 0j}]
+)
+def test_what_equals_a_planned_argument_is_refused_nevertheless(wrong: dict) -> None:
+    x, w = np.ones((1, 2, 5, 5), np.float32), np.ones((3, 2, 3, 3), np.float32)
+    right = {"stride": 1, "padding": (1, 1), "dilation": (1, 1)}
+    y = kernels.conv2d(x, w, **right)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be a whole number"):
+            kernels.conv2d(x, w, **(right | wrong))
+    np.testing.assert_array_equal(kernels.conv2d(x, w, **(right | {"stride": [1, 1]})), y)

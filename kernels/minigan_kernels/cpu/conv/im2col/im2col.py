@@ -1,8 +1,8 @@
 """`im2col` and `col2im`: the windows of an image as columns, and columns added back.
 
 Row (c, u, v) of an image's columns holds what tap (u, v) of the windows sees of channel c. With
-stride s neighbours in it lie s apart in the image. So each plane is first dealt out, with its
-padding, into s*s small planes of equal phase; a row of windows is then a run of neighbours there.
+stride s neighbours in it are s pixels apart in the image. So each plane is first split, with its
+padding, into s*s small planes, one per phase. A row of windows is then one run of values there.
 """
 
 from __future__ import annotations
@@ -103,10 +103,10 @@ def _gather(
                     source = (c * rows + row) * size
                     for b in range(sx):
                         first, last = _span(b - px, sx, size, wide)
-                        place = ((a * sx + b) * high + q) * wide
+                        target_row = ((a * sx + b) * high + q) * wide
                         for j in range(first, last):
                             at = source + j * sx + b - px
-                            phases[np.uintp(place + j)] = pixels[np.uintp(at)]
+                            phases[np.uintp(target_row + j)] = pixels[np.uintp(at)]
         for u in range(kh):
             for v in range(kw):
                 phase = (u * dy % sy) * sx + v * dx % sx
@@ -138,11 +138,11 @@ def _scatter(
         for u in range(kh):
             for v in range(kw):
                 phase = (u * dy % sy) * sx + v * dx % sx
-                place = (phase * high + u * dy // sy) * wide + v * dx // sx
+                seen = (phase * high + u * dy // sy) * wide + v * dx // sx
                 for _ in range(height):
                     for j in range(width):
-                        phases[np.uintp(place + j)] += values[np.uintp(source + j)]
-                    place += wide
+                        phases[np.uintp(seen + j)] += values[np.uintp(source + j)]
+                    seen += wide
                     source += width
         for a in range(sy):
             for q in range(high):
@@ -151,15 +151,15 @@ def _scatter(
                     target = (c * rows + row) * size
                     for b in range(sx):
                         first, last = _span(b - px, sx, size, wide)
-                        seen = ((a * sx + b) * high + q) * wide
+                        source_row = ((a * sx + b) * high + q) * wide
                         for j in range(first, last):
                             at = target + j * sx + b - px
-                            pixels[np.uintp(at)] += phases[np.uintp(seen + j)]
+                            pixels[np.uintp(at)] += phases[np.uintp(source_row + j)]
 
 
 @jit()
 def _span(shift: int, stride: int, size: int, count: int) -> tuple[int, int]:
-    """The range of q in range(count) for which q*stride + shift lies in range(size)."""
+    """The range of q in range(count) for which q*stride + shift is in range(size)."""
     first = max(0, -(shift // stride))
     last = (size - shift + stride - 1) // stride
     return min(first, count), max(min(first, count), min(last, count))

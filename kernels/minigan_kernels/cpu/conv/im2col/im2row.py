@@ -1,8 +1,8 @@
-"""Windows of an image laid out as rows, channels last: the operand of a convolution's product.
+"""im2row: the windows of an image as the rows of a matrix, the left operand of a GEMM.
 
 Row (n, i, j) holds what the window at (i, j) of image n sees, in the order (u, v, c) of its taps
-and channels; with groups, there is one such matrix a group. `gather` and `scatter` are each other's
-adjoint, `pack` and `unpack` move outputs between (N, O, H', W') and one row a window.
+and channels. With groups, there is one such matrix per group. `gather` and `scatter` are each
+other's adjoint. `pack` and `unpack` move outputs between (N, O, H', W') and one row per window.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from ...compiler.jit import jit
 from ...runtime.workspace import workspace_array
 
 Block = tuple[int, int, int, int]  # first and last image, first and last row of windows
+Steps = tuple[int, int, int, int, int, int]  # kernel, stride and dilation
 
 
 def gather(x: np.ndarray, block: Block, window: Window, width: int, groups: int) -> np.ndarray:
     """The windows of `block` of x (N, C, H, W), W' = `width`: (G, windows, kH*kW*C/G).
 
-    The answer lies in this thread's workspace.
+    The result is in this thread's workspace.
     """
     n0, n1, i0, i1 = block
     (kh, _), (sy, _), (py, px), (dy, _) = window
     _, c, _, w = x.shape
-    # The rows of the image that these windows see, the padding above counted as negative ones.
+    # The rows of the image that these windows see; those of the padding above are negative.
     top, high = i0 * sy - py, (i1 - i0 - 1) * sy + (kh - 1) * dy + 1
     plane = workspace_array("plane", (n1 - n0, high, w + 2 * px, c), x.dtype)
     plane[...] = 0
@@ -34,15 +35,15 @@ def gather(x: np.ndarray, block: Block, window: Window, width: int, groups: int)
     windows = (n1 - n0) * (i1 - i0) * width
     depth = math.prod(window.kernel) * c // groups
     rows = workspace_array("rows", (groups, windows, depth), x.dtype)
-    _gather(plane, i1 - i0, width, *_steps(window), rows)
+    _gather(plane, (i1 - i0, width), _steps(window), rows)
     return rows
 
 
 def scatter(rows: np.ndarray, plane: np.ndarray, block: Block, window: Window, width: int) -> None:
-    """Adjoint of `gather`: add the rows to their places in the padded plane (n, H, W, C)."""
+    """Adjoint of `gather`: add the rows to the padded plane (n, H, W, C)."""
     _, _, i0, i1 = block
     below = plane[:, i0 * window.stride[0] :]
-    _scatter(rows, below, i1 - i0, width, *_steps(window))
+    _scatter(rows, below, (i1 - i0, width), _steps(window))
 
 
 def channels_first(plane: np.ndarray, image: np.ndarray, padding: Pair) -> None:
@@ -64,7 +65,7 @@ def unpack(packed: np.ndarray, y: np.ndarray, block: Block) -> None:
     _unpack(packed, y, block)
 
 
-def _steps(window: Window) -> tuple[int, int, int, int, int, int]:
+def _steps(window: Window) -> Steps:
     return *window.kernel, *window.stride, *window.dilation
 
 
@@ -89,22 +90,12 @@ def _channels_first(plane: np.ndarray, top: int, left: int, image: np.ndarray) -
 
 
 @jit()
-def _gather(
-    plane: np.ndarray,
-    height: int,
-    width: int,
-    kh: int,
-    kw: int,
-    sy: int,
-    sx: int,
-    dy: int,
-    dx: int,
-    rows: np.ndarray,
-) -> None:
+def _gather(plane: np.ndarray, size: Pair, steps: Steps, rows: np.ndarray) -> None:
+    (height, width), (kh, kw, sy, sx, dy, dx) = size, steps
     images, high, wide, channels = plane.shape
     groups = rows.shape[0]
     each = channels // groups
-    taps = kw if groups == 1 and dx == 1 else 1  # neighbours whose channels lie in one run
+    taps = kw if groups == 1 and dx == 1 else 1  # neighbours whose channels are one run in memory
     run = taps * each
     source, target = plane.reshape(plane.size), rows.reshape(rows.size)
     t = 0
@@ -122,18 +113,8 @@ def _gather(
 
 
 @jit()
-def _scatter(
-    rows: np.ndarray,
-    plane: np.ndarray,
-    height: int,
-    width: int,
-    kh: int,
-    kw: int,
-    sy: int,
-    sx: int,
-    dy: int,
-    dx: int,
-) -> None:
+def _scatter(rows: np.ndarray, plane: np.ndarray, size: Pair, steps: Steps) -> None:
+    (height, width), (kh, kw, sy, sx, dy, dx) = size, steps
     images, _, _, channels = plane.shape
     groups = rows.shape[0]
     each = channels // groups
