@@ -4,8 +4,9 @@ Rates count the operations of the direct algorithm, so that Winograd's, which ne
 multiplications, can lie above what the machine does in a matrix product. "kept" is the same call
 with arrays that the engine has frozen, where kernels find what they kept of an earlier call: in
 forward and dx the weights as the algorithm wants them, for Winograd's transformed if more than a
-few tiles use them (`_ONCE` in `winograd`); in dw Winograd's tiles of the image and of the output
-gradient, if they are not too large (`_LARGE` there). A training step is in between.
+few tiles use them (`FEW_TILES` in `winograd.blocking`); in dw Winograd's tiles of the image and of
+the output gradient, if they are not too large (`_MEMOIZED_BYTES` in `winograd`). A training step is
+in between.
 """
 
 from __future__ import annotations

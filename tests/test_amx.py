@@ -39,12 +39,12 @@ def _split(x: int, y: int, out: int) -> None:
 
 
 def bfloat16(bits: np.ndarray) -> np.ndarray:
-    """The values of numbers of bfloat16, given as whole numbers of 16 bits."""
+    """The values of bfloat16 numbers, given as integers of 16 bits."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 @given(arrays.arrays(np.float32, (2, 16), elements=NUMBERS))
-def test_three_terms_sum_to_the_number_and_form_pairs(pair: np.ndarray) -> None:
+def test_three_terms_sum_to_the_number_and_are_stored_in_pairs(pair: np.ndarray) -> None:
     out = np.empty((5, LANES), np.float32)
     x, y = np.ascontiguousarray(pair[0]), np.ascontiguousarray(pair[1])
     _split(x.ctypes.data, y.ctypes.data, out.ctypes.data)
@@ -54,10 +54,11 @@ def test_three_terms_sum_to_the_number_and_form_pairs(pair: np.ndarray) -> None:
     np.testing.assert_array_equal(out[3:], 0)
 
 
-def product(a: np.ndarray, b: np.ndarray, depth: int) -> np.ndarray:
-    """a (32, K) b (K, 32) by `gemm_nn`, with K in parts of `depth` vectors."""
+def product(a: np.ndarray, b: np.ndarray, kc: int) -> np.ndarray:
+    """a (32, K) b (K, 32) by `gemm_nn`, with K in slices of `kc` vectors."""
     from minigan_kernels.cpu.gemm.blocking import A_BLOCK_BYTES
     from minigan_kernels.cpu.gemm.gemm_amx import gemm_nn, workspace_bytes
+    from minigan_kernels.cpu.gemm.operands import Accumulators, GemmScratch, GemmSize, Operand
 
     blocks = a.shape[1] // LANES
     tiles = np.ascontiguousarray(a.reshape(32, blocks, LANES).swapaxes(0, 1))
@@ -65,22 +66,25 @@ def product(a: np.ndarray, b: np.ndarray, depth: int) -> np.ndarray:
     rest[: len(b)] = b
     terms = []
     for _ in range(3):
-        truncated = (rest.view(np.uint32) & 0xFFFF0000).view(np.float32)
-        terms.append(truncated)
-        rest = rest - truncated
+        term = (rest.view(np.uint32) & 0xFFFF0000).view(np.float32)
+        terms.append(term)
+        rest = rest - term
     steps = np.stack(terms).view(np.uint32) >> 16  # (term, K, 32)
-    steps = steps.astype(np.uint16).reshape(
-        3, -1, 2, TILE_ROWS, 2, TILE_ROWS
-    )  # step, of a pair, row, half
+    # (term, K step, of a pair, row, half, column)
+    steps = steps.astype(np.uint16).reshape(3, -1, 2, TILE_ROWS, 2, TILE_ROWS)
     right = np.ascontiguousarray(steps.transpose(1, 0, 4, 3, 5, 2))
     assert right.nbytes == -(-blocks // 2) * K_STEP_BYTES
     out = np.empty((2, 32, LANES), np.float32)
-    zero, work = np.zeros(LANES, np.float32), np.empty(workspace_bytes(depth, 32) + 64, np.uint8)
+    zero, work = np.zeros(LANES, np.float32), np.empty(workspace_bytes(kc, 32) + 64, np.uint8)
     place = -(-work.ctypes.data // 64) * 64
     gemm_nn(
-        tiles.ctypes.data, 0, blocks * A_BLOCK_BYTES, blocks, right.ctypes.data, 0, 2, 1, depth,
-        out.ctypes.data, 0, 1, False, zero.ctypes.data, place,
-    )  # fmt: skip
+        Operand(tiles.ctypes.data, 0, blocks * A_BLOCK_BYTES),
+        Operand(right.ctypes.data, 0, right.nbytes),
+        Accumulators(out.ctypes.data, 0, out.nbytes),
+        GemmSize(planes=1, m=1, n_vectors=2, k=blocks, kc=kc),
+        False,
+        GemmScratch(zero.ctypes.data, place),
+    )
     return out.swapaxes(0, 1).reshape(32, 32)
 
 

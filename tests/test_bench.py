@@ -195,9 +195,9 @@ def test_the_rungs_on_a_layer_do_nothing_but_the_layer(monkeypatch: pytest.Monke
             counts[name] = len(transforms)
         return Comparison([{name: Sample(1.0, 1) for name in steps}] * 3, None)
 
-    done = winograd._transformed_filters
+    done = winograd._transform_weights
     monkeypatch.setattr(
-        winograd, "_transformed_filters", lambda *a: (transforms.append(1), done(*a))[1]
+        winograd, "_transform_weights", lambda *a: (transforms.append(1), done(*a))[1]
     )
     monkeypatch.setattr(ladder, "compare", comparison)
     monkeypatch.setattr(ladder, "nothing_kept", lambda: pytest.fail("it would be timed as well"))

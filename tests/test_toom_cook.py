@@ -120,7 +120,7 @@ def test_the_smallest_transform_reads_as_it_is_written() -> None:
     """B^T x B of F(2, 2) at 0, 1 and infinity: B^T = (1 -1 0; 0 1 0; 0 -1 1)."""
     bt = scheme(2, 2, ("0", "1")).bt
     assert bt == ((1, -1, 0), (0, 1, 0), (0, -1, 1))
-    lines = codegen.transform("image", bt, "places", "planes").splitlines()
+    lines = codegen.transform("image", bt, "table", "planes").splitlines()
     assert lines[:11] == [
         "def image(x, x_step, y, y_plane, y_step, count):",
         "    for k in range(count):",
@@ -152,7 +152,7 @@ def test_transforms_do_what_their_matrices_say() -> None:
         "store": written.__setitem__,
         "zeros": lambda: 0.0,
     }
-    exec(codegen.transform("f", matrix, "planes", "places", add=True), names)
+    exec(codegen.transform("f", matrix, "planes", "table", add=True), names)
     names["f"](0, 1, 0, [100, 101, 102, 103], [0, 1, 2, 3], 0, 1)
     dense = np.array(matrix, float)
     expected = dense @ grid @ dense.T + 1000 * np.array([[100, 101], [102, 103]])

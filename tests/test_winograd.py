@@ -7,7 +7,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from minigan_kernels.algorithms import ALGORITHMS
 from minigan_kernels.checks import Pair, Window
 from minigan_kernels.cpu.conv import winograd
 from minigan_kernels.cpu.conv.select import choose
+from minigan_kernels.cpu.conv.winograd import blocking, weight_cache
 from minigan_kernels.cpu.conv.winograd.toom_cook import scheme, transposed
 from minigan_kernels.cpu.runtime.allocator import is_channels_last
 from spoilt import spoil_memory
@@ -76,7 +77,7 @@ def square(
 
 
 # With tiles that are not full, and channels that no vector divides. Where an image has few tiles,
-# transformed filters are not kept.
+# transformed weights are not kept.
 LAYERS = {
     "2x2": square(5, 33, 20, (9, 14), 2, 1, 1),
     "3x3, few tiles": square(1, 70, 65, (5, 6), 3, 1, 1),
@@ -212,38 +213,53 @@ def test_the_three_directions_are_adjoint(algorithm: str, layer: Layer) -> None:
     assert np.ptp(products) <= allowed * longest
 
 
+Limit = Callable[[str, int], None]
+
+
+@pytest.fixture
+def limit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Limit]:
+    """Sets one of the limits of `blocking`."""
+
+    def set_limit(name: str, size: int) -> None:
+        monkeypatch.setattr(blocking, name, size)
+        blocking.clear_plans()
+
+    yield set_limit
+    monkeypatch.undo()
+    blocking.clear_plans()
+
+
 @BOTH_TILES
 @EVERY_LAYER
-def test_how_the_work_is_cut_does_not_show(
-    algorithm: str, layer: Layer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_how_the_work_is_cut_does_not_show(algorithm: str, layer: Layer, limit: Limit) -> None:
     arrays = layer.arrays()
     whole = by(algorithm, layer, arrays)
     for size in (1, 1 << 11):
-        monkeypatch.setattr(winograd, "_SUMS", size)
-        monkeypatch.setattr(winograd, "_FILTER_SUMS", size)
+        limit("TASK_ACCUMULATORS", size)
+        limit("WEIGHT_TASK_ACCUMULATORS", size)
         same_bytes(by(algorithm, layer, arrays), whole)
     # Where the batch is cut, sums may be added up in another order.
     allowed = 8 * EPS * max(loss(algorithm, layer))
-    for name, size in (("_CHUNK", 1), ("_WAVE", 1), ("_WAVE", 1 << 20)):
-        with monkeypatch.context() as patch:
-            patch.setattr(winograd, name, size)
-            parts = by(algorithm, layer, arrays)
+    tiles, slice_bytes = blocking.CHUNK_TILES, blocking.BATCH_SLICE_BYTES
+    for cut in ((1, slice_bytes), (tiles, 1), (tiles, 1 << 20)):
+        limit("CHUNK_TILES", cut[0])
+        limit("BATCH_SLICE_BYTES", cut[1])
+        parts = by(algorithm, layer, arrays)
         for part, expected, direction in zip(parts, whole, DIRECTIONS, strict=True):
-            assert rms(part - expected) <= allowed * rms(expected), (name, direction)
+            assert rms(part - expected) <= allowed * rms(expected), (cut, direction)
 
 
-def test_a_batch_comes_in_waves_and_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_comes_in_slices_and_chunks(limit: Limit) -> None:
     """The cuts of the test above are cuts."""
 
     def cuts() -> tuple[int, int]:
-        waves = list(winograd._waves(FULL.image, FULL.output, FULL.window, 4))
-        return len(waves), waves[0][1].chunks
+        slices = blocking.batch_slices(FULL.image, FULL.output, FULL.window, 4)
+        return len(slices), slices[0][1].chunks
 
     assert cuts()[0] == 1
-    monkeypatch.setattr(winograd, "_CHUNK", 1)
+    limit("CHUNK_TILES", 1)
     assert cuts() == (1, 6)
-    monkeypatch.setattr(winograd, "_WAVE", 1)
+    limit("BATCH_SLICE_BYTES", 1)
     assert cuts() == (6, 1)
 
 
@@ -309,11 +325,17 @@ def test_nan_and_infinity_stay_in_their_image(algorithm: str, layer: Layer, valu
 
 
 class Kept(NamedTuple):
-    """Frozen arrays of a layer, and how often the kernels transformed tiles and filters."""
+    """Frozen arrays of a layer, and what the kernels transformed, with its bytes."""
 
     layer: Layer
     arrays: Arrays
-    transformed: list[str]
+    transformed: list[tuple[str, int]]
+
+    def bytes_of(self, name: str) -> list[int]:
+        return [size for found, size in self.transformed if found == name]
+
+    def names(self) -> list[str]:
+        return sorted(name for name, _ in self.transformed)
 
 
 @pytest.fixture
@@ -322,17 +344,18 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
 
 
 def watched(layer: Layer, monkeypatch: pytest.MonkeyPatch) -> Kept:
-    transformed: list[str] = []
+    transformed: list[tuple[str, int]] = []
 
-    def counted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def transform(*args: Any, **kwargs: Any) -> Any:
-            transformed.append(name)
-            return real(*args, **kwargs)
+    def recorded(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def transform(*args: Any) -> Any:
+            out = real(*args)
+            transformed.append((name, out.nbytes))
+            return out
 
         return transform
 
-    for name in ("_tiles", "_filters_of"):
-        monkeypatch.setattr(winograd, name, counted(name, getattr(winograd, name)))
+    for name in ("_transform_tiles", "_transform_weights"):
+        monkeypatch.setattr(winograd, name, recorded(name, getattr(winograd, name)))
     arrays = layer.arrays()
     for array in arrays:
         memo.freeze(array)
@@ -340,20 +363,20 @@ def watched(layer: Layer, monkeypatch: pytest.MonkeyPatch) -> Kept:
 
 
 @pytest.mark.parametrize(("images", "times"), [(64, 0), (128, 2)])
-def test_filters_for_few_tiles_are_never_held_transformed(
+def test_weights_for_few_tiles_are_never_kept_transformed(
     images: int, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They would take 100 / 16 of the weights' room, and the deepest layers have most weights."""
+    """They would take 100 / 16 of the weights' memory, and the deepest layers have most weights."""
     one_tile_an_image = Layer((images, 16, 8, 8), 16, Window((4, 4), (2, 2), (1, 1), (1, 1)))
     kept = watched(one_tile_an_image, monkeypatch)
     by("winograd", kept.layer, kept.arrays)
-    assert kept.transformed.count("_filters_of") == times
+    assert len(kept.bytes_of("_transform_weights")) == times
 
 
-def test_the_filters_held_transformed_are_those_made_last(
+def test_the_weights_kept_transformed_are_those_made_last(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Room for two: of three that are used in turn, the first is transformed again."""
+    """Memory for two: of three that are used in turn, the first is transformed again."""
     x, w, _ = kept.arrays
     stride, padding = kept.layer.window.stride, kept.layer.window.padding
     weights = [w * factor for factor in (1, 2, 4)]
@@ -363,16 +386,16 @@ def test_the_filters_held_transformed_are_those_made_last(
     def use(i: int) -> int:
         kept.transformed.clear()
         kernels.conv2d(x, weights[i], stride=stride, padding=padding)
-        return kept.transformed.count("_filters_of")
+        return len(kept.bytes_of("_transform_weights"))
 
     with kernels.use("winograd"):
         assert use(0) == 1
-        *_, (_, size) = winograd._kept_here.filters.values()
-        monkeypatch.setattr(winograd, "_FILTERS", 2 * size)
+        (size,) = kept.bytes_of("_transform_weights")
+        monkeypatch.setattr(weight_cache, "MOST_BYTES", 2 * size)
         assert [use(i) for i in (1, 0, 2, 1, 2, 0, 1)] == [1, 0, 1, 0, 0, 1, 1]
 
 
-def test_filters_that_were_written_make_no_room_for_themselves(
+def test_weights_that_were_written_do_not_count(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was kept before a write is gone: it must not count, nor take with it what came after."""
@@ -386,9 +409,8 @@ def test_filters_that_were_written_make_no_room_for_themselves(
             kept.transformed.clear()
             for array in (*weights, *weights):
                 kernels.conv2d(x, array, stride=stride, padding=padding)
-            assert kept.transformed.count("_filters_of") == 2
-            *_, (_, size) = winograd._kept_here.filters.values()
-            monkeypatch.setattr(winograd, "_FILTERS", 3 * size)
+            size, _ = kept.bytes_of("_transform_weights")
+            monkeypatch.setattr(weight_cache, "MOST_BYTES", 3 * size)
             with memo.writable(*weights):
                 for array in weights:
                     array *= 2
@@ -398,10 +420,10 @@ def test_filters_that_were_written_make_no_room_for_themselves(
 def test_frozen_arrays_are_transformed_once(algorithm: str, kept: Kept) -> None:
     bare = by(algorithm, kept.layer, tuple(laid(a, "channels last") for a in kept.arrays))
     # x and g for two directions each, and w in two ways.
-    assert sorted(kept.transformed) == ["_filters_of"] * 2 + ["_tiles"] * 4
+    assert kept.names() == ["_transform_tiles"] * 4 + ["_transform_weights"] * 2
     kept.transformed.clear()
     same_bytes(by(algorithm, kept.layer, kept.arrays), bare)
-    assert sorted(kept.transformed) == ["_filters_of"] * 2 + ["_tiles"] * 2
+    assert kept.names() == ["_transform_tiles"] * 2 + ["_transform_weights"] * 2
     same_bytes(by(algorithm, kept.layer, kept.arrays), bare)
     assert len(kept.transformed) == 4
 
@@ -429,7 +451,7 @@ def test_nothing_stale_of_arrays_that_anybody_may_write(spoilt: int) -> None:
 @pytest.mark.parametrize("threads", [1, 2, 16, 64])
 def test_tasks_are_as_many_as_threads_where_blocks_can_be_so_small(threads: int) -> None:
     for units, ordered in itertools.product([(1, 1), (3, 1), (16, 4), (7, 16)], [False, True]):
-        rows, columns = winograd._blocking(units, (32, 32), 1 << 15, 2, threads, ordered=ordered)
+        rows, columns = blocking.task_blocks(units, (32, 32), 1 << 15, 2, threads, ordered=ordered)
         down, across = -(-units[0] // rows), -(-units[1] // columns)
         most = 2 * units[1] * (1 if ordered else units[0])
         assert 2 * across * (1 if ordered else down) >= min(most, threads)

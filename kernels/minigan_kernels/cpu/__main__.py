@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .conv.direct.microkernel import MICROKERNELS
 from .conv.winograd.codegen import transforms
-from .gemm.gemm_amx import STEPS
-from .gemm.microkernel import register_tiles
+from .gemm.microkernel import microkernels
+from .gemm.microkernel_amx import STEPS
 from .isa.amx import AMX
 from .transpose import transpose
 
@@ -13,4 +13,4 @@ if __name__ == "__main__":
     for m, r in ((2, 2), (4, 2), (2, 3), (4, 3)):
         print(*transforms(m, r).values(), sep="\n")
     print(transpose("transpose"), *MICROKERNELS.values(), sep="\n")
-    print(*(STEPS if AMX else register_tiles()).values(), sep="\n")
+    print(*(STEPS if AMX else microkernels()).values(), sep="\n")

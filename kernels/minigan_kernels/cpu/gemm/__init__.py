@@ -1,1 +1,1 @@
-"""Matrix products of our own, many small ones side by side, and their microkernels."""
+"""GEMM: one small matrix product per plane of the Winograd domain, and its microkernels."""

@@ -1,316 +1,386 @@
-"""Products in Winograd's domain by the CPU's matrix unit; `vector_products` is its plain twin.
+"""The batched GEMM of the Winograd domain by the CPU's matrix unit, AMX; `gemm_simd` is its twin.
 
-Tiles are cut up into pieces (see `amx`) where they are used, so that they travel through memory as
-they are; filters, which many tiles use, when they are transformed. The unit is busy for 16 cycles
-with a product of two tiles, and the vectors have nothing else to do: while it multiplies one part
-of the sum, they cut up the next, and fetch the one after that. Pieces lie as the unit reads them: a
-strip is 32 rows of a left factor or 32 columns of a right one, and each of its steps, 32 numbers
-along the sum, is two tiles for each piece.
+Operands are split into bfloat16 terms (see `isa.amx`). Tiles of images are split where they are
+used, so they travel through memory as float32. Weights, which many tiles use, are split when they
+are transformed. The unit is busy for 16 cycles with a product of two tiles, and the vector units
+are idle then: while it multiplies one slice of K, they split the next one and prefetch the one
+after that.
+
+Split operands are stored as the unit reads them. A strip is 32 rows of a or 32 columns of b. Each
+of its K steps, 32 numbers along K, is two tiles for each term.
 """
 
 # mypy: disable-error-code="call-arg"
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ..compiler.codegen import built
 from ..compiler.jit import jit
 from ..isa.amx import (
     K_STEP_BYTES,
     TILE_BYTES,
     TILE_ROWS,
-    pack_bf16_pairs,
     tile_config,
-    tile_dpbf16,
-    tile_load,
     tile_release,
     tile_store,
     tile_zero,
-    truncate_to_bf16,
 )
-from ..isa.simd import CACHE_LINE, LANES, VECTOR_BYTES, load, prefetch, store
-from ..transpose import transpose_block
-from .bf16x3 import split_bf16x3
-from .blocking import A_BLOCK_BYTES, NR_VECTORS
+from ..isa.simd import CACHE_LINE, VECTOR_BYTES, load, prefetch, store
+from .blocking import A_BLOCK_BYTES, C_PANEL_BYTES, NR_VECTORS
+from .microkernel_amx import compiled_steps
+from .operands import Accumulators, GemmScratch, GemmSize, Operand
 
-ROOM = 6 * TILE_BYTES  # bytes, for two tiles of vectors that are turned and four of sums
+_steps = compiled_steps()
+_step, _step_straight = _steps["step"], _steps["step_straight"]
+_step_transposed, _step_transposed_extra = (
+    _steps["step_transposed"],
+    _steps["step_transposed_extra"],
+)
+_split_straight, _split_transposed = _steps["split_straight"], _steps["split_transposed"]
 
-
-class Factor(NamedTuple):
-    """Where a factor lies, and from one place in it to the next, in bytes."""
-
-    first: int
-    plane: int  # from one frequency to the next
-    part: int  # from one part of the sum to the next
-    strip: int
-    step: int
-    half: int  # from a step's first 16 rows, or columns, to the others
-    pair: int  # from a vector to that which it makes pairs with
+SCRATCH_BYTES = 6 * TILE_BYTES  # two tiles of transposed vectors and four of accumulators
 
 
-class Sums(NamedTuple):
-    """The same for sums."""
+class Strips(NamedTuple):
+    """Where an operand's strips are; all strides are in bytes."""
 
-    first: int
-    plane: int
-    row: int
-    down: int  # from one tile to the next
-    right: int
-    left_strip: int
-    right_strip: int
+    address: int
+    plane_stride: int
+    slice_stride: int  # from one slice of K to the next
+    strip_stride: int
+    step_stride: int  # from one K step to the next
+    half_stride: int  # from a K step's first 16 rows, or columns, to the others
+    pair_stride: int  # from a vector to the one that it makes pairs with
 
 
-def workspace_bytes(blocks: int, rows: int) -> int:
-    """Bytes for the pieces of `rows` rows and of a strip, for `blocks` vectors along the sum."""
-    return (2 * -(-rows // (2 * TILE_ROWS)) + 2) * -(-blocks // 2) * K_STEP_BYTES + ROOM
+class ResultTiles(NamedTuple):
+    """Where the accumulators of 2 x 2 tiles are; all strides are in bytes."""
+
+    address: int
+    plane_stride: int
+    row_stride: int
+    down_stride: int  # from one tile to the one below
+    right_stride: int
+    a_strip_stride: int
+    b_strip_stride: int
+
+
+class StripSize(NamedTuple):
+    """Extents in strips, and along K in vectors."""
+
+    planes: int
+    m: int
+    n: int
+    k: int
+    kc: int
+
+
+def workspace_bytes(k_blocks: int, rows: int) -> int:
+    """Bytes for the split operands: two slices of `rows` rows of a and two strips of b, with
+    `k_blocks` vectors along K.
+    """
+    strips = 2 * -(-rows // (2 * TILE_ROWS)) + 2
+    return strips * -(-k_blocks // 2) * K_STEP_BYTES + SCRATCH_BYTES
 
 
 @jit()
 def gemm_nn(
-    a: int,
-    a_plane: int,
-    a_step: int,
-    blocks: int,
-    b: int,
-    b_plane: int,
-    vectors: int,
-    groups: int,
-    depth: int,
-    c: int,
-    c_plane: int,
-    planes: int,
-    add: bool,
-    zero: int,
-    pieces: int,
+    a: Operand, b: Operand, c: Accumulators, size: GemmSize, add: bool, scratch: GemmScratch
 ) -> None:
-    """c = a b in every plane, or c += a b with `add`, for `groups` groups of tiles and panels of
-    `vectors` vectors of filters in all; b is in pieces.
+    """c = a b in every plane, or c += a b with `add`; b is split already.
 
-    The sum over `blocks` blocks of channels is cut in parts of `depth`, an even number.
+    A plane of a is stored as [tile block][K block][MR][LANES], of b as [panel][K step], of c as
+    [tile block][panel][vector of NR][MR]. `size.m` counts tile blocks, `size.k` and `size.kc`, an
+    even number, count K blocks of LANES channels.
     """
-    panels, steps = -(-vectors // NR_VECTORS), -(-blocks // 2)
-    left = Factor(
-        a, a_plane, depth * A_BLOCK_BYTES, a_step, 2 * A_BLOCK_BYTES, TILE_BYTES, A_BLOCK_BYTES
+    left = Strips(
+        a.address,
+        a.plane_stride,
+        size.kc * A_BLOCK_BYTES,
+        a.block_stride,
+        2 * A_BLOCK_BYTES,
+        TILE_BYTES,
+        A_BLOCK_BYTES,
     )
-    right = Factor(b, b_plane, depth // 2 * K_STEP_BYTES, steps * K_STEP_BYTES, 0, 0, 0)
-    sums = Sums(
-        c,
-        c_plane,
+    right = Strips(b.address, b.plane_stride, size.kc // 2 * K_STEP_BYTES, b.block_stride, 0, 0, 0)
+    tiles = ResultTiles(
+        c.address,
+        c.plane_stride,
         VECTOR_BYTES,
         TILE_BYTES,
         A_BLOCK_BYTES,
-        panels * NR_VECTORS * A_BLOCK_BYTES,
-        NR_VECTORS * A_BLOCK_BYTES,
+        c.block_stride,
+        C_PANEL_BYTES,
     )
-    _multiply(left, right, sums, planes, groups, panels, blocks, depth, add, zero, pieces, False)
+    strips = StripSize(size.planes, size.m, -(-size.n_vectors // NR_VECTORS), size.k, size.kc)
+    _multiply(left, right, tiles, strips, add, scratch, False)
 
 
 @jit()
-def gemm_tn(
-    a: int,
-    a_plane: int,
-    a_step: int,
-    top: int,
-    tall: int,
-    b: int,
-    b_plane: int,
-    b_step: int,
-    vectors: int,
-    groups: int,
-    depth: int,
-    c: int,
-    c_plane: int,
-    c_row: int,
-    planes: int,
-    zero: int,
-    pieces: int,
-) -> None:
-    """c = a^T b in every plane, for the channels from `top` on, `tall` of them, and `vectors`
-    vectors of filters; c's rows lie `c_row` bytes apart.
+def gemm_tn(a: Operand, b: Operand, c: Accumulators, size: GemmSize, scratch: GemmScratch) -> None:
+    """c = a^T b in every plane.
 
-    The sum over `groups` groups of tiles is cut in parts of `depth`.
+    Planes of a and b are stored as [tile block][block of LANES channels][MR][LANES], of c as rows
+    `c.block_stride` bytes apart. `size.m` counts channels, `size.k` and `size.kc` count tile
+    blocks, each of which is two vectors along K.
     """
-    first = a + top // LANES * A_BLOCK_BYTES
-    left = Factor(
-        first, a_plane, depth * a_step, 2 * A_BLOCK_BYTES, a_step, A_BLOCK_BYTES, TILE_BYTES
+    left = Strips(
+        a.address,
+        a.plane_stride,
+        size.kc * a.block_stride,
+        2 * A_BLOCK_BYTES,
+        a.block_stride,
+        A_BLOCK_BYTES,
+        TILE_BYTES,
     )
-    right = Factor(b, b_plane, depth * b_step, 2 * A_BLOCK_BYTES, b_step, A_BLOCK_BYTES, TILE_BYTES)
-    sums = Sums(
-        c, c_plane, c_row, TILE_ROWS * c_row, VECTOR_BYTES, 2 * TILE_ROWS * c_row, 2 * VECTOR_BYTES
+    right = Strips(
+        b.address,
+        b.plane_stride,
+        size.kc * b.block_stride,
+        2 * A_BLOCK_BYTES,
+        b.block_stride,
+        A_BLOCK_BYTES,
+        TILE_BYTES,
     )
-    down, across = -(-tall // (2 * TILE_ROWS)), -(-vectors // 2)
-    # A group of tiles is two vectors along the sum.
-    length, deep = 2 * groups, 2 * depth
-    _multiply(left, right, sums, planes, down, across, length, deep, False, zero, pieces, True)
+    tiles = ResultTiles(
+        c.address,
+        c.plane_stride,
+        c.block_stride,
+        TILE_ROWS * c.block_stride,
+        VECTOR_BYTES,
+        2 * TILE_ROWS * c.block_stride,
+        2 * VECTOR_BYTES,
+    )
+    down, across = -(-size.m // (2 * TILE_ROWS)), -(-size.n_vectors // 2)
+    strips = StripSize(size.planes, down, across, 2 * size.k, 2 * size.kc)
+    _multiply(left, right, tiles, strips, False, scratch, True)
+
+
+class Slice(NamedTuple):
+    """A slice of K of some strips, to be split while the slice before it is multiplied."""
+
+    strips: Strips
+    source: int
+    vectors: int  # along K
+    half_steps: int  # to split, in all strips; a half step is one tile for each term
+    prefetch_distance: int  # from here to the slice that is prefetched meanwhile
+    out: int
+    out_stride: int  # from one split strip to the next
+    zeros: int
+
+
+class Column(NamedTuple):
+    """A column of strip products: all strips of a times one of b, over one slice of K."""
+
+    a: int  # split strips
+    a_stride: int
+    b: int
+    steps: int  # along K
+    j: int  # number of the column
+    prefetch_lines: int  # of b, with each K step
+    target: int  # accumulators
+    add: bool
 
 
 @jit()
 def _multiply(
-    a: Factor,
-    b: Factor,
-    c: Sums,
-    planes: int,
-    down: int,
-    across: int,
-    length: int,
-    depth: int,
+    a: Strips,
+    b: Strips,
+    c: ResultTiles,
+    size: StripSize,
     add: bool,
-    zero: int,
-    pieces: int,
-    outer: bool,
+    scratch: GemmScratch,
+    transposed: bool,
 ) -> None:
-    """c = a b in every plane, or += with `add`: `down` by `across` strips, over `length` vectors
-    along the sum in parts of `depth`.
+    """c = a b in every plane, or += with `add`.
 
-    If `outer`, a's vectors lie across the sum, and b is to be cut up; else it is in pieces already.
-    Every part is summed up by itself: the rounding errors of long sums are most of a float32
-    convolution's. While two strips are multiplied, a share of the next part of a, and of the next
-    strip of b, is cut up, at most half a step of each for a step of products; what is left over
-    comes afterwards.
+    If `transposed`, a's vectors run across K and b is to be split; else b is split already. Every
+    slice of K is summed by itself: most of a float32 convolution's rounding error comes from long
+    sums.
     """
-    in_plane = -(-length // depth)
-    parts = planes * in_plane
-    count = min(depth, length)
-    strip = -(-count // 2) * K_STEP_BYTES
-    a_now, a_then = pieces, pieces + down * strip
-    b_now = pieces + 2 * down * strip
-    b_then = b_now + strip
-    turned = b_then + strip
-    sums = turned + 2 * TILE_BYTES
-    nothing = Unit(zero, zero, 0, 0, 0)
+    slices = -(-size.k // size.kc)
+    count = _slice_vectors(size, 0)
+    stride = -(-count // 2) * K_STEP_BYTES  # of a split strip; the first slice is a longest one
+    a_now, a_next = scratch.packed, scratch.packed + size.m * stride
+    b_now = scratch.packed + 2 * size.m * stride
+    b_next = b_now + stride
+    transposed_tiles = b_next + stride
     tile_config()
-    units = down * 2 * -(-count // 2)
-    _cut_up(a, a.first, 0, units, count, strip, 0, zero, outer, turned, a_now)
-    if outer:
-        _cut_up(b, b.first, 0, 2 * -(-count // 2), count, strip, 0, zero, False, turned, b_now)
-    for part in range(parts):
-        count = min(depth, length - part % in_plane * depth)
-        steps = -(-count // 2)
-        a_count = min(depth, length - (part + 1) % in_plane * depth) if part + 1 < parts else 0
-        a_source = _place(a, part + 1, in_plane)
-        a_ahead = _place(a, part + 2, in_plane) - a_source if part + 2 < parts else 0
-        a_units, a_done = down * 2 * -(-a_count // 2), 0
-        more = add or part % in_plane > 0
-        for j in range(across):
-            b_count, b_source = count, _place(b, part, in_plane) + (j + 1) * b.strip
-            if j + 1 == across:
-                b_count, b_source = a_count, _place(b, part + 1, in_plane)
-            b_ahead = b.strip if j + 2 < across or part + 1 < parts else 0
-            if j + 2 == across:
-                b_ahead = _place(b, part + 1, in_plane) - b_source if part + 1 < parts else 0
-            elif across == 1:
-                b_ahead = _place(b, part + 2, in_plane) - b_source if part + 2 < parts else 0
-            b_units, b_done, lines = 2 * -(-b_count // 2), 0, 0
-            if not outer:
-                b_now, b_units = _place(b, part, in_plane) + j * b.strip, 0
-                lines = -(-K_STEP_BYTES // CACHE_LINE // down) if b_count > 0 else 0
-            for i in range(down):
-                target = c.first + part // in_plane * c.plane
-                target += i * c.left_strip + j * c.right_strip
-                _clear_sums()
-                for step in range(steps):
-                    left, right = (
-                        a_now + i * strip + step * K_STEP_BYTES,
-                        b_now + step * K_STEP_BYTES,
-                    )
-                    now = i * steps + step + 1
-                    for line in range(lines):
-                        prefetch(b_source + line * CACHE_LINE)
-                    if not outer:
-                        b_source += lines * CACHE_LINE
-                    x, y = nothing, nothing
-                    due_b = b_done * down * steps < b_units * now
-                    if due_b:
-                        y = _unit(b, b_source, b_done, b_count, strip, b_ahead, zero, b_then)
-                        b_done += 1
-                    now += j * down * steps
-                    due_a = a_done * across * down * steps < a_units * now
-                    if due_a:
-                        x = _unit(a, a_source, a_done, a_count, strip, a_ahead, zero, a_then)
-                        a_done += 1
-                    if due_a and outer:
-                        if due_b:
-                            _step_turned_other(left, right, x, y, turned)
-                        else:
-                            _step_turned(left, right, x, turned)
-                    elif due_a:
-                        _step_straight(left, right, x)
-                    elif due_b:
-                        _step_straight(left, right, y)
-                    else:
-                        _step(left, right)
-                if more:
-                    _put_sums(sums, VECTOR_BYTES, 2 * TILE_BYTES, TILE_BYTES)
-                    _add_sums(target, c, sums)
-                else:
-                    _put_sums(target, c.row, c.down, c.right)
-            if outer:
-                _cut_up(
-                    b, b_source, b_done, b_units, b_count, strip, b_ahead, zero, False, turned,
-                    b_then,
-                )  # fmt: skip
-                b_now, b_then = b_then, b_now
-        _cut_up(a, a_source, a_done, a_units, a_count, strip, a_ahead, zero, outer, turned, a_then)
-        a_now, a_then = a_then, a_now
+    half_steps = 2 * -(-count // 2)
+    first = Slice(a, a.address, count, size.m * half_steps, 0, a_now, stride, scratch.zeros)
+    _split(first, 0, transposed, transposed_tiles)
+    if transposed:
+        first = Slice(b, b.address, count, half_steps, 0, b_now, stride, scratch.zeros)
+        _split(first, 0, False, transposed_tiles)
+    for part in range(size.planes * slices):
+        steps = -(-_slice_vectors(size, part) // 2)
+        a_ahead = _slice_of_a(a, size, part + 1, a_next, stride, scratch.zeros)
+        a_done = 0
+        target = c.address + part // slices * c.plane_stride
+        more = add or part % slices > 0
+        for j in range(size.n):
+            b_ahead = _slice_of_b(b, size, part, j, b_next, stride, scratch.zeros, transposed)
+            lines = 0
+            if not transposed:
+                b_now = _place(b, size, part) + j * b.strip_stride
+                lines = -(-K_STEP_BYTES // CACHE_LINE // size.m) if b_ahead.vectors > 0 else 0
+            column = Column(
+                a_now, stride, b_now, steps, j, lines, target + j * c.b_strip_stride, more
+            )
+            a_done, b_done = _multiply_column(
+                column, c, size, a_ahead, a_done, b_ahead, transposed, transposed_tiles
+            )
+            if transposed:
+                _split(b_ahead, b_done, False, transposed_tiles)
+                b_now, b_next = b_next, b_now
+        _split(a_ahead, a_done, transposed, transposed_tiles)
+        a_now, a_next = a_next, a_now
     tile_release()
 
 
 @jit()
-def _place(f: Factor, part: int, in_plane: int) -> int:
-    """Where a part of a factor begins."""
-    return f.first + part // in_plane * f.plane + part % in_plane * f.part
+def _multiply_column(
+    column: Column,
+    c: ResultTiles,
+    size: StripSize,
+    a_ahead: Slice,
+    a_done: int,
+    b_ahead: Slice,
+    transposed: bool,
+    transposed_tiles: int,
+) -> tuple[int, int]:
+    """Multiply a column, and split the next slice of a and the next strip of b meanwhile: at most
+    half a step of each for a step of products. Returns how many half steps of each are done.
+    """
+    b_done, b_source = 0, b_ahead.source
+    nothing = HalfStep(a_ahead.zeros, a_ahead.zeros, 0, 0, 0)
+    tiles = transposed_tiles + 2 * TILE_BYTES
+    for i in range(size.m):
+        _clear_accumulators()
+        for step in range(column.steps):
+            left = column.a + i * column.a_stride + step * K_STEP_BYTES
+            right = column.b + step * K_STEP_BYTES
+            for line in range(column.prefetch_lines):
+                prefetch(b_source + line * CACHE_LINE)
+            b_source += column.prefetch_lines * CACHE_LINE
+            # What is done keeps pace with the products of the column, and of all columns.
+            now = i * column.steps + step + 1
+            in_column = size.m * column.steps
+            x, y = nothing, nothing
+            b_due = b_done * in_column < b_ahead.half_steps * now
+            if b_due:
+                y = _half_step(b_ahead, b_done)
+                b_done += 1
+            now += column.j * in_column
+            a_due = a_done * size.n * in_column < a_ahead.half_steps * now
+            if a_due:
+                x = _half_step(a_ahead, a_done)
+                a_done += 1
+            if a_due and transposed:
+                if b_due:
+                    _step_transposed_extra(left, right, x, y, transposed_tiles)
+                else:
+                    _step_transposed(left, right, x, transposed_tiles)
+            elif a_due:
+                _step_straight(left, right, x)
+            elif b_due:
+                _step_straight(left, right, y)
+            else:
+                _step(left, right)
+        target = column.target + i * c.a_strip_stride
+        if column.add:
+            _store_accumulators(tiles, VECTOR_BYTES, 2 * TILE_BYTES, TILE_BYTES)
+            _add_accumulators(target, c, tiles)
+        else:
+            _store_accumulators(target, c.row_stride, c.down_stride, c.right_stride)
+    return a_done, b_done
 
 
-class Unit(NamedTuple):
-    """Half a step to be cut up: 16 vectors from x on, and those from y on that they pair with."""
+@jit()
+def _place(f: Strips, size: StripSize, part: int) -> int:
+    """Address of a slice of K; slices are counted through all planes."""
+    slices = -(-size.k // size.kc)
+    return f.address + part // slices * f.plane_stride + part % slices * f.slice_stride
+
+
+@jit()
+def _slice_vectors(size: StripSize, part: int) -> int:
+    """Vectors along K of a slice; 0 behind the last."""
+    slices = -(-size.k // size.kc)
+    return min(size.kc, size.k - part % slices * size.kc) if part < size.planes * slices else 0
+
+
+@jit()
+def _slice_of_a(a: Strips, size: StripSize, part: int, out: int, stride: int, zeros: int) -> Slice:
+    """A slice of all strips of a."""
+    count, source = _slice_vectors(size, part), _place(a, size, part)
+    behind = _slice_vectors(size, part + 1) > 0
+    distance = _place(a, size, part + 1) - source if behind else 0
+    return Slice(a, source, count, size.m * 2 * -(-count // 2), distance, out, stride, zeros)
+
+
+@jit()
+def _slice_of_b(
+    b: Strips,
+    size: StripSize,
+    part: int,
+    j: int,
+    out: int,
+    stride: int,
+    zeros: int,
+    transposed: bool,
+) -> Slice:
+    """The strip of b behind column j of a slice; without work if b is split already."""
+    more = _slice_vectors(size, part + 1) > 0
+    count, source = _slice_vectors(size, part), _place(b, size, part) + (j + 1) * b.strip_stride
+    if j + 1 == size.n:
+        count, source = _slice_vectors(size, part + 1), _place(b, size, part + 1)
+    distance = b.strip_stride if j + 2 < size.n or more else 0
+    if j + 2 == size.n:
+        distance = _place(b, size, part + 1) - source if more else 0
+    elif size.n == 1:
+        behind = _slice_vectors(size, part + 2) > 0
+        distance = _place(b, size, part + 2) - source if behind else 0
+    half_steps = 2 * -(-count // 2) if transposed else 0
+    return Slice(b, source, count, half_steps, distance, out, stride, zeros)
+
+
+class HalfStep(NamedTuple):
+    """16 vectors from x on to be split, and those from y on that they make pairs with."""
 
     x: int
     y: int
-    y_step: int
+    y_stride: int
     out: int
-    ahead: int  # how far from there that lies which is fetched meanwhile
+    prefetch_distance: int
 
 
 @jit()
-def _unit(
-    f: Factor, source: int, i: int, count: int, strip: int, ahead: int, zero: int, pieces: int
-) -> Unit:
-    """The i-th half step of a part from `source` on, of `count` vectors along the sum."""
-    halves = 2 * -(-count // 2)
-    s, step, half = i // halves, i % halves // 2, i % 2
-    x = source + s * f.strip + step * f.step + half * f.half
-    out = pieces + s * strip + step * K_STEP_BYTES + half * TILE_BYTES
-    alone = 2 * step + 1 == count
-    y, y_step = (zero, 0) if alone else (x + f.pair, VECTOR_BYTES)
-    return Unit(x, y, y_step, out, ahead)
+def _half_step(s: Slice, i: int) -> HalfStep:
+    """The i-th half step of a slice."""
+    per_strip = 2 * -(-s.vectors // 2)
+    strip, step, half = i // per_strip, i % per_strip // 2, i % 2
+    x = s.source + strip * s.strips.strip_stride + step * s.strips.step_stride
+    x += half * s.strips.half_stride
+    out = s.out + strip * s.out_stride + step * K_STEP_BYTES + half * TILE_BYTES
+    alone = 2 * step + 1 == s.vectors
+    y, y_stride = (s.zeros, 0) if alone else (x + s.strips.pair_stride, VECTOR_BYTES)
+    return HalfStep(x, y, y_stride, out, s.prefetch_distance)
 
 
 @jit()
-def _cut_up(
-    f: Factor,
-    source: int,
-    first: int,
-    last: int,
-    count: int,
-    strip: int,
-    ahead: int,
-    zero: int,
-    outer: bool,
-    turned: int,
-    pieces: int,
-) -> None:
-    """Cut up the half steps first..last of a part with nothing to multiply meanwhile."""
-    for i in range(first, last):
-        unit = _unit(f, source, i, count, strip, ahead, zero, pieces)
-        if outer:
-            _cut_turned(unit, turned)
+def _split(s: Slice, done: int, transposed: bool, transposed_tiles: int) -> None:
+    """Split what is left of a slice, with nothing to multiply meanwhile."""
+    for i in range(done, s.half_steps):
+        half_step = _half_step(s, i)
+        if transposed:
+            _split_transposed(half_step, transposed_tiles)
         else:
-            _cut_straight(unit)
+            _split_straight(half_step)
 
 
 @jit()
-def _clear_sums() -> None:
+def _clear_accumulators() -> None:
     tile_zero(0)
     tile_zero(1)
     tile_zero(2)
@@ -318,110 +388,22 @@ def _clear_sums() -> None:
 
 
 @jit()
-def _put_sums(place: int, row: int, down: int, right: int) -> None:
-    tile_store(0, place, row)
-    tile_store(1, place + right, row)
-    tile_store(2, place + down, row)
-    tile_store(3, place + down + right, row)
+def _store_accumulators(place: int, row_stride: int, down: int, right: int) -> None:
+    tile_store(0, place, row_stride)
+    tile_store(1, place + right, row_stride)
+    tile_store(2, place + down, row_stride)
+    tile_store(3, place + down + right, row_stride)
 
 
 @jit()
-def _add_sums(place: int, c: Sums, sums: int) -> None:
-    """What was put to `sums`, tile by tile, added to the tiles at a place."""
+def _add_accumulators(place: int, c: ResultTiles, tiles: int) -> None:
+    """Add what was stored to `tiles`, tile by tile, to the tiles at a place."""
     for row in range(TILE_ROWS):
-        here, there = place + row * c.row, sums + row * VECTOR_BYTES
+        here, there = place + row * c.row_stride, tiles + row * VECTOR_BYTES
         store(here, load(here) + load(there))
-        here += c.right
+        here += c.right_stride
         store(here, load(here) + load(there + TILE_BYTES))
-        here += c.down - c.right
+        here += c.down_stride - c.right_stride
         store(here, load(here) + load(there + 2 * TILE_BYTES))
-        here += c.right
+        here += c.right_stride
         store(here, load(here) + load(there + 3 * TILE_BYTES))
-
-
-def step(name: str, *units: str, multiply: bool = True) -> str:
-    """Source of a step of two by two tiles of sums += a b, which meanwhile cuts up `units`; or of
-    cutting up alone.
-
-    Vectors lie as a tile wants them if they are "straight"; if "turned", they are transposed first,
-    and with that "other" is one more straight one. Of a piece's products the small ones come first.
-    The vectors' work goes in between by a few rows: a tile that is fetched waits for a place, and
-    all instructions behind it wait.
-    """
-    names = ["a", "b"] * multiply + [f"{unit}_unit" for unit in units]
-    lines = [f"def {name}({', '.join(names + ['turned'] * ('turned' in units))}):"]
-    for unit in units:
-        # What is turned has an even number of vectors along the sum, so none pairs with zeros.
-        step_field = "_" if unit == "turned" else f"{unit}_step"
-        fields = f"{unit}_x, {unit}_y, {step_field}, {unit}_out, {unit}_ahead"
-        lines.append(f"    {fields} = {unit}_unit")
-    for slot, wanted in enumerate(("a2 b0", "a1", "b1", "a0", "b2", "b0")):
-        for factor, piece in map(tuple, wanted.split()) if multiply else ():
-            first = 4 if factor == "a" else 6
-            for half in range(2):
-                place = f"{factor} + {(2 * int(piece) + half) * TILE_BYTES}"
-                lines.append(f"    tile_load({first + half}, {place}, {VECTOR_BYTES})")
-        if multiply:
-            tiles = [(2 * i + j, 4 + i, 6 + j) for i in range(2) for j in range(2)]
-            lines += [f"    tile_dpbf16{tile}" for tile in tiles]
-        for unit in units:
-            lines += _work(unit, slot)
-    return "\n".join(lines) + "\n"
-
-
-def _work(unit: str, slot: int) -> list[str]:
-    """What the vectors do for a unit in one of a step's six slots."""
-    if unit == "turned":
-        if slot < 2:
-            place, target = (
-                ("turned_x", "turned") if slot == 0 else ("turned_y", f"turned + {TILE_BYTES}")
-            )
-            ahead = [f"{place} + {row * VECTOR_BYTES} + turned_ahead" for row in range(TILE_ROWS)]
-            lines = [f"    prefetch({place})" for place in ahead]
-            return [
-                *lines,
-                f"    transpose_block({place}, {VECTOR_BYTES}, {target}, {VECTOR_BYTES})",
-            ]
-        return _rows(unit, 4 * slot - 8, 4 * slot - 4)
-    ends = (0, 4, 8, 10, 12, 14, 16) if unit == "other" else (0, 2, 5, 8, 11, 14, 16)
-    return _rows(unit, ends[slot], ends[slot + 1])
-
-
-def _rows(unit: str, first: int, last: int) -> list[str]:
-    """Rows of a tile of each piece, from vectors that become pairs lane by lane."""
-    lines = []
-    for row in range(first, last):
-        x, y = f"{unit}_x + {row * VECTOR_BYTES}", f"{unit}_y + {row} * {unit}_step"
-        if unit == "turned":
-            x, y = f"turned + {row * VECTOR_BYTES}", f"turned + {TILE_BYTES + row * VECTOR_BYTES}"
-        else:
-            lines += [f"    prefetch({place} + {unit}_ahead)" for place in (x, y)]
-        lines.append(f"    out = {unit}_out + {row * VECTOR_BYTES}")
-        lines += [f"    {line}" for line in split_bf16x3(f"load({x})", f"load({y})", "out")]
-    return lines
-
-
-STEPS = {
-    "step": step("step"),
-    "step_straight": step("step_straight", "straight"),
-    "step_turned": step("step_turned", "turned"),
-    "step_turned_other": step("step_turned_other", "turned", "other"),
-    "cut_straight": step("cut_straight", "straight", multiply=False),
-    "cut_turned": step("cut_turned", "turned", multiply=False),
-}
-
-
-def _built(name: str) -> Callable[..., None]:
-    names: dict[str, Any] = {
-        "truncate_to_bf16": truncate_to_bf16,
-        "tile_load": tile_load,
-        "tile_dpbf16": tile_dpbf16,
-        "pack_bf16_pairs": pack_bf16_pairs,
-        "transpose_block": transpose_block,
-    }
-    return built(STEPS[name], **names)
-
-
-_step, _step_straight = _built("step"), _built("step_straight")
-_step_turned, _step_turned_other = _built("step_turned"), _built("step_turned_other")
-_cut_straight, _cut_turned = _built("cut_straight"), _built("cut_turned")

@@ -1,143 +1,115 @@
-"""Products in Winograd's domain by vectors; `matrix_products` is its twin for a matrix unit."""
+"""The batched GEMM of the Winograd domain by SIMD; `gemm_amx` is its twin for AMX."""
 
 from __future__ import annotations
 
 from ..compiler.codegen import built
 from ..compiler.jit import jit
 from ..isa.simd import CACHE_LINE, LANES
-from .blocking import A_BLOCK_BYTES, B_ROW_BYTES, MR_TN, MR_TN_HALF, NR_VECTORS
-from .microkernel import register_tiles
+from .blocking import A_BLOCK_BYTES, B_ROW_BYTES, C_PANEL_BYTES, MR_TN, MR_TN_HALF, NR_VECTORS
+from .microkernel import microkernels
+from .operands import Accumulators, GemmScratch, GemmSize, Operand
 
-_tiles = {name: built(source) for name, source in register_tiles().items()}
-_multiply, _multiply_half = _tiles["multiply"], _tiles["multiply_half"]
-_outer, _outer_add = _tiles["outer"], _tiles["outer_add"]
-_outer_half, _outer_half_add = _tiles["outer_half"], _tiles["outer_half_add"]
+_kernels = {name: built(source) for name, source in microkernels().items()}
+_nn, _nn_half = _kernels["microkernel_nn"], _kernels["microkernel_nn_half"]
+_tn, _tn_add = _kernels["microkernel_tn"], _kernels["microkernel_tn_add"]
+_tn_half, _tn_half_add = _kernels["microkernel_tn_half"], _kernels["microkernel_tn_half_add"]
+
+_B_BLOCK_BYTES = LANES * B_ROW_BYTES
 
 
-def workspace_bytes(blocks: int, rows: int) -> int:
-    """None: factors are read where they are."""
+def workspace_bytes(k_blocks: int, rows: int) -> int:
+    """None: operands are read where they are."""
     return 0
 
 
 @jit()
 def gemm_nn(
-    a: int,
-    a_plane: int,
-    a_step: int,
-    blocks: int,
-    b: int,
-    b_plane: int,
-    vectors: int,
-    groups: int,
-    depth: int,
-    c: int,
-    c_plane: int,
-    planes: int,
-    add: bool,
-    zero: int,
-    pieces: int,
+    a: Operand, b: Operand, c: Accumulators, size: GemmSize, add: bool, scratch: GemmScratch
 ) -> None:
-    """c = a b in every plane, or c += a b with `add`, for `groups` groups of tiles and panels of
-    `vectors` vectors of filters in all.
+    """c = a b in every plane, or c += a b with `add`.
 
-    The sum over `blocks` blocks of channels is cut in pieces of `depth`, so that a panel's piece
-    stays near while all groups pass by. Meanwhile the next panel's piece is fetched, and the next
-    plane's tiles: each is used by one plane only, so nothing else brings it near.
+    A plane of a is stored as [tile block][K block][MR][LANES], of b as [panel][K][NR], of c as
+    [tile block][panel][vector of NR][MR]. `size.m` counts tile blocks, `size.k` and `size.kc` count
+    K blocks of LANES channels.
+
+    A panel's slice of K stays in L2 while all tile blocks pass by. Meanwhile the next panel's slice
+    is prefetched, and the next plane's tiles: only one plane uses them, so nothing else brings them
+    in.
     """
-    panel, panels = blocks * LANES * B_ROW_BYTES, -(-vectors // NR_VECTORS)
-    c_step = panels * NR_VECTORS * A_BLOCK_BYTES
-    b_lines = -(
-        -LANES * B_ROW_BYTES // CACHE_LINE // groups
-    )  # to fetch with each block of each group
-    for plane in range(planes):
-        a_lines = -(-A_BLOCK_BYTES // CACHE_LINE // panels) if plane + 1 < planes else 0
-        for start in range(0, blocks, depth):
-            count = min(depth, blocks - start)
-            after = (
-                (start + count) % blocks * LANES * B_ROW_BYTES
-            )  # where the piece behind this one is
-            if start + count == blocks:
-                after += b_plane
+    panels = -(-size.n_vectors // NR_VECTORS)
+    b_lines = -(-_B_BLOCK_BYTES // CACHE_LINE // size.m)  # per K block of a tile block
+    for plane in range(size.planes):
+        a_lines = -(-A_BLOCK_BYTES // CACHE_LINE // panels) if plane + 1 < size.planes else 0
+        for start in range(0, size.k, size.kc):
+            count = min(size.kc, size.k - start)
+            next_slice = (start + count) % size.k * _B_BLOCK_BYTES  # offset in its plane
+            if start + count == size.k:
+                next_slice += b.plane_stride
             for p in range(panels):
-                factor = b + plane * b_plane + p * panel + start * LANES * B_ROW_BYTES
-                b_next = factor + panel if p + 1 < panels else b + plane * b_plane + after
-                half = vectors - p * NR_VECTORS <= NR_VECTORS // 2
-                for group in range(groups):
-                    tiles = a + plane * a_plane + group * a_step + start * A_BLOCK_BYTES
-                    target = c + plane * c_plane + group * c_step + p * NR_VECTORS * A_BLOCK_BYTES
-                    a_next = tiles + a_plane + p * count * a_lines * CACHE_LINE
+                b_plane = b.address + plane * b.plane_stride
+                b_slice = b_plane + p * b.block_stride + start * _B_BLOCK_BYTES
+                b_next = b_slice + b.block_stride if p + 1 < panels else b_plane + next_slice
+                half = size.n_vectors - p * NR_VECTORS <= NR_VECTORS // 2
+                for block in range(size.m):
+                    a_slice = a.address + plane * a.plane_stride + block * a.block_stride
+                    a_slice += start * A_BLOCK_BYTES
+                    tile = c.address + plane * c.plane_stride + block * c.block_stride
+                    tile += p * C_PANEL_BYTES
+                    a_next = a_slice + a.plane_stride + p * count * a_lines * CACHE_LINE
                     more = add or start > 0
                     if half:
-                        _multiply_half(
-                            tiles, factor, target, count, b_next, b_lines, a_next, a_lines, more
+                        _nn_half(
+                            a_slice, b_slice, tile, count, b_next, b_lines, a_next, a_lines, more
                         )
                     else:
-                        _multiply(
-                            tiles, factor, target, count, b_next, b_lines, a_next, a_lines, more
-                        )
+                        _nn(a_slice, b_slice, tile, count, b_next, b_lines, a_next, a_lines, more)
                     b_next += count * b_lines * CACHE_LINE
 
 
 @jit()
-def gemm_tn(
-    a: int,
-    a_plane: int,
-    a_step: int,
-    top: int,
-    tall: int,
-    b: int,
-    b_plane: int,
-    b_step: int,
-    vectors: int,
-    groups: int,
-    depth: int,
-    c: int,
-    c_plane: int,
-    c_row: int,
-    planes: int,
-    zero: int,
-    pieces: int,
-) -> None:
-    """c = a^T b in every plane, for the channels from `top` on, `tall` of them, and `vectors`
-    vectors of filters; c's rows lie `c_row` bytes apart.
+def gemm_tn(a: Operand, b: Operand, c: Accumulators, size: GemmSize, scratch: GemmScratch) -> None:
+    """c = a^T b in every plane.
 
-    The sum over `groups` groups of tiles is cut in pieces of `depth`, which stay in the first
-    cache.
+    Planes of a and b are stored as [tile block][block of LANES channels][MR][LANES], of c as rows
+    `c.block_stride` bytes apart. `size.m` counts channels, `size.k` and `size.kc` count tile
+    blocks. A slice of K stays in L1.
     """
-    for plane in range(planes):
-        for start in range(0, groups, depth):
-            count = min(depth, groups - start)
-            for p in range(-(-vectors // NR_VECTORS)):
-                factor = b + plane * b_plane + start * b_step + p * NR_VECTORS * A_BLOCK_BYTES
-                half = vectors - p * NR_VECTORS <= NR_VECTORS // 2
-                for row in range(0, tall, MR_TN_HALF if half else MR_TN):
-                    channel = top + row
-                    tiles = a + plane * a_plane + start * a_step
-                    tiles += channel // LANES * A_BLOCK_BYTES + channel % LANES * 4
-                    target = c + plane * c_plane + row * c_row + p * B_ROW_BYTES
-                    _outer_product(
-                        tiles, a_step, factor, b_step, count, target, c_row, half, start > 0
-                    )
+    for plane in range(size.planes):
+        for start in range(0, size.k, size.kc):
+            count = min(size.kc, size.k - start)
+            for p in range(-(-size.n_vectors // NR_VECTORS)):
+                b_slice = b.address + plane * b.plane_stride + start * b.block_stride
+                b_slice += p * NR_VECTORS * A_BLOCK_BYTES
+                half = size.n_vectors - p * NR_VECTORS <= NR_VECTORS // 2
+                for row in range(0, size.m, MR_TN_HALF if half else MR_TN):
+                    a_slice = a.address + plane * a.plane_stride + start * a.block_stride
+                    a_slice += row // LANES * A_BLOCK_BYTES + row % LANES * 4
+                    tile = c.address + plane * c.plane_stride + row * c.block_stride
+                    tile += p * B_ROW_BYTES
+                    _tile_tn(
+                        a_slice, a.block_stride, b_slice, b.block_stride, count, tile,
+                        c.block_stride, half, start > 0,
+                    )  # fmt: skip
 
 
 @jit()
-def _outer_product(
+def _tile_tn(
     a: int,
-    a_step: int,
+    a_stride: int,
     b: int,
-    b_step: int,
-    groups: int,
+    b_stride: int,
+    blocks: int,
     c: int,
-    row: int,
+    row_stride: int,
     half: bool,
     add: bool,
 ) -> None:
     if half:
         if add:
-            _outer_half_add(a, a_step, b, b_step, groups, c, row)
+            _tn_half_add(a, a_stride, b, b_stride, blocks, c, row_stride)
         else:
-            _outer_half(a, a_step, b, b_step, groups, c, row)
+            _tn_half(a, a_stride, b, b_stride, blocks, c, row_stride)
     elif add:
-        _outer_add(a, a_step, b, b_step, groups, c, row)
+        _tn_add(a, a_stride, b, b_stride, blocks, c, row_stride)
     else:
-        _outer(a, a_step, b, b_step, groups, c, row)
+        _tn(a, a_stride, b, b_stride, blocks, c, row_stride)

@@ -16,10 +16,10 @@ from .toom_cook import Matrix, scheme, transposed
 def transform(name: str, matrix: Matrix, reads: str, writes: str, *, add: bool = False) -> str:
     """Source of `y = matrix x matrix^T` for a grid x of vectors, for `count` grids in a row.
 
-    `reads` and `writes` say where a grid's vectors lie. "places": a table of addresses, one for
-    each vector. "planes": one `plane` bytes after the other. From one grid to the next the
-    addresses move by `x_step` and `y_step` bytes. "nontemporal" writes planes past the caches. With
-    `add`, a second table says what to add to each result.
+    `reads` and `writes` say where a grid's vectors are. "table": at a table of addresses, one for
+    each vector. "planes": `plane` bytes apart. From one grid to the next the addresses move by
+    `x_step` and `y_step` bytes. "nontemporal" writes planes with non-temporal stores. With `add`, a
+    second table says what to add to each result.
     """
     rows, columns = len(matrix), len(matrix[0])
     before = ["before"] if add else []
@@ -43,16 +43,19 @@ def transform(name: str, matrix: Matrix, reads: str, writes: str, *, add: bool =
 
 
 def transform_rows(name: str, matrix: Matrix, write: str) -> str:
-    """Source of the same transform from places to planes, `write`n by "store" or "store_nontemporal"."""
+    """Source of the same transform from a table to planes, `write`n by "store" or
+    "store_nontemporal".
+    """
     return transform(
-        name, matrix, "places", "nontemporal" if write == "store_nontemporal" else "planes"
+        name, matrix, "table", "nontemporal" if write == "store_nontemporal" else "planes"
     )
 
 
 def transform_pairs(name: str, matrix: Matrix, write: str) -> str:
-    """Source of the same transform for pairs of grids, x and w at places, cut up into pieces.
+    """Source of the same transform for pairs of grids, x and w at tables, split into bfloat16.
 
-    Planes of y, `write`n by "store" or "store_nontemporal", hold a tile's row of each piece (see `amx`).
+    Planes of y, `write`n by "store" or "store_nontemporal", hold a tile's row for each term (see
+    `isa.amx`).
     """
     rows, columns = len(matrix), len(matrix[0])
     lines = [f"def {name}(x, w, x_step, y, y_plane, y_step, count):", "    for k in range(count):"]
@@ -74,11 +77,11 @@ def transform_pairs(name: str, matrix: Matrix, write: str) -> str:
 
 
 def _parameters(grid: str, kind: str) -> list[str]:
-    return [grid] if kind == "places" else [grid, f"{grid}_plane"]
+    return [grid] if kind == "table" else [grid, f"{grid}_plane"]
 
 
 def _place(grid: str, kind: str, index: int) -> str:
-    return f"{grid}[{index}]" if kind == "places" else f"{grid} + {index} * {grid}_plane"
+    return f"{grid}[{index}]" if kind == "table" else f"{grid} + {index} * {grid}_plane"
 
 
 def _sum(coefficients: tuple[Fraction, ...], names: list[str]) -> str:
@@ -102,13 +105,13 @@ def transforms(m: int, r: int) -> dict[str, str]:
     _, _, at, g, bt = scheme(m, r)
     a, b, gt = transposed(at), transposed(bt), transposed(g)
     end = f"_{m}_{r}"
-    filters = transform_pairs if AMX else transform_rows
+    weights = transform_pairs if AMX else transform_rows
     return {
-        "image": transform("image" + end, bt, "places", "nontemporal"),
-        "gradient": transform("gradient" + end, a, "places", "nontemporal"),
-        "filter": filters("filter" + end, g, "store_nontemporal"),
-        "near_filter": filters("near_filter" + end, g, "store"),
-        "output": transform("output" + end, at, "planes", "places"),
-        "image_gradient": transform("image_gradient" + end, b, "planes", "places", add=True),
-        "filter_gradient": transform("filter_gradient" + end, gt, "planes", "places"),
+        "image": transform("image" + end, bt, "table", "nontemporal"),
+        "gradient": transform("gradient" + end, a, "table", "nontemporal"),
+        "weight": weights("weight" + end, g, "store_nontemporal"),
+        "cached_weight": weights("cached_weight" + end, g, "store"),
+        "output": transform("output" + end, at, "planes", "table"),
+        "image_gradient": transform("image_gradient" + end, b, "planes", "table", add=True),
+        "weight_gradient": transform("weight_gradient" + end, gt, "planes", "table"),
     }

@@ -1,10 +1,4 @@
-"""Winograd's loops into the frequencies: tiles of images and of output gradients, and filters.
-
-Borders need no padded copy of an image. Every tile has a table of addresses for its pixels; what
-lies outside the image is read from a row of zeros (and, see `products`, written to a row that
-nobody reads). The same holds for the tiles that fill up the last group, and for the taps that a 3x3
-window of stride 2 lacks.
-"""
+"""The forward transforms into the Winograd domain: of images, output gradients and weights."""
 
 # mypy: disable-error-code="call-arg"
 from __future__ import annotations
@@ -19,169 +13,166 @@ from ...compiler.codegen import built
 from ...gemm.blocking import A_BLOCK_BYTES, B_ROW_BYTES, MR, NR_VECTORS
 from ...isa.amx import AMX, TILE_BYTES, TILE_ROWS, pack_bf16_pairs, truncate_to_bf16
 from ...isa.simd import CACHE_LINE, LANES, VECTOR_BYTES, prefetch
+from .addresses import addresses, tile_at
 from .codegen import transforms
 from .problem import (
-    Layer,
+    WinogradProblem,
     compiled,
-    filter_step,
-    filter_units,
-    group_step,
-    outputs_of,
-    panel_step,
-    place_of,
-    plane_step,
-    row_of,
+    panel_bytes,
+    tile_block_stride,
+    tile_plane_stride,
+    unit_offset,
+    unit_row,
+    weight_plane_stride,
+    weight_units,
 )
 
-_AHEAD = 4  # rows of taps between the one that is read and the one that is fetched
+_PREFETCH_ROWS = 4  # rows of taps between the one that is read and the one that is prefetched
 
 
-class Into(NamedTuple):
+class Taps(NamedTuple):
+    """Weights (kernel, kernel, rows, columns) as a layer has them.
+
+    Rows are counted through all phases: row i of phase q is row q * rows + i.
+    """
+
+    address: int
+    zeros: int  # address of a row of zeros, for the taps that a phase of an odd kernel lacks
+    kernel: int
+    stride: int
+    rows: int
+    columns: int
+
+
+class ForwardTransforms(NamedTuple):
     """Compiled loops for one scheme F(m, r)."""
 
     images: Callable[..., None]
     gradients: Callable[..., None]
-    filter_row: Callable[..., None]
-    filters: Callable[..., None]
+    weight_row: Callable[..., None]
+    weights: Callable[..., None]
 
 
 @cache
-def into_frequencies(m: int, r: int) -> Into:
+def forward_transforms(m: int, r: int) -> ForwardTransforms:
     """The loops of F(m, r), compiled when first called."""
-    size = m + r - 1
-    planes = size * size
+    weight_row = _weight_row(m, r)
+    return ForwardTransforms(
+        _images(m, r), _gradients(m, r), weight_row, _weights(m, r, weight_row)
+    )
+
+
+def _images(m: int, r: int) -> Callable[..., None]:
+    image, pixels = built(transforms(m, r)["image"]), addresses(m, r).pixels
+    planes = (m + r - 1) ** 2
+
+    @partial(compiled, m=m, r=r)
+    def images(p: WinogradProblem, x: int, zeros: int, out: int, first: int, last: int) -> None:
+        """Transform the tiles of images x in the tile blocks first..last."""
+        table = np.empty(planes, np.int64)
+        k_blocks, phases = p.channels // LANES, p.stride**2
+        block_stride = tile_block_stride(phases * k_blocks)
+        plane_stride = tile_plane_stride(phases * k_blocks, p.chunk_blocks * p.chunks)
+        for block in range(first, last):
+            for row in range(MR):
+                tile = tile_at(p, block, row)
+                target = out + block * block_stride + row * VECTOR_BYTES
+                for phase in range(phases):
+                    pixels(p, tile, phase, x, zeros, table)
+                    image(table, VECTOR_BYTES, target, plane_stride, A_BLOCK_BYTES, k_blocks)
+                    target += k_blocks * A_BLOCK_BYTES
+
+    return images
+
+
+def _gradients(m: int, r: int) -> Callable[..., None]:
+    gradient, outputs = built(transforms(m, r)["gradient"]), addresses(m, r).outputs
+
+    @partial(compiled, m=m, r=r)
+    def gradients(p: WinogradProblem, g: int, zeros: int, out: int, first: int, last: int) -> None:
+        """Transform the tiles of output gradients g in the tile blocks first..last."""
+        table = np.empty(m * m, np.int64)
+        k_blocks = p.filters // LANES
+        block_stride = tile_block_stride(k_blocks)
+        plane_stride = tile_plane_stride(k_blocks, p.chunk_blocks * p.chunks)
+        for block in range(first, last):
+            for row in range(MR):
+                outputs(p, tile_at(p, block, row), g, zeros, table)
+                target = out + block * block_stride + row * VECTOR_BYTES
+                gradient(table, VECTOR_BYTES, target, plane_stride, A_BLOCK_BYTES, k_blocks)
+
+    return gradients
+
+
+def _weight_row(m: int, r: int) -> Callable[..., None]:
     sources = transforms(m, r)
-    image, gradient = built(sources["image"]), built(sources["gradient"])
-    far_filter, near_filter = (
+    weight, cached_weight = (
         built(sources[name], truncate_to_bf16=truncate_to_bf16, pack_bf16_pairs=pack_bf16_pairs)
-        for name in ("filter", "near_filter")
+        for name in ("weight", "cached_weight")
     )
 
     @partial(compiled, m=m, r=r)
-    def images(t: Layer, x: int, zero: int, out: int, first: int, last: int) -> None:
-        """Transform the tiles of images x in the groups first..last."""
-        table = np.empty(planes, np.int64)
-        blocks = t.channels // LANES
-        step = group_step(t.stride**2 * blocks)
-        plane = plane_step(t.stride**2 * blocks, t.groups * t.chunks)
-        for group in range(first, last):
-            for row in range(MR):
-                tile = group % t.groups * MR + row
-                n = group // t.groups * t.chunk + tile // (t.down * t.across)
-                inside = tile < t.chunk * t.down * t.across and n < t.images
-                top = tile // t.across % t.down * m * t.stride - t.top
-                left = tile % t.across * m * t.stride - t.left
-                for phase in range(t.stride**2):
-                    for i in range(size):
-                        y = top + i * t.stride + phase // t.stride
-                        line = x + 4 * (n * t.height + y) * t.width * t.channels
-                        for j in range(size):
-                            z = left + j * t.stride + phase % t.stride
-                            seen = inside and 0 <= y < t.height and 0 <= z < t.width
-                            table[i * size + j] = line + 4 * z * t.channels if seen else zero
-                    target = (
-                        out + group * step + phase * blocks * A_BLOCK_BYTES + row * VECTOR_BYTES
-                    )
-                    image(table, VECTOR_BYTES, target, plane, A_BLOCK_BYTES, blocks)
-
-    @partial(compiled, m=m, r=r)
-    def gradients(t: Layer, g: int, zero: int, out: int, first: int, last: int) -> None:
-        """Transform the tiles of output gradients g in the groups first..last."""
-        table = np.empty(m * m, np.int64)
-        blocks = t.filters // LANES
-        step, plane = group_step(blocks), plane_step(blocks, t.groups * t.chunks)
-        for group in range(first, last):
-            for row in range(MR):
-                outputs_of(t, g, zero, group, row, table)
-                gradient(
-                    table,
-                    VECTOR_BYTES,
-                    out + group * step + row * VECTOR_BYTES,
-                    plane,
-                    A_BLOCK_BYTES,
-                    blocks,
-                )
-
-    @partial(compiled, m=m, r=r)
-    def filter_row(
-        w: int,
-        zero: int,
-        kernel: int,
-        stride: int,
-        rows: int,
-        columns: int,
-        i: int,
+    def weight_row(
+        w: Taps,
+        row: int,
         end: int,
         panel: int,
         out: int,
-        plane: int,
-        near: bool,
+        plane_stride: int,
+        in_cache: bool,
         table: np.ndarray,
     ) -> None:
-        """Transform row i, of all phases' rows, of a panel of filters w (kernel, kernel, rows,
-        columns), for pieces also that which makes pairs with it, if it comes before `end`; `near`
-        if it is used at once.
+        """Transform a row of a panel of weights, for AMX also the row that it makes pairs with, if
+        that comes before row `end`; with `in_cache` it is used at once.
         """
         for other in range(2 if AMX else 1):
-            row = i + other * TILE_ROWS
-            phase = row // rows
+            i = row + other * TILE_ROWS
+            phase = i // w.rows
             for u in range(r):
                 for v in range(r):
-                    y, x = stride * u + phase // stride, stride * v + phase % stride
-                    at = (
-                        w
-                        + 4 * ((y * kernel + x) * rows + row % rows) * columns
-                        + panel * B_ROW_BYTES
-                    )
-                    seen = y < kernel and x < kernel and row < end
-                    table[(other * r + u) * r + v] = at if seen else zero
-        count = min(NR_VECTORS, columns // LANES - panel * NR_VECTORS)
-        if near:
+                    y, x = w.stride * u + phase // w.stride, w.stride * v + phase % w.stride
+                    tap = w.address + panel * B_ROW_BYTES
+                    tap += 4 * ((y * w.kernel + x) * w.rows + i % w.rows) * w.columns
+                    seen = y < w.kernel and x < w.kernel and i < end
+                    table[(other * r + u) * r + v] = tap if seen else w.zeros
+        count = min(NR_VECTORS, w.columns // LANES - panel * NR_VECTORS)
+        if in_cache:
             for tap in table:
                 for line in range(0, B_ROW_BYTES, CACHE_LINE):
-                    prefetch(tap + _AHEAD * 4 * columns + line)
+                    prefetch(tap + _PREFETCH_ROWS * 4 * w.columns + line)
         if AMX:
-            if near:
-                near_filter(table, table[r * r :], VECTOR_BYTES, out, plane, TILE_BYTES, count)
+            second = table[r * r :]
+            if in_cache:
+                cached_weight(table, second, VECTOR_BYTES, out, plane_stride, TILE_BYTES, count)
             else:
-                far_filter(table, table[r * r :], VECTOR_BYTES, out, plane, TILE_BYTES, count)
-        elif near:
-            near_filter(table, VECTOR_BYTES, out, plane, VECTOR_BYTES, count)
+                weight(table, second, VECTOR_BYTES, out, plane_stride, TILE_BYTES, count)
+        elif in_cache:
+            cached_weight(table, VECTOR_BYTES, out, plane_stride, VECTOR_BYTES, count)
         else:
-            far_filter(table, VECTOR_BYTES, out, plane, VECTOR_BYTES, count)
+            weight(table, VECTOR_BYTES, out, plane_stride, VECTOR_BYTES, count)
 
+    return weight_row
+
+
+def _weights(m: int, r: int, weight_row: Callable[..., None]) -> Callable[..., None]:
     @partial(compiled, m=m, r=r)
-    def filters(
-        w: int,
-        zero: int,
-        kernel: int,
-        stride: int,
-        rows: int,
-        columns: int,
-        side_by_side: bool,
-        out: int,
-        first: int,
-        last: int,
-    ) -> None:
-        """Transform filters w (kernel, kernel, rows, columns), for the units first..last of phases.
+    def weights(w: Taps, side_by_side: bool, out: int, first: int, last: int) -> None:
+        """Transform the units first..last of all phases' rows.
 
-        The phases' panels lie one below the other, as the sum over phases wants them, or else
-        `side_by_side`.
+        The phases' panels are stored one below the other, as the sum over phases wants them, or
+        else `side_by_side`.
         """
         table = np.empty(2 * r * r if AMX else r * r, np.int64)
-        panels = -(-columns // (NR_VECTORS * LANES))
-        phases = stride * stride if side_by_side else 1  # for themselves
-        together = stride * stride * rows // phases
-        units = filter_units(together)
-        plane = filter_step(together, phases * panels)
+        panels = -(-w.columns // (NR_VECTORS * LANES))
+        phases = w.stride**2 if side_by_side else 1  # that have panels of their own
+        rows = w.stride**2 * w.rows // phases  # of a panel
+        units = weight_units(rows)
+        plane_stride = weight_plane_stride(rows, phases * panels)
         for k in range(first, last):
             phase, unit = k // units, k % units
-            i, end = phase * together + row_of(unit), (phase + 1) * together
+            row, end = phase * rows + unit_row(unit), (phase + 1) * rows
             for panel in range(panels):
-                target = out + (phase * panels + panel) * panel_step(together) + place_of(unit)
-                filter_row(
-                    w, zero, kernel, stride, rows, columns, i, end, panel, target, plane, False,
-                    table,
-                )  # fmt: skip
+                target = out + (phase * panels + panel) * panel_bytes(rows) + unit_offset(unit)
+                weight_row(w, row, end, panel, target, plane_stride, False, table)
 
-    return Into(images, gradients, filter_row, filters)
+    return weights

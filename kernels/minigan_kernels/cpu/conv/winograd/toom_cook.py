@@ -1,4 +1,4 @@
-"""Minimal filtering F(m, r): m outputs of a filter with r taps from m + r - 1 products.
+"""Minimal filtering F(m, r): m outputs of a filter with r taps by m + r - 1 multiplications.
 
 Write the filter as a polynomial g(x) of degree r - 1 and m numbers as y(x) of degree m - 1. Their
 product has degree a - 1 with a = m + r - 1, so its values at a points determine it (Toom 1963, Cook
@@ -7,8 +7,8 @@ point at infinity, the coefficients of g(x) y(x) are
 
     V_a^-1 [ (V_r g) * (V_m y) ].
 
-This is full linear convolution. Its transpose by y is what a convolution layer does, y[i] = sum_u
-g[u] d[i + u] (Winograd 1980; Lavin & Gray 2015, arXiv:1509.09308, for layers):
+This is full linear convolution. Its transpose with respect to y is what a convolution layer does,
+y[i] = sum_u g[u] d[i + u] (Winograd 1980; Lavin & Gray 2015, arXiv:1509.09308, for layers):
 
     y = A^T [ (G g) * (B^T d) ],     A = V_m,  G = D^-1 V_r,  B^T = D V_a^-T.
 
@@ -17,12 +17,12 @@ Lagrange's formula gives the inverse in closed form. For a finite point p_j let
     L_j(x) = prod_{k != j} (x - p_k),   N_j = L_j(p_j);
 
 the j-th row of V_a^-T holds the coefficients of L_j(x) / N_j, and that of infinity those of
-prod_k (x - p_k). D, any diagonal matrix, shares out the scale between filter and data: here D_j =
-N_j, so that B^T and A, which act on the big arrays, hold small numbers and the division is left to
-the weights.
+prod_k (x - p_k). D, any diagonal matrix, divides the scale between filter and data. Here D_j = N_j,
+so that B^T and A, which act on the big arrays, hold small numbers and the division is left to the
+weights.
 
-The same three matrices, transposed, give the layer's gradients, by d with (A y), then B; by g with
-(B^T d) (A y), then G^T. In two dimensions every matrix acts on both axes.
+The same three matrices, transposed, give the layer's gradients: with respect to d by (A y), then B;
+with respect to g by (B^T d) (A y), then G^T. In two dimensions every matrix acts on both axes.
 
 Points: the error of float32 grows with the entries of these matrices. Fractions near one, in pairs
 of either sign, lose least (Barabasz et al. 2018, arXiv:1803.10986); those below lost least in
