@@ -21,6 +21,7 @@ from typing import Any
 import minigan_kernels as kernels
 import numpy as np
 import pytest
+from minigan_kernels.memo import capturing, memoize
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from minigan.device import Device
@@ -43,6 +44,7 @@ METHODS = {
     "transpose", "view",
 }  # fmt: skip
 CUBLAS = {"einsum", "linalg.cholesky", "linalg.solve", "matmul"}  # cuSOLVER is beside it
+WITH_WEIGHTS = {"conv2d", "conv2d_activated", "conv2d_dx", "conv2d_dx_activated"}
 MANY = 8  # arrays, of which CuPy joins more by a table that it copies to the GPU
 
 
@@ -238,12 +240,17 @@ class FakeGpu(Device):
         global _recording
         _recording = recording = Recording()
         try:
-            with translate_capture_errors():
+            with translate_capture_errors(), capturing() as memo:
                 result = work()
         finally:
             _recording = None
             recording.forget()
-        return result, recording.launch
+
+        def launch() -> None:
+            recording.launch()
+            memo.invalidate()
+
+        return result, launch
 
 
 class StrictPrefetcher:
@@ -261,8 +268,11 @@ class StrictPrefetcher:
 
 
 @contextmanager
-def strict_kernels(backend: str = "cpu") -> Iterator[None]:
-    """Within the block there are kernels for Strict arrays: the CPU's, or those of "cuda"."""
+def strict_kernels(backend: str = "cpu", *, packed: bool = False) -> Iterator[None]:
+    """Within the block there are kernels for Strict arrays: the CPU's, or those of "cuda".
+
+    If `packed`, convolutions read a memoized copy of their weights, as those of "cuda" do on a GPU.
+    """
     twin = kernels.twin
 
     def strict_twin(file: str, name: str, wanted: str) -> Any:
@@ -276,6 +286,9 @@ def strict_kernels(backend: str = "cpu") -> Iterator[None]:
             return plain(*args, **kwargs)
 
         def kernel(*args: Any, **kwargs: Any) -> Any:
+            if packed and file == "conv" and name in WITH_WEIGHTS:
+                copy = memoize(args[1], "packed", args[1].copy)
+                args = (args[0], copy, *args[2:])
             written = {"optim": [args[0], *args[2:]], "random": args[:1]}.get(file, [])
             return _do(run, args, kwargs, _plain(written))
 

@@ -46,8 +46,8 @@ ARROWS: dict[str, set[str]] = {
         "data", "errors", "losses", "nn", "optim", "progress", "random", "tensor", "weights",
     },
     "training": {
-        "data", "device", "errors", "files", "nn", "optim", "progress", "random", "tensor", "viz",
-        "weights",
+        "data", "device", "errors", "files", "kernels", "nn", "optim", "progress", "random",
+        "tensor", "viz", "weights",
     },
     "recipe": {"training"},  # the name by which people's own recipes know it
     "gans": {

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import strict
 import tiny
+from minigan_kernels.memo import freeze, memoize, writable
 from strict import FakeGpu, Strict, StrictPrefetcher
 
 from minigan.data import Dataset
@@ -254,6 +255,28 @@ def test_a_capture_has_a_stream_and_memory_of_its_own(monkeypatch: pytest.Monkey
     assert cupy.done == ["launch", "launch"]
     del launch
     assert cupy.done == ["launch", "launch", "no pool"]
+
+
+def test_what_a_capture_memoizes_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    CuPy(monkeypatch)
+    w, computed = np.ones(3), []
+    freeze(w)
+
+    def packed() -> int:
+        return memoize(w, "packed", lambda: computed.append(1) or len(computed))
+
+    def work() -> list[int]:
+        before = packed()
+        with writable(w):
+            pass
+        return [before, packed(), packed()]
+
+    assert packed() == 1
+    result, launch = cuda.Cuda().capture(work)
+    assert result == [2, 3, 3]
+    assert [packed(), packed()] == [4, 4]
+    launch()  # writes w
+    assert [packed(), packed()] == [5, 5]
 
 
 def test_memory_that_a_graph_uses_is_given_to_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:

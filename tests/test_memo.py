@@ -13,7 +13,15 @@ import pytest
 import tiny
 from minigan_kernels import memo
 from minigan_kernels.cpu.runtime.allocator import empty, empty_image
-from minigan_kernels.memo import LARGE, freeze, freeze_result, invalidate, memoize, writable
+from minigan_kernels.memo import (
+    LARGE,
+    capturing,
+    freeze,
+    freeze_result,
+    invalidate,
+    memoize,
+    writable,
+)
 
 from minigan import Generator, conv2d, grad, nn, no_grad, ops, optim
 from minigan.tensor import PRIMITIVES, Tensor
@@ -303,3 +311,92 @@ def test_under_no_grad_too() -> None:
     with no_grad():
         y = ops.square(Tensor(np.ones((SIDE, SIDE), np.float32)))
     assert not y.data.flags.writeable
+
+
+# --- Arrays on a GPU -------------------------------------------------------------------------
+
+
+class OnGpu:
+    """An array that has no read-only flag; `base` is what it is a view of."""
+
+    __cuda_array_interface__: Any = None
+    nbytes = LARGE
+
+    def __init__(self, base: OnGpu | None = None) -> None:
+        self.base = base
+        self.value = 1.0
+
+    def sum(self) -> float:
+        return self.value if self.base is None else self.base.value
+
+
+def test_a_frozen_array_on_a_gpu_keeps_values_until_it_is_written(total: Sums) -> None:
+    x = OnGpu()
+    total(x), total(x)
+    assert total.computed == 2  # not frozen: anybody may write it
+    freeze(x)
+    view = OnGpu(x)
+    for written in (x, view):
+        invalidate(x)
+        total.computed = 0
+        assert total(x) == total(x) == total(view) == total(view) == x.value
+        assert total.computed == 2
+        with writable(written):
+            x.value += 1
+            assert total(x) == x.value
+            x.value += 1
+            assert total(x) == total(view) == x.value
+        assert total(x) == total(x) == total(view) == x.value
+        assert total.computed == 7
+        invalidate(written)
+        assert total(x) == x.value
+        assert total.computed == 8
+
+
+def test_another_array_on_a_gpu_is_not_frozen_by_its_place() -> None:
+    for _ in range(100):
+        x = OnGpu()
+        assert not memo._memory(x)[1]
+        freeze(x)
+        assert memo._memory(x)[1]
+        del x
+    gc.collect()
+    assert not memo._frozen_on_gpu
+
+
+@pytest.mark.parametrize("make", [lambda: frozen(3), OnGpu])
+def test_captured_work_shares_no_values(make: Callable[[], Any], total: Sums) -> None:
+    x, other = make(), make()
+    for each in (x, other):
+        freeze(each)
+        total(each)
+    total.computed = 0
+    with capturing() as capture:
+        total(x), total(x)
+        assert total.computed == 1  # again, and once
+        with writable(x):
+            pass
+        total(x), total(x), total(other)
+        assert total.computed == 3
+    total(other)  # was not written
+    assert total.computed == 3
+    total(x)
+    assert total.computed == 4
+    total(x)
+    assert total.computed == 4
+    capture.invalidate()  # it was run
+    total(other)
+    assert total.computed == 4
+    total(x)
+    assert total.computed == 5
+    with capturing():
+        total(x)
+    assert total.computed == 6
+
+
+def test_captured_work_that_fails_leaves_no_values(total: Sums) -> None:
+    x = frozen(3)
+    with pytest.raises(KeyError), capturing():
+        {}[total(x)]
+    total(x)
+    assert total.computed == 2

@@ -6,6 +6,7 @@ That every recipe's steps are the same when they are replayed is tested in test_
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,13 +16,14 @@ import pytest
 import strict
 import tiny
 from cuda_tools import needs_gxx
+from minigan_kernels.memo import Capture
 from strict import FakeGpu, Strict
 
 from minigan import nn, optim, random
 from minigan.data import Dataset
 from minigan.device import NO_MEMORY, CaptureError, graph_inputs, to_host
 from minigan.device.graph_inputs import SymbolicStep
-from minigan.errors import UserError
+from minigan.errors import DivergedError, UserError
 from minigan.gans.cgan import CGAN
 from minigan.gans.gan import GAN
 from minigan.gans.glo import GLO
@@ -287,6 +289,37 @@ def test_a_gpu_without_room_for_a_graph_runs_steps_as_usual(
     assert said == [f"steps are not replayed from a CUDA graph, because a step {NO_MEMORY}"]
     assert replayed.replay is not None
     assert replayed.replay.graph is None
+
+
+# --- Memoized weights ------------------------------------------------------------------------
+
+
+def sampled_as_usual() -> tuple[bool, list[str]]:
+    """Whether rounds are the same when they are replayed, and what is drawn between them."""
+    z = np.ones((2, 5, 1, 1), np.float32)
+    with strict.strict_kernels(packed=True):
+        replayed, usual, said = states("dcgan")
+        for _ in range(2 * CHECKED):
+            drawn = [state.samples(z).tobytes() for state in (replayed, usual)]
+            if drawn[0] != drawn[1] or not same(replayed, usual, 1):
+                return False, said
+    return True, said
+
+
+def test_packed_weights_are_never_stale() -> None:
+    assert sampled_as_usual() == (True, [])
+
+
+def test_weights_packed_in_a_capture_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The round after it would read what no kernel has written yet."""
+    monkeypatch.setattr(strict, "capturing", lambda: nullcontext(Capture()))
+    with pytest.raises(DivergedError, match="nan in round 2"):
+        sampled_as_usual()
+
+
+def test_weights_packed_between_replays_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Capture, "invalidate", lambda self: None)
+    assert sampled_as_usual() == (False, [])
 
 
 # --- Arrays at their places ------------------------------------------------------------------

@@ -15,8 +15,16 @@ A kernel that knows more about its result than it was asked for can attach that:
     partial = attached(y, "moments")    # in the next one; None if y is not a frozen result
 
 An attached value becomes valid once the engine freezes the kernel's result. Before that, other code
-could have written the array. Arrays on a GPU cannot be made read-only. There only results of the
-engine count as frozen, and the engine keeps the law itself.
+could have written the array.
+
+Arrays on a GPU have no read-only flag. There an array counts as frozen, and so do its views, once
+`freeze` was called on it, as optimisers do with their parameters; of results only those with
+attached values. Nothing refuses a write outside of `writable`, so on a GPU the law binds whoever
+writes: code that runs on both devices keeps it, because NumPy raises where it does not.
+
+Work that a device captures (`capturing`) runs later, and again and again, on the addresses that it
+saw. So it uses no value from before and leaves none behind: what it needs it computes itself, at
+the same place in each run. After each run, `Capture.invalidate` drops what it made stale.
 """
 
 from __future__ import annotations
@@ -24,6 +32,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import numpy as np
@@ -38,6 +47,37 @@ _RESULT = object()  # key of a mark: a kernel gave this array to the engine, and
 # Memory (id of its owner) -> array in it (its id) -> the array, and its values by key. An array
 # keeps its memory alive, and its entry dies with it.
 _entries: dict[int, dict[int, tuple[weakref.ref[np.ndarray], dict[Hashable, Any]]]] = {}
+_frozen_on_gpu: dict[int, weakref.ref[Any]] = {}  # arrays on which `freeze` was called, by id
+
+
+class Capture:
+    """What a captured piece of work memoizes for itself, and the memory that it writes."""
+
+    def __init__(self) -> None:
+        self.written: dict[int, Any] = {}  # what owns it, by id
+        self.values: list[tuple[dict[Hashable, Any], Hashable]] = []  # where each is kept, its key
+
+    def invalidate(self) -> None:
+        """Drop the values of what the work writes; to be called whenever it has been run."""
+        for owner in self.written:
+            _entries.pop(owner, None)
+
+
+_capture: ContextVar[Capture | None] = ContextVar("capture", default=None)
+
+
+@contextmanager
+def capturing() -> Iterator[Capture]:
+    """Within the block work is captured rather than done: its memoized values are its own."""
+    capture = Capture()
+    token = _capture.set(capture)
+    try:
+        yield capture
+    finally:
+        _capture.reset(token)
+        for values, key in capture.values:
+            values.pop(key, None)
+        capture.values.clear()
 
 
 def memoize(array: np.ndarray, key: Hashable, compute: Callable[[], _V]) -> _V:
@@ -45,13 +85,18 @@ def memoize(array: np.ndarray, key: Hashable, compute: Callable[[], _V]) -> _V:
     owner, frozen = _memory(array)
     if not frozen:
         return compute()
+    if capture := _capture.get():
+        key = capture, key
     arrays = _entries.get(id(owner), {})
     if id(array) in arrays:
         values = arrays[id(array)][1]
         if key in values:
             return values[key]
     value = compute()
-    _entry(owner, array)[key] = value
+    values = _entry(owner, array)
+    values[key] = value
+    if capture:
+        capture.values.append((values, key))
     return value
 
 
@@ -92,10 +137,15 @@ def entry_count() -> int:
 def freeze(array: Any) -> None:
     """Make `array`, and what it is a view of, read-only: only `writable` lifts that.
 
-    Arrays of other types than NumPy's have no such flag, and stay as they are.
+    An array on a GPU only counts as read-only from then on: see the law above.
     """
-    if isinstance(array, np.ndarray) and not _memory(array)[1]:
+    owner, frozen = _memory(array)
+    if not frozen:
         invalidate(array)  # somebody may have written it since its kernel returned
+    if not isinstance(array, np.ndarray):
+        number = id(owner)
+        _frozen_on_gpu[number] = weakref.ref(owner, lambda _: _frozen_on_gpu.pop(number, None))
+    elif not frozen:
         _freeze(array)
 
 
@@ -123,12 +173,18 @@ def writable(*arrays: Any) -> Iterator[None]:
     Raises:
         ValueError: if one cannot be made writable, because its memory is read-only.
     """
-    locked = []
+    locked: list[np.ndarray] = []
+    on_gpu: list[weakref.ref[Any]] = []
+    if capture := _capture.get():
+        capture.written |= {id(owner): owner for owner in map(_owner, arrays)}
     try:
         for given in arrays:
             invalidate(given)
-            if isinstance(given, np.ndarray):
-                for array in reversed(_chain(given)):  # NumPy unlocks a view only after its base
+            if not isinstance(given, np.ndarray):
+                if mark := _frozen_on_gpu.pop(id(_owner(given)), None):
+                    on_gpu.append(mark)
+            else:
+                for array in reversed(_chain(given)):  # a view is unlocked after its base
                     if not array.flags.writeable:
                         array.flags.writeable = True
                         locked.append(array)
@@ -136,6 +192,7 @@ def writable(*arrays: Any) -> Iterator[None]:
     finally:
         for array in locked:
             array.flags.writeable = False
+        _frozen_on_gpu.update((id(mark()), mark) for mark in on_gpu)
 
 
 def _freeze(array: np.ndarray) -> None:
@@ -154,7 +211,9 @@ def _chain(array: np.ndarray) -> list[np.ndarray]:
 
 def _owner(array: Any) -> Any:
     """What owns the memory of `array`: an array, a block of the pool, or somebody's buffer."""
-    while isinstance(array, np.ndarray) and array.base is not None:
+    while isinstance(array, np.ndarray) or hasattr(type(array), "__cuda_array_interface__"):
+        if getattr(array, "base", None) is None:
+            break
         array = array.base
         if type(array) in OWNERS:
             break
@@ -163,9 +222,9 @@ def _owner(array: Any) -> Any:
 
 def _memory(array: Any) -> tuple[Any, bool]:
     """What owns the memory of `array`, and whether no array writes there: see the law above."""
-    if not isinstance(array, np.ndarray):
-        return array, _RESULT in _values(array, array)
     owner = _owner(array)
+    if not isinstance(array, np.ndarray):
+        return owner, id(owner) in _frozen_on_gpu or _RESULT in _values(owner, array)
     if not isinstance(owner, np.ndarray):
         return owner, False  # a buffer, which others may write
     return owner, not any(one.flags.writeable for one in _chain(array))

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
+from minigan_kernels.memo import capturing
 
 from ..errors import RunError, UserError
 from . import HOST, NO_MEMORY, Array, CaptureError, Device, Prefetcher, T
@@ -87,7 +88,8 @@ class Cuda(Device):
         # work has freed are released first, so that the pool can have their memory.
         cupy.get_default_memory_pool().free_all_blocks()
         stream, pool = cupy.cuda.Stream(non_blocking=True), cupy.cuda.MemoryPool(_allocate_only)
-        with translate_capture_errors(), stream, cupy.cuda.using_allocator(pool.malloc):
+        allocating = cupy.cuda.using_allocator(pool.malloc)
+        with translate_capture_errors(), capturing() as memo, stream, allocating:
             stream.begin_capture()
             try:
                 result = work()
@@ -99,6 +101,7 @@ class Cuda(Device):
 
         def launch(keep: Any = pool) -> None:
             graph.launch()
+            memo.invalidate()  # drop the values of what the graph has written
 
         return result, launch
 

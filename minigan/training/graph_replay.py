@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from minigan_kernels.memo import writable
 
 from ..device import NO_MEMORY, Array, CaptureError, Device, to_host, to_numbers
 from ..device.graph_inputs import Inputs, SymbolicStep, capture_into
@@ -106,8 +107,9 @@ class Replay:
 
     def _restore(self, static: dict[str, Array], before: Mapping[str, Any], counters: Any) -> None:
         """Undo a step: write the values from before it back."""
-        for name, buffer in static.items():
-            buffer[...] = self.target.device.put(before[name])
+        with writable(*static.values()):
+            for name, buffer in static.items():
+                buffer[...] = self.target.device.put(before[name])
         self.target.replace_arrays(static)
         self.target.counters = counters
 
@@ -181,8 +183,9 @@ def copy_into_static(target: Replayable, static: Mapping[str, Array]) -> None:
     for name, array in moved.items():  # before one of these is overwritten
         if any(np.may_share_memory(array, buffer) for buffer in static.values()):
             moved[name] = array.copy()
-    for name, array in moved.items():
-        static[name][...] = array
+    with writable(*(static[name] for name in moved)):
+        for name, array in moved.items():
+            static[name][...] = array
     target.replace_arrays(static)
 
 

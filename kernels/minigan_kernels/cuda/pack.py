@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .launch import address, blocks_for, empty, kernel
+from ..memo import memoize
+from .launch import address, blocks_for, empty, is_planning, kernel
 
 THREADS = 256
 CHUNK_BYTES = 16
@@ -33,13 +34,24 @@ def packed_weights(w: Any, groups: int, kind: type, multiple: int, *, transposed
     """Weights w (O, C/groups, kH, kW), channels last: one row for each channel that is written.
 
     A row holds the channels that are summed over. If `transposed`, for the gradient with respect to
-    the input, O and C change places within each group.
+    the input, O and C change places within each group. The result is kept as long as nobody
+    writes w (`memo`), whichever view of it comes: a linear layer makes a new one for each call.
     """
-    if transposed and groups > 1:
-        w = _swapped(w, groups)
-    elif transposed:
-        w = w.transpose(1, 0, 2, 3)
-    return channels_last(w, kind, multiple)
+    swapped = transposed and groups > 1  # no transposition of axes: it needs a copy first
+    view = w.transpose(1, 0, 2, 3) if transposed and groups == 1 else w
+    packed = None if swapped else _as_packed(view, kind, multiple)
+    if packed is not None:  # a view of w, which would keep w alive if it were kept with w
+        return packed
+
+    def compute() -> Any:
+        return _pack(_swapped(w, groups) if swapped else view, kind, multiple)
+
+    if is_planning():  # no kernel runs, so there is nothing to keep
+        return compute()
+    base = getattr(w, "base", None)
+    layout = address(w), w.shape, w.strides, w.dtype.char
+    key = "packed", layout, groups, transposed, kind, multiple
+    return memoize(w if base is None else base, key, compute)
 
 
 def _as_packed(x: Any, kind: type, multiple: int) -> Any:
