@@ -311,9 +311,9 @@ def test_packed_weights_are_never_stale() -> None:
 
 
 def test_weights_packed_in_a_capture_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The round after it would read what no kernel has written yet."""
+    """The step after it would read what no kernel has written yet."""
     monkeypatch.setattr(strict, "capturing", lambda: nullcontext(Capture()))
-    with pytest.raises(DivergedError, match="nan in round 2"):
+    with pytest.raises(DivergedError, match="nan in step 2"):
         sampled_as_usual()
 
 
