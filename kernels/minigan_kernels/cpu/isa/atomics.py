@@ -20,16 +20,6 @@ def _at(builder, address):
 
 
 @intrinsic
-def load_int64(typing, address):
-    """The integer at an address that no other thread writes now: a plain load."""
-
-    def emit(context, builder, sig, args):
-        return builder.load(_at(builder, args[0]), align=8)
-
-    return types.int64(types.intp), emit
-
-
-@intrinsic
 def atomic_load(typing, address):
     """The integer at an address, as other threads last wrote it."""
 

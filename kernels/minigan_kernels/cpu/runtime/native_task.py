@@ -20,7 +20,8 @@ import numpy as np
 from numba.core import types
 
 from ..compiler.jit import jit
-from ..isa.atomics import atomic_store, fetch_add, load_int64
+from ..isa.atomics import atomic_store, fetch_add
+from ..isa.simd import load_int64
 from .numba_abi import array_slots, caller_of, entry_point, float_slot, slot_kinds
 from .workspace import Workspace, Workspaces, thread_workspaces, workspace_address
 

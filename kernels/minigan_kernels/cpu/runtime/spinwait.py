@@ -43,7 +43,8 @@ from functools import cache
 import numpy as np
 
 from ..compiler.jit import jit
-from ..isa.atomics import atomic_load, atomic_store, compare_exchange, load_int64, pause
+from ..isa.atomics import atomic_load, atomic_store, compare_exchange, pause
+from ..isa.simd import load_int64
 from .numba_abi import call_with_two
 
 PARKED, SPINNING, POSTED, RUNNING = range(4)
