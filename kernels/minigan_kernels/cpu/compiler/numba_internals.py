@@ -1,6 +1,7 @@
 """What the disk cache needs of Numba beyond its public interface: all of it is in this file.
 
-`tests/test_numba_abi.py` holds each point, and says in a sentence which one a new Numba changed.
+`tests/kernels/cpu/test_numba_internals.py` holds each point, and says in a sentence which one a new
+Numba changed.
 """
 
 # mypy: disallow-untyped-calls=False, disable-error-code="attr-defined"

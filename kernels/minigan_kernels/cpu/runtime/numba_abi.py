@@ -1,7 +1,8 @@
 """Numba's private calling convention, as far as native tasks depend on it.
 
 Numba documents how Python calls a compiled function, but not how machine code does. Everything here
-was read off Numba 0.68. `tests/test_numba_abi.py` names the part that has changed, if one has.
+was read off Numba 0.68. `tests/kernels/cpu/test_numba_abi.py` names the part that has changed, if
+one has.
 
 * A compiled function is `int32 f(result *, exception *, arguments...)`. It returns a status: one of
   _DONE if it ended normally, anything else if it raised.

@@ -26,7 +26,7 @@ with respect to g by (B^T d) (A y), then G^T. In two dimensions every matrix act
 
 Points: the error of float32 grows with the entries of these matrices. Fractions near one, in pairs
 of either sign, lose least (Barabasz et al. 2018, arXiv:1803.10986); those below lost least in
-emulation, and tests/test_toom_cook.py emulates them beside others.
+emulation, and tests/kernels/cpu/test_toom_cook.py emulates them beside others.
 """
 
 from __future__ import annotations

@@ -187,13 +187,13 @@ def test_kernels_work_in_a_forked_process() -> None:
     program = """
 import os, sys, warnings
 sys.path.insert(0, sys.argv[1])
-import test_threads
+import test_parallel
 warnings.simplefilter("ignore")  # newer Pythons warn of any fork beside threads
-with test_threads.use_threads(3):
-    expected = test_threads.convolve().tobytes()
+with test_parallel.use_threads(3):
+    expected = test_parallel.convolve().tobytes()
     child = os.fork()
     if not child:
-        os._exit(0 if test_threads.convolve().tobytes() == expected else 1)
+        os._exit(0 if test_parallel.convolve().tobytes() == expected else 1)
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     command = [sys.executable, "-c", program, os.path.dirname(__file__)]

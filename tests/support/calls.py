@@ -388,3 +388,69 @@ def check_twins(name: str, call: Call, room: str = "cpu") -> None:
             error = math.sqrt(np.mean((ours - exact) ** 2))
             scale = max(1.0, math.sqrt(np.mean(exact**2)))
             assert error <= 16 * np.finfo(ours.dtype).eps * scale
+
+
+def image(*shape: int) -> np.ndarray:
+    return np.ones(shape, np.float32)
+
+
+# Calls whose arguments do not fit each other.
+BAD = [
+    ("conv2d", (image(1, 3, 8, 8), image(2, 4, 3, 3)), {}),
+    ("conv2d", (image(1, 3, 8), image(2, 3, 3, 3)), {}),
+    ("conv2d", (image(1, 3, 8, 8), image(3, 3, 3)), {}),
+    ("conv2d", (image(1, 3, 2, 2), image(2, 3, 3, 3)), {}),
+    ("conv2d", (image(1, 3, 8, 8), image(2, 3, 3, 3)), {"stride": 0}),
+    ("conv2d", (image(1, 3, 8, 8), image(2, 3, 3, 3)), {"groups": 2}),
+    ("conv2d_dx", (image(1, 2, 6, 5), image(2, 3, 3, 3)), {"shape": (1, 3, 8, 8)}),
+    ("conv2d_dw", (image(1, 3, 8, 8), image(1, 2, 6, 5)), {"shape": (2, 3, 3, 3)}),
+    ("conv2d_activated", (image(1, 3, 8, 8), image(2, 3, 3, 3), image(3)), {}),
+    ("conv2d_activated", (image(1, 3, 8, 8), image(2, 3, 3, 3), image(1, 2)), {}),
+    (
+        "conv2d_dx_activated",
+        (image(1, 2, 6, 6), image(2, 3, 3, 3), image(1)),
+        {"shape": (1, 3, 8, 8)},
+    ),
+    ("im2col", (image(3, 8, 8),), {"kernel": (3, 3)}),
+    ("col2im", (image(1, 27, 36),), {"kernel": (3, 3), "shape": (1, 3, 8, 9)}),
+    ("matmul", (image(2, 3), image(4, 5)), {}),
+    ("batch_norm", (image(4, 3), *[image(2)] * 4), {"eps": 0.1}),
+    ("batch_norm_backward", (image(4, 3), image(4, 2), *[image(3)] * 4), {"eps": 0.1}),
+    ("leaky_relu_dx", (image(4, 3), image(4, 2)), {"slope": 0.1}),
+    ("bias_tanh", (image(4, 3), image(2)), {}),
+    ("bias_tanh_backward", (image(4, 3), image(5, 3)), {}),
+    ("bias_maxout", (image(4, 6), image(5)), {"pieces": 2}),
+    ("bias_maxout", (image(4, 6), image(6)), {"pieces": 4}),
+    (
+        "bias_maxout_backward",
+        (image(4, 2), image(4, 3), image(4, 6), image(6)),
+        {"pieces": 2},
+    ),
+    ("softmax_cross_entropy", (image(4, 3, 1),), {"labels": np.zeros(4, np.int64)}),
+    ("softmax_cross_entropy", (image(4, 3),), {"labels": np.zeros(3, np.int64)}),
+    ("softmax_cross_entropy", (image(4, 3),), {"labels": np.zeros(4)}),
+    ("softmax_cross_entropy", (image(4, 3),), {"labels": np.array([0, 1, 2, 3])}),
+    ("softmax_cross_entropy", (image(4, 3),), {"labels": np.array([0, 1, 2, -1])}),
+    (
+        "softmax_cross_entropy_backward",
+        (image(3), image(4, 3)),
+        {"labels": np.zeros(4, np.int64)},
+    ),
+    ("upsample_nearest", (image(1, 2, 3),), {"factor": 2}),
+    ("upsample_nearest", (image(1, 1, 2, 3),), {"factor": 0}),
+    ("upsample_nearest_dx", (image(1, 1, 4, 6),), {"factor": 3}),
+    ("gather_plane", (image(1, 2, 4, 4),), {"index": np.zeros((1, 3, 2, 2), np.int64)}),
+    ("max_pool2d_index", (image(1, 1, 4, 4),), {"kernel": (2, 2), "stride": 2, "padding": 2}),
+    ("max_pool2d_index", (image(1, 4, 4),), {"kernel": (2, 2), "stride": 2}),
+    ("avg_pool2d", (image(1, 1, 2, 2),), {"kernel": (3, 3), "stride": 2}),
+    (
+        "avg_pool2d_dx",
+        (image(1, 1, 3, 3),),
+        {"shape": (1, 1, 4, 4), "kernel": (2, 2), "stride": 2},
+    ),
+    (
+        "scatter_plane",
+        (image(1, 1, 2, 2),),
+        {"index": np.zeros((1, 1, 3, 2), np.int64), "shape": (1, 1, 4, 4)},
+    ),
+]

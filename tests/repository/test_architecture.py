@@ -14,7 +14,7 @@ import pytest
 
 import minigan
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = ROOT / "minigan"
 KERNELS = ROOT / "kernels" / "minigan_kernels"
 BENCH = ROOT / "bench"

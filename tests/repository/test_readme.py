@@ -27,7 +27,7 @@ from minigan.page_parts import around_part
 from minigan.training.recipe import Recipe
 from minigan.training.state import State
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 PAGES = [
     README,

@@ -171,7 +171,7 @@ def test_points_are_drawn_too(data: str, shell: Shell, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run/config.json").read_text())["data"]["source"] == data
 
 
-POINTS_GAN = Path(__file__).parents[1] / "examples" / "points_gan.py"
+POINTS_GAN = Path(__file__).parents[2] / "examples" / "points_gan.py"
 
 
 def on_a_line() -> list[str]:

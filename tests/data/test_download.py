@@ -367,7 +367,7 @@ def test_the_table_of_sources() -> None:
 
 
 def test_the_table_agrees_with_the_real_files() -> None:
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    default = Path(__file__).resolve().parents[3] / "shared" / "data"
     folder = Path(os.environ.get("MINIGAN_TEST_DATA", default)) / "mnist"
     if not folder.is_dir():
         pytest.skip(f"no test data {folder}")

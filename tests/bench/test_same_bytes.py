@@ -28,7 +28,7 @@ from bench.same_bytes import (
 from minigan import gans
 from minigan.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture

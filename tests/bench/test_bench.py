@@ -36,7 +36,7 @@ from minigan.commands import bench as command
 from minigan.errors import UserError
 from minigan.gans.dcgan import DCGAN
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SAVED = sorted((ROOT / "bench" / "results").glob("*.json"))
 
 

@@ -8,13 +8,12 @@ from typing import Any
 import minigan_kernels as kernels
 import numpy as np
 import pytest
-from calls import SETTINGS, a_call, check_twins
+from calls import BAD, SETTINGS, a_call, check_twins
 from cuda_tools import DEVICE, ROUNDED, SCHEDULES, needs_gxx, on_device
 from hypothesis import given, settings
 from minigan_kernels.cuda import ladder, tiling
 from minigan_kernels.cuda.emu import emulation
 from minigan_kernels.cuda.launch import Kernel
-from test_twins import BAD
 
 from minigan.device import HOST
 

@@ -217,9 +217,11 @@ def test_choices_lie_beside_the_compiled_kernels_for_later_runs(
 ) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
 
+    names = "import test_select as t"
+
     def run(*calls: str) -> list[str]:
         return subprocess.run(
-            [sys.executable, "-c", f"import test_plan as t; print({', '.join(calls)}, sep='\\n')"],
+            [sys.executable, "-c", f"{names}; print({', '.join(calls)}, sep='\\n')"],
             cwd=Path(__file__).parent,
             env=environment | {variable: str(tmp_path)},
             capture_output=True,

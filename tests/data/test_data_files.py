@@ -20,7 +20,7 @@ from minigan.data.idx import is_idx_folder, read_folder, read_idx
 from minigan.errors import UserError
 
 SHARED = Path(
-    os.environ.get("MINIGAN_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
+    os.environ.get("MINIGAN_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")
 )
 
 

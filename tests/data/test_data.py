@@ -19,7 +19,7 @@ from minigan.data.points import draw, grid, mixture1d, ring
 from minigan.errors import UserError
 
 SHARED = Path(
-    os.environ.get("MINIGAN_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
+    os.environ.get("MINIGAN_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")
 )
 
 
@@ -350,6 +350,6 @@ def test_importing_data_is_light() -> None:
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).resolve().parents[1],
+        cwd=Path(__file__).resolve().parents[2],
     )
     assert done.stdout.strip() == "[]"

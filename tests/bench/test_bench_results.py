@@ -21,7 +21,7 @@ from minigan.errors import UserError
 from minigan.page_parts import around_part
 from minigan.viz.style import new_figure
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SAVED = sorted((ROOT / "bench" / "results").glob("*.json"))
 
 

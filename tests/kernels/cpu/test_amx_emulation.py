@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from minigan_kernels.cpu.isa import amx
 
-TESTS = Path(__file__).parent
+ROOT = Path(__file__).resolve().parents[3]
 EMULATED = {"MINIGAN_AMX": "emulate", "MINIGAN_LANES": "16"}
 
 # Enough for all of the code; test_all_tests_of_convolutions_pass has the rest.
@@ -26,7 +26,7 @@ CHOSEN = (
 def python(*words: str, **chosen: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *words],
-        cwd=TESTS.parent,
+        cwd=ROOT,
         env=os.environ | EMULATED | chosen,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -48,18 +48,18 @@ once = pytest.mark.skipif(amx.EMULATED, reason="this session runs them all with 
 
 @once
 def test_the_units_own_tests_pass() -> None:
-    passes("tests/test_amx.py")
+    passes("tests/kernels/cpu/test_amx.py")
 
 
 @once
 def test_convolutions_pass() -> None:
-    passes(*(f"tests/test_winograd.py::{name}" for name in CHOSEN))
+    passes(*(f"tests/kernels/cpu/test_winograd.py::{name}" for name in CHOSEN))
 
 
 @once
 @pytest.mark.slow
 def test_all_tests_of_convolutions_pass() -> None:
-    passes("tests/test_winograd.py")
+    passes("tests/kernels/cpu/test_winograd.py")
 
 
 MISUSE = """
@@ -125,7 +125,7 @@ def test_the_real_unit_gives_the_same_bytes(tmp_path: Path) -> None:
     """Both keep their kernels in one folder, and must not load each other's."""
     both = [
         python(
-            "-c", DIGESTS, MINIGAN_AMX=choice, PYTHONPATH=os.pathsep.join([str(TESTS), *sys.path]),
+            "-c", DIGESTS, MINIGAN_AMX=choice, PYTHONPATH=os.pathsep.join([str(ROOT), *sys.path]),
             NUMBA_CACHE_DIR=str(tmp_path),
         ).stdout.splitlines()
         for choice in ("1", "emulate")
