@@ -21,11 +21,14 @@ from hypothesis import strategies as st
 from minigan_kernels import memo
 from minigan_kernels.algorithms import ALGORITHMS
 from minigan_kernels.checks import Pair, Window
+from minigan_kernels.cpu import conv
+from minigan_kernels.cpu.activation import ended
 from minigan_kernels.cpu.conv import winograd
 from minigan_kernels.cpu.conv.select import choose
 from minigan_kernels.cpu.conv.winograd import blocking, weight_cache
 from minigan_kernels.cpu.conv.winograd.toom_cook import scheme, transposed
 from minigan_kernels.cpu.runtime.allocator import is_channels_last
+from minigan_kernels.epilogue import LINEAR, Epilogue
 from spoilt import spoil_memory
 
 Shape = tuple[int, int, int, int]
@@ -324,6 +327,101 @@ def test_nan_and_infinity_stay_in_their_image(algorithm: str, layer: Layer, valu
         assert not np.isfinite(found[spoilt]).all()
 
 
+EPILOGUES = {
+    "linear": LINEAR,
+    "ReLU": Epilogue("leaky_relu", 0.0),
+    "leaky ReLU": Epilogue("leaky_relu", 0.2),
+    "tanh": Epilogue("tanh"),
+    "sigmoid": Epilogue("sigmoid"),
+}
+
+
+def check_epilogues(layer: Layer, arrays: Arrays) -> None:
+    """Every epilogue gives the bytes of a pass of its own over the same sums."""
+    x, w, g = arrays
+    rng = np.random.default_rng(1)
+    bias, image_bias = (rng.standard_normal(n, np.float32) for n in (layer.filters, x.shape[1]))
+    bias[:3], image_bias[:3] = (-0.0, np.nan, -np.inf), (np.inf, -0.0, np.nan)
+    options = layer.window._asdict()
+    del options["kernel"]
+    with np.errstate(all="ignore"):
+        y, dx, _ = results(layer, arrays)
+        for name, epilogue in EPILOGUES.items():
+            found = [
+                kernels.conv2d_activated(x, w, bias, epilogue=epilogue, **options),
+                kernels.conv2d_dx_activated(
+                    g, w, image_bias, shape=layer.image, epilogue=epilogue, **options
+                ),
+            ]
+            expected = [
+                ended(y.copy("K"), bias, epilogue),
+                ended(dx.copy("K"), image_bias, epilogue),
+            ]
+            for ours, theirs, direction in zip(found, expected, DIRECTIONS, strict=False):
+                assert ours.dtype == theirs.dtype == np.float32
+                # Of a NaN plus a NaN either may be the result.
+                both = [np.where(np.isnan(a), np.float32(np.nan), a) for a in (ours, theirs)]
+                assert both[0].tobytes() == both[1].tobytes(), (name, direction)
+
+
+@BOTH_TILES
+@EVERY_LAYER
+def test_a_fused_epilogue_gives_the_bytes_of_a_second_pass(algorithm: str, layer: Layer) -> None:
+    with kernels.use(algorithm):
+        check_epilogues(layer, layer.arrays())
+
+
+@BOTH_TILES
+@EVERY_LAYER
+def test_a_fused_epilogue_treats_special_values_as_a_second_pass_does(
+    algorithm: str, layer: Layer
+) -> None:
+    x, w, g = layer.arrays()
+    for array in (x, g):
+        array[0, :, 1, 1], array[-1, :, 3, 2] = np.nan, -np.inf
+        array[0, :, 3:] = -0.0
+    with kernels.use(algorithm):
+        check_epilogues(layer, (x, w, g))
+
+
+@BOTH_TILES
+def test_the_epilogue_is_applied_once_however_the_work_is_cut(algorithm: str, limit: Limit) -> None:
+    """Also where a batch comes in several slices, chunks and tasks."""
+    layer = LAYERS["4x4 stride 2, many tiles"]
+    for name in ("TASK_ACCUMULATORS", "CHUNK_TILES", "BATCH_SLICE_BYTES"):
+        limit(name, 1)
+        with kernels.use(algorithm):
+            check_epilogues(layer, layer.arrays())
+
+
+@pytest.mark.parametrize("epilogue", EPILOGUES.values(), ids=EPILOGUES)
+def test_a_bias_of_another_length_is_refused(epilogue: Epilogue) -> None:
+    x, w, g = FULL.arrays()
+    with kernels.use("winograd"):
+        with pytest.raises(ValueError, match=r"needs a bias \(48,\), not \(47,\)"):
+            kernels.conv2d_activated(
+                x, w, np.zeros(47, np.float32), stride=2, padding=1, epilogue=epilogue
+            )
+        with pytest.raises(ValueError, match=r"needs a bias \(32,\), not \(1,\)"):
+            kernels.conv2d_dx_activated(
+                g, w, np.zeros(1, np.float32), shape=x.shape, stride=2, padding=1, epilogue=epilogue
+            )
+
+
+def test_a_leaky_relu_takes_no_second_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[str] = []
+
+    def counted(y: np.ndarray, bias: np.ndarray, epilogue: Epilogue) -> np.ndarray:
+        passes.append(epilogue.activation)
+        return ended(y, bias, epilogue)
+
+    monkeypatch.setattr(winograd, "ended", counted)
+    monkeypatch.setattr(conv, "ended", counted)
+    with kernels.use("winograd"):
+        check_epilogues(FULL, FULL.arrays())
+    assert passes == ["tanh", "tanh", "sigmoid", "sigmoid"]
+
+
 class Kept(NamedTuple):
     """Frozen arrays of a layer, and what the kernels transformed, with its bytes."""
 
@@ -458,9 +556,11 @@ def test_tasks_are_as_many_as_threads_where_blocks_can_be_so_small(threads: int)
 
 
 def check_all() -> None:
-    """All layers and directions by both tiles, for whatever vectors were chosen."""
+    """All layers, directions and epilogues by both tiles, for whatever vectors were chosen."""
     for algorithm, found in itertools.product(("winograd", "winograd2"), LAYERS.values()):
         check_twins(algorithm, found, found.arrays())
+        with kernels.use(algorithm):
+            check_epilogues(found, found.arrays())
 
 
 @pytest.mark.slow

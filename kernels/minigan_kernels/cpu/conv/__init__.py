@@ -21,7 +21,7 @@ from . import direct, select, winograd
 from .im2col import gemm
 from .im2col.im2col import col2im as col2im
 from .im2col.im2col import im2col as im2col
-from .problem import ConvProblem, End, Ended
+from .problem import ConvProblem
 
 
 def conv2d(
@@ -72,9 +72,7 @@ def conv2d_dw(
     """
     shapes, steps = (x.shape, shape, g.shape), (stride, padding, dilation)
     algorithm, p = _plan("conv2d_dw", x, g, shapes, steps, groups)
-    if algorithm == "winograd":
-        return winograd.conv2d_dw(x, g, p.window, p.weight, p.tile)
-    return (direct if algorithm == "direct" else gemm).conv2d_dw(x, g, p)
+    return _CONV2D_DW[algorithm](x, g, p)
 
 
 def conv2d_activated(
@@ -136,14 +134,6 @@ def _is_exact(value: Any) -> bool:
 
 _INT = {int}
 
-
-def _winograd_conv2d(x: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None) -> Ended:
-    return winograd.conv2d(x, w, p.window, p.output, p.tile), end
-
-
-def _winograd_conv2d_dx(g: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None) -> Ended:
-    return winograd.conv2d_dx(g, w, p.window, p.image, p.tile), end
-
-
-_CONV2D = {"direct": direct.conv2d, "im2col": gemm.conv2d, "winograd": _winograd_conv2d}
-_CONV2D_DX = {"direct": direct.conv2d_dx, "im2col": gemm.conv2d_dx, "winograd": _winograd_conv2d_dx}
+_CONV2D = {"direct": direct.conv2d, "im2col": gemm.conv2d, "winograd": winograd.conv2d}
+_CONV2D_DX = {"direct": direct.conv2d_dx, "im2col": gemm.conv2d_dx, "winograd": winograd.conv2d_dx}
+_CONV2D_DW = {"direct": direct.conv2d_dw, "im2col": gemm.conv2d_dw, "winograd": winograd.conv2d_dw}

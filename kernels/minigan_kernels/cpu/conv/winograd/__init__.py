@@ -26,17 +26,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import cache, partial
+from typing import NamedTuple
 
 import numpy as np
 
 from ....checks import Window
+from ....epilogue import Epilogue, check_bias
 from ....memo import memoize
+from ...activation import apply_epilogue
 from ...gemm.blocking import A_BLOCK_BYTES
 from ...isa.simd import LANES
 from ...runtime.allocator import empty, empty_image, is_channels_last
 from ...runtime.native_task import NativeTask
 from ...runtime.parallel import parallel_for, thread_count
 from ...runtime.workspace import address, aligned_bytes
+from ..problem import ConvProblem, End, Ended
 from ..weights import taps_of, transposed
 from .blocking import (
     NR,
@@ -49,6 +53,7 @@ from .blocking import (
     taps_of_phase,
     weight_gradient_plan,
 )
+from .epilogue import NO_EPILOGUE, BiasLeakyReLU
 from .forward import Taps, forward_transforms
 from .problem import WinogradProblem, tile_plane_stride, weight_plane_stride, weight_units
 from .tasks import Task, compiled_tasks
@@ -71,39 +76,72 @@ def fits(window: Window, groups: int) -> bool:
     )
 
 
-def conv2d(x: np.ndarray, w: np.ndarray, window: Window, shape: Shape, m: int) -> np.ndarray:
-    """Convolution to an output of `shape`, by tiles of m x m outputs."""
+def conv2d(x: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None = None) -> Ended:
+    """Convolution by tiles of p.tile x p.tile outputs. A bias and a leaky ReLU are fused into the
+    inverse transform; another activation is left undone.
+    """
+    window, shape, m = p.window, p.output, p.tile
     x, taps, key = _padded(x), partial(_padded_taps, w), ("weights", window, m)
     y = empty_image((shape[0], _whole(shape[1]), *shape[2:]), np.float32)
-    for part, p in batch_slices(x.shape, y.shape, window, m):
-        v = _transformed_images(_cut(x, part), p)
-        _outputs(p, v, _weights(p, w, key, taps, side_by_side=False), _cut(y, part))
-    return _cropped(y, shape[1])
+    fused = _fused(end, shape)
+    for part, q in batch_slices(x.shape, y.shape, window, m):
+        v = _transformed_images(_cut(x, part), q)
+        _outputs(q, v, _weights(q, w, key, taps, side_by_side=False), _cut(y, part), fused)
+    return _cropped(y, shape[1]), end if fused is None else None
 
 
-def conv2d_dx(g: np.ndarray, w: np.ndarray, window: Window, shape: Shape, m: int) -> np.ndarray:
-    """Gradient with respect to an image of `shape`, for an output gradient g."""
+def conv2d_dx(g: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None = None) -> Ended:
+    """Gradient with respect to images, for an output gradient g; ends as `conv2d` does."""
+    window, shape, m = p.window, p.image, p.tile
     g, taps, key = _padded(g), partial(_transposed_taps, w), ("transposed weights", window, m)
     dx = empty_image((shape[0], _whole(shape[1]), *shape[2:]), np.float32)
+    fused = _fused(end, shape)
     if not _covered(window, shape, g.shape):
         dx[...] = 0
-    for part, p in batch_slices(dx.shape, g.shape, window, m):
-        z = _transformed_gradients(_cut(g, part), p)
-        _image_gradients(p, z, _weights(p, w, key, taps, side_by_side=True), _cut(dx, part))
-    return _cropped(dx, shape[1])
+        if fused is not None:
+            apply_epilogue(dx, fused.bias, fused.epilogue)
+    for part, q in batch_slices(dx.shape, g.shape, window, m):
+        z = _transformed_gradients(_cut(g, part), q)
+        _image_gradients(q, z, _weights(q, w, key, taps, side_by_side=True), _cut(dx, part), fused)
+    return _cropped(dx, shape[1]), end if fused is None else None
 
 
-def conv2d_dw(x: np.ndarray, g: np.ndarray, window: Window, shape: Shape, m: int) -> np.ndarray:
-    """Gradient with respect to a weight of `shape`, for an output gradient g."""
+def conv2d_dw(x: np.ndarray, g: np.ndarray, p: ConvProblem) -> np.ndarray:
+    """Gradient with respect to the weight, for an output gradient g."""
+    window, shape, m = p.window, p.weight, p.tile
     x, g = _padded(x), _padded(g)
     taps: np.ndarray | None = None
-    for part, p in batch_slices(x.shape, g.shape, window, m):
-        v = _transformed_images(_cut(x, part), p)
-        z = _transformed_gradients(_cut(g, part), p)
-        more = _weight_gradients(p, v, z)
+    for part, q in batch_slices(x.shape, g.shape, window, m):
+        v = _transformed_images(_cut(x, part), q)
+        z = _transformed_gradients(_cut(g, part), q)
+        more = _weight_gradients(q, v, z)
         taps = more if taps is None else taps + more
     assert taps is not None  # a batch has images
     return np.ascontiguousarray(taps[:, :, : shape[1], : shape[0]]).transpose(3, 2, 0, 1)
+
+
+class Fused(NamedTuple):
+    """An epilogue that the tasks apply."""
+
+    bias: np.ndarray  # padded to whole vectors
+    epilogue: Epilogue
+
+    def arguments(self) -> BiasLeakyReLU:
+        assert self.epilogue.slope is not None
+        return BiasLeakyReLU(address(self.bias), float(self.epilogue.slope))
+
+
+def _fused(end: End | None, shape: Shape) -> Fused | None:
+    """The epilogue of a result of `shape`, if the tasks can apply it: a tanh or a sigmoid needs
+    NumPy's exponentials, so it takes a second pass.
+    """
+    if end is None or end[1].slope is None:
+        return None
+    bias, epilogue = end
+    check_bias(shape, bias.shape)
+    padded = np.zeros(_whole(shape[1]), np.float32)
+    padded[: shape[1]] = bias
+    return Fused(padded, epilogue)
 
 
 def _whole(channels: int) -> int:
@@ -222,18 +260,20 @@ def _taps(p: WinogradProblem, taps: np.ndarray) -> Taps:
     return Taps(address(taps), _zeros(p), p.kernel, p.stride, *taps.shape[2:])
 
 
-def _outputs(p: WinogradProblem, v: np.ndarray, weights: np.ndarray, y: np.ndarray) -> None:
+def _outputs(
+    p: WinogradProblem, v: np.ndarray, weights: np.ndarray, y: np.ndarray, fused: Fused | None
+) -> None:
     """Compute y from V and U, or from V and the taps."""
-    run, plan = compiled_tasks(p.m, p.r).outputs, output_plan(p, thread_count())
-    _run(run, p, plan, v, weights, y)
+    run = compiled_tasks(p.m, p.r, fused is not None).outputs
+    _run(run, p, output_plan(p, thread_count()), v, weights, y, fused)
 
 
 def _image_gradients(
-    p: WinogradProblem, z: np.ndarray, weights: np.ndarray, dx: np.ndarray
+    p: WinogradProblem, z: np.ndarray, weights: np.ndarray, dx: np.ndarray, fused: Fused | None
 ) -> None:
     """Compute dx from Z and U^T, or from Z and the transposed taps."""
-    run = compiled_tasks(p.m, p.r).image_gradients
-    _run(run, p, image_gradient_plan(p, thread_count()), z, weights, dx)
+    run = compiled_tasks(p.m, p.r, fused is not None).image_gradients
+    _run(run, p, image_gradient_plan(p, thread_count()), z, weights, dx, fused)
 
 
 def _run(
@@ -243,11 +283,14 @@ def _run(
     tiles: np.ndarray,
     weights: np.ndarray,
     result: np.ndarray,
+    fused: Fused | None,
 ) -> None:
     kept = keeps_weights(p)
     loop = NativeTask(
         run, p, Task(address(tiles), address(result), _zeros(p), *plan.blocking),
-        _NO_TAPS if kept else _taps(p, weights), address(weights) if kept else plan.weights,
+        _NO_TAPS if kept else _taps(p, weights),
+        NO_EPILOGUE if fused is None else fused.arguments(),
+        address(weights) if kept else plan.weights,
         plan.accumulators, plan.discard, plan.packed,
     )  # fmt: skip
     parallel_for(loop, plan.tasks, grain=1)

@@ -3,19 +3,24 @@
 With them, borders need no padded copy of an image. A pixel outside the image is read from a row of
 zeros, or written to a row that is discarded. The same holds for the tiles that pad the last tile
 block of a chunk.
+
+The functions are inlined into the loops that call them: a call would pass the problem's members
+through memory, and that takes as long as a few vectors of a transform.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+from numba.extending import register_jitable
 
-from ...compiler.jit import jit
 from ...gemm.blocking import MR
-from .problem import WinogradProblem, compiled
+from .problem import WinogradProblem
+
+_inlined = register_jitable(inline="always")
 
 
 class Tile(NamedTuple):
@@ -28,14 +33,14 @@ class Tile(NamedTuple):
 
 
 class Addresses(NamedTuple):
-    """Compiled functions that fill tables for F(m, r)."""
+    """Functions for compiled loops that fill tables for F(m, r)."""
 
     outputs: Callable[..., None]
     pixels: Callable[..., None]
     earlier: Callable[..., None]
 
 
-@jit()
+@_inlined
 def tile_at(p: WinogradProblem, block: int, row: int) -> Tile:
     """The tile in a row of a tile block."""
     per_image = p.tiles_down * p.tiles_across
@@ -47,10 +52,10 @@ def tile_at(p: WinogradProblem, block: int, row: int) -> Tile:
 
 @cache
 def addresses(m: int, r: int) -> Addresses:
-    """The functions for F(m, r), compiled when first called."""
+    """The functions for F(m, r)."""
     size = m + r - 1
 
-    @partial(compiled, m=m, r=r)
+    @_inlined
     def outputs(p: WinogradProblem, tile: Tile, y: int, elsewhere: int, table: np.ndarray) -> None:
         """Addresses in y of the m x m outputs of a tile; `elsewhere` for those that are missing."""
         top, left = tile.y * m, tile.x * m
@@ -60,7 +65,7 @@ def addresses(m: int, r: int) -> Addresses:
                 seen = tile.exists and top + i < p.out_height and left + j < p.out_width
                 table[i * m + j] = line + 4 * j * p.filters if seen else elsewhere
 
-    @partial(compiled, m=m, r=r)
+    @_inlined
     def pixels(
         p: WinogradProblem, tile: Tile, phase: int, x: int, elsewhere: int, table: np.ndarray
     ) -> None:
@@ -77,7 +82,7 @@ def addresses(m: int, r: int) -> Addresses:
                 seen = tile.exists and 0 <= row < p.height and 0 <= column < p.width
                 table[i * size + j] = line + 4 * column * p.channels if seen else elsewhere
 
-    @partial(compiled, m=m, r=r)
+    @_inlined
     def earlier(
         tile: Tile, pixels: np.ndarray, elsewhere: int, zeros: int, table: np.ndarray
     ) -> None:

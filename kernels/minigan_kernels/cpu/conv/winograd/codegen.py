@@ -13,17 +13,21 @@ from ...isa.amx import AMX
 from .toom_cook import Matrix, scheme, transposed
 
 
-def transform(name: str, matrix: Matrix, reads: str, writes: str, *, add: bool = False) -> str:
+def transform(
+    name: str, matrix: Matrix, reads: str, writes: str, *, add: bool = False, epilogue: bool = False
+) -> str:
     """Source of `y = matrix x matrix^T` for a grid x of vectors, for `count` grids in a row.
 
     `reads` and `writes` say where a grid's vectors are. "table": at a table of addresses, one for
     each vector. "planes": `plane` bytes apart. From one grid to the next the addresses move by
     `x_step` and `y_step` bytes. "nontemporal" writes planes with non-temporal stores. With `add`, a
-    second table says what to add to each result.
+    second table says what to add to each result. With `epilogue`, results end with a bias and a
+    leaky ReLU.
     """
     rows, columns = len(matrix), len(matrix[0])
     before = ["before"] if add else []
     parameters = [*_parameters("x", reads), "x_step", *before, *_parameters("y", writes), "y_step"]
+    parameters += ["bias", "slope"] if epilogue else []
     lines = [f"def {name}({', '.join(parameters)}, count):", "    for k in range(count):"]
     for j in range(columns):
         for i in range(columns):
@@ -36,6 +40,8 @@ def transform(name: str, matrix: Matrix, reads: str, writes: str, *, add: bool =
             value = _sum(matrix[j], [f"t{i}{q}" for q in range(columns)])
             if add:
                 value = f"load(before[{i * rows + j}] + k * y_step) + ({value})"
+            if epilogue:
+                value = f"bias_leaky_relu({value}, load(bias + k * y_step), slope)"
             write = "store_nontemporal" if writes == "nontemporal" else "store"
             place = _place("y", writes, i * rows + j)
             lines.append(f"        {write}({place} + k * y_step, {value})")
@@ -112,6 +118,7 @@ def transforms(m: int, r: int) -> dict[str, str]:
         "weight": weights("weight" + end, g, "store_nontemporal"),
         "cached_weight": weights("cached_weight" + end, g, "store"),
         "output": transform("output" + end, at, "planes", "table"),
+        "output_epilogue": transform("output_epilogue" + end, at, "planes", "table", epilogue=True),
         "image_gradient": transform("image_gradient" + end, b, "planes", "table", add=True),
         "weight_gradient": transform("weight_gradient" + end, gt, "planes", "table"),
     }

@@ -1,5 +1,11 @@
-"""The inverse transforms out of the Winograd domain: to outputs and to both gradients."""
+"""The inverse transforms out of the Winograd domain: to outputs and to both gradients.
 
+The epilogue is applied to an output while it is in registers. The tiles of an image gradient
+overlap and are added up, so there it is applied to a pixel in cache, behind the last tile that is
+added to it.
+"""
+
+# mypy: disable-error-code="call-arg"
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -11,9 +17,10 @@ import numpy as np
 from ...compiler.codegen import built
 from ...gemm.blocking import A_BLOCK_BYTES, B_ROW_BYTES, MR
 from ...gemm.operands import Accumulators
-from ...isa.simd import VECTOR_BYTES
-from .addresses import addresses, tile_at
+from ...isa.simd import VECTOR_BYTES, load, store
+from .addresses import Tile, addresses, tile_at
 from .codegen import transforms
+from .epilogue import BiasLeakyReLU, bias_leaky_relu
 from .problem import WinogradProblem, compiled
 
 
@@ -26,7 +33,7 @@ class Destination(NamedTuple):
 
 
 class InverseTransforms(NamedTuple):
-    """Compiled loops for one scheme F(m, r)."""
+    """Compiled loops for one scheme F(m, r), with or without the epilogue."""
 
     outputs: Callable[..., None]
     image_gradients: Callable[..., None]
@@ -34,15 +41,20 @@ class InverseTransforms(NamedTuple):
 
 
 @cache
-def inverse_transforms(m: int, r: int) -> InverseTransforms:
+def inverse_transforms(m: int, r: int, fused: bool) -> InverseTransforms:
     """The loops of F(m, r), compiled when first called."""
-    return InverseTransforms(_outputs(m, r), _image_gradients(m, r), _weight_gradients(m, r))
+    return InverseTransforms(
+        _outputs(m, r, fused), _image_gradients(m, r, fused), _weight_gradients(m, r)
+    )
 
 
-def _outputs(m: int, r: int) -> Callable[..., None]:
-    output, outputs_of = built(transforms(m, r)["output"]), addresses(m, r).outputs
+def _outputs(m: int, r: int, fused: bool) -> Callable[..., None]:
+    sources = transforms(m, r)
+    output = built(sources["output"])
+    output_epilogue = built(sources["output_epilogue"], bias_leaky_relu=bias_leaky_relu)
+    outputs_of = addresses(m, r).outputs
 
-    @partial(compiled, m=m, r=r)
+    @partial(compiled, m=m, r=r, fused=fused)
     def outputs(
         p: WinogradProblem,
         to: Destination,
@@ -51,25 +63,44 @@ def _outputs(m: int, r: int) -> Callable[..., None]:
         blocks: int,
         panel: int,
         vectors: int,
+        epilogue: BiasLeakyReLU,
     ) -> None:
         """Outputs of some tile blocks, for `vectors` vectors of filters from a panel on."""
-        table = np.empty(m * m, np.int64)
-        result = to.result + panel * B_ROW_BYTES
+        table, slope = np.empty(m * m, np.int64), epilogue.slope
+        result, bias = to.result + panel * B_ROW_BYTES, epilogue.bias + panel * B_ROW_BYTES
         for block in range(blocks):
             for row in range(MR):
                 outputs_of(p, tile_at(p, first_block + block, row), result, to.discard, table)
                 source = c.address + block * c.block_stride + row * VECTOR_BYTES
-                output(source, c.plane_stride, A_BLOCK_BYTES, table, VECTOR_BYTES, vectors)
+                if fused:
+                    output_epilogue(
+                        source, c.plane_stride, A_BLOCK_BYTES, table, VECTOR_BYTES, bias, slope,
+                        vectors,
+                    )  # fmt: skip
+                else:
+                    output(source, c.plane_stride, A_BLOCK_BYTES, table, VECTOR_BYTES, vectors)
 
     return outputs
 
 
-def _image_gradients(m: int, r: int) -> Callable[..., None]:
+def _image_gradients(m: int, r: int, fused: bool) -> Callable[..., None]:
     image_gradient = built(transforms(m, r)["image_gradient"])
     _, pixels, earlier = addresses(m, r)
-    planes = (m + r - 1) ** 2
+    size = m + r - 1
+    planes = size**2
 
-    @partial(compiled, m=m, r=r)
+    @partial(compiled, m=m, r=r, fused=fused)
+    def finish_pixels(
+        p: WinogradProblem, tile: Tile, table: np.ndarray, vectors: int, bias: int, slope: float
+    ) -> None:
+        """Apply the epilogue to the pixels that no later tile is added to."""
+        for i in range(m if tile.y + 1 < p.tiles_down else size):
+            for j in range(m if tile.x + 1 < p.tiles_across else size):
+                for k in range(0, vectors * VECTOR_BYTES, VECTOR_BYTES):
+                    place = table[i * size + j] + k
+                    store(place, bias_leaky_relu(load(place), load(bias + k), slope))
+
+    @partial(compiled, m=m, r=r, fused=fused)
     def image_gradients(
         p: WinogradProblem,
         to: Destination,
@@ -79,12 +110,13 @@ def _image_gradients(m: int, r: int) -> Callable[..., None]:
         phase: int,
         panel: int,
         vectors: int,
+        epilogue: BiasLeakyReLU,
     ) -> None:
         """Add the tiles of some tile blocks to the pixels of a phase, for `vectors` vectors of
         channels from a panel on.
         """
         table, before = np.empty(planes, np.int64), np.empty(planes, np.int64)
-        result = to.result + panel * B_ROW_BYTES
+        result, bias = to.result + panel * B_ROW_BYTES, epilogue.bias + panel * B_ROW_BYTES
         for block in range(blocks):
             for row in range(MR):
                 tile = tile_at(p, first_block + block, row)
@@ -96,6 +128,8 @@ def _image_gradients(m: int, r: int) -> Callable[..., None]:
                 image_gradient(
                     source, c.plane_stride, A_BLOCK_BYTES, before, table, VECTOR_BYTES, vectors
                 )
+                if fused:
+                    finish_pixels(p, tile, table, vectors, bias, epilogue.slope)
 
     return image_gradients
 

@@ -103,8 +103,10 @@ def unit_offset(unit: int) -> int:
     return unit * B_ROW_BYTES
 
 
-def compiled(loop: Any, m: int, r: int) -> Callable[..., None]:
-    """The loop compiled for F(m, r); the cache on disk knows it by that name."""
-    loop.__qualname__ = f"{loop.__name__}_{m}_{r}"
+def compiled(loop: Any, m: int, r: int, fused: bool = False) -> Callable[..., None]:
+    """The loop compiled for F(m, r), with an epilogue or without; the cache on disk knows it by
+    that name.
+    """
+    loop.__qualname__ = f"{loop.__name__}_{m}_{r}" + "_fused" * fused
     done: Callable[..., None] = jit()(loop)
     return done

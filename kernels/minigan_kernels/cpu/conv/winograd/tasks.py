@@ -14,6 +14,7 @@ from ...gemm.blocking import A_BLOCK_BYTES, B_ROW_BYTES, C_PANEL_BYTES, MR, NR_V
 from ...gemm.operands import Accumulators, GemmScratch, GemmSize, Operand
 from ...isa.amx import AMX
 from ...isa.simd import LANES
+from .epilogue import BiasLeakyReLU
 from .forward import Taps, forward_transforms
 from .inverse import Destination, inverse_transforms
 from .problem import (
@@ -70,14 +71,12 @@ class Tasks(NamedTuple):
 
 
 @cache
-def compiled_tasks(m: int, r: int) -> Tasks:
-    """The loops of F(m, r), compiled when first called."""
-    multiply = _multiply(m, r)
-    return Tasks(
-        _outputs(m, r, multiply), _image_gradients(m, r, multiply), _weight_gradients(m, r)
-    )
+def compiled_tasks(m: int, r: int, fused: bool = False) -> Tasks:
+    """The loops of F(m, r), with an epilogue or without, compiled when first called."""
+    return Tasks(_outputs(m, r, fused), _image_gradients(m, r, fused), _weight_gradients(m, r))
 
 
+@cache
 def _multiply(m: int, r: int) -> Callable[..., None]:
     weight_row = forward_transforms(m, r).weight_row
 
@@ -114,15 +113,16 @@ def _multiply(m: int, r: int) -> Callable[..., None]:
     return transform_and_multiply
 
 
-def _outputs(m: int, r: int, multiply: Callable[..., None]) -> Callable[..., None]:
-    inverse = inverse_transforms(m, r).outputs
+def _outputs(m: int, r: int, fused: bool) -> Callable[..., None]:
+    multiply, inverse = _multiply(m, r), inverse_transforms(m, r, fused).outputs
     planes = (m + r - 1) ** 2
 
-    @partial(compiled, m=m, r=r)
+    @partial(compiled, m=m, r=r, fused=fused)
     def outputs(
         p: WinogradProblem,
         t: Task,
         w: Taps,
+        epilogue: BiasLeakyReLU,
         u: int,
         c: int,
         discard: int,
@@ -160,20 +160,21 @@ def _outputs(m: int, r: int, multiply: Callable[..., None]) -> Callable[..., Non
                 )
                 size = GemmSize(planes, count, vectors, k_blocks, t.kc_blocks)
                 gemm_nn(a, b, sums, size, False, scratch)
-            inverse(p, to, sums, start, count, panel, vectors)
+            inverse(p, to, sums, start, count, panel, vectors, epilogue)
 
     return outputs
 
 
-def _image_gradients(m: int, r: int, multiply: Callable[..., None]) -> Callable[..., None]:
-    inverse = inverse_transforms(m, r).image_gradients
+def _image_gradients(m: int, r: int, fused: bool) -> Callable[..., None]:
+    multiply, inverse = _multiply(m, r), inverse_transforms(m, r, fused).image_gradients
     planes = (m + r - 1) ** 2
 
-    @partial(compiled, m=m, r=r)
+    @partial(compiled, m=m, r=r, fused=fused)
     def image_gradients(
         p: WinogradProblem,
         t: Task,
         w: Taps,
+        epilogue: BiasLeakyReLU,
         u: int,
         c: int,
         discard: int,
@@ -222,14 +223,16 @@ def _image_gradients(m: int, r: int, multiply: Callable[..., None]) -> Callable[
                         c + (here - column) * C_PANEL_BYTES, c_plane_stride, width * C_PANEL_BYTES
                     )
                     full = min(few * NR_VECTORS, p.channels // LANES - panel * NR_VECTORS)
-                    inverse(p, to, part, start, count, phase + here // panels, panel, full)
+                    inverse(
+                        p, to, part, start, count, phase + here // panels, panel, full, epilogue
+                    )
                     here += few
 
     return image_gradients
 
 
 def _weight_gradients(m: int, r: int) -> Callable[..., None]:
-    inverse = inverse_transforms(m, r).weight_gradients
+    inverse = inverse_transforms(m, r, False).weight_gradients
     planes = (m + r - 1) ** 2
 
     @partial(compiled, m=m, r=r)
