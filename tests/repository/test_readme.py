@@ -6,6 +6,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import runpy
 import shlex
 import sys
 import types
@@ -19,6 +20,7 @@ from tiny import Shell
 
 import bench.__main__
 import examples.recipes as recipes
+import examples.transform as transform
 import minigan
 from minigan import gans
 from minigan.data import catalogue
@@ -29,6 +31,7 @@ from minigan.training.state import State
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
+KERNELS = ROOT / "kernels" / "README.md"
 PAGES = [
     README,
     *(ROOT / folder / "README.md" for folder in ("examples", "bench", "kernels")),
@@ -137,6 +140,10 @@ def check_minigan(words: list[str], shell: Shell) -> None:
 def check_python(words: list[str], shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     if words[:2] == ["-m", "bench"]:
         check_bench(words[2:], shell)
+        return
+    if words[0] == "-m":
+        runpy.run_module(words[1], run_name="__main__")
+        assert shell.capsys.readouterr().out
         return
     script = ROOT / words[0]
     assert script.is_file()
@@ -267,6 +274,38 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not there or (anchor and anchor not in anchors(target)):
             wrong.append(link)
     assert not wrong
+
+
+def test_the_kernels_page_names_what_is_in_the_files() -> None:
+    """Names in code style that follow a link are in the file that it leads to."""
+    found = re.findall(r"\]\(([^)]+)\)((?:,? `[^`]+`)+)", prose(KERNELS))
+    assert len(found) > 50
+    wrong = [
+        f"{name} is not in {place}"
+        for place, names in found
+        for name in re.findall(r"`([^`]+)`", names)
+        if not re.search(
+            rf"\b{name.rpartition('.')[2]}\b",
+            (KERNELS.parent / place).read_text(encoding="utf-8"),
+        )
+    ]
+    assert not wrong
+
+
+def test_the_kernels_page_has_every_folder_on_its_map() -> None:
+    package = KERNELS.parent / "minigan_kernels"
+    folders = {f.parent for f in package.rglob("*.*") if f.suffix in (".py", ".cu")} - {package}
+    links = re.findall(r"\]\((minigan_kernels/[^)]+)\)", prose(KERNELS))
+    assert not folders - {KERNELS.parent / link for link in links}
+
+
+def test_the_kernels_page_shows_generated_code_as_it_is(shell: Shell) -> None:
+    text = KERNELS.read_text(encoding="utf-8")
+    parts = around_part(text, transform.BEGIN, transform.END)
+    assert text == transform.section().join(parts), "say python examples/transform.py"
+    runpy.run_module("minigan_kernels.cpu", run_name="__main__")
+    ((_, source),) = FENCE.findall(transform.section())
+    assert source in shell.capsys.readouterr().out
 
 
 @each_page
