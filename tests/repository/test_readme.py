@@ -16,6 +16,9 @@ import minigan_kernels
 import numpy as np
 import pytest
 import tiny
+from minigan_kernels.cpu.conv import select
+from minigan_kernels.cpu.conv.winograd import blocking
+from minigan_kernels.cpu.runtime.parallel import use_threads
 from tiny import Shell
 
 import bench.__main__
@@ -290,6 +293,39 @@ def test_the_kernels_page_names_what_is_in_the_files() -> None:
         )
     ]
     assert not wrong
+
+
+def test_a_convolution_takes_the_walk_of_the_kernels_page() -> None:
+    """All of its hops in Python; compiled loops leave no trace."""
+    walk = prose(KERNELS).partition("In Python:")[2].partition("In machine code:")[0]
+    hops = re.findall(r"^\| \d+ \| \[[^\]]+\]\(([^)]+)\) `([^`]+)`", walk, re.MULTILINE)
+    assert len(hops) == len(re.findall(r"^\| \d+ \|", walk, re.MULTILINE)) > 10
+    rng = minigan.Generator(seed=0)
+    activation = minigan.nn.LeakyReLU(0.2)
+    layer = minigan.nn.Conv2d(64, 128, 4, stride=2, padding=1, rng=rng, activation=activation)
+    x = minigan.Tensor(rng.normal((64, 64, 32, 32)))
+    called: set[tuple[str, str]] = set()
+
+    def note(frame: types.FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        called.update((code.co_filename, part) for part in code.co_qualname.split("."))
+
+    with minigan_kernels.use("winograd"), use_threads(2):
+        layer(x)  # compiles the loops
+        select.cache_clear()
+        blocking.clear_plans()
+        before = sys.getprofile()
+        sys.setprofile(note)
+        try:
+            layer(x)
+        finally:
+            sys.setprofile(before)
+    missed = [
+        (place, name)
+        for place, name in hops
+        if (str((KERNELS.parent / place).resolve()), name.rpartition(".")[2]) not in called
+    ]
+    assert not missed
 
 
 def test_the_kernels_page_has_every_folder_on_its_map() -> None:

@@ -28,7 +28,7 @@ from minigan import nn
 
 rng = mg.Generator(seed=0)
 layer = nn.Conv2d(64, 128, 4, stride=2, padding=1, rng=rng, activation=nn.LeakyReLU(0.2))
-x = mg.Tensor(rng.normal((64, 64, 32, 32)))
+x = mg.Tensor(rng.normal((64, 32, 32, 64)).transpose(0, 3, 1, 2))  # channels last, as from a layer
 main, seen, done = threading.get_ident(), collections.Counter(), threading.Event()
 
 def look():
