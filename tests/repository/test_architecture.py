@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import house
 import pytest
 
 import minigan
@@ -366,6 +367,18 @@ def test_a_recipe_is_short() -> None:
 def test_a_file_is_one_idea() -> None:
     long = {str(f.relative_to(ROOT)): lines(f) for f in files() if lines(f) > FILE_BUDGET}
     assert not long
+
+
+FUNCTION_BUDGET = 80
+PARAMETER_BUDGET = 10  # without keywords
+
+
+def test_a_function_is_read_at_a_glance() -> None:
+    found = list(house.functions(house.sources()))
+    assert len(found) > 1000
+    long = [f"{f.where}: {f.lines} lines" for f in found if f.lines > FUNCTION_BUDGET]
+    wide = [f"{f.where}: {f.positional}" for f in found if f.positional > PARAMETER_BUDGET]
+    assert not long + wide, "\n".join(long + wide)
 
 
 # --- Words -----------------------------------------------------------------------------------

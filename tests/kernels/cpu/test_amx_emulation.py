@@ -38,7 +38,7 @@ def python(*words: str, **chosen: str) -> subprocess.CompletedProcess[str]:
 
 def passes(*words: str) -> None:
     """These tests pass with the emulated unit, and none is skipped."""
-    finished = python("-m", "pytest", "-q", "-p", "no:cacheprovider", *words)
+    finished = python("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *words)
     assert finished.returncode == 0, finished.stdout
     assert "skipped" not in finished.stdout.splitlines()[-1]
 

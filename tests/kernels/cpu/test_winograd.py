@@ -22,7 +22,7 @@ from minigan_kernels import memo
 from minigan_kernels.algorithms import ALGORITHMS
 from minigan_kernels.checks import Pair, Window
 from minigan_kernels.cpu import conv
-from minigan_kernels.cpu.activation import ended
+from minigan_kernels.cpu.activation import apply_epilogue
 from minigan_kernels.cpu.conv import winograd
 from minigan_kernels.cpu.conv.select import choose
 from minigan_kernels.cpu.conv.winograd import blocking, weight_cache
@@ -354,8 +354,8 @@ def check_epilogues(layer: Layer, arrays: Arrays) -> None:
                 ),
             ]
             expected = [
-                ended(y.copy("K"), bias, epilogue),
-                ended(dx.copy("K"), image_bias, epilogue),
+                apply_epilogue(y.copy("K"), bias, epilogue),
+                apply_epilogue(dx.copy("K"), image_bias, epilogue),
             ]
             for ours, theirs, direction in zip(found, expected, DIRECTIONS, strict=False):
                 assert ours.dtype == theirs.dtype == np.float32
@@ -413,10 +413,10 @@ def test_a_leaky_relu_takes_no_second_pass(monkeypatch: pytest.MonkeyPatch) -> N
 
     def counted(y: np.ndarray, bias: np.ndarray, epilogue: Epilogue) -> np.ndarray:
         passes.append(epilogue.activation)
-        return ended(y, bias, epilogue)
+        return apply_epilogue(y, bias, epilogue)
 
-    monkeypatch.setattr(winograd, "ended", counted)
-    monkeypatch.setattr(conv, "ended", counted)
+    monkeypatch.setattr(winograd, "apply_epilogue", counted)
+    monkeypatch.setattr(conv, "apply_epilogue", counted)
     with kernels.use("winograd"):
         check_epilogues(FULL, FULL.arrays())
     assert passes == ["tanh", "tanh", "sigmoid", "sigmoid"]

@@ -25,6 +25,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -115,7 +116,7 @@ def _run_native(task: NativeTask, count: int, chunk: int, workers: list[Worker])
     def start(worker: Worker, arguments: int) -> None:
         worker.start(native.drain_address, header, arguments)
 
-    _run_team([*zip(workers, others, strict=True)], start, lambda: native.drain(header, own))
+    _run_team([*zip(workers, others, strict=True)], start, partial(native.drain, header, own))
     if fields[FAILED]:
         raise RuntimeError(
             f"{task.function.__name__} failed in one of its chunks; with NUMBA_NUM_THREADS=1 it "

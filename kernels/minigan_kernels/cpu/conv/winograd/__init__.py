@@ -86,7 +86,8 @@ def conv2d(x: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None = None)
     fused = _fused(end, shape)
     for part, q in batch_slices(x.shape, y.shape, window, m):
         v = _transformed_images(_cut(x, part), q)
-        _outputs(q, v, _weights(q, w, key, taps, side_by_side=False), _cut(y, part), fused)
+        u = _weights(q, w, key, taps, side_by_side=False)
+        parallel_for(*_output_task(q, v, u, _cut(y, part), fused), grain=1)
     return _cropped(y, shape[1]), end if fused is None else None
 
 
@@ -102,7 +103,8 @@ def conv2d_dx(g: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None = No
             apply_epilogue(dx, fused.bias, fused.epilogue)
     for part, q in batch_slices(dx.shape, g.shape, window, m):
         z = _transformed_gradients(_cut(g, part), q)
-        _image_gradients(q, z, _weights(q, w, key, taps, side_by_side=True), _cut(dx, part), fused)
+        u = _weights(q, w, key, taps, side_by_side=True)
+        parallel_for(*_image_gradient_task(q, z, u, _cut(dx, part), fused), grain=1)
     return _cropped(dx, shape[1]), end if fused is None else None
 
 
@@ -260,23 +262,23 @@ def _taps(p: WinogradProblem, taps: np.ndarray) -> Taps:
     return Taps(address(taps), _zeros(p), p.kernel, p.stride, *taps.shape[2:])
 
 
-def _outputs(
+def _output_task(
     p: WinogradProblem, v: np.ndarray, weights: np.ndarray, y: np.ndarray, fused: Fused | None
-) -> None:
-    """Compute y from V and U, or from V and the taps."""
+) -> tuple[NativeTask, int]:
+    """What computes y from V and U, or from V and the taps, and in how many chunks."""
     run = compiled_tasks(p.m, p.r, fused is not None).outputs
-    _run(run, p, output_plan(p, thread_count()), v, weights, y, fused)
+    return _task(run, p, output_plan(p, thread_count()), v, weights, y, fused)
 
 
-def _image_gradients(
+def _image_gradient_task(
     p: WinogradProblem, z: np.ndarray, weights: np.ndarray, dx: np.ndarray, fused: Fused | None
-) -> None:
-    """Compute dx from Z and U^T, or from Z and the transposed taps."""
+) -> tuple[NativeTask, int]:
+    """What computes dx from Z and U^T, or Z and the transposed taps, and in how many chunks."""
     run = compiled_tasks(p.m, p.r, fused is not None).image_gradients
-    _run(run, p, image_gradient_plan(p, thread_count()), z, weights, dx, fused)
+    return _task(run, p, image_gradient_plan(p, thread_count()), z, weights, dx, fused)
 
 
-def _run(
+def _task(
     run: Callable[..., None],
     p: WinogradProblem,
     plan: Plan,
@@ -284,16 +286,16 @@ def _run(
     weights: np.ndarray,
     result: np.ndarray,
     fused: Fused | None,
-) -> None:
+) -> tuple[NativeTask, int]:
     kept = keeps_weights(p)
-    loop = NativeTask(
+    task = NativeTask(
         run, p, Task(address(tiles), address(result), _zeros(p), *plan.blocking),
         _NO_TAPS if kept else _taps(p, weights),
         NO_EPILOGUE if fused is None else fused.arguments(),
         address(weights) if kept else plan.weights,
         plan.accumulators, plan.discard, plan.packed,
     )  # fmt: skip
-    parallel_for(loop, plan.tasks, grain=1)
+    return task, plan.tasks
 
 
 def _weight_gradients(p: WinogradProblem, v: np.ndarray, z: np.ndarray) -> np.ndarray:
