@@ -52,6 +52,7 @@ def test_the_units_own_tests_pass() -> None:
 
 
 @once
+@pytest.mark.slow
 def test_convolutions_pass() -> None:
     passes(*(f"tests/kernels/cpu/test_winograd.py::{name}" for name in CHOSEN))
 

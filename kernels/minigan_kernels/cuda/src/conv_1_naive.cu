@@ -1,6 +1,6 @@
 // 1. One thread for each output, straight from the definition. T is float or double.
 //
-//     python -m pytest tests/kernels/cuda/test_cuda_conv.py -k "ladder and naive"   check it, emulated
+//     python -m pytest tests/kernels/cuda -k "ladder and naive"   check it, emulated
 //     python -m bench gpu                                              time it on a GPU
 //
 // Every multiplication loads both its factors from global memory: an output that sums 4x4x64

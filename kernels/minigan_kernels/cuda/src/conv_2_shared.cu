@@ -1,7 +1,7 @@
 // 2. A tile in shared memory: 16 x 16 threads load 16 columns of their 16 pixels and 16 filters
 // once. Each value then serves 16 threads.
 //
-//     python -m pytest tests/kernels/cuda/test_cuda_conv.py -k "ladder and shared"   check it, emulated
+//     python -m pytest tests/kernels/cuda -k "ladder and shared"   check it, emulated
 //     python -m bench gpu                                               time it on a GPU
 //
 // Version 1 loaded two values from global memory for each multiplication. Here a thread loads two

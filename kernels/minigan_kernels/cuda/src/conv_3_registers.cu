@@ -1,6 +1,6 @@
 // 3. Accumulators in registers: a thread computes 4 x 4 outputs of a tile of 64 x 64.
 //
-//     python -m pytest tests/kernels/cuda/test_cuda_conv.py -k "ladder and registers"   check it, emulated
+//     python -m pytest tests/kernels/cuda -k "ladder and registers"   check it, emulated
 //     python -m bench gpu                                                  time it on a GPU
 //
 // For 16 multiplications it reads 4 + 4 values from shared memory, where version 2 read 32. The

@@ -1,6 +1,6 @@
 // 4. Sixteen bytes at a time: one instruction loads four channels, and one reads them later.
 //
-//     python -m pytest tests/kernels/cuda/test_cuda_conv.py -k "ladder and vectorised"   check it, emulated
+//     python -m pytest tests/kernels/cuda -k "ladder and vectorised"   check it, emulated
 //     python -m bench gpu                                                   time it on a GPU
 //
 // Version 3 spent more instructions on moving single values and on computing their addresses than

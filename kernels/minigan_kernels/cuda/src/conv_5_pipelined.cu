@@ -1,6 +1,6 @@
 // 5. A software pipeline: while a tile is multiplied, the next ones are being loaded.
 //
-//     python -m pytest tests/kernels/cuda/test_cuda_conv.py -k "ladder and pipelined"   check it, emulated
+//     python -m pytest tests/kernels/cuda -k "ladder and pipelined"   check it, emulated
 //     python -m bench gpu                                                  time it on a GPU
 //
 // Version 4 waited for each tile's loads before it multiplied. cp.async copies global memory to

@@ -1,7 +1,7 @@
 // 6. Tensor cores: one mma instruction of a warp does 16x8x16 multiplications (bfloat16; 16x8x8 in
 // tf32).
 //
-//     python -m pytest tests/kernels/cuda/test_cuda_conv.py -k "ladder and tensor"   check it, emulated
+//     python -m pytest tests/kernels/cuda -k "ladder and tensor"   check it, emulated
 //     python -m bench gpu                                               time it on a GPU
 //
 // In version 5 each thread multiplied one pair of values at a time. Tensor cores are so fast that

@@ -1,6 +1,6 @@
 // 7. The weight gradient, and split-K.
 //
-//     python -m pytest tests/kernels/cuda/test_cuda_conv.py -k "ladder and split"   check it, emulated
+//     python -m pytest tests/kernels/cuda -k "ladder and split"   check it, emulated
 //     python -m bench gpu                                              time it on a GPU
 //
 // The gradient of 128 filters of 64 channels and 4x4 taps is a matrix of 1024 x 128 values, 8 tiles

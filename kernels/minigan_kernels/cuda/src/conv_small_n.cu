@@ -1,7 +1,7 @@
 // A convolution with at most 4 filters: a generator's last layer, whose images have 1 or 3
 // channels, or a discriminator's.
 //
-//     python -m pytest tests/kernels/cuda/test_cuda_conv.py -k few_channels   check it, emulated
+//     python -m pytest tests/kernels/cuda -k few_channels   check it, emulated
 //
 // A GEMM would waste most of its tile, and each loaded value is used only a few times. So a warp
 // computes one output pixel. Its lanes load neighbouring channels, 16 bytes each, and all filters
