@@ -23,7 +23,7 @@ PARTS = {
     "growth": "how a step's time grows with batch, width, resolution and threads",
     "ladder": "what each idea in the kernels bought",
     "overhead": "the engine's own cost, in microseconds an operation",
-    "endurance": "whether 2,000 rounds make memory or time grow: an hour",
+    "endurance": "whether 2,000 steps make memory or time grow: an hour",
 }
 OTHERS = {
     "all": "all of these but endurance, steps also on one thread: half an hour",

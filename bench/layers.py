@@ -2,7 +2,8 @@
 
 A layer of D is a convolution and a layer of G a transposed one. Both are described by the
 convolution: from an image (N, C, H, W) by weights (O, C, k, k) to (N, O, H', W'). A transposed
-layer runs it backwards, so that its forward pass is the gradient by the image, and the reverse.
+layer runs it backwards: its forward pass is the gradient with respect to the image, and the
+reverse.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, y: np.ndarray, stride: int, padding: in
 
 @numba.njit(nogil=True)
 def conv2d_dx(g: np.ndarray, w: np.ndarray, dx: np.ndarray, stride: int, padding: int) -> None:
-    """dx += the gradient by x."""
+    """dx += the gradient with respect to x."""
     images, filters, height, width = g.shape
     for n in range(images):
         for o in range(filters):
@@ -46,7 +46,7 @@ def conv2d_dx(g: np.ndarray, w: np.ndarray, dx: np.ndarray, stride: int, padding
 
 @numba.njit(nogil=True)
 def conv2d_dw(x: np.ndarray, g: np.ndarray, dw: np.ndarray, stride: int, padding: int) -> None:
-    """dw += the gradient by w."""
+    """dw += the gradient with respect to w."""
     images, filters, height, width = g.shape
     for n in range(images):
         for o in range(filters):

@@ -17,7 +17,7 @@ from minigan.fused import Fused
 from minigan.tensor import PRIMITIVES, Tensor, grad
 
 FUSED = {name: p for name, p in PRIMITIVES.items() if isinstance(p, Fused)}
-ROOMS = ["reference", "cpu"]
+BACKENDS = ["reference", "cpu"]
 
 
 def normal(*shape: int, seed: int = 0, dtype: Any = np.float64) -> np.ndarray:
@@ -46,9 +46,9 @@ def _by_reference(fused: Fused, *args: Any, **options: Any) -> Tensor:
     return fused.reference(*tensors, **fused.defaults | options)
 
 
-def assert_equal_in_both(name: str, room: str, how: Any) -> None:
+def assert_equal_in_both(name: str, backend: str, how: Any) -> None:
     def body(case: Case) -> None:
-        with kernels.use(room):
+        with kernels.use(backend):
             by_kernel, by_reference = both_ways(FUSED[name], case.f, case.inputs)
         for a, b in zip(by_kernel, by_reference, strict=True):
             assert a.shape == b.shape
@@ -59,17 +59,17 @@ def assert_equal_in_both(name: str, room: str, how: Any) -> None:
     run(PRIMITIVE_CASES[name], how, body)
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", FUSED)
-def test_kernels_equal_the_reference(name: str, room: str) -> None:
-    assert_equal_in_both(name, room, QUICK)
+def test_kernels_equal_the_reference(name: str, backend: str) -> None:
+    assert_equal_in_both(name, backend, QUICK)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", FUSED)
-def test_kernels_equal_the_reference_in_many_cases(name: str, room: str) -> None:
-    assert_equal_in_both(name, room, MANY)
+def test_kernels_equal_the_reference_in_many_cases(name: str, backend: str) -> None:
+    assert_equal_in_both(name, backend, MANY)
 
 
 def at_float32(name: str) -> tuple[Callable[..., Tensor], list[np.ndarray]]:
@@ -91,12 +91,12 @@ def at_float32(name: str) -> tuple[Callable[..., Tensor], list[np.ndarray]]:
     return lambda *xs: PRIMITIVES[name](*xs, **options), [x, channel[0]]
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", FUSED)
-def test_kernels_in_float32_are_as_near_as_their_precision(name: str, room: str) -> None:
+def test_kernels_in_float32_are_as_near_as_their_precision(name: str, backend: str) -> None:
     f, arrays = at_float32(name)
     arrays = [a.astype(np.float32) for a in arrays]
-    with kernels.use(room):
+    with kernels.use(backend):
         by_kernel, _ = both_ways(FUSED[name], f, arrays)
         _, exact = both_ways(FUSED[name], f, [a.astype(np.float64) for a in arrays])
     for a, b in zip(by_kernel, exact, strict=True):
@@ -156,7 +156,7 @@ def test_batch_norm_with_moments_passed_equals_without() -> None:
         ]
         for a, b in zip(*found, strict=True):
             np.testing.assert_array_equal(a.data, b.data)
-        # A gradient by x without a mean: the moments were not taken for constants.
+        # A gradient with respect to x without a mean: the moments were not taken for constants.
         assert np.abs(found[1][0].data.sum((0, 2, 3))).max() < 1e-10
 
 

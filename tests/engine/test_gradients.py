@@ -56,10 +56,10 @@ def test_gradients(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("room", ["reference", "cpu"])
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
 @pytest.mark.parametrize("name", ALL)
-def test_gradients_of_many(name: str, room: str) -> None:
-    with kernels.use(room):
+def test_gradients_of_many(name: str, backend: str) -> None:
+    with kernels.use(backend):
         run(ALL[name], MANY, check)
 
 
@@ -159,9 +159,9 @@ def penalty(D: nn.Module, x: Tensor) -> Tensor:
     return mg.mean(mg.square(norms - 1))
 
 
-@pytest.mark.parametrize("room", ["reference", "cpu"])
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
 @pytest.mark.parametrize("norm", [nn.BatchNorm2d, nn.InstanceNorm2d])
-def test_gradient_penalty(room: str, norm: type[nn.Module]) -> None:
+def test_gradient_penalty(backend: str, norm: type[nn.Module]) -> None:
     """The gradient of a loss that holds a gradient, through convolution, norm and leaky ReLU."""
     side = 5 if norm is nn.BatchNorm2d else 7
     network = discriminator(norm)
@@ -169,7 +169,7 @@ def test_gradient_penalty(room: str, norm: type[nn.Module]) -> None:
         network.layers[4:] = [nn.Flatten(), nn.Linear(12, 1, rng=rng())]
     f, parameters = as_function(network, penalty)
     inputs = [normal(3, 1, side, side), *parameters]
-    with kernels.use(room):
+    with kernels.use(backend):
         for order in (1, 2):
             check_gradients(f, inputs, order=order)
 
@@ -180,15 +180,15 @@ def test_gradient_penalty_in_inference_mode() -> None:
         check_gradients(f, [normal(2, 1, 5, 5), *parameters], order=order)
 
 
-@pytest.mark.parametrize("room", ["reference", "cpu"])
-def test_generator_through_discriminator(room: str) -> None:
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_generator_through_discriminator(backend: str) -> None:
     """A generator's loss by its own parameters, batch norm in both networks."""
     D = discriminator().astype(np.float64)
     D.layers[1:2] = [nn.Conv2d(2, 3, 2, stride=2, rng=rng(), bias=False).astype(np.float64)]
     f, parameters = as_function(
         generator(), lambda G, z: mg.losses.non_saturating_loss(D(mg.pad(G(z), _BORDER)))
     )
-    with kernels.use(room):
+    with kernels.use(backend):
         for order in (1, 2):
             check_gradients(f, [normal(3, 2), *parameters], order=order)
 

@@ -30,7 +30,7 @@ RULES: dict[str, Make] = {
 
 
 @pytest.fixture(params=["reference", "cpu"])
-def room(request: pytest.FixtureRequest):
+def backend(request: pytest.FixtureRequest):
     with kernels.use(request.param):
         yield request.param
 
@@ -80,7 +80,7 @@ def by_hand(name: str, p: np.ndarray, gs: list[np.ndarray]) -> np.ndarray:
 
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.usefixtures("room")
+@pytest.mark.usefixtures("backend")
 def test_rules_by_hand(name: str, dtype: Any) -> None:
     ps = parameters(dtype)
     before = {n: p.data.copy() for n, p in ps.items()}
@@ -99,7 +99,7 @@ def test_rules_by_hand(name: str, dtype: Any) -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
-@pytest.mark.usefixtures("room")
+@pytest.mark.usefixtures("backend")
 def test_a_step_leaves_the_gradients_alone(name: str) -> None:
     rule, g = RULES[name](parameters()), gradients(0)
     rule.step(g)
@@ -107,7 +107,7 @@ def test_a_step_leaves_the_gradients_alone(name: str) -> None:
         np.testing.assert_array_equal(g[n].data, fresh.data)
 
 
-@pytest.mark.usefixtures("room")
+@pytest.mark.usefixtures("backend")
 def test_gradients_may_lie_anywhere() -> None:
     """A gradient may be a transposed view, or one number with strides of 0."""
     ps, same = parameters(), parameters()
@@ -128,7 +128,7 @@ def test_the_state_is_named_by_the_parameters(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RULES)
-@pytest.mark.usefixtures("room")
+@pytest.mark.usefixtures("backend")
 def test_a_saved_state_continues_bit_for_bit(name: str) -> None:
     ps = parameters()
     rule = RULES[name](ps)
@@ -234,7 +234,7 @@ def copies(lists: list[list[np.ndarray]]) -> list[list[np.ndarray]]:
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_a_list_is_stepped_as_each_parameter_alone(name: str, room: str) -> None:
+def test_a_list_is_stepped_as_each_parameter_alone(name: str, backend: str) -> None:
     states, numbers = STEPS[name]
     together = arrays(2 + states)
     alone = copies(together)
@@ -247,7 +247,7 @@ def test_a_list_is_stepped_as_each_parameter_alone(name: str, room: str) -> None
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_any_layout_gives_the_same_bytes(name: str, room: str) -> None:
+def test_any_layout_gives_the_same_bytes(name: str, backend: str) -> None:
     """A weight that is stored transposed, with a gradient and a state that are or are not."""
     states, numbers = STEPS[name]
     plain = [[np.abs(normal(6, 5, 4, 3, seed=i, dtype=np.float32))] for i in range(2 + states)]
@@ -270,7 +270,7 @@ def test_any_layout_gives_the_same_bytes(name: str, room: str) -> None:
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_what_does_not_fit_is_refused_and_nothing_moves(name: str, room: str) -> None:
+def test_what_does_not_fit_is_refused_and_nothing_moves(name: str, backend: str) -> None:
     states, numbers = STEPS[name]
     step = getattr(kernels, name)
     lists = [[np.ones(3, np.float32), np.ones(2, np.float32)] for _ in range(2 + states)]
@@ -279,7 +279,7 @@ def test_what_does_not_fit_is_refused_and_nothing_moves(name: str, room: str) ->
     with pytest.raises(ValueError, match="same shape"):
         step(lists[0], lists[1][::-1], *lists[2:], **numbers)
     lists[-1][1].flags.writeable = False
-    if room == "cpu":
+    if backend == "cpu":
         with pytest.raises(ValueError, match="read-only"):
             step(*lists, **numbers)
     lists[-1][1].flags.writeable = True

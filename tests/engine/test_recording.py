@@ -273,11 +273,11 @@ def test_nothing_is_kept_without_recording() -> None:
         assert np.isfinite(loss.item())
 
 
-@pytest.mark.parametrize("room", ["reference", "cpu"])
-def test_no_operation_writes_its_inputs(room: str) -> None:
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_no_operation_writes_its_inputs(backend: str) -> None:
     x, w = tensor(2, 2, 5, 5), tensor(3, 2, 3, 3, seed=1)
     before = x.data.copy(), w.data.copy()
-    with kernels.use(room):
+    with kernels.use(backend):
         second_order(chain(x, w), [x, w])
     np.testing.assert_array_equal(x.data, before[0])
     np.testing.assert_array_equal(w.data, before[1])

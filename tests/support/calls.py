@@ -343,12 +343,12 @@ def a_call(draw: Callable[..., Any], name: str, large: bool = False) -> Call:
     return CALLS[name](Source(draw, large))
 
 
-def outcome(name: str, room: str, call: Call, dtype: type | None = None) -> list[np.ndarray]:
+def outcome(name: str, backend: str, call: Call, dtype: type | None = None) -> list[np.ndarray]:
     """All that the kernel returns and all of its arguments after the call."""
     arrays = call.fresh(dtype)
     kernel = getattr(kernels, name)
-    with kernels.use(room):
-        if room == "cuda":
+    with kernels.use(backend):
+        if backend == "cuda":
             result = on_device(kernel, *arrays, **call.options)
         else:
             result = kernel(*arrays, **call.options)
@@ -369,8 +369,8 @@ def check_layout(name: str, result: np.ndarray, first: np.ndarray) -> None:
         assert result.size == 0 or np.ravel(result, "K").base is not None
 
 
-def check_twins(name: str, call: Call, room: str = "cpu") -> None:
-    fast, plain = outcome(name, room, call), outcome(name, "reference", call)
+def check_twins(name: str, call: Call, backend: str = "cpu") -> None:
+    fast, plain = outcome(name, backend, call), outcome(name, "reference", call)
     check_layout(name, fast[0], call.fresh()[0])
     assert [a.dtype for a in fast] == [a.dtype for a in plain]
     assert [a.shape for a in fast] == [a.shape for a in plain]

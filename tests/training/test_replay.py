@@ -1,4 +1,4 @@
-"""Rounds that are replayed from a graph, and what keeps a wrong graph from being used.
+"""Steps that are replayed from a graph, and what keeps a wrong graph from being used.
 
 That every recipe's steps are the same when they are replayed is tested in test_device.
 """

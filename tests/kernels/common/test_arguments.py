@@ -23,15 +23,15 @@ EMPTY = [
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("room", ["reference", "cpu", "im2col", "direct", "winograd"])
+@pytest.mark.parametrize("backend", ["reference", "cpu", "im2col", "direct", "winograd"])
 @pytest.mark.parametrize(("image", "weight", "groups"), EMPTY)
 def test_a_convolution_of_nothing_is_zeros(
-    image: tuple[int, ...], weight: tuple[int, ...], groups: int, room: str, dtype: type
+    image: tuple[int, ...], weight: tuple[int, ...], groups: int, backend: str, dtype: type
 ) -> None:
     x, w = np.ones(image, dtype), np.ones(weight, dtype)
     size = (image[2] - weight[2] + 1, image[3] - weight[3] + 1)
     g = np.ones((image[0], weight[0], *size), dtype)
-    with kernels.use(room):
+    with kernels.use(backend):
         found = {
             g.shape: kernels.conv2d(x, w, groups=groups),
             image: kernels.conv2d_dx(g, w, shape=image, groups=groups),

@@ -69,19 +69,19 @@ def test_results_are_the_same_bytes_for_any_number_of_threads(name: str) -> None
 def both(name: str, *arrays: np.ndarray, **options: Any) -> tuple[np.ndarray, np.ndarray]:
     """What the CPU kernel returns, and the reference."""
     results = []
-    for room in ("cpu", "reference"):
-        with kernels.use(room):
+    for backend in ("cpu", "reference"):
+        with kernels.use(backend):
             result = getattr(kernels, name)(*arrays, **options)
         results.append(result[0] if isinstance(result, tuple) else result)
     return results[0], results[1]
 
 
-@pytest.mark.parametrize("room", ["cpu", "reference"])
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
 @pytest.mark.parametrize(("name", "arrays", "options"), BAD)
 def test_what_does_not_fit_is_a_value_error(
-    room: str, name: str, arrays: tuple[np.ndarray, ...], options: dict[str, Any]
+    backend: str, name: str, arrays: tuple[np.ndarray, ...], options: dict[str, Any]
 ) -> None:
-    with kernels.use(room), pytest.raises(ValueError, match=r"\d"):
+    with kernels.use(backend), pytest.raises(ValueError, match=r"\d"):
         getattr(kernels, name)(*arrays, **options)
 
 
@@ -173,11 +173,11 @@ def test_moments_of_a_channel_of_equal_values(layout: str) -> None:
     np.testing.assert_array_equal(var, np.zeros(3))
 
 
-@pytest.mark.parametrize("room", ["cpu", "reference"])
-def test_philox_gives_the_published_words(room: str) -> None:
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_philox_gives_the_published_words(backend: str) -> None:
     """The first of the known answers that Random123 ships."""
     out = np.empty(4, np.uint32)
-    with kernels.use(room):
+    with kernels.use(backend):
         kernels.random_bits(out, key=0, offset=0)
     assert [f"{word:08x}" for word in out] == ["6627e8d5", "e169c58d", "bc57ac4c", "9b00dbd8"]
 
@@ -224,8 +224,8 @@ extern "C" void litter() {
 
 @needs_gxx
 @pytest.mark.filterwarnings("error")  # of NumPy: OpenBLAS for AVX-512 raised it
-@pytest.mark.parametrize("room", ["reference", "cpu"])
-def test_a_product_with_a_vector_raises_no_false_alarm(room: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_a_product_with_a_vector_raises_no_false_alarm(backend: str, tmp_path: Path) -> None:
     (tmp_path / "litter.cpp").write_text(LITTER)
     library = tmp_path / "litter.so"
     subprocess.run(
@@ -242,6 +242,6 @@ def test_a_product_with_a_vector_raises_no_false_alarm(room: str, tmp_path: Path
         b = rng.standard_normal(b_shape).astype(np.float32)
         for b_laid in (b, np.asfortranarray(b)):
             litter()
-            with kernels.use(room):
+            with kernels.use(backend):
                 y = kernels.matmul(a, b_laid)
             np.testing.assert_allclose(y, a.astype(float) @ b, rtol=1e-5, atol=1e-5)

@@ -33,7 +33,7 @@ FEW: Case = ((2, 3, 11, 9), (24, 3, 4, 4), {"stride": 2, "padding": 1})  # chann
 def calls(
     case: Case, precision: str, end: Epilogue
 ) -> list[tuple[str, list[np.ndarray], dict[str, Any]]]:
-    """The convolution, and its gradient by the input, on values that the precision can hold."""
+    """The convolution and its input gradient, on values that the precision can hold."""
     x_shape, w_shape, options = case
     rng = np.random.default_rng(0)
     x, w = (
@@ -146,7 +146,7 @@ def test_a_penalty_computes_no_convolution_twice() -> None:
         assert names.count("convolve") == 2
         names.clear()
         (slope,) = grad(y, [x], create_graph=True)
-        assert names.count("convolve") == 2  # of the way back alone
+        assert names.count("convolve") == 2  # of the backward pass alone
         grad((slope * slope).sum(), D.parameters())
     with kernels.use("reference"):
         again = grad(D(x).sum(), x)

@@ -351,8 +351,8 @@ def test_gradients_of_a_gradient_penalty_are_those_of_the_reference() -> None:
     shapes = [(2, 3, 8, 8), (4, 3, 3, 3), (4,), (4,), (64, 12), (12,)]
     arrays = [rng.standard_normal(shape) for shape in shapes]
 
-    def gradients(room: str) -> list[np.ndarray]:
-        with kernels.use(room):
+    def gradients(backend: str) -> list[np.ndarray]:
+        with kernels.use(backend):
             x, w, gamma, beta, dense, bias = tensors = [mg.Tensor(a) for a in arrays]
             y = mg.batch_norm(mg.conv2d(x, w, padding=1), gamma, beta, slope=0.2)
             y = mg.upsample_nearest(mg.max_pool2d(y, 2), 2) + mg.avg_pool2d(

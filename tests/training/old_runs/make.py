@@ -1,6 +1,6 @@
 """Make the run directories in runs/, and record what they give.
 
-    python tests/old_runs/make.py
+    python tests/training/old_runs/make.py
 
 This is run at the revision whose runs are to be kept, and never again for the same runs: a run that
 a later revision made proves nothing about old ones. To keep a run of another kind, add it to RUNS

@@ -16,7 +16,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def jit(*, fastmath: bool | set[str] = False) -> Callable[[_F], _F]:
     """Compile the decorated function at its first call, or load it from the disk cache.
 
-    The function runs without the interpreter lock, so that `threads.spread` can run it on several
+    The function runs without the interpreter lock, so that `parallel_for` can run it on several
     cores. Division by zero gives inf or NaN as in NumPy. Without `fastmath` the arithmetic is that
     of IEEE 754 in the order written, never contracted to fused multiply-adds: bit-equal to NumPy's.
     """
