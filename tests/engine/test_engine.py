@@ -12,6 +12,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from draw import tensor
 
 import minigan as mg
 from minigan import nn
@@ -25,14 +26,6 @@ from minigan.tensor import (
     history,
     no_grad,
 )
-
-
-def normal(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape)
-
-
-def tensor(*shape: int, seed: int = 0) -> Tensor:
-    return Tensor(normal(*shape, seed=seed))
 
 
 def line() -> int:

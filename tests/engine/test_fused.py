@@ -11,6 +11,7 @@ import minigan_kernels as kernels
 import numpy as np
 import pytest
 from cases import MANY, PRIMITIVE_CASES, QUICK, Case, run
+from draw import normal
 
 import minigan as mg
 from minigan.fused import Fused
@@ -18,10 +19,6 @@ from minigan.tensor import PRIMITIVES, Tensor, grad
 
 FUSED = {name: p for name, p in PRIMITIVES.items() if isinstance(p, Fused)}
 BACKENDS = ["reference", "cpu"]
-
-
-def normal(*shape: int, seed: int = 0, dtype: Any = np.float64) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
 def both_ways(

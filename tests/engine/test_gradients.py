@@ -22,6 +22,7 @@ from cases import (
     op,
     run,
 )
+from draw import normal
 from hypothesis import settings
 
 import minigan as mg
@@ -108,10 +109,6 @@ def test_a_constant_gradient_that_lies_anywhere(name: str) -> None:
 
 def rng() -> mg.Generator:
     return mg.Generator(7, "chains")
-
-
-def normal(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def as_function(

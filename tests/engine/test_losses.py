@@ -6,16 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from draw import normal
 
 import minigan as mg
 from minigan import losses
 from minigan.tensor import Tensor, grad
 
 EXTREME = np.array([-1000.0, -100.0, 0.0, 100.0, 1000.0])
-
-
-def normal(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import minigan_kernels as kernels
 import numpy as np
 import pytest
 from cases import PRIMITIVE_CASES, SETTINGS, Case, run
+from draw import normal
 from hypothesis import HealthCheck, assume, settings
 
 import minigan as mg
@@ -255,10 +256,6 @@ def test_an_error_in_a_reference_is_caught(name: str, position: int) -> None:
                 check_gradients(case.f, case.inputs, order=2)
 
     run(PRIMITIVE_CASES[name], FEW, body)
-
-
-def normal(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def norm_case() -> Case:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import SETTINGS
+from draw import normal, tensor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,14 +15,6 @@ import minigan as mg
 from minigan.tensor import GraphError, Tensor, grad
 
 SOME = settings(SETTINGS, max_examples=40)
-
-
-def normal(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape)
-
-
-def tensor(*shape: int, seed: int = 0) -> Tensor:
-    return Tensor(normal(*shape, seed=seed))
 
 
 # --- Tensors as NumPy arrays -----------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 import minigan_kernels as kernels
 import numpy as np
 import pytest
+from draw import normal
 
 from minigan import Generator, nn, ops, optim
 from minigan.tensor import Tensor, grad
@@ -33,10 +34,6 @@ RULES: dict[str, Make] = {
 def backend(request: pytest.FixtureRequest):
     with kernels.use(request.param):
         yield request.param
-
-
-def normal(*shape: int, seed: int = 0, dtype: Any = np.float64) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
 def parameters(dtype: Any = np.float32) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from draw import normal
 
 import minigan as mg
 from minigan import Tensor, grad, penalties
@@ -16,10 +17,6 @@ from minigan.testing import check_gradients
 
 def rng() -> mg.Generator:
     return mg.Generator(0, "penalties")
-
-
-def normal(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def tanh_critic(w: Tensor, v: Tensor) -> Callable[[Tensor], Tensor]:

@@ -12,6 +12,7 @@ from unittest import mock
 import minigan_kernels as kernels
 import numpy as np
 import pytest
+from draw import tensor
 
 import minigan as mg
 from minigan.tensor import (
@@ -24,14 +25,6 @@ from minigan.tensor import (
     grad,
     no_grad,
 )
-
-
-def normal(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape)
-
-
-def tensor(*shape: int, seed: int = 0) -> Tensor:
-    return Tensor(normal(*shape, seed=seed))
 
 
 @pytest.fixture(autouse=True)

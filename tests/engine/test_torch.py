@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import SETTINGS, Source
+from draw import normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,10 +24,6 @@ with warnings.catch_warnings():
 
 SOME = settings(SETTINGS, max_examples=25)
 MANY = settings(SETTINGS, max_examples=500)
-
-
-def normal(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def assert_close(mine: np.ndarray, theirs: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+from draw import normal
 from PIL import Image
 from tiny import Shell
 
@@ -22,10 +23,6 @@ from minigan.testing import check_gradients
 
 def rng() -> Generator:
     return Generator(0, "conditional")
-
-
-def normal(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 # --- Codes -----------------------------------------------------------------------------------

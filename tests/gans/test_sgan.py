@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+from draw import normal
 
 from minigan import Tensor, nn, no_grad
 from minigan.data import Batches, Dataset
@@ -17,10 +18,6 @@ from minigan.random import Generator
 
 def rng() -> Generator:
     return Generator(0, "conditional")
-
-
-def normal(*shape: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 # --- SGAN ------------------------------------------------------------------------------------

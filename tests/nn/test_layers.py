@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from draw import normal
 
 import minigan as mg
 from minigan import Generator, nn
@@ -16,10 +17,6 @@ from minigan.tensor import Tensor, grad
 
 def rng() -> Generator:
     return Generator(0, "layers")
-
-
-def normal(*shape: int, seed: int = 0, dtype: Any = np.float64) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
 # --- Layers ----------------------------------------------------------------------------------

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
+from draw import normal
 
 from minigan import Generator, nn
 from minigan.tensor import Tensor, grad
@@ -13,10 +12,6 @@ from minigan.tensor import Tensor, grad
 
 def rng() -> Generator:
     return Generator(0, "layers")
-
-
-def normal(*shape: int, seed: int = 0, dtype: Any = np.float64) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
 class Parts(nn.Module):

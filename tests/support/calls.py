@@ -6,24 +6,20 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import draw
 import minigan_kernels as kernels
 import numpy as np
 from cuda_tools import on_device
-from hypothesis import HealthCheck, Phase, settings
+from draw import LAYOUTS as LAYOUTS
+from draw import Draw, laid, least_plane
+from hypothesis import settings
 from hypothesis import strategies as st
 from minigan_kernels import KERNELS
 from minigan_kernels.checks import Window
 from minigan_kernels.cpu.runtime.allocator import is_channels_last
 from minigan_kernels.epilogue import LINEAR, Epilogue
 
-SETTINGS = settings(
-    derandomize=True,
-    deadline=None,
-    database=None,
-    max_examples=25,
-    phases=(Phase.explicit, Phase.generate),
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+SETTINGS = settings(draw.SETTINGS, max_examples=25)
 LARGE = settings(SETTINGS, max_examples=2)
 
 EXACT = {
@@ -46,9 +42,6 @@ WRITTEN = {  # which arguments a kernel overwrites
 }
 
 
-LAYOUTS = ("plain", "channels last", "transposed", "reversed", "sliced")
-
-
 class Call(NamedTuple):
     """Arguments of a kernel; each array with the way in which it shall lie in memory."""
 
@@ -67,35 +60,14 @@ class Call(NamedTuple):
         ]
 
 
-def laid(array: np.ndarray, layout: str) -> np.ndarray:
-    """A copy of `array` that is not contiguous, but for the layout "plain"."""
-    if array.ndim == 0:
-        return np.array(array)  # NumPy's own copy of a scalar is not an array
-    if layout == "channels last" and array.ndim == 4:
-        return array.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
-    if layout == "transposed":
-        return array.T.copy().T
-    if layout == "reversed":
-        back = (slice(None, None, -1),) * array.ndim
-        return array[back].copy()[back]
-    if layout == "sliced":
-        return np.repeat(array, 2, axis=-1)[..., ::2]
-    return array.copy()
-
-
-class Source:
+class Source(Draw):
     """Draws what the calls of kernels are made of."""
 
     def __init__(self, draw: Callable[..., Any], large: bool) -> None:
-        self.draw, self.large = draw, large
+        super().__init__(draw)
+        self.large = large
         self.dtype = self.pick(np.float32, np.float64)
         self.rng = np.random.default_rng(self.int(0, 2**32))
-
-    def pick(self, *choices: Any) -> Any:
-        return self.draw(st.sampled_from(choices))
-
-    def int(self, low: int, high: int) -> int:
-        return self.draw(st.integers(low, high))
 
     def normal(self, *shape: int) -> np.ndarray:
         return self.rng.standard_normal(shape).astype(self.dtype)
@@ -133,10 +105,7 @@ class Source:
 
     def plane(self, window: Window) -> tuple[int, int]:
         """A plane that the window fits, now and then exactly."""
-        least = [
-            max(1, d * (k - 1) + 1 - 2 * p)
-            for k, d, p in zip(window.kernel, window.dilation, window.padding, strict=True)
-        ]
+        least = least_plane(window)
         more = (39, 44) if self.large else (self.pick(0, 0, 1, 2, 7), self.pick(0, 0, 1, 3, 6))
         return least[0] + more[0], least[1] + more[1]
 

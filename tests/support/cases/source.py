@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, given, settings
+from draw import LAYOUTS, SETTINGS, Draw, laid, least_plane
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from minigan_kernels.checks import Window
 
@@ -17,14 +18,6 @@ from minigan.testing import check_gradients
 
 Shape = tuple[int, ...]
 
-# Shrinking is left out: an example is small already, and shrinking it would take minutes.
-SETTINGS = settings(
-    derandomize=True,
-    deadline=None,
-    database=None,
-    phases=(Phase.explicit, Phase.generate),
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
 QUICK = settings(SETTINGS, max_examples=12)
 MANY = settings(SETTINGS, max_examples=100)
 TWIN = settings(SETTINGS, max_examples=5)
@@ -58,18 +51,12 @@ def run(strategy: st.SearchStrategy[Case], how: settings, body: Callable[[Case],
     each()
 
 
-class Source:
+class Source(Draw):
     """Shapes and options come from Hypothesis, numbers from a generator that it seeds."""
 
     def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any]) -> None:
-        self.draw = draw
+        super().__init__(draw)
         self.rng = np.random.default_rng(draw(st.integers(0, 2**16)))
-
-    def pick(self, *choices: Any) -> Any:
-        return self.draw(st.sampled_from(choices))
-
-    def int(self, low: int, high: int) -> int:
-        return self.draw(st.integers(low, high))
 
     def flag(self) -> bool:
         return self.draw(st.booleans())
@@ -114,22 +101,7 @@ class Source:
 
     def laid(self, array: np.ndarray | np.float64) -> np.ndarray:
         """The same values, perhaps as a view that is not contiguous."""
-        layout = self.pick("plain", "channels last", "transposed", "reversed", "sliced")
-        if np.ndim(array) == 0:
-            return np.asarray(array)
-        if layout == "channels last" and array.ndim == 4:
-            return array.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
-        if layout == "transposed":
-            return array.T.copy().T
-        backwards = (slice(None, None, -1),) * array.ndim
-        if layout == "reversed":
-            return array[backwards].copy()[backwards]
-        if layout == "sliced":
-            wide = np.full(tuple(2 * n + 1 for n in array.shape), np.nan)
-            view = wide[(slice(1, None, 2),) * array.ndim]
-            view[...] = array
-            return view
-        return array
+        return laid(np.asarray(array), self.pick(*LAYOUTS))
 
     def normal(self, shape: Shape) -> np.ndarray:
         return self.laid(self.rng.standard_normal(shape))
@@ -174,11 +146,8 @@ class Source:
 
     def plane(self, window: Window) -> tuple[int, int]:
         """A size (H, W) that the window fits."""
-        sizes = []
-        for k, p, d in zip(window.kernel, window.padding, window.dilation, strict=True):
-            least = max(1, d * (k - 1) + 1 - 2 * p)
-            sizes.append(self.int(least, least + 4))
-        return sizes[0], sizes[1]
+        height, width = least_plane(window)
+        return self.int(height, height + 4), self.int(width, width + 4)
 
 
 Build = Callable[[Source], tuple[Callable[..., Tensor], Sequence[np.ndarray]]]
