@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -377,6 +378,33 @@ def test_a_function_is_read_at_a_glance() -> None:
 
 
 # --- Words -----------------------------------------------------------------------------------
+
+
+# Words of an earlier dialect; the field says it otherwise (kernels/README.md, the glossary).
+OLD_WORDS = re.compile(
+    r"\b(anew|cards?|lie|lies|meant over|(first|second) cache(?! line)|the way back|whole numbers?"
+    r"|gradients? by (the|an?|its|x|w))\b",
+    re.IGNORECASE,
+)
+KEPT_WORDS = {"--card", "var(--card)", '"card"'}  # colours of the report, keys of files
+
+
+def test_one_language_is_spoken() -> None:
+    sources = [
+        path
+        for folder in (PRODUCT, KERNELS)
+        for end in ("*.py", "*.cu", "*.cuh", "*.h", "*.cc")
+        for path in folder.rglob(end)
+    ]
+    assert len(sources) > 250
+    wrong = [
+        f"{path.relative_to(ROOT)}:{number} {found[0]}"
+        for path in sources
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        for found in OLD_WORDS.finditer(line)
+        if not any(word in line for word in KEPT_WORDS)
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_every_file_says_what_it_is() -> None:

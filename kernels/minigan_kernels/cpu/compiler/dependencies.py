@@ -3,7 +3,7 @@
 Numba compiles a function's bytecode, with the values that its globals and its closure have at that
 time. So the digest is taken over those values, and over what they refer to in turn:
 
-- of a function: its bytecode, and the whole source file that it lies in. The bytecode tells apart
+- of a function: its bytecode, and the whole source file that it is in. The bytecode tells apart
   generated functions, whose text is in no file. The file says what no value does, such as what a
   module has registered with Numba beside the function;
 - of a compiled function also the compiler's options, of an intrinsic the Python code that writes
@@ -143,7 +143,7 @@ class _Walk:
     """
 
     def __init__(self) -> None:
-        self._open: dict[int, int] = {}  # how deep what is being looked at lies, by its identity
+        self._open: dict[int, int] = {}  # depth of each value being walked, by its identity
         self._back = math.inf  # the least depth that was referred back to
 
     def dependencies(self, value: Any, names: Iterable[str] = ()) -> Dependencies:

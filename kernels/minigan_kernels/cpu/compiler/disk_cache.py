@@ -9,9 +9,9 @@ A file is named by its function, with the whole path of its module, and by a key
 that the machine code depends on (see `dependencies`), the argument types, the CPU, the compiler's
 settings and the versions of Python, Numba, llvmlite and NumPy. So whatever is found under a name is
 right, two functions never share a file, generated ones of one name included, and machine code for
-several settings lies side by side.
+several settings is kept side by side.
 
-The files lie in NUMBA_CACHE_DIR, else in minigan/ in XDG_CACHE_HOME, else in ~/.cache/minigan, in a
+The files are in NUMBA_CACHE_DIR, else in minigan/ in XDG_CACHE_HOME, else in ~/.cache/minigan, in a
 folder for each copy of this package. A process that has compiled something sweeps them once: see
 `sweep`.
 """
@@ -137,7 +137,7 @@ def _start_of_code(content: bytes) -> int:
 
 
 def _below(path: Path) -> Path:
-    """The path from the package on, if it lies there."""
+    """The path from the package on, if it is there."""
     return path.relative_to(_PLACE) if path.is_relative_to(_PLACE) else path
 
 

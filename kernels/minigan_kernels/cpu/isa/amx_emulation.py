@@ -48,7 +48,7 @@ TILES, ROWS, COLUMNS = 8, 16, 16  # columns of 4 bytes
 _ROW_BYTES, _TILE_BYTES = 4 * COLUMNS, 4 * COLUMNS * ROWS
 _SIGN, _EXPONENT, _ODD = 0x80000000, 0x7F800000, 0xFFFF0000  # bits of a word
 # In float64: what rounds to less than float32's smallest normal number, 2^-126. Halfway from it to
-# the next smaller number of 24 bits lies 2^-126 - 2^-151, which rounds up to even.
+# the next smaller number of 24 bits is 2^-126 - 2^-151, which rounds up to even.
 _TINY = 2.0**-126 - 2.0**-151
 
 _compiled = numba.njit(nogil=True, error_model="numpy")
