@@ -10,13 +10,12 @@ from typing import Any
 import minigan_kernels as kernels
 import numpy as np
 import pytest
-from calls import SETTINGS, Call, a_call, check_twins, laid, outcome
+from calls import BAD, SETTINGS, Call, a_call, check_twins, image, laid, outcome
 from cuda_tools import DEVICE, SCHEDULES, needs_gxx, on_device
 from hypothesis import given, settings
 from minigan_kernels import KERNELS
 from minigan_kernels.cuda import optim, pool
 from minigan_kernels.cuda.emu import emulation
-from test_twins import BAD, image
 
 import minigan as mg
 from minigan.device import HOST
