@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import pickle
 import platform
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -98,11 +99,13 @@ def members(kind: Any) -> tuple[Any, ...] | None:
 class Listener(event.Listener):
     """Hears of each function that is compiled: `began` before it, `ended` after it."""
 
+    @abstractmethod
     def began(self, dispatcher: Any) -> None:
-        raise NotImplementedError
+        """The compilation of a function begins."""
 
+    @abstractmethod
     def ended(self, dispatcher: Any) -> None:
-        raise NotImplementedError
+        """It is over."""
 
     def on_start(self, event: event.Event) -> None:
         self.began(event.data["dispatcher"])
