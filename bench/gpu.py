@@ -147,7 +147,7 @@ def facts() -> Row:
         done = subprocess.run(query, capture_output=True, text=True)
         driver = (done.stdout.split() or [driver])[0]
     return {
-        "card": found.gpu, "capability": list(found.capability), "driver": driver,
+        "gpu": found.gpu, "capability": list(found.capability), "driver": driver,
         "cuda": probe.version(found.toolkit), "cupy": found.cupy, "nvrtc": found.compiler,
         "memory": found.total,
     }  # fmt: skip
@@ -166,7 +166,7 @@ def on_gpu(quick: bool) -> Row:
     )
     device = cuda.Cuda()
     sizes = small() if quick else Sizes()
-    return {"card": about} | measure(device, times.Watch(device), sizes, peaks, times.peer())
+    return {"about": about} | measure(device, times.Watch(device), sizes, peaks, times.peer())
 
 
 def small() -> Sizes:

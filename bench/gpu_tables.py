@@ -11,8 +11,8 @@ MET = {None: "not measured", True: "met", False: "missed"}
 
 def show(result: Row) -> None:
     """Print them all."""
-    about = result.get("card", {})
-    title = f"Checks on {about.get('card', 'no GPU')}, driver {about.get('driver', '-')}"
+    about = result.get("about", {})
+    title = f"Checks on {about.get('gpu', 'no GPU')}, driver {about.get('driver', '-')}"
     late, absent = (", ".join(result[key]) for key in ("left_out", "absent"))
     notes = [f"not installed: {absent}"] if absent else []
     notes += [f"left out, because the time was over: {late}"] if late else []

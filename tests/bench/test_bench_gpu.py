@@ -163,12 +163,12 @@ def test_a_whole_run(
     assert goals["a round in bfloat16, to PyTorch compiled"]["met"]
     assert not goals["a round in tf32, to PyTorch eager"]["met"]
     assert goals["bytes by which memory grows"]["met"]
-    about = {"card": "NVIDIA H200", "driver": "580.1", "capability": [9, 0]}
+    about = {"gpu": "NVIDIA H200", "driver": "580.1", "capability": [9, 0]}
     whole = results.check(
         results.plain(
             {
                 "format": results.FORMAT, "part": "gpu", "measured": "2026-11-21", "seconds": 1.0,
-                "quick": True, "threads": 1, "machine": {}, "card": about, **measured,
+                "quick": True, "threads": 1, "machine": {}, "about": about, **measured,
             }
         )
     )  # fmt: skip

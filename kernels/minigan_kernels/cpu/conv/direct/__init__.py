@@ -2,18 +2,18 @@
 
 Any window, stride, padding, dilation and number of groups is done by one of
 
-    convolve      a register tile holds some pixels of some filters; the sum goes over taps and
+    convolve      the accumulators are some pixels of some filters; the sum goes over taps and
                   channels. The gradient with respect to images is done so too, once for each
                   residue of a pixel's position modulo the stride (a phase): those see the same
                   taps.
-    gemm_col2im   where outputs have few channels, most of such a tile would be idle. So a GEMM
+    gemm_col2im   where outputs have few channels, most of the accumulators would be idle. So a GEMM
                   computes what each pixel of the source adds to the output by all taps, and col2im
                   adds that up: a fractionally strided convolution.
-    correlate     a register tile holds some taps of some channels and some filters; the sum goes
+    correlate     the accumulators are some taps of some channels and some filters; the sum goes
                   over pixels, in split-K slices.
     matmul        where the one window is the whole plane, it is a plain matrix product.
 
-Where groups are small, each lane of a vector does its own. `microkernel` has the register tiles and
+Where groups are small, each lane of a vector does its own. `microkernel` has the microkernels and
 the GEMM around them, `macrokernels` the three loops, `pack` the packing, `geometry` and `tables`
 what is known from the shapes alone.
 """
@@ -41,7 +41,7 @@ from .microkernel import NR, NR_BYTES
 from .pack import pack_panels
 from .tables import col2im_plan, column_size, convolution_plan, correlation_plan
 
-_FEW = LANES // 2  # channels that leave most of a register tile idle
+_FEW_CHANNELS = LANES // 2  # so few leave most accumulators idle
 _CHUNKS = 16  # that all blocks are dealt out in, at most
 _PACKED = 1 << 16  # floats that one thread packs alone
 
@@ -53,7 +53,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None = None)
         return _zeros(p.output), end
     if p.groups == 1 and _covers(window, p.image):
         return matmul(_rows(x), _matrix(w)).reshape(p.output), end
-    if p.groups == 1 and p.output[1] <= _FEW and _is_also_dx(window):
+    if p.groups == 1 and p.output[1] <= _FEW_CHANNELS and _is_also_dx(window):
         key = "col2im, flipped", window
         filters = memoize(w, key, lambda: _pack_taps(_flipped(taps_of(w)), window))
         return _gemm_col2im(x, filters, _dx_window(window), p.output), end
@@ -69,7 +69,7 @@ def conv2d_dx(g: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None = No
         rows = matmul(_rows(g), _matrix(w).T)
         n, c, height, width = p.image
         return rows.reshape(n, height, width, c).transpose(0, 3, 1, 2), end
-    if p.groups == 1 and p.image[1] <= _FEW and window.dilation == (1, 1):
+    if p.groups == 1 and p.image[1] <= _FEW_CHANNELS and window.dilation == (1, 1):
         filters = memoize(w, ("col2im", window), lambda: _pack_taps(taps_of(w), window))
         return _gemm_col2im(g, filters, window, p.image), end
     return _convolve(g, w, p, end, transposed=True)
@@ -83,7 +83,7 @@ def conv2d_dw(x: np.ndarray, g: np.ndarray, p: ConvProblem) -> np.ndarray:
         return np.zeros((kh, kw, each, filters), np.float32).transpose(3, 2, 0, 1)
     if p.groups == 1 and _covers(window, p.image):
         dw = matmul(_rows(x).T, _rows(g)).reshape(kh, kw, each, filters)
-    elif p.groups == 1 and filters <= _FEW < each and _is_also_dx(window):
+    elif p.groups == 1 and filters <= _FEW_CHANNELS < each and _is_also_dx(window):
         flipped = np.empty((kh, kw, filters, each), np.float32)
         _correlate(g, x, flipped, _dx_window(window), 1)
         dw = np.ascontiguousarray(_flipped(flipped))
