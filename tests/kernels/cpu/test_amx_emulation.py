@@ -16,10 +16,10 @@ EMULATED = {"MINIGAN_AMX": "emulate", "MINIGAN_LANES": "16"}
 
 # Enough for all of the code; test_all_tests_of_convolutions_pass has the rest.
 CHOSEN = (
-    "test_every_algorithm_agrees_with_the_reference[winograd]",
-    "test_every_algorithm_agrees_with_the_reference[winograd2]",
-    "test_any_number_of_threads_gives_the_same_bytes",
-    "test_frozen_arrays_are_transformed_once",
+    "test_winograd.py::test_every_algorithm_agrees_with_the_reference[winograd]",
+    "test_winograd.py::test_every_algorithm_agrees_with_the_reference[winograd2]",
+    "test_winograd.py::test_any_number_of_threads_gives_the_same_bytes",
+    "test_winograd_memo.py::test_frozen_arrays_are_transformed_once",
 )
 
 
@@ -54,13 +54,13 @@ def test_the_units_own_tests_pass() -> None:
 @once
 @pytest.mark.slow
 def test_convolutions_pass() -> None:
-    passes(*(f"tests/kernels/cpu/test_winograd.py::{name}" for name in CHOSEN))
+    passes(*(f"tests/kernels/cpu/{name}" for name in CHOSEN))
 
 
 @once
 @pytest.mark.slow
 def test_all_tests_of_convolutions_pass() -> None:
-    passes("tests/kernels/cpu/test_winograd.py")
+    passes("tests/kernels/cpu/test_winograd.py", "tests/kernels/cpu/test_winograd_memo.py")
 
 
 MISUSE = """
