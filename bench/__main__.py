@@ -31,18 +31,20 @@ OTHERS = {
     "tune": "let measurement choose the algorithm of each layer of a DCGAN, from now on",
     "readme": "draw the pictures and write the tables of bench/README.md and the README",
 }
-SAME = "same-bytes"
-APART = {SAME: "whether another checkout trains to the same bytes: same-bytes CHECKOUT"}
+# Parts that have flags of their own.
+APART = {
+    "same-bytes": "whether another checkout trains to the same bytes: same-bytes CHECKOUT",
+    "same-speed": "whether another checkout takes steps as fast: same-speed CHECKOUT",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the answer is its exit code, as minigan's."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if words[:1] == [SAME]:  # it has flags of its own
-            from . import same_bytes
-
-            return same_bytes.main(words[1:])
+        if words and words[0] in APART:
+            part = importlib.import_module(f".{words[0].replace('-', '_')}", __package__)
+            return int(part.main(words[1:]))
         options = _parse(words)
         # Not limited itself: its children would take what is left for the whole machine.
         return _all(options) if options.part == "all" else _one(options)

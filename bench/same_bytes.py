@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import struct
 import subprocess
 import sys
@@ -31,8 +30,9 @@ from typing import Any
 
 import numpy as np
 
+from . import checkouts
 from .settings import say
-from .threads import VARIABLES, processors
+from .threads import processors
 
 HERE = Path(__file__).resolve().parents[1]
 CHILD = Path(__file__).with_name("training_child.py")
@@ -72,9 +72,7 @@ class Setting:
     def environment(self, checkout: Path) -> dict[str, str]:
         """The variables of a process that computes so with the packages of `checkout`."""
         chosen = {"MINIGAN_LANES": str(self.lanes), "MINIGAN_AMX": str(int(self.amx))}
-        path = os.pathsep.join(map(str, (checkout, checkout / "kernels")))
-        threads = dict.fromkeys(VARIABLES, str(self.threads))
-        return {**os.environ, **chosen, **threads, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+        return checkouts.environment(checkout, self.threads, chosen)
 
 
 @dataclass(frozen=True)
@@ -319,35 +317,14 @@ def facts_of(run: Path) -> list[Any]:
 
 
 def _parse(words: Sequence[str]) -> argparse.Namespace:
-    from minigan import gans
-
-    parser = argparse.ArgumentParser(
-        prog="minigan bench same-bytes",
-        description="Whether another checkout trains to the same bytes.",
-    )
-    parser.add_argument("checkout", type=Path, metavar="CHECKOUT", help="the other one")
-    parser.add_argument("--steps", type=int, default=STEPS, help="of each run (default: 20)")
-    lanes = ",".join(map(str, LANES))
-    parser.add_argument("--lanes", type=_numbers, default=list(LANES), help=f"of {lanes}")
     both = [1, 2] if len(processors()) > 1 else [1]
-    parser.add_argument("--threads", type=_numbers, default=both, help="such as 1,2")
-    parser.add_argument(
-        "--recipes",
-        type=lambda text: text.split(","),
-        default=gans.names(),
-        help="all if not given",
+    made = checkouts.parser(
+        "same-bytes", "Whether another checkout trains to the same bytes.", both
     )
-    options = parser.parse_args(words)
-    options.checkout = options.checkout.resolve()
-    for folder in ("minigan", "kernels/minigan_kernels"):
-        if not (options.checkout / folder / "__init__.py").is_file():
-            parser.error(f"{options.checkout} is no checkout: it has no {folder}")
-    if unknown := {*options.recipes} - {*gans.names()}:
-        parser.error(f"there is no recipe {min(unknown)}")
-    if options.steps < 1 or min(options.threads) < 1 or not {*options.lanes} <= {*LANES}:
-        parser.error(f"--steps and --threads must be at least 1, and --lanes of {lanes}")
+    made.add_argument("--steps", type=int, default=STEPS, help="of each run (default: 20)")
+    lanes = ",".join(map(str, LANES))
+    made.add_argument("--lanes", type=checkouts.numbers, default=list(LANES), help=f"of {lanes}")
+    options = checkouts.parse(made, words)
+    if options.steps < 1 or not {*options.lanes} <= {*LANES}:
+        made.error(f"--steps must be at least 1, and --lanes of {lanes}")
     return options
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(word) for word in text.split(",")]
