@@ -22,6 +22,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -35,6 +36,7 @@ __all__ = [
     "BACKENDS",
     "KERNELS",
     "backend_of",
+    "choices",
     "twin",
     "use",
 ]
@@ -44,6 +46,8 @@ BACKENDS = {  # array type -> package; types by name, since CuPy need not be ins
     "numpy.ndarray": "cpu",
     "cupy.ndarray": "cuda",
 }
+
+_VARIABLES = {"MINIGAN_LANES": "", "MINIGAN_AMX": "1"}  # what overrules the CPU: its default
 
 _forced: ContextVar[str | None] = ContextVar("backend", default=None)
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -72,6 +76,25 @@ def use(kernels: str) -> Iterator[None]:
     finally:
         _forced.reset(backend)
         forced.reset(algorithm)
+
+
+def choices() -> dict[str, str]:
+    """What was tuned or forced here and changes the last bits of results on a CPU, by its name.
+
+    That is each layer's algorithm that `bench tune` keeps for this CPU's vectors, the variables
+    MINIGAN_LANES and MINIGAN_AMX, and what `use` forces now. Empty if each layer goes by the rule.
+    The number of threads is not among it, since it changes no result. Two runs of the same
+    versions on the same CPU can be equal in each bit only if their choices are.
+
+    Raises:
+        ValueError: if the file of the algorithms is damaged, with the way out.
+    """
+    found: dict[str, str] = dict(importlib.import_module(f"{__name__}.cpu.conv.select").tuned())
+    given = {name: os.environ.get(name, default) for name, default in _VARIABLES.items()}
+    found |= {name: value for name, value in given.items() if value != _VARIABLES[name]}
+    if kernels := forced.get() or _forced.get():
+        found["use"] = kernels
+    return dict(sorted(found.items()))
 
 
 @functools.cache

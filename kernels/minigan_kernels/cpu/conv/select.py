@@ -32,6 +32,7 @@ from .problem import ConvProblem, Shape
 SAVED = 0.75  # of the direct multiplications
 FEW = 16  # channels
 _FORMAT = 2  # of the file; 1 were the choices alone
+_UNIT = f"{LANES} lanes with AMX" if AMX else f"{LANES} lanes"
 
 
 @lru_cache(1024)
@@ -117,6 +118,11 @@ def remembered() -> dict[str, str]:
     return dict(_remembered())
 
 
+def tuned() -> dict[str, str]:
+    """Of these the algorithms of this process's vectors: no other one changes its results."""
+    return {key: value for key, value in _remembered().items() if key.endswith(f", {_UNIT}")}
+
+
 def remember(
     direction: str, image: Shape, output: Shape, window: Window, groups: int, algorithm: str
 ) -> None:
@@ -158,8 +164,7 @@ def _multiplications(output: Shape, window: Window, m: int) -> int:
 
 def _key(direction: str, image: Shape, output: Shape, window: Window, groups: int) -> str:
     sizes = "x".join(map(str, image))
-    unit = f"{LANES} lanes with AMX" if AMX else f"{LANES} lanes"
-    return f"{direction} {sizes} to {output[1]} by {tuple(window)} in {groups}, {unit}"
+    return f"{direction} {sizes} to {output[1]} by {tuple(window)} in {groups}, {_UNIT}"
 
 
 def _file() -> Path:
