@@ -19,8 +19,10 @@ import numpy as np
 
 from .errors import UserError
 from .files import atomic_write
+from .schema import TEXT, Table, check, integer, parse
 
 FORMAT = 1
+FACTS = Table({"format": integer(1), "checksum": TEXT}, {})
 
 
 class DamagedError(UserError):
@@ -63,7 +65,8 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             text = (file.metadata() or {}).get("minigan")
             if text is None:
                 raise UserError(f"{path} is a safetensors file, but not a checkpoint of minigan")
-            facts = json.loads(text)
+            facts = parse(text.encode("utf-8", "surrogatepass"))
+            check(facts, FACTS)
             if facts["format"] > FORMAT:
                 raise UserError(
                     f"{path} has checkpoint format {facts['format']}, but this minigan reads up to "
@@ -74,7 +77,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise UserError(f"there is no checkpoint {path}") from None
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedError(path, error) from error
-    if facts.pop("checksum", None) != _checksum(arrays, facts):
+    if facts.pop("checksum") != _checksum(arrays, facts):
         raise DamagedError(path, "its checksum does not match its contents")
     return arrays, facts
 

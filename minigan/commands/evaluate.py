@@ -16,7 +16,7 @@ from ..metrics.course import course
 from ..metrics.score import Score
 from ..training.run import Run, provenance
 from .console import say, show_table
-from .flags import Computing, Count, parse
+from .flags import Count, OfRun, parse
 from .open_run import open_run
 
 FORMAT = 1  # of scores.json
@@ -31,7 +31,7 @@ SEED = 0  # of generated data: with one seed all runs on them have the same judg
 
 
 @dataclass(frozen=True)
-class Evaluate(Computing):
+class Evaluate(OfRun):
     """How to score."""
 
     count: Count = None  # how many samples to draw; 10000 images, 26000 stacked ones, 2500 points
@@ -54,10 +54,11 @@ def main(words: list[str]) -> int:
         if value is not None and value < 1:
             raise UserError(f"{flag} must be at least 1, not {value}")
     device = given.opened()
-    state, _, run = open_run(Path(words[0]), device)
+    state, _, run = open_run(Path(words[0]), device, recipe=given.recipe)
     train, test = _data(run)
     asked: dict[str, Any] = asdict(given)
-    where = {field.name for field in fields(Computing)}
+    asked.pop("recipe")  # the run knows it
+    where = {field.name for field in fields(OfRun)}
     how = {key: value for key, value in asked.items() if key not in where}
     found = evaluate(state, train, test, **how, say=say)
     config = run.config
@@ -71,7 +72,7 @@ def main(words: list[str]) -> int:
         "minutes": round(rows[-1]["seconds"] / 60, 2) if rows else 0.0,
         "seed": config["seed"],
         "command": config["command"],
-        "resumed": config.get("resumed", []),  # absent in older runs
+        "resumed": config["resumed"],
         "evaluation": {**asked, **provenance(device.versions())},
         **found.facts(),
     }

@@ -21,6 +21,7 @@ Count = Annotated[int | None, tyro.conf.arg(metavar="INT")]
 Place = Literal["cpu", "cuda"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
+RecipeFile = Annotated[str | None, tyro.conf.arg(metavar="FILE")]
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,20 @@ class Computing:
         return cuda.device(self.device, self.precision, deterministic=self.deterministic)
 
 
-class UnknownFlagError(UserError):
-    """An unknown flag; `value` is the dataclass that the other flags give."""
+@dataclass(frozen=True)
+class OfRun(Computing):
+    """What every command on a run takes."""
 
-    def __init__(self, flag: str, value: Any, verb: str) -> None:
-        super().__init__(_unknown(flag, flags_of(value), verb))
-        self.flag = flag.partition("=")[0].replace("_", "-")
+    recipe: RecipeFile = None  # the file of your own recipe; no file is executed but a named one
+
+
+class UnknownFlagError(UserError):
+    """Unknown flags; `value` is the dataclass that the other flags give."""
+
+    def __init__(self, words: Sequence[str], value: Any, verb: str) -> None:
+        super().__init__(_unknown(words[0], flags_of(value), verb))
+        self.words = words
+        self.flag = words[0].partition("=")[0].replace("_", "-")
         self.value = value
 
 
@@ -78,7 +87,7 @@ def parse(
             raise
         raise UserError(f"minigan {verb}: {_sentence(errors.getvalue(), words)}") from None
     if unknown:
-        raise UnknownFlagError(unknown[0], value, verb)
+        raise UnknownFlagError(unknown, value, verb)
     return value
 
 

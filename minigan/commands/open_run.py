@@ -1,56 +1,181 @@
-"""Opening a run directory: its recipe, data and newest checkpoint, from config.json."""
+"""Opening a run directory: its recipe, data and newest checkpoint, from config.json.
+
+No file is executed that the user did not name. A run of minigan's own recipes, or of one in a
+folder of MINIGAN_RECIPES, is opened by the recipe's name. A run of any other file is opened only if
+that file is named again.
+"""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import TypeVar
 
 from .. import gans
 from ..data import Dataset, load
 from ..device import HOST, Device
 from ..errors import UserError
+from ..schema import SchemaError
 from ..training import checkpoint
-from ..training.run import Run
+from ..training.checkpoint import Checkpoint
+from ..training.recipe import Recipe
+from ..training.run import Run, damaged_config
+from ..training.schema import check_fields
 from ..training.state import State
+from ..training.trained import Trained
 from .console import say
 
+T = TypeVar("T")
+# What building players from numbers that fit no networks may raise.
+UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
-def open_run(path: Path, device: Device = HOST) -> tuple[State, Dataset, Run]:
+
+def open_run(
+    path: Path, device: Device = HOST, *, recipe: str | None = None
+) -> tuple[State, Dataset, Run]:
     """The run in `path`: its state, its data, and its directory.
 
     The state is that of the newest checkpoint, or the initial one if there is none yet. It is on
-    `device`, wherever the run was trained.
+    `device`, wherever the run was trained. `recipe` names the file of a recipe that is not
+    minigan's own. The user is told if the recipe or the data have changed since.
 
     Raises:
         UserError: if there is no run, or its recipe, data or checkpoint cannot be used any more.
     """
     run = Run.open(path)
-    try:
-        state, dataset = _initial(run, device)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"{path / 'config.json'} is damaged, or of another version of its recipe: "
-            f"{type(error).__name__}: {error}"
-        ) from error
+    return *load_run(run, device, recipe=recipe, changed=say), run
+
+
+def open_trained(
+    path: Path, device: Device = HOST, *, recipe: str | None = None
+) -> tuple[Trained, Run]:
+    """What the run in `path` has learned, and its directory; its data are not needed.
+
+    Before the first checkpoint they are, since the initial values of some players depend on them.
+
+    Raises:
+        UserError: if there is no run, or its recipe or checkpoint cannot be used any more.
+    """
+    run = Run.open(path)
     latest = checkpoint.newest(run.checkpoints)
-    if latest is not None:
-        state.restore(latest, run.config["recipe"])
-    return state, dataset, run
+    if latest is None:
+        state, _ = load_run(run, device, recipe=recipe, changed=say)
+        return state, run
+    made = recipe_of(run, recipe)
+    saved = Checkpoint.read(latest, run.config["recipe"])
+    shape, seed = run.data.shape, run.config["seed"]
+    return _built(run, lambda: Trained.restored(saved, made, shape, seed, device)), run
 
 
-def _initial(run: Run, device: Device) -> tuple[State, Dataset]:
-    config, data = run.config, run.config["data"]
-    recipe = gans.load(config["recipe"])(**config["hyper_parameters"])
-    new = [f.name for f in fields(recipe) if f.name not in config["hyper_parameters"]]
-    if new:
-        taken = ", ".join(f"{name} {getattr(recipe, name)}" for name in new)
-        say(f"{run.path} is of an earlier version of its recipe, and is taken to have {taken}")
-    stack = data.get("stack", 1)  # absent in older runs
-    dataset = load(data["source"], size=data["size"], stack=stack, seed=config["seed"], report=say)
-    if [len(dataset), *dataset.shape] != [data["samples"], *data["shape"]]:
+def load_run(
+    run: Run, device: Device, *, recipe: str | None, changed: Callable[[str], None]
+) -> tuple[State, Dataset]:
+    """The state and the data of a run; as in `open_run`.
+
+    If the data are others than the run's, `changed` is told so; unless it raises, `run.config` has
+    the facts of the new ones.
+
+    Raises:
+        UserError: if its recipe, data or checkpoint cannot be used any more.
+    """
+    made = recipe_of(run, recipe)
+    latest = checkpoint.newest(run.checkpoints)
+    saved = None if latest is None else Checkpoint.read(latest, run.config["recipe"])
+    dataset, seed = _data(run, changed), run.config["seed"]
+    return _built(run, lambda: State.fresh(made, dataset, seed, device, saved)), dataset
+
+
+def recipe_of(run: Run, named: str | None) -> Recipe:
+    """The recipe of a run, with its hyper-parameters; `named` is what the user called it, if at
+    all. The user is told if its file has changed.
+
+    Raises:
+        UserError: if the run is of a file that is not named, or of another recipe.
+    """
+    name, values = run.config["recipe"], run.config["hyper_parameters"]
+    if named is None and name.endswith(".py"):
         raise UserError(
-            f"the data in {data['source']} have changed since the run in {run.path}: there were "
-            f"{data['samples']} samples of shape {tuple(data['shape'])}, and now "
-            f"{len(dataset)} of {dataset.shape}"
+            f"{run.path} is a run of the recipe file {name}, and no file is executed that you do "
+            f"not name; add --recipe {shlex.quote(name)}"
         )
-    return State.fresh(recipe, dataset, config["seed"], device), dataset
+    try:
+        path = gans.file_of(named or name)
+    except UserError as error:
+        if named is not None:
+            raise
+        raise UserError(
+            f"{error}; the file of your own recipe is named by --recipe FILE"
+        ) from error
+    there, known = gans.identity(path), recipe_file(run)
+    same = there is not None and known is not None and there["sha256"] == known["sha256"]
+    if named is not None and gans.canonical(named) != name and not same:
+        moved = there is not None and path.stem == Path(name).stem and not gans.is_built_in(name)
+        if not moved:
+            raise UserError(f"{run.path} holds a run of {name}, not of {named}")
+    if there is not None and known is not None and not same:
+        say(
+            f"{path} is not as it was when {run.path} was trained; from here on it is used as it is"
+        )
+    kind, file = gans.load(named or name), run.path / "config.json"
+    try:
+        check_fields(kind, values)
+        recipe = kind(**values)
+    except (SchemaError, UserError) as error:
+        raise damaged_config(file, error) from error
+    if new := [f.name for f in fields(recipe) if f.name not in values]:
+        taken = ", ".join(f"{field} {getattr(recipe, field)}" for field in new)
+        say(f"{run.path} is of an earlier version of its recipe, and is taken to have {taken}")
+    return recipe
+
+
+def recipe_file(run: Run) -> dict[str, str] | None:
+    """The path and the hash of the recipe's file that the run used last; None of minigan's own
+    recipes, and of runs that do not know.
+    """
+    parts = [run.config, *run.config["resumed"]]
+    known = [part["recipe_file"] for part in parts if part.get("recipe_file")]
+    return known[-1] if known else None
+
+
+def _data(run: Run, changed: Callable[[str], None]) -> Dataset:
+    """The data of a run, loaded again."""
+    data, seed = run.config["data"], run.config["seed"]
+    source = data["source"]
+    try:
+        dataset = load(source, size=data["size"], stack=data["stack"], seed=seed, report=say)
+    except (OSError, UserError) as error:
+        raise UserError(
+            f"the data of {run.path} are needed for this, and cannot be had: {error}; bring them "
+            "back, or write where they are into its config.json, as data.source"
+        ) from error
+    there, before = (dataset.shape, len(dataset.classes)), (run.data.shape, len(run.data.classes))
+    if there != before:
+        raise UserError(
+            f"the data in {source} do not fit the run in {run.path} any more: it learned from "
+            f"{data['samples']} samples of shape {before[0]} in {before[1]} classes, and there "
+            f"are {len(dataset)} of {there[0]} in {there[1]}"
+        )
+    digest = dataset.digest()
+    what = f"the data in {source} have changed since the run in {run.path}"
+    if len(dataset) != data["samples"]:
+        changed(f"{what}: there were {data['samples']} samples, and now {len(dataset)}")
+    elif data["digest"] not in (None, digest):
+        changed(f"{what}: they are as many, but not the same")
+    data |= {"samples": len(dataset), "digest": digest}
+    return dataset
+
+
+def _built(run: Run, build: Callable[[], T]) -> T:
+    """What `build` makes of a configuration.
+
+    Raises:
+        UserError: if its numbers fit no networks.
+    """
+    try:
+        return build()
+    except UNFIT as error:
+        raise damaged_config(
+            run.path / "config.json", f"no networks fit it ({type(error).__name__}: {error})"
+        ) from error

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from .. import gans
 from ..errors import UserError
-from ..training.run import Run, provenance
-from .flags import Computing, Count, Folder, Place, Precision, UnknownFlagError, parse
-from .open_run import open_run
+from ..training.run import Run, chosen, provenance
+from .console import say
+from .flags import (
+    Computing,
+    Count,
+    Folder,
+    Place,
+    Precision,
+    RecipeFile,
+    UnknownFlagError,
+    parse,
+)
+from .open_run import load_run
 from .session import Length, run_to_end
 
 
@@ -22,6 +34,8 @@ class Continue(Length):
     device: Place | None = None  # where to compute; as before unless given
     precision: Precision | None = None  # of products on a GPU; as before unless given
     resume: bool = True  # continue the run in --out
+    recipe: RecipeFile = None  # the file of your own recipe; no file is executed but a named one
+    accept_changes: bool = False  # go on though the data are not those the run has learned from
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -35,48 +49,91 @@ class Continue(Length):
 
 def resume(words: list[str]) -> int:
     """Continue the run that `words` name, and give the exit code."""
-    named = None if words[0].startswith("-") else words[0]
-    flags = words[1:] if named else words
-    place = _parse(flags, Continue()).out
+    place = _parse(words, Continue())[0].out
     if place is None:
         raise UserError("--resume needs --out, the run directory to continue")
-    before, where = Run.open(place).config, asdict(Computing())
-    given = _parse(flags, Continue(graphs=before.get("graphs", True)))
-    for key, default in where.items():  # absent in older runs
+    run = Run.open(place)
+    config, where = run.config, asdict(Computing())
+    given, named = _parse(words, Continue(graphs=config["graphs"]))
+    if named and given.recipe and gans.canonical(named) != gans.canonical(given.recipe):
+        raise UserError(f"{named} and --recipe {given.recipe} are two recipes; name one")
+    named = named or given.recipe
+    for key in where:
         asked = getattr(given, key, None)
-        where[key] = before.get(key, default) if asked is None else asked
+        where[key] = config[key] if asked is None else asked
     device = Computing(**where).opened()
-    state, dataset, run = open_run(place, device)
-    recipe = run.config["recipe"]
-    if named and gans.canonical(named) != recipe:
-        raise UserError(f"{place} holds a run of {recipe}, not of {named}")
-    steps = given.steps or (state.step + given.more if given.more else run.config["steps"])
+
+    def changed(what: str) -> None:
+        if not given.accept_changes:
+            raise UserError(
+                f"{what}; bring the former ones back, or go on with these by --accept-changes"
+            )
+        say(f"{what}; the run goes on with these")
+
+    state, dataset = load_run(run, device, recipe=named, changed=changed)
+    choices = chosen()
+    if where["device"] == "cpu":
+        _tell_choices(config, choices)
+    steps = given.steps or (state.step + given.more if given.more else config["steps"])
     if steps < state.step:
         raise UserError(
             f"the run in {place} is at step {state.step} already; --steps {steps} is before that"
         )
     state.recipe.check_length(steps)
     run.rewind(state.step)
-    command = shlex.join(["minigan", "train", *words])
-    now = {"command": command, "step": state.step, **provenance(device.versions())}
+    now = {
+        "command": shlex.join(["minigan", "train", *words]),
+        "step": state.step,
+        **provenance(device.versions()),
+        "choices": choices,
+        "recipe_file": gans.identity(gans.file_of(named or config["recipe"])),
+    }
     run.config |= {
         "steps": steps,
         **where,
         "graphs": given.graphs,
-        "sample_every": given.sample_every or run.config["sample_every"],
-        "checkpoint_every": given.checkpoint_every or run.config["checkpoint_every"],
-        "resumed": [*run.config.get("resumed", []), now],
+        "sample_every": given.sample_every or config["sample_every"],
+        "checkpoint_every": given.checkpoint_every or config["checkpoint_every"],
+        "resumed": [*config["resumed"], now],
     }
     run.write_config()
     return run_to_end(state, dataset, run)
 
 
-def _parse(flags: list[str], default: Continue) -> Continue:
-    """The flags; those of a new run are refused as such."""
+def _tell_choices(config: Mapping[str, Any], now: Mapping[str, str]) -> None:
+    """Tell the user if other algorithms are chosen than when the run was last trained."""
+    parts = [part.get("choices") for part in (config, *config["resumed"])]
+    known = [choices for choices in parts if choices is not None]
+    if not known:  # an older run
+        return
+    before = known[-1]
+    if odd := sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k)):
+        was, is_now = (
+            before.get(odd[0], "as the rule has it"),
+            now.get(odd[0], "as the rule has it"),
+        )
+        say(
+            f"the algorithms chosen here changed since the run was last trained ({len(odd)}, such "
+            f"as {odd[0]}: {was}, now {is_now}), so it will not end in the bytes of an "
+            "uninterrupted one"
+        )
+
+
+def _parse(words: list[str], default: Continue) -> tuple[Continue, str | None]:
+    """The flags, of which those of a new run are refused as such, and the recipe's name beside
+    them.
+    """
+    named = None if words[0].startswith("-") else words[0]
+    flags = words[1:] if named else words
     described = "Continue a run where it stopped."
     try:
-        return parse(Continue, flags, verb="train --resume", description=described, default=default)
+        given = parse(
+            Continue, flags, verb="train --resume", description=described, default=default
+        )
+        return given, named
     except UnknownFlagError as error:
+        if named is None and len(error.words) == 1 and not error.flag.startswith("-"):
+            return error.value, error.words[0]
         name = error.flag.removeprefix("--").removeprefix("no-").replace("-", "_")
         if error.value.out is not None:
             config = Run.open(error.value.out).config

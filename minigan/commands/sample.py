@@ -9,19 +9,18 @@ from typing import Annotated
 import numpy as np
 import tyro
 
-from ..data import Dataset
 from ..errors import UserError
 from ..random import Generator
 from ..training.recipe import Recipe
-from ..training.run import Run
-from .flags import Computing, Count, Folder, parse
-from .open_run import open_run
+from ..training.run import DataFacts, Run
+from .flags import Count, Folder, OfRun, parse
+from .open_run import open_trained
 
 Class = Annotated[str | None, tyro.conf.arg(name="class", metavar="CLASS")]
 
 
 @dataclass(frozen=True)
-class Sample(Computing):
+class Sample(OfRun):
     """What to draw."""
 
     out: Folder = None  # a PNG, or with --single a folder; in the run directory unless given
@@ -45,13 +44,14 @@ def main(words: list[str]) -> int:
         raise UserError("--count must be at least 1, and --walk at least 2")
     if given.walk is not None and given.sweep is not None:
         raise UserError("--walk and --sweep are two kinds of rows; give one of them")
-    state, dataset, run = open_run(Path(words[0]), given.opened())
-    if not dataset.is_image:
-        raise UserError(f"{dataset.name} has no images; its pictures are in {run.samples}")
-    z, columns = _latents(given, state.recipe, Generator(given.seed, "sample"), run)
+    trained, run = open_trained(Path(words[0]), given.opened(), recipe=given.recipe)
+    recipe, data = trained.recipe, run.data
+    if not data.is_image:
+        raise UserError(f"{data.name} has no images; its pictures are in {run.samples}")
+    z, columns = _latents(given, recipe, Generator(given.seed, "sample"), run)
     if given.label is not None:
-        z = _of_class(given.label, z, dataset, state.recipe, run)
-    _write(given, run.path, state.samples(z), state.recipe.output_range(dataset.shape), columns)
+        z = _of_class(given.label, z, data, recipe, run)
+    _write(given, run.path, trained.samples(z), recipe.output_range(data.shape), columns)
     return 0
 
 
@@ -73,10 +73,10 @@ def _latents(
     return swept[: -(-given.count // columns) * columns], columns
 
 
-def _of_class(label: str, z: np.ndarray, dataset: Dataset, recipe: Recipe, run: Run) -> np.ndarray:
+def _of_class(label: str, z: np.ndarray, data: DataFacts, recipe: Recipe, run: Run) -> np.ndarray:
     """Latent vectors like z that ask for the class whose name or number `label` is."""
-    classes = dataset.classes
-    numbers = range(0 if dataset.parts else len(classes))  # 3 is not half of 3,7
+    classes = data.classes
+    numbers = range(0 if data.parts else len(classes))  # 3 is not half of 3,7
     by_name = {str(number): number for number in numbers}
     by_name |= {name: number for number, name in enumerate(classes)}
     labels = np.full(len(z), by_name.get(label, 0))
@@ -85,8 +85,8 @@ def _of_class(label: str, z: np.ndarray, dataset: Dataset, recipe: Recipe, run: 
         raise UserError(f"{run.config['recipe']} does not know classes; leave out --class")
     if label not in by_name:
         known = f"the classes are {', '.join(classes)}"
-        if dataset.parts:
-            each = f"one of {', '.join(dataset.parts)} for each channel"
+        if data.parts:
+            each = f"one of {', '.join(data.parts)} for each channel"
             known = f"a class is {each}, such as {classes[1]}"
         raise UserError(f"there is no class {label}; {known}")
     return found

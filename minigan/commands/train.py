@@ -13,7 +13,7 @@ from ..data import Dataset, catalogue, load
 from ..errors import UserError
 from ..training.loop import check_range
 from ..training.recipe import Recipe
-from ..training.run import Run, fresh_directory, provenance
+from ..training.run import Run, chosen, fresh_directory, provenance
 from ..training.state import State
 from .console import say
 from .flags import Computing, Count, Folder, parse
@@ -50,6 +50,7 @@ def main(words: list[str]) -> int:
         words = ALONE
         say(f"minigan train alone means: minigan train {shlex.join(words)}")
     name, flags = _split(words)
+    file = gans.identity(gans.file_of(name))
     kind = gans.load(name)
     if "-h" in flags or "--help" in flags:
         _parse(name, kind, ["--help"], kind())
@@ -73,6 +74,7 @@ def main(words: list[str]) -> int:
     config: dict[str, Any] = {
         "recipe": gans.canonical(name),
         "recipe_doc": kind.__doc__,
+        "recipe_file": file,
         "data": {
             "name": dataset.name,
             "source": _absolute(start.data),
@@ -81,6 +83,7 @@ def main(words: list[str]) -> int:
             "samples": len(dataset),
             "shape": list(dataset.shape),
             "classes": list(dataset.classes),
+            "digest": dataset.digest(),
         },
         "hyper_parameters": dataclasses.asdict(recipe),
         "steps": steps,
@@ -93,6 +96,7 @@ def main(words: list[str]) -> int:
         "checkpoint_every": start.checkpoint_every or max(1, steps // CHECKPOINTS),
         "command": shlex.join(["minigan", "train", *words]),
         **provenance(device.versions()),
+        "choices": chosen(),
     }
     return run_to_end(state, dataset, Run.create(path, config))
 

@@ -7,6 +7,7 @@ are searched too, and the path of a file is a name as well.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib.util
 import os
 import sys
@@ -23,23 +24,12 @@ def names() -> list[str]:
 
 
 def load(name: str) -> type[Recipe]:
-    """The recipe called `name`, or the one in the file `name`.
+    """The recipe called `name`, or the one in the file `name`, which is executed.
 
     Raises:
         UserError: if there is none; the message has the nearest name.
     """
-    files = _files()
-    key = canonical(name)
-    if name.endswith(".py"):
-        path = Path(key)
-        if not path.is_file():
-            raise UserError(f"there is no recipe file {name}")
-    elif key in files:
-        path = files[key]
-    else:
-        near = difflib.get_close_matches(key, files, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(files))}"
-        raise UserError(f"there is no recipe called {name}{hint}")
+    path = file_of(name)
     module = _import(path)
     found = [
         value
@@ -51,6 +41,39 @@ def load(name: str) -> type[Recipe]:
     if len(found) != 1:
         raise UserError(f"{path} should define one subclass of Recipe, but defines {len(found)}")
     return found[0]
+
+
+def file_of(name: str) -> Path:
+    """The file of the recipe called `name`, which is not executed.
+
+    Raises:
+        UserError: if there is none; the message has the nearest name.
+    """
+    files = _files()
+    key = canonical(name)
+    if name.endswith(".py"):
+        path = Path(key)
+        if not path.is_file():
+            raise UserError(f"there is no recipe file {name}")
+        return path
+    if key in files:
+        return files[key]
+    near = difflib.get_close_matches(key, files, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(files))}"
+    raise UserError(f"there is no recipe called {name}{hint}")
+
+
+def identity(path: Path) -> dict[str, str] | None:
+    """The path and the SHA-256 of a recipe's file; None for minigan's own recipes."""
+    if path.parent == Path(__file__).parent:
+        return None
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"path": str(path.resolve()), "sha256": digest}
+
+
+def is_built_in(name: str) -> bool:
+    """Whether a recipe of this name is one of minigan's own."""
+    return canonical(name) in _within(Path(__file__).parent)
 
 
 def canonical(name: str) -> str:

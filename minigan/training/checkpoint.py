@@ -7,7 +7,9 @@ the generator and the position in the data.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,12 @@ import numpy as np
 
 from .. import weights
 from ..errors import UserError
+from ..nn import Module
+from ..optim import Optimizer
+from ..schema import MANY, SchemaError, check
 from ..weights import save as save
+from .nonfinite import nonfinite_array
+from .schema import FACTS
 
 KEPT = 2  # newest checkpoints that stay in a run directory
 FORSAKEN = 3600  # age in seconds from which a temporary file is a dead process's
@@ -31,6 +38,80 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         return weights.load(path)
     except weights.DamagedError as error:
         raise damaged(path, error.why) from error
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint whose facts are checked, and its arrays by owner: "players/G", say."""
+
+    path: Path
+    step: int
+    rng: dict[str, int]
+    batches: int
+    arrays: Mapping[str, dict[str, np.ndarray]]
+
+    @classmethod
+    def read(cls, path: Path, recipe: str) -> Checkpoint:
+        """The checkpoint in `path`, of the recipe called `recipe`.
+
+        Raises:
+            UserError: if it is damaged, or of another recipe.
+        """
+        arrays, facts = load(path)
+        try:
+            check(facts, FACTS)
+        except SchemaError as error:
+            raise damaged(path, error) from error
+        if facts["recipe"] != recipe:
+            raise UserError(f"{path} is a checkpoint of {facts['recipe']}, not of {recipe}")
+        if path in _all(path.parent) and facts["step"] != step_of(path):
+            raise damaged(path, f"it is of step {facts['step']}, unlike its name")
+        owned: dict[str, dict[str, np.ndarray]] = {}
+        for name, array in arrays.items():
+            kind, _, rest = name.partition("/")
+            owner, slash, rest = rest.partition("/")
+            if kind not in ("players", "optimizers") or not slash:
+                raise damaged(path, f"it has an array called {name!r}")
+            owned.setdefault(f"{kind}/{owner}", {})[rest] = array
+        return cls(path, facts["step"], facts["rng"], facts["batches"], owned)
+
+    def check(self, kind: str, owners: Mapping[str, Module] | Mapping[str, Optimizer]) -> None:
+        """Make sure that `write` can write into these players or optimisers.
+
+        Raises:
+            UserError: if the arrays do not fit them, or numbers among them cannot be.
+        """
+        mine = {f"{kind}/{owner}" for owner in owners}
+        saved = {name for name in self.arrays if name.startswith(f"{kind}/")}
+        if odd := sorted(mine ^ saved):
+            raise self._unfit(f"{odd[0]} is {'missing' if odd[0] in mine else 'not in its recipe'}")
+        for owner, part in owners.items():
+            arrays, there = self.arrays[f"{kind}/{owner}"], part.state()
+            for name in sorted(there.keys() | arrays.keys()):
+                where = f"{kind}/{owner}/{name}"
+                if name not in arrays or name not in there:
+                    raise self._unfit(
+                        f"{where} is {'missing' if name in there else 'not in its recipe'}"
+                    )
+                array, fits = arrays[name], there[name]
+                if (array.dtype, array.shape) != (fits.dtype, fits.shape):
+                    raise self._unfit(
+                        f"{where} is of {array.dtype} and shape {array.shape}, but must be of "
+                        f"{fits.dtype} and shape {fits.shape}"
+                    )
+            if isinstance(part, Optimizer) and not 0 <= (steps := int(arrays["steps"])) <= MANY:
+                raise damaged(self.path, f"{kind}/{owner} has done {steps} updates")
+            learned = arrays if isinstance(part, Optimizer) else part.parameters()
+            if bad := nonfinite_array({name: arrays[name] for name in learned}):
+                raise damaged(self.path, f"{kind}/{owner}/{bad} has values that are not finite")
+
+    def write(self, kind: str, owners: Mapping[str, Module] | Mapping[str, Optimizer]) -> None:
+        """Write the arrays into players or optimisers."""
+        for owner, part in owners.items():
+            part.load_state(self.arrays[f"{kind}/{owner}"])
+
+    def _unfit(self, why: str) -> UserError:
+        return UserError(f"{self.path} does not fit this run: {why}; remove it to go on without it")
 
 
 def damaged(path: Path, why: object) -> UserError:

@@ -1,6 +1,8 @@
-"""Finding the operation that gave the first infinite or undefined value."""
+"""Finding where infinite or undefined values arose: in an operation, or in an array."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -16,6 +18,14 @@ def first_nonfinite(loss: Tensor) -> str:
         if not _finite(node.output()):
             return f"the first is {node}"
     return "the loss has no history"
+
+
+def nonfinite_array(arrays: Mapping[str, np.ndarray]) -> str | None:
+    """The name of the first array with a value that is infinite or undefined, if there is one."""
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            return name
+    return None
 
 
 def _finite(tensor: Tensor) -> bool:

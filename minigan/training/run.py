@@ -9,14 +9,34 @@ import re
 import shlex
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import minigan_kernels as kernels
+
 from ..errors import UserError
 from ..files import atomic_write
+from ..schema import SchemaError, check, lines, load, parse, shown
+from .schema import CONFIG, check_row
 
 FORMAT = 1  # of config.json
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a run knows of its data without them, under the names of a `Dataset`."""
+
+    name: str
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    parts: tuple[str, ...]
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the samples are images, not points."""
+        return len(self.shape) == 3
 
 
 class Run:
@@ -66,25 +86,37 @@ class Run:
         """Open an existing run directory.
 
         Raises:
-            UserError: if there is no run, or a newer minigan made it.
+            UserError: if there is no run, a newer minigan made it, or its configuration is damaged.
         """
         file = path / "config.json"
         try:
-            config = json.loads(file.read_text())
-            newer = config["format"] > FORMAT
-            for key in ("steps", "seed", "sample_every", "checkpoint_every"):
-                if not isinstance(config[key], int):
-                    raise TypeError(f"{key} is {config[key]!r}")
+            config = load(file)
+            made = config.get("format") if isinstance(config, dict) else None
+            if type(made) is int and made > FORMAT:
+                raise UserError(
+                    f"{file} has format {shown(made)}, but this minigan reads up to {FORMAT}; "
+                    "install a newer one"
+                )
+            check(config, CONFIG)
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(f"{path} is not a run directory: it has no config.json") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{file} is damaged: {error}") from error
-        if newer:
-            raise UserError(
-                f"{file} has format {config['format']}, but this minigan reads up to {FORMAT}; "
-                "install a newer one"
-            )
-        return cls(path, config)
+        except OSError as error:
+            raise UserError(f"{file} cannot be read ({error.strerror})") from error
+        except SchemaError as error:
+            raise damaged_config(file, error) from error
+        return cls(path, CONFIG.completed(config))
+
+    @property
+    def data(self) -> DataFacts:
+        """What the configuration knows of the data, whether they are still there or not."""
+        data = self.config["data"]
+        classes, stack = tuple(data["classes"]), data["stack"]
+        parts: tuple[str, ...] = ()
+        if stack > 1 and classes:  # tuples, whose last entry changes fastest: "a,a", "a,b", ...
+            count, before = round(len(classes) ** (1 / stack)), len(classes[0]) + 1
+            before = before * (stack - 1) // stack
+            parts = tuple(name[before:] for name in classes[:count])
+        return DataFacts(data["name"], tuple(data["shape"]), classes, parts)
 
     def write_config(self) -> None:
         with atomic_write(self.path / "config.json") as temporary:
@@ -105,26 +137,26 @@ class Run:
         """The rows of metrics.jsonl; a last line that a crash cut short is left out.
 
         Raises:
-            UserError: if another line is damaged.
+            UserError: if another line is damaged, or not of a later step than the one before.
         """
-        if not self.metrics.exists():
+        rows: list[dict[str, Any]] = []
+        try:
+            for line in lines(self.metrics):
+                row = parse(line)
+                check_row(row, rows[-1]["step"] if rows else 0)
+                rows.append({**row, "seconds": float(row["seconds"])})
+        except FileNotFoundError:
             return []
-        lines = self.metrics.read_bytes().splitlines(keepends=True)
-        if lines and not lines[-1].endswith(b"\n"):
-            lines.pop()
-        rows = []
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-                row = {**row, "step": int(row["step"]), "seconds": float(row["seconds"])}
-            except (ValueError, TypeError, KeyError) as error:
-                raise UserError(f"line {number} of {self.metrics} is damaged: {error}") from error
-            rows.append(row)
+        except SchemaError as error:
+            raise UserError(
+                f"line {len(rows) + 1} of {self.metrics} is damaged: {error}; remove the line"
+            ) from error
         return rows
 
     def rewind(self, step: int) -> None:
         """Remove the rows and pictures after `step`, which a resumed run makes again."""
-        self.samples.mkdir(exist_ok=True)  # a copy of a run may lack an empty folder
+        for folder in (self.samples, self.checkpoints):
+            folder.mkdir(exist_ok=True)  # a copy of a run may lack an empty folder
         rows = [row for row in self.rows() if row["step"] <= step]
         with atomic_write(self.metrics) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -145,6 +177,17 @@ class Run:
         """The pictures in samples/ that training did not draw, by name."""
         known = {*self.pictures(), self.real_samples, self.class_histogram}
         return sorted(set(self.samples.glob("*.png")) - known)
+
+
+def resume_command(path: Path, recipe: str) -> str:
+    """The command that continues the run of `recipe` in `path`."""
+    named = f" --recipe {shlex.quote(recipe)}" if recipe.endswith(".py") else ""
+    return f"minigan train --resume --out {shlex.quote(str(path))}{named}"
+
+
+def damaged_config(file: Path, why: object) -> UserError:
+    """The error for a config.json that cannot be used, with what to do about it."""
+    return UserError(f"{file} is damaged: {why}; correct it, or train again")
 
 
 def step_of(picture: Path) -> int:
@@ -186,6 +229,18 @@ def provenance(device: Mapping[str, str] | None = None) -> dict[str, Any]:
     versions = {"python": platform.python_version()} | {name: version(name) for name in packages}
     versions |= device or {}
     return {"versions": versions, "revision": _revision()}
+
+
+def chosen() -> dict[str, str]:
+    """The algorithms that were tuned or forced on this CPU, on which the last bits of a run depend.
+
+    Raises:
+        UserError: if the file that keeps them is damaged.
+    """
+    try:
+        return kernels.choices()
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _revision() -> str | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,47 +12,51 @@ import numpy as np
 
 from ..data import Batches, Dataset
 from ..device import HOST, Device, on_host, to_host
-from ..errors import DivergedError, RunError, UserError
-from ..nn import Module
+from ..errors import DivergedError, RunError
 from ..optim import Optimizer
 from ..random import Generator
-from ..tensor import Array, Tensor, grad, no_grad
+from ..tensor import Array, Tensor, grad
 from . import checkpoint
+from .checkpoint import Checkpoint
 from .device_batches import DeviceBatches
 from .graph_replay import Outcome, Replay
-from .nonfinite import first_nonfinite
-from .recipe import Players, Recipe
+from .nonfinite import first_nonfinite, nonfinite_array
+from .recipe import Recipe
+from .run import resume_command
+from .trained import InitialGenerator, Trained
 
 PREPARED = 5000  # samples from which a recipe sets initial values, minimum
 
 
-@dataclass
-class State:
-    """Everything that a training step changes.
+@dataclass(kw_only=True)
+class State(Trained):
+    """Everything that a training step changes; optimisers and batches are on `device` too."""
 
-    Players, optimisers and batches are on `device`. `samples` and `ask` take and give NumPy arrays.
-    """
-
-    recipe: Recipe
-    players: dict[str, Module]
     optimizers: dict[str, Optimizer]
     batches: Batches
-    rng: Generator
-    step: int = 0
-    device: Device = HOST
     replay: Replay | None = None
 
     def __post_init__(self) -> None:
         self.feed = DeviceBatches(self.batches, self.device)
 
     @classmethod
-    def fresh(cls, recipe: Recipe, dataset: Dataset, seed: int, device: Device = HOST) -> State:
-        """The state before the first step; its values are computed on the CPU for any device.
+    def fresh(
+        cls,
+        recipe: Recipe,
+        dataset: Dataset,
+        seed: int,
+        device: Device = HOST,
+        saved: Checkpoint | None = None,
+    ) -> State:
+        """The state before the first step, or that of the checkpoint `saved`.
+
+        Initial values are computed on the CPU for any device.
 
         Raises:
-            UserError: if the recipe cannot make such samples, or the data do not fit it.
+            UserError: if the recipe cannot make such samples, or the data or the checkpoint do not
+                fit it.
         """
-        rng = Generator(seed, "training")
+        rng = Generator(seed, "training") if saved is None else InitialGenerator(seed, saved)
         players = recipe.players(rng, dataset.shape)
         batches = Batches(
             dataset, recipe.batch_size, seed=seed, output_range=recipe.output_range(dataset.shape)
@@ -64,10 +67,22 @@ class State:
         copies = recipe.copies(players)
         for player in (players | copies).values():
             player.to(device)
+        if isinstance(rng, InitialGenerator):
+            rng.largest = None
         rng.device = device
         optimizers = recipe.optimizers(players)
         recipe.adjust(optimizers)
-        return cls(recipe, players | copies, optimizers, batches, rng, device=device)
+        state = cls(
+            recipe=recipe,
+            players=players | copies,
+            optimizers=optimizers,
+            batches=batches,
+            rng=rng,
+            device=device,
+        )
+        if saved is not None:
+            state.take(saved)
+        return state
 
     def advance(self) -> dict[str, float]:
         """Do one step of the recipe: its losses, and whatever else it reports.
@@ -166,8 +181,14 @@ class State:
             )
 
     def save(self, folder: Path, name: str) -> Path:
-        """Write a checkpoint for the recipe called `name` into `folder`."""
+        """Write a checkpoint for the recipe called `name` into `folder`, that of a run directory.
+
+        Raises:
+            RunError: if a parameter or what an optimiser keeps is not finite; no step after it
+                could be, so the checkpoints that are there stay the newest ones.
+        """
         arrays = {name: to_host(array) for name, array in self._arrays().items()}
+        self._check_finite(arrays, folder, name)
         facts = {
             "recipe": name,
             "step": self.step,
@@ -178,6 +199,26 @@ class State:
         checkpoint.save(path, arrays, facts)
         checkpoint.prune(folder)
         return path
+
+    def _check_finite(self, arrays: Mapping[str, np.ndarray], folder: Path, recipe: str) -> None:
+
+        learned = [f"players/{o}/{n}" for o, p in self.players.items() for n in p.parameters()]
+        kept = [name for name in arrays if name.startswith("optimizers/")]
+        bad = nonfinite_array({name: arrays[name] for name in (*learned, *kept)})
+        if bad is None:
+            return
+        kind, owner, name = bad.split("/", 2)
+        what = f"the parameter {name}" if kind == "players" else f"{name} in the optimiser"
+        good, way = checkpoint.newest(folder), "lower the learning rate"
+        if good is not None:
+            way = (
+                f"the checkpoint of step {checkpoint.step_of(good)} is kept, and "
+                f"{resume_command(folder.parent, recipe)} continues from it"
+            )
+        raise RunError(
+            f"{what} of {owner} is not finite after step {self.step}, though the losses were, so "
+            f"this step is not saved; {way}"
+        )
 
     def _arrays(self) -> dict[str, Array]:
         return {
@@ -191,71 +232,26 @@ class State:
         """Continue from a checkpoint of the recipe called `name`.
 
         Raises:
-            UserError: if it is damaged, of another recipe, or of other hyper-parameters.
+            UserError: if it is damaged, of another recipe, or of other hyper-parameters; the state
+                is unchanged then.
         """
-        arrays, facts = checkpoint.load(path)
-        parts: dict[str, dict[str, Array]] = {}
-        try:
-            recipe, rng, position, step = (facts[k] for k in ("recipe", "rng", "batches", "step"))
-            for key, array in arrays.items():
-                kind, owner, rest = key.split("/", 2)
-                parts.setdefault(f"{kind}/{owner}", {})[rest] = array
-        except (KeyError, ValueError) as error:
-            raise checkpoint.damaged(path, f"it lacks {error}") from error
-        if recipe != name:
-            raise UserError(f"{path} is a checkpoint of {recipe}, not of {name}")
-        for kind, owners in (("players", self.players), ("optimizers", self.optimizers)):
-            for owner, part in owners.items():
-                try:
-                    part.load_state(parts.get(f"{kind}/{owner}", {}))
-                except ValueError as error:
-                    raise UserError(f"{path} does not fit this run: {error}") from error
-        self.rng.state = rng
-        self.batches.position = position
-        self.step = step
+        self.take(Checkpoint.read(path, name))
+
+    def take(self, saved: Checkpoint) -> None:
+        """Continue from a checkpoint of this recipe.
+
+        Raises:
+            UserError: if it is of other hyper-parameters; the state is unchanged then.
+        """
+        saved.check("players", self.players)
+        saved.check("optimizers", self.optimizers)
+        saved.write("players", self.players)
+        saved.write("optimizers", self.optimizers)
+        self.rng.state = saved.rng
+        self.batches.position = saved.batches
+        self.step = saved.step
         if self.replay is not None:  # the graph holds another random stream
             self.use_graphs(self.replay.say)
-
-    def samples(self, z: np.ndarray, *, batch: int = 256) -> np.ndarray:
-        """Samples of the latent vectors z, in inference, (N, *shape)."""
-        players = self.recipe.shown(self.players)
-        with self._inference():
-            parts = [
-                self.recipe.generate(players, self.device.put(z[i : i + batch])).numpy()
-                for i in range(0, len(z), batch)
-            ]
-        return np.concatenate(parts)
-
-    def ask(
-        self, question: Callable[[Players, Array], Array | None], x: np.ndarray, *, batch: int = 256
-    ) -> np.ndarray | None:
-        """The recipe's answer to a question about samples x (N, *shape), in inference.
-
-        The question is a method such as `recipe.realness` or `recipe.encode`. None if the recipe
-        has no answer.
-        """
-        answers = []
-        with self._inference():
-            for i in range(0, len(x), batch):
-                answer = question(self.players, self.device.put(x[i : i + batch]))
-                if answer is None:
-                    return None
-                answers.append(to_host(answer))
-        return np.concatenate(answers)
-
-    @contextmanager
-    def _inference(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            for player in self.players.values():
-                stack.enter_context(player.evaluating())
-            stack.enter_context(self.device.context())
-            stack.enter_context(no_grad())
-            stack.enter_context(np.errstate(all="ignore"))
-            yield
-
-    def realness(self, x: np.ndarray) -> np.ndarray | None:
-        """D(x) in inference, (N,), if the recipe has such a thing."""
-        return self.ask(self.recipe.realness, x)
 
 
 def _value(extra: Any) -> Any:

@@ -160,12 +160,12 @@ def test_single_images_of_a_larger_draw_are_not_mixed_with_others(shell: Shell, 
 def test_sample_walks_between_latent_vectors(
     shell: Shell, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from minigan.training.state import State
+    from minigan.training.trained import Trained
 
     walked = []
-    plain = State.samples
+    plain = Trained.samples
     monkeypatch.setattr(
-        State, "samples", lambda self, z, **k: (walked.append(z), plain(self, z, **k))[1]
+        Trained, "samples", lambda self, z, **k: (walked.append(z), plain(self, z, **k))[1]
     )
     words = ["--walk", "5", "--count", "10", "--out", tmp_path / "walk.png"]
     shell.succeeds("sample", run, *words)

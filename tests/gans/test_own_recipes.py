@@ -79,7 +79,8 @@ def trains(shell: Shell, name: str, tmp_path: Path) -> None:
     assert [row["step"] for row in run.rows()] == [1, 2, 3, 4, 5, 6, 7]
     shell.succeeds("train", name, "--resume", "--out", out, "--more", "2")
     assert len(Run.open(out).rows()) == 9
-    shell.succeeds("sample", out, "--count", "4")
+    named = ["--recipe", name] if name.endswith(".py") else []
+    shell.succeeds("sample", out, "--count", "4", *named)
     assert (out / "sample.png").is_file()
 
 
@@ -137,8 +138,9 @@ def test_a_recipe_that_is_run_by_a_relative_path_is_found_from_elsewhere(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    shell.succeeds("train", "--resume", "--out", tmp_path / "run", "--more", "1")
-    shell.succeeds("sample", tmp_path / "run", "--count", "1")
+    named = ["--recipe", tmp_path / "mine.py"]
+    shell.succeeds("train", "--resume", "--out", tmp_path / "run", "--more", "1", *named)
+    shell.succeeds("sample", tmp_path / "run", "--count", "1", *named)
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_a_recipe_of_ones_own_has_an_average(mine: Path, shell: Shell, tmp_path:
     whole, parts, without = (tmp_path / part for part in ("whole", "parts", "without"))
     shell.succeeds("train", mine, *flags, "--steps", "4", "--out", whole)
     shell.succeeds("train", mine, *flags, "--steps", "2", "--out", parts)
-    shell.succeeds("train", "--resume", "--out", parts, "--steps", "4")
+    shell.succeeds("train", "--resume", "--out", parts, "--steps", "4", "--recipe", mine)
     for file in ("checkpoints/step-000004.safetensors", "samples/step-000004.png"):
         assert (parts / file).read_bytes() == (whole / file).read_bytes()
     shell.succeeds("train", mine, *flags[:2], "--steps", "4", "--out", without)

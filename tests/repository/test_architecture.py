@@ -41,7 +41,8 @@ ARROWS: dict[str, set[str]] = {
     "penalties": {"nn", "ops", "tensor", "random"},
     "testing": {"tensor"},
     "minigan": {"errors", "fused", "losses", "nn", "ops", "optim", "penalties", "random", "tensor"},
-    "weights": {"errors", "files"},
+    "schema": set(),
+    "weights": {"errors", "files", "schema"},
     "data": {"errors", "files"},
     "viz": {"errors", "files"},
     "metrics": {
@@ -49,7 +50,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "training": {
         "data", "device", "errors", "files", "kernels", "nn", "optim", "progress", "random",
-        "tensor", "viz", "weights",
+        "schema", "tensor", "viz", "weights",
     },
     "recipe": {"training"},  # the name by which people's own recipes know it
     "gans": {
@@ -59,7 +60,7 @@ ARROWS: dict[str, set[str]] = {
     "evaluation": {"data", "errors", "metrics", "progress", "random", "training"},
     "commands": {
         "data", "device", "errors", "evaluation", "files", "gans", "kernels", "metrics", "nn",
-        "progress", "random", "tensor", "testing", "training", "viz",
+        "progress", "random", "schema", "tensor", "testing", "training", "viz",
     },
     "cli": {"commands", "errors", "minigan"},
     "__main__": {"cli"},

@@ -161,7 +161,8 @@ def test_a_recipe_of_old_trains_and_goes_on_exactly(
     train = ["train", recipe, "--data", "ring", *WORDS]
     shell.succeeds(*train, "--steps", "5", "--out", tmp_path / "straight")
     shell.succeeds(*train, "--steps", "3", "--out", tmp_path / "halves")
-    shell.succeeds("train", "--resume", "--out", tmp_path / "halves", "--steps", "5")
+    named = ["--recipe", recipe]
+    shell.succeeds("train", "--resume", "--out", tmp_path / "halves", "--steps", "5", *named)
     ends = [results.newest(tmp_path / name).read_bytes() for name in ("straight", "halves")]
     assert ends[0] == ends[1]
     assert results.rows_of(tmp_path / "straight") == results.rows_of(tmp_path / "halves")
@@ -169,4 +170,4 @@ def test_a_recipe_of_old_trains_and_goes_on_exactly(
     assert made.shape == (results.SAMPLES, 2)
     assert np.isfinite(made).all()
     assert np.ptp(made) > 0
-    shell.succeeds("evaluate", tmp_path / "halves", "--count", "50")
+    shell.succeeds("evaluate", tmp_path / "halves", "--count", "50", *named)

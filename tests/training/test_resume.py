@@ -202,7 +202,7 @@ def test_a_resumed_run_says_what_made_it(
 ) -> None:
     run = straight(shell, digits, tmp_path / "run", 2)
     began = Run.open(run).config
-    assert "resumed" not in began
+    assert began["resumed"] == []
     shell.succeeds("train", "--resume", "--out", run, "--more", "1")
     monkeypatch.setattr("minigan.training.run.version", lambda name: f"{name} of tomorrow")
     shell.succeeds("train", "gan", "--resume", "--out", run, "--steps", "5")

@@ -278,7 +278,7 @@ def test_a_run_that_failed_keeps_the_checkpoints_of_a_good_one(
         assert shell(*words, "--steps", "6", "--out", bad).code == 1
     name = "checkpoints/step-000002.safetensors"
     assert (bad / name).read_bytes() == (good / name).read_bytes()
-    shell.succeeds("sample", bad, "--count", "1")
+    shell.succeeds("sample", bad, "--count", "1", "--recipe", tmp_path / "failing.py")
 
 
 def test_a_run_that_diverges_says_so(digits: Path, tmp_path: Path) -> None:

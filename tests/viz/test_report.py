@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -131,13 +132,13 @@ def test_report_says_what_the_run_was(run):
 
 
 def test_report_table_has_last_values_and_means(run):
-    rows = [{"step": i, "loss_D": float(i), "odd": "<i>"} for i in range(1, 21)] + [{"step": 21}]
+    rows = [{"step": i, "loss_D": float(i), "<i>": math.nan} for i in range(1, 21)] + [{"step": 21}]
     rows = [{"seconds": 0.0, **row} for row in rows]
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     report(run)
     text = (run / "report.html").read_text()
     assert "<tr><td>loss_D</td><td>20</td><td>19.5</td></tr>" in text
-    assert "<tr><td>odd</td><td>&lt;i&gt;</td><td>nan</td></tr>" in text
+    assert "<tr><td>&lt;i&gt;</td><td>nan</td><td>nan</td></tr>" in text
 
 
 def test_script_is_the_one_that_the_policy_allows(run):

@@ -100,7 +100,9 @@ def scored(run: Path) -> list[dict[str, Any]]:
 
 def continued(run: Path, *how_far: str) -> tuple[Arrays, list[dict[str, Any]]]:
     """A few values of each array, and the losses of all steps, after the run is continued."""
-    command("train", "--resume", "--out", run, *how_far)
+    recipe = config_of(run)["recipe"]
+    named = ["--recipe", recipe] if recipe.endswith(".py") else []  # no other file is executed
+    command("train", "--resume", "--out", run, *how_far, *named)
     return thinned_state(run), rows_of(run)
 
 
