@@ -8,7 +8,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from . import GraphError, __version__
+from .commands.console import say, show, show_page
 from .errors import RunError, UserError
+from .terminal import standard_streams
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 # What to do when memory is exhausted, by verb; a resumed run keeps its batch size.
@@ -43,6 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    with standard_streams():
+        return _run(words, debug)
+
+
+def _run(words: list[str], debug: bool) -> int:
     try:
         code = _dispatch(words)
         sys.stdout.flush()
@@ -50,16 +57,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, RunError, GraphError) as error:  # the last of a recipe's own networks
         if debug:
             raise
-        print(f"minigan: {error}", file=sys.stderr)
+        say(f"minigan: {error}")
         return WRONG if isinstance(error, UserError) else FAILED
     except MemoryError as error:
         if debug:
             raise
         remedy = REMEDIES.get(words[0] if words else "", "end what else takes memory here")
-        print(f"minigan: out of memory ({error}); {remedy}", file=sys.stderr)
+        say(f"minigan: out of memory ({error}); {remedy}")
         return FAILED
     except KeyboardInterrupt:
-        print("minigan: interrupted", file=sys.stderr)
+        say("minigan: interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if debug:
             raise
-        print(f"minigan: {_place(error)}{error.strerror or error}", file=sys.stderr)
+        say(f"minigan: {_place(error)}{error.strerror or error}")
         return FAILED
 
 
@@ -78,16 +85,26 @@ def _place(error: OSError) -> str:
 def _dispatch(words: list[str]) -> int:
     verbs = _verbs()
     if not words or words[0] in ("-h", "--help"):
-        print("usage: minigan VERB [flags]; minigan VERB --help lists the flags\n")
-        for name, (_, text) in verbs.items():
-            print(f"  {name:10} {text}")
-        print("\n  --version  print the version\n  --debug    show the traceback of an error")
+        lines = [f"  {name:10} {text}" for name, (_, text) in verbs.items()]
+        show_page(
+            "\n".join(
+                [
+                    "usage: minigan VERB [flags]; minigan VERB --help lists the flags\n",
+                    *lines,
+                    "\n  --version  print the version",
+                    "  --debug    show the traceback of an error",
+                ]
+            )
+        )
         return DONE
     if words[0] == "--version":
-        print(f"minigan {__version__}")
+        show(f"minigan {__version__}")
         return DONE
     if words[0] not in verbs:
-        near = difflib.get_close_matches(words[0], verbs, n=1)
+        later = [word for word in words if word in verbs]
+        if words[0].startswith("-") and later:
+            raise UserError(f"the command comes first, before its flags: minigan {later[0]}")
+        near = difflib.get_close_matches(words[0].lower(), verbs, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(verbs)}"
         raise UserError(f"there is no command {words[0]}; {hint}")
     return verbs[words[0]][0](words[1:])

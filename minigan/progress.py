@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from .terminal import draws, visible, write
+
 
 class Progress:
     """A bar with rate, remaining time and the newest values; plain lines where there is no
@@ -22,16 +24,16 @@ class Progress:
 
     def __enter__(self) -> Self:
         self.began = self.printed = time.monotonic()
-        if sys.stderr.isatty():
+        if draws(sys.stderr):
             from rich import progress
             from rich.console import Console
 
             self.bar = progress.Progress(
                 progress.BarColumn(bar_width=24),
                 progress.MofNCompleteColumn(),
-                progress.TextColumn("{task.fields[rate]}"),
+                progress.TextColumn("{task.fields[rate]}", markup=False),
                 progress.TimeRemainingColumn(compact=True),
-                progress.TextColumn("{task.fields[values]}"),
+                progress.TextColumn("{task.fields[values]}", markup=False),
                 console=Console(stderr=True),
             )
             self.bar.start()
@@ -54,14 +56,10 @@ class Progress:
         now = time.monotonic()
         per_second = (step - self.start) / max(now - self.began, 1e-9)
         rate = f"{per_second:.1f} steps/s" if per_second >= 1 else f"{1 / per_second:.1f} s/step"
-        text = "  ".join(f"{name} {value:.3g}" for name, value in values.items())
+        text = "  ".join(f"{visible(name)} {value:.3g}" for name, value in values.items())
         if self.bar is not None:
             self.bar.update(self.task, completed=step, rate=rate, values=text)
         elif now - self.printed >= self.every or step == self.total:
             self.printed = now
             left = (self.total - step) / per_second
-            print(
-                f"step {step}/{self.total}  {rate}  {left:.0f} s left  {text}",
-                file=sys.stderr,
-                flush=True,
-            )
+            write(sys.stderr, f"step {step}/{self.total}  {rate}  {left:.0f} s left  {text}\n")

@@ -14,7 +14,7 @@ from minigan_kernels.cuda.errors import UnavailableError
 from ..device import Device, cuda, probe, to_host
 from ..errors import RunError
 from ..training.run import provenance
-from .console import show_table
+from .console import show, show_page, show_table
 from .flags import Precision, parse
 from .layer_kernels import kernels_of_layers
 
@@ -35,20 +35,20 @@ def main(words: list[str]) -> int:
     )
     found = probe.probe_cuda()
     for name, value in (_facts() | _gpu(found)).items():
-        print(f"{name:12} {value}")
+        show(f"{name:12} {value}")
     here = cuda.device("cpu" if probe.diagnose(found) else "cuda", given.precision)
     where = f"on {here.name}, in {here.precision}"
-    print(f"\nwhat convolves in a DCGAN of 64x64 pixels at a batch of 64, {where}:\n")
+    show_page(f"\nwhat convolves in a DCGAN of 64x64 pixels at a batch of 64, {where}:\n")
     show_table(("layer", "shapes", "forward", "dx", "dw"), kernels_of_layers(here))
-    print()
+    show("")
     try:
         worst = _compare(here)
     except UnavailableError as why:
         raise RunError(str(why)) from why
     for name, (error, seconds) in worst.items():
-        print(f"{name:12} differs from its plain twin by {error:.1e} (first call {seconds:.1f} s)")
+        show(f"{name:12} differs from its plain twin by {error:.1e} (first call {seconds:.1f} s)")
     good = all(error < 1e-4 for error, _ in worst.values())
-    print("\nthe kernels agree" if good else "\nthe kernels DISAGREE; please report this")
+    show_page("\nthe kernels agree" if good else "\nthe kernels DISAGREE; please report this")
     return 0 if good else 1
 
 

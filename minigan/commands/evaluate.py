@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from ..data import Dataset, NoSplitError, load
@@ -15,8 +14,8 @@ from ..files import atomic_write
 from ..metrics.course import course
 from ..metrics.score import Score
 from ..training.run import Run, provenance
-from .console import say, show_table
-from .flags import Count, OfRun, parse
+from .console import say, show, show_table
+from .flags import Count, OfRun, parse, split_run
 from .open_run import open_run
 
 FORMAT = 1  # of scores.json
@@ -40,21 +39,13 @@ class Evaluate(OfRun):
 
 
 def main(words: list[str]) -> int:
-    if not words or words[0].startswith("-"):
-        if "--help" not in words and "-h" not in words:
-            raise UserError("minigan evaluate needs a run directory: minigan evaluate RUN [flags]")
-        words = ["RUN", *words]
-    given = parse(
-        Evaluate,
-        words[1:],
-        verb="evaluate RUN",
-        description=DESCRIPTION,
-    )
+    place, flags = split_run(words, "evaluate")
+    given = parse(Evaluate, flags, verb="evaluate RUN", description=DESCRIPTION)
     for flag, value in (("--count", given.count), ("--encoded", given.encoded)):
         if value is not None and value < 1:
             raise UserError(f"{flag} must be at least 1, not {value}")
     device = given.opened()
-    state, _, run = open_run(Path(words[0]), device, recipe=given.recipe)
+    state, _, run = open_run(place, device, recipe=given.recipe)
     train, test = _data(run)
     asked: dict[str, Any] = asdict(given)
     asked.pop("recipe")  # the run knows it
@@ -88,7 +79,8 @@ def main(words: list[str]) -> int:
     )
     for text in found.left_out:
         say(f"left out: {text}")
-    print(f"\n{path}")
+    show("")
+    show(path)
     return 0
 
 

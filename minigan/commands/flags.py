@@ -6,15 +6,20 @@ import contextlib
 import dataclasses
 import difflib
 import io
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
+from .. import gans
 from ..device import Device, cuda
 from ..errors import UserError
+from ..terminal import NARROW, columns
+from .console import show_page
 
 T = TypeVar("T")
 Count = Annotated[int | None, tyro.conf.arg(metavar="INT")]
@@ -49,7 +54,10 @@ class OfRun(Computing):
 
 
 class UnknownFlagError(UserError):
-    """Unknown flags; `value` is the dataclass that the other flags give."""
+    """Unknown words, of which the first is a flag or stands where one belongs.
+
+    `value` is the dataclass that the other flags give.
+    """
 
     def __init__(self, words: Sequence[str], value: Any, verb: str) -> None:
         super().__init__(_unknown(words[0], flags_of(value), verb))
@@ -69,10 +77,14 @@ def parse(
     Raises:
         UserError: for an unknown flag, with the nearest known one, or a value that does not fit.
     """
-    errors = io.StringIO()
+    page, errors = _HelpPage(), io.StringIO()
     start: dict[str, Any] = {} if default is None else {"default": default}
     try:
-        with contextlib.redirect_stderr(errors):
+        with (
+            contextlib.redirect_stdout(page),
+            contextlib.redirect_stderr(errors),
+            _readable_width(),
+        ):
             value, unknown = tyro.cli(
                 kind,
                 prog=f"minigan {verb}",
@@ -84,11 +96,69 @@ def parse(
             )
     except SystemExit as stop:
         if not stop.code:
+            show_page(page.getvalue().rstrip("\n"))
             raise
         raise UserError(f"minigan {verb}: {_sentence(errors.getvalue(), words)}") from None
     if unknown:
         raise UnknownFlagError(unknown, value, verb)
     return value
+
+
+class _HelpPage(io.StringIO):
+    """What tyro prints, with colours and boxes as standard output would have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._out = sys.stdout
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self._out, "encoding", None) or "utf-8"
+
+    def isatty(self) -> bool:
+        return self._out is not None and self._out.isatty() and not os.environ.get("NO_COLOR")
+
+
+@contextlib.contextmanager
+def _readable_width() -> Iterator[None]:
+    """Within the block tyro finds NARROW columns or more: it hangs where no letter fits a line."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(max(NARROW, columns()))
+    try:
+        yield
+    finally:
+        os.environ.pop("COLUMNS")
+        if before is not None:
+            os.environ["COLUMNS"] = before
+
+
+def check_order(error: UnknownFlagError) -> None:
+    """Make sure that no recipe is among the words that were not understood.
+
+    Raises:
+        UserError: if one is; the message says where it belongs.
+    """
+    known = gans.names()
+    for word in error.words:
+        if word.endswith(".py") or gans.canonical(word.lower()) in known:
+            raise UserError(
+                f"{word} is a recipe, which comes first, before the flags: minigan train {word}"
+            ) from error
+
+
+def split_run(words: Sequence[str], verb: str) -> tuple[Path, list[str]]:
+    """The run directory that a command takes first, and its flags.
+
+    Raises:
+        UserError: if the first word is a flag.
+    """
+    if words and not words[0].startswith("-"):
+        return Path(words[0]), list(words[1:])
+    if "-h" in words or "--help" in words:
+        return Path("RUN"), ["--help"]
+    raise UserError(
+        f"minigan {verb} needs a run directory first, before its flags: minigan {verb} RUN [flags]"
+    )
 
 
 def refuse_words(words: Sequence[str], verb: str, text: str) -> None:
@@ -98,7 +168,7 @@ def refuse_words(words: Sequence[str], verb: str, text: str) -> None:
         UserError: for any other word.
     """
     if words and words[0] in ("-h", "--help"):
-        print(f"usage: minigan {verb}\n\n{text}")
+        show_page(f"usage: minigan {verb}\n\n{text}")
         raise SystemExit(0)
     if words:
         raise UserError(f"minigan {verb} takes no {words[0]}; say minigan {verb} alone")

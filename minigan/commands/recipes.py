@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import gans
 from ..errors import UserError
-from .console import show_table
+from .console import show_page, show_table
 from .flags import refuse_words
 
 
@@ -20,5 +20,5 @@ def main(words: list[str]) -> int:
         paper = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
         rows.append((name, str(kind.steps), paper))
     show_table(("recipe", "steps", "paper"), rows)
-    print("\nminigan train RECIPE --help explains a recipe's own flags")
+    show_page("\nminigan train RECIPE --help explains a recipe's own flags")
     return 0

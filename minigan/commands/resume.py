@@ -19,6 +19,7 @@ from .flags import (
     Precision,
     RecipeFile,
     UnknownFlagError,
+    check_order,
     parse,
 )
 from .open_run import load_run
@@ -134,6 +135,8 @@ def _parse(words: list[str], default: Continue) -> tuple[Continue, str | None]:
     except UnknownFlagError as error:
         if named is None and len(error.words) == 1 and not error.flag.startswith("-"):
             return error.value, error.words[0]
+        if not error.flag.startswith("-"):
+            check_order(error)
         name = error.flag.removeprefix("--").removeprefix("no-").replace("-", "_")
         if error.value.out is not None:
             config = Run.open(error.value.out).config

@@ -13,7 +13,8 @@ from ..errors import UserError
 from ..random import Generator
 from ..training.recipe import Recipe
 from ..training.run import DataFacts, Run
-from .flags import Count, Folder, OfRun, parse
+from .console import show
+from .flags import Count, Folder, OfRun, parse, split_run
 from .open_run import open_trained
 
 Class = Annotated[str | None, tyro.conf.arg(name="class", metavar="CLASS")]
@@ -33,18 +34,14 @@ class Sample(OfRun):
 
 
 def main(words: list[str]) -> int:
-    if not words or words[0].startswith("-"):
-        if "--help" not in words and "-h" not in words:
-            raise UserError("minigan sample needs a run directory: minigan sample RUN [flags]")
-        words = ["RUN", *words]
-    given = parse(
-        Sample, words[1:], verb="sample RUN", description="Draw samples from a run directory."
-    )
+    path, flags = split_run(words, "sample")
+    described = "Draw samples from a run directory."
+    given = parse(Sample, flags, verb="sample RUN", description=described)
     if given.count < 1 or (given.walk is not None and given.walk < 2):
         raise UserError("--count must be at least 1, and --walk at least 2")
     if given.walk is not None and given.sweep is not None:
         raise UserError("--walk and --sweep are two kinds of rows; give one of them")
-    trained, run = open_trained(Path(words[0]), given.opened(), recipe=given.recipe)
+    trained, run = open_trained(path, given.opened(), recipe=given.recipe)
     recipe, data = trained.recipe, run.data
     if not data.is_image:
         raise UserError(f"{data.name} has no images; its pictures are in {run.samples}")
@@ -119,4 +116,4 @@ def _write(
         raise UserError(
             f"{out} cannot be written ({error.strerror}); choose another --out"
         ) from error
-    print(out)
+    show(out)

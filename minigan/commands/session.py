@@ -9,7 +9,7 @@ from ..errors import RunError, UserError
 from ..training.loop import train
 from ..training.run import Run
 from ..training.state import State
-from .console import say
+from .console import say, show
 from .flags import Count
 
 
@@ -59,5 +59,6 @@ def run_to_end(state: State, dataset: Dataset, run: Run) -> int:
     if not finished:
         say(f"interrupted at step {state.step}; minigan train --resume --out {run.path} continues")
         return 130
-    print(f"{run.picture(state.step)}\n{run.report}")
+    show(run.picture(state.step))
+    show(run.report)
     return 0

@@ -16,7 +16,7 @@ from ..training.recipe import Recipe
 from ..training.run import Run, chosen, fresh_directory, provenance
 from ..training.state import State
 from .console import say
-from .flags import Computing, Count, Folder, parse
+from .flags import Computing, Count, Folder, UnknownFlagError, check_order, parse
 from .resume import resume
 from .session import Length, run_to_end
 
@@ -55,7 +55,12 @@ def main(words: list[str]) -> int:
     if "-h" in flags or "--help" in flags:
         _parse(name, kind, ["--help"], kind())
     try:
-        start, _ = _parse(name, kind, flags, kind())
+        try:
+            start, _ = _parse(name, kind, flags, kind())
+        except UnknownFlagError as error:
+            if flags == words:  # no recipe is named in its place
+                check_order(error)
+            raise
         device = start.opened()
         dataset = load(start.data, size=start.size, stack=start.stack, seed=start.seed, report=say)
         # Parsed again, now that the data are known: the recipe may have other defaults for them.

@@ -58,7 +58,7 @@ def file_of(name: str) -> Path:
         return path
     if key in files:
         return files[key]
-    near = difflib.get_close_matches(key, files, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(key.lower(), files, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(files))}"
     raise UserError(f"there is no recipe called {name}{hint}")
 

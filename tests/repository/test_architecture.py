@@ -27,7 +27,8 @@ ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
     "page_parts": {"errors", "files"},
-    "progress": set(),
+    "terminal": set(),
+    "progress": {"terminal"},
     "methods": set(),
     "callsite": set(),
     "device": {"errors", "kernels"},
@@ -44,7 +45,7 @@ ARROWS: dict[str, set[str]] = {
     "schema": set(),
     "weights": {"errors", "files", "schema"},
     "data": {"errors", "files"},
-    "viz": {"errors", "files"},
+    "viz": {"errors", "files", "terminal"},
     "metrics": {
         "data", "errors", "losses", "nn", "optim", "progress", "random", "tensor", "weights",
     },
@@ -60,9 +61,9 @@ ARROWS: dict[str, set[str]] = {
     "evaluation": {"data", "errors", "metrics", "progress", "random", "training"},
     "commands": {
         "data", "device", "errors", "evaluation", "files", "gans", "kernels", "metrics", "nn",
-        "progress", "random", "schema", "tensor", "testing", "training", "viz",
+        "progress", "random", "schema", "tensor", "terminal", "testing", "training", "viz",
     },
-    "cli": {"commands", "errors", "minigan"},
+    "cli": {"commands", "errors", "kernels", "minigan", "terminal"},
     "__main__": {"cli"},
     # Outside the package: it may use everything, and nothing may use it.
     "bench": {
