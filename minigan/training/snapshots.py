@@ -105,7 +105,7 @@ def record(run: Run) -> Record:
         animation=run.animation if run.animation.is_file() else None,
         losses=run.losses if run.losses.is_file() else None,
         data={caption: path for caption, path in data.items() if path.is_file()},
-        others=run.other_pictures(),
+        others=[path for path in run.other_pictures() if path.is_file()],
     )
 
 

@@ -1,10 +1,21 @@
-"""The HTML document around the report: its style sheet, its one script, and its frame."""
+"""HTML whose text is always escaped, and the document around the report: its style sheet, its one
+script, and its frame.
+
+    element("p", "a < b ", element("b", name), class_="note")
+
+Only what `element` and `joined` made is markup (`Html`). All else is text, whatever its type, so
+nobody has to remember to escape it.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 from html import escape
+
+from ..terminal import visible
+
+VOID = ("img", "input", "meta")  # elements without an end
 
 STYLE = """
 :root {
@@ -102,8 +113,46 @@ for (const box of document.querySelectorAll(".progress")) {
 """
 
 
-def page(title: str, body: str) -> str:
-    """A whole document around `body`, which is HTML; its policy lets it load nothing."""
+class Html(str):
+    """Markup, made by `element` or `joined`."""
+
+    __slots__ = ()
+
+
+def element(name: str, *children: object, **attributes: object) -> Html:
+    """An element with its children, markup or text, and its attributes.
+
+    An underscore stands for a dash in an attribute's name, and after a keyword of Python: `class_`.
+
+    Raises:
+        ValueError: for an attribute that would load, lead elsewhere or run something: `src` takes
+            pictures within the page alone.
+    """
+    words = [name]
+    for key, value in attributes.items():
+        attribute, content = key.rstrip("_").replace("_", "-"), str(value)
+        inside = attribute == "src" and content.startswith("data:image/")
+        if not inside and (attribute.startswith("on") or attribute in ("src", "href", "style")):
+            raise ValueError(f"a report has no {attribute} such as {content[:40]!r}")
+        words.append(f'{attribute}="{_text(content)}"')
+    begin = f"<{' '.join(words)}>"
+    return Html(begin if name in VOID else f"{begin}{joined(*children)}</{name}>")
+
+
+def joined(*children: object) -> Html:
+    """Markup and text in a row, without anything around or between."""
+    return Html("".join(c if isinstance(c, Html) else _text(str(c)) for c in children))
+
+
+def _text(text: str) -> str:
+    """Text as HTML. Characters that would be obeyed, such as a mark that reverses the writing, are
+    shown by number; a line break is but a space in HTML.
+    """
+    return escape("\n".join(map(visible, text.split("\n"))))
+
+
+def page(title: str, body: Html) -> str:
+    """A whole document around `body`; its policy lets it load nothing."""
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
@@ -115,7 +164,7 @@ def page(title: str, body: str) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{escape(title)}</title>
+{element("title", title)}
 <style>{STYLE}</style>
 </head>
 <body>

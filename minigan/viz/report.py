@@ -11,14 +11,13 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..files import atomic_write
-from .html import page
+from .html import Html, element, joined, page
 
 STEPS_SHOWN = 40  # pictures in the slider; more would only make the file heavy
 MEDIA_TYPES = {".png": "image/png", ".gif": "image/gif"}
@@ -61,7 +60,7 @@ def write_report(path: Path, run: Record) -> None:
         _reproduction(run.config),
     ]
     with atomic_write(path) as temporary:
-        temporary.write_text(page(f"{run.name}: report", "".join(body)), encoding="utf-8")
+        temporary.write_text(page(f"{run.name}: report", joined(*body)), encoding="utf-8")
 
 
 def _diverged(rows: Sequence[Row]) -> bool:
@@ -71,26 +70,29 @@ def _diverged(rows: Sequence[Row]) -> bool:
     return any(isinstance(v, float) and not math.isfinite(v) for v in losses)
 
 
-# The sections, in the page's order: each is HTML, or empty
+# The sections, in the page's order; one without content is empty
 
 
-def _header(run: Record) -> str:
-    state, done = "", run.step
+def _header(run: Record) -> Html:
+    state, done = joined(), run.step
     if "steps" in run.config:
         total = int(run.config["steps"])
         if _diverged(run.rows):
-            state = f'<span class="state cut">Diverged in step {done:,} of {total:,}</span>\n'
+            text, kind = f"Diverged in step {done:,} of {total:,}", "cut"
         elif done >= total:
-            state = f'<span class="state done">Finished: {total:,} steps</span>\n'
+            text, kind = f"Finished: {total:,} steps", "done"
         else:
-            text = f"Interrupted at step {done:,} of {total:,}"
-            state = f'<span class="state cut">{text}</span>\n'
+            text, kind = f"Interrupted at step {done:,} of {total:,}", "cut"
+        state = joined(element("span", text, class_=f"state {kind}"), "\n")
     paragraphs = re.split(r"\n\s*\n", str(run.config.get("recipe_doc") or "").strip())
-    lead = "".join(f'<p class="lead">{escape(text)}</p>\n' for text in paragraphs if text)
-    return f"<header>\n<h1>{escape(run.name)}</h1>\n{state}{lead}</header>\n"
+    lead = [joined(element("p", text, class_="lead"), "\n") for text in paragraphs if text]
+    return joined(
+        element("header", "\n", element("h1", run.name), "\n", state, *lead),
+        "\n",
+    )
 
 
-def _result(run: Record) -> str:
+def _result(run: Record) -> Html:
     data = run.config.get("data") or {}
     facts: dict[str, object] = {"data": data.get("name")}
     facts["samples"] = data.get("samples")
@@ -106,117 +108,130 @@ def _result(run: Record) -> str:
         return _section("The run", known)
     step, path = run.samples[-1]
     picture = _figure(path, f"Samples after step {step:,}")
-    return _section(
-        "Generated samples", f'<div class="hero">\n{picture}<div>{known}</div>\n</div>\n'
-    )
+    return _section("Generated samples", _box("hero", "\n", picture, element("div", known), "\n"))
 
 
-def _progress(run: Record) -> str:
+def _progress(run: Record) -> Html:
     parts, steps = [], run.samples
     if len(steps) > 1:
         count = min(STEPS_SHOWN, len(steps))
         chosen = [steps[i * (len(steps) - 1) // (count - 1)] for i in range(count)]
-        strip = "".join(_figure(path, f"Step {step:,}") for step, path in chosen)
-        slider = (
-            f'<div class="slider"><input type="range" min="0" max="{count - 1}" '
-            f'value="{count - 1}" aria-label="Training step"><output></output></div>\n'
-        )
-        note = ""
+        strip = _box("strip", "\n", *(_figure(path, f"Step {step:,}") for step, path in chosen))
+        most, label = count - 1, "Training step"
+        handle = element("input", type="range", min=0, max=most, value=most, aria_label=label)
+        slider = _box("slider", handle, element("output"))
+        note = joined()
         if count < len(steps):
-            note = f'<p class="note">{count} of {len(steps)} pictures, evenly spaced.</p>\n'
-        parts.append(
-            f'<div class="progress">\n<div class="strip">\n{strip}</div>\n{slider}{note}</div>\n'
-        )
+            note = _note(f"{count} of {len(steps)} pictures, evenly spaced.")
+        parts.append(_box("progress", "\n", strip, slider, note))
     if run.animation is not None:
-        parts.append(f'<div class="film">\n{_figure(run.animation, "As a film")}</div>\n')
+        parts.append(_box("film", "\n", _figure(run.animation, "As a film")))
     if not parts:
-        return ""
-    body = f'<div class="pair">\n{"".join(parts)}</div>\n' if len(parts) > 1 else parts[0]
+        return joined()
+    body = _box("pair", "\n", *parts) if len(parts) > 1 else parts[0]
     return _section("Progress through training", body)
 
 
-def _training(run: Record) -> str:
-    plot, rows = "" if run.losses is None else _figure(run.losses), run.rows
+def _training(run: Record) -> Html:
+    plot, rows = joined() if run.losses is None else _figure(run.losses), run.rows
     keys = dict.fromkeys(key for row in rows for key in row if key not in ("step", "seconds"))
-    table = ""
+    table = joined()
     if keys:
         lines = []
         for key in keys:
             values = [row[key] for row in rows if key in row]
             tail = values[-max(1, len(values) // 10) :]
-            cells = (key, _value(values[-1]), _value(_mean(tail)))
-            lines.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>\n")
-        table = (
-            '<div class="scroll"><table>\n<thead><tr><th>Metric</th><th>Last value</th>'
-            "<th>Mean of the last tenth</th></tr></thead>\n"
-            f"<tbody>\n{''.join(lines)}</tbody>\n</table></div>\n"
+            cells = _table_row("td", key, _value(values[-1]), _value(_mean(tail)))
+            lines.append(joined(cells, "\n"))
+        head = _table_row("th", "Metric", "Last value", "Mean of the last tenth")
+        table = _box(
+            "scroll",
+            element(
+                "table",
+                "\n",
+                element("thead", head),
+                "\n",
+                element("tbody", "\n", *lines),
+                "\n",
+            ),
         )
-    return _section("Losses", plot + table) if plot or table else ""
+    return _section("Losses", joined(plot, table)) if plot or table else joined()
 
 
-def _real_data(run: Record) -> str:
+def _real_data(run: Record) -> Html:
     if not run.data:
-        return ""
-    figures = "".join(_figure(path, caption) for caption, path in run.data.items())
+        return joined()
+    figures = [_figure(path, caption) for caption, path in run.data.items()]
     name = (run.config.get("data") or {}).get("name")
     title = f"The real data: {name}" if name else "The real data"
-    return _section(title, f'<div class="pair">\n{figures}</div>\n')
+    return _section(title, _box("pair", "\n", *figures))
 
 
-def _other_pictures(run: Record) -> str:
+def _other_pictures(run: Record) -> Html:
     if not run.others:
-        return ""
-    figures = "".join(_figure(path, path.stem) for path in run.others)
-    return _section("More pictures", f'<div class="pair">\n{figures}</div>\n')
+        return joined()
+    figures = [_figure(path, path.stem) for path in run.others]
+    return _section("More pictures", _box("pair", "\n", *figures))
 
 
-def _hyper_parameters(config: Row) -> str:
+def _hyper_parameters(config: Row) -> Html:
     table = config.get("hyper_parameters") or {}
     if not table:
-        return ""
-    return _section(
-        "Hyper-parameters", f'<div class="columns">{_definitions(table.items())}</div>\n'
-    )
+        return joined()
+    return _section("Hyper-parameters", _box("columns", _definitions(table.items())))
 
 
-def _reproduction(config: Row) -> str:
-    began = _made(config)
-    resumed = [
-        f'<p class="note">Continued from step {_value(part.get("step"))}:</p>\n{_made(part)}'
-        for part in config.get("resumed") or []
-    ]
-    return _section("Reproduction", "".join([began, *resumed])) if began or resumed else ""
+def _reproduction(config: Row) -> Html:
+    parts = [_made(config)]
+    for part in config.get("resumed") or []:
+        parts += [_note(f"Continued from step {_value(part.get('step'))}:"), _made(part)]
+    return _section("Reproduction", joined(*parts)) if any(parts) else joined()
 
 
-def _made(part: Row) -> str:
+def _made(part: Row) -> Html:
     """The command that made a run or a part of it, and what it ran on."""
     command = part.get("command")
     if isinstance(command, list):
         command = " ".join(map(str, command))
-    code = f"<pre>{escape(str(command))}</pre>\n" if command else ""
+    code = joined(element("pre", command), "\n") if command else joined()
     facts = {key: str(part[key]) for key in ("seed", "revision") if part.get(key) is not None}
     facts |= {key: str(value) for key, value in (part.get("versions") or {}).items()}
-    return f'{code}<div class="columns">{_definitions(facts.items())}</div>\n' if facts else code
+    return joined(code, _box("columns", _definitions(facts.items()))) if facts else code
 
 
 # Parts of HTML and of text
 
 
-def _section(title: str, body: str) -> str:
-    return f"<section>\n<h2>{escape(title)}</h2>\n{body}</section>\n"
+def _section(title: str, body: Html) -> Html:
+    return joined(element("section", "\n", element("h2", title), "\n", body), "\n")
 
 
-def _figure(path: Path, caption: str = "") -> str:
+def _box(kind: str, *children: object) -> Html:
+    return joined(element("div", *children, class_=kind), "\n")
+
+
+def _note(text: str) -> Html:
+    return joined(element("p", text, class_="note"), "\n")
+
+
+def _table_row(kind: str, *cells: object) -> Html:
+    return element("tr", *(element(kind, cell) for cell in cells))
+
+
+def _figure(path: Path, caption: str = "") -> Html:
     data = base64.b64encode(path.read_bytes()).decode()
     source = f"data:{MEDIA_TYPES[path.suffix]};base64,{data}"
-    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    alt = escape(caption or path.stem)
-    return f'<figure><img src="{source}" alt="{alt}">{below}</figure>\n'
+    picture = element("img", src=source, alt=caption or path.stem)
+    below = [element("figcaption", caption)] if caption else []
+    return joined(element("figure", picture, *below), "\n")
 
 
-def _definitions(pairs: Iterable[tuple[str, object]]) -> str:
-    lines = (f"<div><dt>{escape(k)}</dt><dd>{escape(_value(v))}</dd></div>\n" for k, v in pairs)
-    return f"<dl>\n{''.join(lines)}</dl>\n"
+def _definitions(pairs: Iterable[tuple[str, object]]) -> Html:
+    lines = [
+        joined(element("div", element("dt", key), element("dd", _value(value))), "\n")
+        for key, value in pairs
+    ]
+    return joined(element("dl", "\n", *lines), "\n")
 
 
 def _value(value: object) -> str:
