@@ -12,9 +12,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
+from .agg import Axes, Line2D
 from .style import (
     DISCRIMINATOR,
     FAKE,
@@ -23,6 +22,7 @@ from .style import (
     REAL,
     heading,
     new_figure,
+    our_style,
     save_figure,
     style_axes,
 )
@@ -95,6 +95,7 @@ def _silverman(samples: np.ndarray) -> float:
     return 0.9 * spread * len(samples) ** -0.2
 
 
+@our_style()
 def save_figure1(
     path: str | Path,
     *,

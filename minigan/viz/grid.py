@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import UserError
 from ..files import atomic_write
+from ..terminal import visible
 
 CELL = 64  # pixels of a cell, about
 GAP = 30  # grey level between the cells, discreet beside dark and bright pictures
@@ -70,7 +71,7 @@ def image_grid(
         for i, label in enumerate(labels):
             x = (i % columns) * cell_width + padding + width * scale / 2
             y = (i // columns + 1) * cell_height - CAPTION_HEIGHT / 2
-            draw.text((x, y), str(label), fill=(225, 225, 225), font=font, anchor="mm")
+            draw.text((x, y), visible(str(label)), fill=(225, 225, 225), font=font, anchor="mm")
     return picture
 
 

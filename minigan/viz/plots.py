@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from .agg import Axes, FuncFormatter, MaxNLocator
 from .style import (
     BARS,
     DASHED,
@@ -20,8 +19,10 @@ from .style import (
     QUIET,
     REAL,
     heading,
+    label,
     legend_above,
     new_figure,
+    our_style,
     save_figure,
     style_axes,
 )
@@ -32,6 +33,7 @@ THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
 PLAYER_COLOURS = {"D": DISCRIMINATOR, "G": FAKE}
 
 
+@our_style()
 def save_losses(path: str | Path, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
     """Write a PNG of the players' losses over the steps, with D(x) and D(G(z)) below if recorded.
 
@@ -68,10 +70,10 @@ def save_losses(path: str | Path, rows: Sequence[Mapping[str, Any]], *, title: s
         player = key.removeprefix("loss_")
         if player not in colours:
             colours[player] = next(spare)
-        series.append((f"loss of {player}", colours[player], *_column(rows, key)))
+        series.append((label(f"loss of {player}"), colours[player], *_column(rows, key)))
     _draw_series(panels[0], series)
     style_axes(panels[0], y="loss", x="" if outputs else "step")
-    heading(panels[0], title)
+    heading(panels[0], label(title))
     if not losses:
         panels[0].text(
             0.5,
@@ -99,6 +101,7 @@ def save_losses(path: str | Path, rows: Sequence[Mapping[str, Any]], *, title: s
     save_figure(path, figure)
 
 
+@our_style()
 def save_class_histogram(path: str | Path, counts: Mapping[str, int]) -> None:
     """Write a PNG of the number of samples of each class, in the order of `counts`.
 
@@ -136,10 +139,10 @@ def save_class_histogram(path: str | Path, counts: Mapping[str, int]) -> None:
         axes.set_ylim(len(numbers) - 0.4, -0.6)
         right_edge = axes.get_yaxis_transform()
         for y, number in enumerate(numbers):
-            label = f"{number:,}"
-            axes.text(1, y, label, transform=right_edge, ha="right", va="center", color=INK, size=9)
+            count = f"{number:,}"
+            axes.text(1, y, count, transform=right_edge, ha="right", va="center", color=INK, size=9)
         style_axes(axes, grid=None)
-        axes.set_yticks(position, [str(name) for name in counts], color=INK, fontsize=9)
+        axes.set_yticks(position, [label(name) for name in counts], color=INK, fontsize=9)
         axes.spines["bottom"].set_visible(False)
         axes.tick_params(axis="y", length=0)
         axes.set_xticks([])
@@ -147,6 +150,7 @@ def save_class_histogram(path: str | Path, counts: Mapping[str, int]) -> None:
     save_figure(path, figure)
 
 
+@our_style()
 def save_points(
     path: str | Path, real: np.ndarray, fake: np.ndarray, *, modes: np.ndarray | None = None
 ) -> None:
@@ -175,15 +179,15 @@ def save_points(
     centre, half = (low + high) / 2, 0.62 * max(float((high - low).max()), 1e-6)
     figure = new_figure(6, 6.2)
     axes = figure.subplots()
-    for points, colour, label in ((real, REAL, "data"), (fake, FAKE, "generated")):
+    for points, colour, name in ((real, REAL, "data"), (fake, FAKE, "generated")):
         axes.scatter(
             points[:, 0],
             points[:, 1],
             s=float(np.clip(12_000 / max(len(points), 1), 5, 18)),
             color=colour,
-            alpha=0.25 if label == "data" else 0.5,
+            alpha=0.25 if name == "data" else 0.5,
             linewidths=0,
-            label=label,
+            label=name,
         )
     if modes is not None:
         axes.scatter(
@@ -242,18 +246,18 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
 def _draw_series(axes: Axes, series: list[tuple[str, str, np.ndarray, np.ndarray]]) -> None:
     """Draw each (label, colour, steps, values) with its running mean; set the vertical range."""
     extent: list[float] = []
-    for label, colour, steps, values in series:
+    for name, colour, steps, values in series:
         finite = np.isfinite(values)
         shown = np.where(finite, values, np.nan)
         if len(values) < SMOOTH_FROM:
             axes.plot(
-                steps, shown, color=colour, linewidth=1.8, marker="o", markersize=4, label=label
+                steps, shown, color=colour, linewidth=1.8, marker="o", markersize=4, label=name
             )
             extent += list(shown[finite])
         else:
             mean = running_mean(values, len(values) // 25)
             axes.plot(steps, shown, color=colour, linewidth=0.8, alpha=0.3)
-            axes.plot(steps, mean, color=colour, linewidth=2.2, label=label)
+            axes.plot(steps, mean, color=colour, linewidth=2.2, label=name)
             if finite.any():
                 extent += [np.nanmin(mean), np.nanmax(mean)]
                 extent += list(np.percentile(values[finite], [0.5, 99.5]))
@@ -264,7 +268,7 @@ def _draw_series(axes: Axes, series: list[tuple[str, str, np.ndarray, np.ndarray
                 color=colour,
                 linewidth=1.2,
                 linestyle=":",
-                label=f"{label} not finite at step {first:,.0f}",
+                label=f"{name} not finite at step {first:,.0f}",
             )
     if extent:
         low, high = min(extent), max(extent)

@@ -6,14 +6,25 @@ colour blindness. Figures are made without pyplot, so there is no global state a
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
+from typing import Any
 
 from ..files import atomic_write
+from ..terminal import visible
+from .agg import (
+    Axes,
+    ConstrainedLayoutEngine,
+    Figure,
+    FigureCanvasAgg,
+    FontProperties,
+    findfont,
+    get_font,
+    rc_context,
+    rcParamsDefault,
+)
 
 INK = "#1f2328"  # text
 REAL = "#000000"  # the data
@@ -25,6 +36,37 @@ BARS = "#56B4E9"  # counts
 QUIET = "#6e7781"  # ticks, reference lines
 RULE = "#d0d7de"  # spines and grid lines
 DASHED = (0, (4, 3))
+LONGEST = 48  # characters of a name from outside; more would leave no room for the plot
+
+
+@contextmanager
+def our_style() -> Iterator[None]:
+    """Within the block matplotlib's own defaults hold, whatever the user has set, and a dollar sign
+    is a dollar sign, not the begin of a formula.
+    """
+    ours: Any = {key: value for key, value in rcParamsDefault.items() if key != "backend"}
+    with rc_context({**ours, "text.parse_math": False}):
+        yield
+
+
+def label(text: object) -> str:
+    """A name from outside as a plot can show it: in one line, with what the font lacks escaped, and
+    shortened in the middle.
+    """
+    known = _glyphs()
+    shown = "".join(c if c in known else ascii(c)[1:-1] for c in visible(str(text)))
+    if len(shown) <= LONGEST:
+        return shown
+    half = (LONGEST - 3) // 2
+    return f"{shown[:half]}...{shown[-half:]}"
+
+
+@functools.cache
+def _glyphs() -> frozenset[str]:
+    """The characters that the font has, both regular and bold."""
+    fonts = [get_font(findfont(FontProperties(weight=w))) for w in ("normal", "bold")]
+    regular, bold = (set(map(chr, font.get_charmap())) for font in fonts)
+    return frozenset(regular & bold)
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -1,4 +1,4 @@
-"""What a run directory holds can put text on the report's page, but neither elements nor attributes."""
+"""What a run directory holds can put text on the report's page, but no elements or attributes."""
 
 from __future__ import annotations
 
