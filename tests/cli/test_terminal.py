@@ -299,7 +299,7 @@ def test_no_color_holds_for_the_bar(monkeypatch: pytest.MonkeyPatch, wide: Termi
         (["train", "--data", "ring", "gan", "--steps", "1"], ["minigan train gan", "first"]),
         (["train", "--hidden", "3", "WGAN-gp"], ["minigan train WGAN-gp", "first"]),
         (["train", "--data", "ring", "./own.py"], ["minigan train ./own.py", "first"]),
-        (["train", "--resume", "--out", "run", "gan"], ["minigan train gan", "first"]),
+        (["train", "--resume", "--out", "run", "gan", "wgan"], ["minigan train gan", "first"]),
         (["train", "DCGAN"], ["did you mean dcgan?"]),
         (["train", "WGAN-GP2"], ["did you mean wgan_gp?"]),
         (["TRAIN"], ["did you mean train?"]),
