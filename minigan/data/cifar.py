@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
+from . import pickled
+from .content import check_content
 from .dataset import Dataset
 from .images import resize
 from .streams import NoSplitError, check_split
@@ -18,22 +19,7 @@ SHAPE = (3, 32, 32)
 _TRAIN = [f"data_batch_{i}" for i in range(1, 6)]
 _BATCHES = {"train": _TRAIN, "test": ["test_batch"]}
 _META = "batches.meta"
-# All that a pickled array needs. Other functions that a pickle names could do anything.
-_ALLOWED = {
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it wants to call {module}.{name}")
-        if name == "_reconstruct":
-            module = "numpy._core.multiarray"  # the older name warns
-        return super().find_class(module, name)
+_LARGEST = 256 << 20  # bytes of a file; the original ones have 31 MB
 
 
 def is_cifar_folder(folder: Path) -> bool:
@@ -65,49 +51,63 @@ def read_folder(
     lacking = [name for name in _BATCHES[split] if folder / name not in paths]
     if lacking and report is not None:
         report(f"{folder} lacks {', '.join(lacking)}; the data are the other batches")
-    parts = [_batch(path) for path in paths]
+    classes = _names(folder / _META)
+    parts = [_batch(path, len(classes)) for path in paths]
     x = np.concatenate([images for images, _ in parts])
     y = np.concatenate([labels for _, labels in parts])
-    classes = _names(folder / _META)
-    if int(y.max()) >= len(classes):
-        raise UserError(f"{folder} has a label {int(y.max())} but {len(classes)} class names.")
     return Dataset("cifar10", x if size is None else resize(x, size), y, classes)
 
 
-def _batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _batch(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Images (N, 3, 32, 32) uint8 and labels (N,) int64 of one file."""
     found = _load(path)
-    data, labels = found.get(b"data"), found.get(b"labels")
-    pixels = int(np.prod(SHAPE))
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (pixels,):
-        raise UserError(f"{path} is no CIFAR-10 batch: it lacks uint8 data of {pixels} columns.")
-    if not isinstance(labels, list) or len(labels) != len(data) or not len(data):
+    data, labels = found.get("data"), found.get("labels")
+    if not isinstance(data, pickled.Pixels) or data.array is None:
+        raise UserError(
+            f"{path} is no CIFAR-10 batch: it lacks uint8 data of {pickled.COLUMNS} columns."
+        )
+    if not isinstance(labels, list) or len(labels) != len(data.array) or not labels:
         raise UserError(f"{path} is no CIFAR-10 batch: it lacks one label an image.")
-    y = np.array(labels)
-    if y.dtype != np.int64 or y.min() < 0:
+    if any(type(label) is not int or label < 0 for label in labels):
         raise UserError(f"{path} is no CIFAR-10 batch: its labels are not numbers from 0 on.")
-    return data.reshape(-1, *SHAPE), y
+    if max(labels) >= classes:
+        raise UserError(f"{path} has a label {max(labels)} but there are {classes} class names.")
+    return data.array.reshape(-1, *SHAPE), np.array(labels, np.int64)
 
 
 def _names(path: Path) -> tuple[str, ...]:
     if not path.is_file():
         return tuple(map(str, range(10)))
-    names = _load(path).get(b"label_names")
-    if not isinstance(names, list) or not all(isinstance(name, bytes) for name in names):
+    names = _load(path).get("label_names")
+    if not isinstance(names, list) or not all(isinstance(name, (bytes, str)) for name in names):
         raise UserError(f"{path} lacks label_names; fetch it again.")
-    return tuple(name.decode("utf-8", "replace") for name in names)
+    return tuple(_text(name) for name in names)
 
 
-def _load(path: Path) -> dict[bytes, Any]:
+def _load(path: Path) -> dict[str, Any]:
+    """What a file holds; Python 2 has written its keys as bytes, Python 3 as either."""
     try:
+        size = path.stat().st_size
+        if size > _LARGEST:
+            raise UserError(
+                f"{path} is no batch of CIFAR-10: it has {size:,} bytes, more than {_LARGEST:,}."
+            )
         with open(path, "rb") as file:
-            found = _Unpickler(file, encoding="bytes").load()
+            program = file.read(_LARGEST)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except Exception as error:  # a broken pickle raises almost anything
+    check_content(path, program, "batch of CIFAR-10")
+    try:
+        found = pickled.load(program)
+    except ValueError as error:
         raise UserError(
             f"{path} is no batch of CIFAR-10, or damaged ({error}); fetch it again."
         ) from error
     if not isinstance(found, dict):
         raise UserError(f"{path} is no batch of CIFAR-10: it holds a {type(found).__name__}.")
-    return found
+    return {_text(key): value for key, value in found.items()}
+
+
+def _text(value: bytes | str) -> str:
+    encoded = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+    return encoded.decode("utf-8", "backslashreplace")
