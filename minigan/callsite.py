@@ -7,7 +7,20 @@ import sys
 from types import CodeType
 
 _HERE = os.path.dirname(__file__)
-_ENGINE = tuple(os.path.join(_HERE, name) for name in ("tensor.py", "fused.py", "ops", "nn"))
+_ENGINE = tuple(
+    os.path.join(_HERE, name) for name in ("tensor.py", "recording.py", "fused.py", "ops", "nn")
+)
+
+
+class _Files(dict[str, bool]):
+    """Whether a file belongs to the engine or the layers, by its path."""
+
+    def __missing__(self, path: str) -> bool:
+        self[path] = path.startswith(_ENGINE)
+        return self[path]
+
+
+_of_engine = _Files()
 
 
 def caller(depth: int) -> tuple[CodeType, int]:
@@ -15,6 +28,6 @@ def caller(depth: int) -> tuple[CodeType, int]:
     from `depth` frames above the caller.
     """
     frame = sys._getframe(depth + 1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_ENGINE):
+    while frame.f_back is not None and _of_engine[frame.f_code.co_filename]:
         frame = frame.f_back
     return frame.f_code, frame.f_lineno

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from minigan_kernels.memo import LARGE, freeze_result
-
-from .tensor import Array, Node, Primitive, Tensor, grad, identity, is_recording
+from .arrays import Check, freeze_new
+from .tensor import Array, Node, Primitive, Tensor, adopt, grad, identity, is_recording
 
 
 class Fused(Primitive):
@@ -27,8 +26,9 @@ class Fused(Primitive):
         reference: Callable[..., Tensor],
         kernel: Callable[..., tuple[Array, tuple[Any, ...]]],
         backward_kernel: Callable[..., tuple[Array, ...]],
+        check: Check | None = None,
     ) -> None:
-        super().__init__(kernel, reference.__name__, reference.__doc__)
+        super().__init__(kernel, reference.__name__, reference.__doc__, check)
         self.reference = reference
         self.backward_kernel = backward_kernel
         self.defaults = reference.__kwdefaults__ or {}
@@ -54,18 +54,22 @@ class Fused(Primitive):
 
 
 def computed(results: Iterable[Array], inputs: list[Array]) -> list[Tensor]:
-    """What a kernel computed from `inputs` outside of a primitive; large results are frozen."""
+    """What a kernel computed from `inputs` outside of a primitive, frozen."""
     tensors = []
     for result in results:
-        if result.nbytes >= LARGE:
-            freeze_result(result, inputs)
-        tensors.append(Tensor(result))
+        freeze_new(result, inputs, None)
+        tensors.append(adopt(result))
     return tensors
 
 
 def fused(
     kernel: Callable[..., tuple[Array, tuple[Any, ...]]],
     backward_kernel: Callable[..., tuple[Array, ...]],
+    *,
+    check: Check | None = None,
 ) -> Callable[[Callable[..., Tensor]], Fused]:
-    """Decorate a reference composition with kernels for its two directions; see `Fused`."""
-    return lambda reference: Fused(reference, kernel, backward_kernel)
+    """Decorate a reference composition with kernels for its two directions; see `Fused`.
+
+    `check` as in `primitive`.
+    """
+    return lambda reference: Fused(reference, kernel, backward_kernel, check)

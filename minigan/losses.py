@@ -10,15 +10,22 @@ is 0 or 1, as a loss on probabilities would.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from . import ops
-from .ops import conv2d, mean, relu, softplus, square
-from .tensor import Array, Tensor
+from .ops import check_shapes, conv2d, mean, relu, softplus, square
+from .tensor import Array, Tensor, adopt
 
 
 def binary_cross_entropy(logits: Tensor, target: float | Array) -> Tensor:
-    """-(t log D + (1 - t) log(1 - D)), averaged over all logits; `target` t is in [0, 1]."""
+    """-(t log D + (1 - t) log(1 - D)), averaged over all logits; `target` t is in [0, 1].
+
+    Raises:
+        ValueError: if `target` is neither a number nor of the shape of the logits.
+    """
+    _check_target("binary_cross_entropy", logits, target)
     return mean(softplus(logits) - logits * target)
 
 
@@ -59,7 +66,14 @@ def real_logit(logits: Tensor) -> Tensor:
 
 
 def softmax_cross_entropy(logits: Tensor, labels: Array) -> Tensor:
-    """-log softmax(logits)[label], averaged over the batch: logits (N, classes), labels (N,)."""
+    """-log softmax(logits)[label], averaged over the batch: logits (N, classes), labels (N,).
+
+    Raises:
+        ValueError: if the labels are no integers (N,) from 0 to classes - 1.
+    """
+    if isinstance(labels, (list, tuple)):
+        labels = np.array(labels)
+    labels = labels.data if isinstance(labels, Tensor) else labels
     return mean(ops.softmax_cross_entropy(logits, labels=labels))
 
 
@@ -69,6 +83,8 @@ def least_squares_discriminator_loss(
     """E[(D(x) - b)^2] / 2 + E[(D(G(z)) - a)^2] / 2 for a D without a sigmoid (Mao et al. 2016,
     arXiv:1611.04076, equation 2).
     """
+    _check_target("least_squares_discriminator_loss", real, b)
+    _check_target("least_squares_discriminator_loss", fake, a)
     return 0.5 * mean(square(real - b)) + 0.5 * mean(square(fake - a))
 
 
@@ -76,6 +92,7 @@ def least_squares_generator_loss(fake: Tensor, *, c: float = 1.0) -> Tensor:
     """E[(D(G(z)) - c)^2] / 2: also samples on the right side of D's boundary are pulled to it
     (Mao et al. 2016, equation 2).
     """
+    _check_target("least_squares_generator_loss", fake, c)
     return 0.5 * mean(square(fake - c))
 
 
@@ -108,13 +125,20 @@ def laplacian_pyramid_loss(x: Tensor, y: Tensor, *, levels: int = 3) -> Tensor:
     `levels` levels it is the last one itself. Means take the place of the weights 4^j of the
     paper's sums.
     """
+    check_shapes("laplacian_pyramid_loss", x.shape, y.shape)
     # Not from a list: its copy to a GPU could not be captured in a graph, filling arrays can.
     row = np.concatenate([np.full_like(x.data, n / 16, shape=(1,)) for n in (1, 4, 6, 4, 1)])
     blur = np.broadcast_to(np.outer(row, row), (x.shape[1], 1, 5, 5)).astype(x.dtype)
     rest = x - y  # a pyramid is linear: one of x - y is enough
     total: Tensor | float = 0.0
     for _ in range(levels):
-        blurred = conv2d(rest, Tensor(blur), padding=2, groups=x.shape[1])
+        blurred = conv2d(rest, adopt(blur), padding=2, groups=x.shape[1])
         total = total + mean(abs(rest - blurred))
         rest = blurred[:, :, ::2, ::2]
     return total + mean(abs(rest))
+
+
+def _check_target(name: str, values: Tensor, target: Any) -> None:
+    shape: tuple[int, ...] = np.shape(target)
+    if shape != ():
+        check_shapes(name, values.shape, shape)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from .ops import flatten, log, mean, sqrt, square, sum, var
+from .ops import check_shapes, flatten, log, mean, sqrt, square, sum, var
 from .random import Generator
-from .tensor import Tensor, grad
+from .tensor import Tensor, adopt, grad
 
 Critic = Callable[[Tensor], Tensor]
 
@@ -24,9 +24,13 @@ def gradient_penalty(
     real and fake are (N, ...); D gives one value a sample, and the norm is over all values of one.
     `eps` is added under the root, whose slope at zero would make the second derivative NaN. A
     critic that mixes the samples of a batch, as batch norm does, has no gradient per sample.
+
+    Raises:
+        ValueError: if real and fake differ in shape.
     """
+    check_shapes("gradient_penalty", real.shape, fake.shape)
     a = rng.uniform((len(real), *(1,) * (real.ndim - 1)))
-    between = Tensor(a * real.data + (1 - a) * fake.data)
+    between = adopt(a * real.data + (1 - a) * fake.data)
     norm = sqrt(_square_of_slope(D, between) + eps)
     return mean(square(norm - 1))
 
@@ -35,7 +39,7 @@ def r1_penalty(D: Critic, real: Tensor) -> Tensor:
     """E[|grad D(x)|^2] on real samples x (N, ...) (Mescheder et al. 2018, arXiv:1801.04406,
     equation 9, without its factor gamma / 2).
     """
-    return mean(_square_of_slope(D, Tensor(real.data)))
+    return mean(_square_of_slope(D, real.detach()))
 
 
 def l2_penalty(parameters: Mapping[str, Tensor]) -> Tensor:
@@ -53,7 +57,11 @@ def gaussian_kl(real: Tensor, fake: Tensor, *, eps: float = 1e-3) -> Tensor:
 
     real and fake are (N, ...); `eps` is added to both variances, because a pixel at the border of
     an image may be constant.
+
+    Raises:
+        ValueError: if their samples differ in shape.
     """
+    check_shapes("gaussian_kl, of a sample,", real.shape[1:], fake.shape[1:])
     m, s = mean(real, 0), var(real, 0) + eps
     m_g, s_g = mean(fake, 0), var(fake, 0) + eps
     return 0.5 * mean(log(s) - log(s_g) + (s_g + square(m_g - m)) / s - 1)

@@ -11,18 +11,22 @@ It is freed, without the garbage collector, when the last tensor that refers to 
 from __future__ import annotations
 
 import itertools
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
-from minigan_kernels.memo import LARGE, freeze_result
+from minigan_kernels.memo import freeze
 
+from .arrays import FLOAT32, Check, check_result, freeze_new, own, own_beside
 from .callsite import caller
 from .device import Array as Array
-from .device import on_host, to_host
+from .device import is_array, on_host
 from .methods import TensorMethods
+from .recording import Recording
+from .recording import enable_grad as enable_grad
+from .recording import is_recording as is_recording
+from .recording import no_grad as no_grad
 
 Rule = Callable[..., "Tensor"]
 Structure = TypeVar("Structure")
@@ -36,18 +40,19 @@ class Tensor(TensorMethods):
     """An array in a computation that can be differentiated.
 
     `data` is the array. Python numbers and lists become float32 (or int64, bool); arrays keep their
-    dtype and are not copied. Only optimisers write tensors in place: their parameters. Those, and
-    large results of operations, are read-only to NumPy.
+    dtype. A tensor owns its array: a given one is copied, unless it is read-only.
+
+    Results of operations are read-only to NumPy, and so is every tensor that a recorded operation
+    has used. Only optimisers write tensors in place: their parameters; other code does so within
+    `minigan_kernels.memo.writable`. (CuPy cannot refuse: there this law binds whoever writes.)
     """
 
-    __array_ufunc__ = None  # makes `array * tensor` call Tensor.__rmul__
-    __hash__ = object.__hash__
     __slots__ = ("__weakref__", "data", "node")
 
     def __init__(self, data: Any, dtype: Any = None) -> None:
-        if dtype is not None or type(data) is not np.ndarray:
-            data = _array(data, dtype)
-        self.data: Array = data
+        if isinstance(data, Tensor):
+            raise TypeError("Tensor(tensor) would cut the graph; for that say tensor.detach()")
+        self.data: Array = own(data, dtype)
         self.node: Node | None = None
 
     @property
@@ -68,29 +73,15 @@ class Tensor(TensorMethods):
 
     def detach(self) -> Tensor:
         """The same array without its history."""
-        return Tensor(self.data)
+        return adopt(self.data)
 
-    def item(self) -> float:
-        """The number in a tensor of one element."""
-        return self.data.item()
 
-    def numpy(self) -> np.ndarray:
-        """The array on the host: the tensor's own if it is there, else a copy."""
-        return to_host(self.data)
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __bool__(self) -> bool:
-        return bool(self.data if on_host(self.data) else self.data.item())
-
-    def __repr__(self) -> str:
-        origin = f", from {self.node.primitive.name}" if self.node else ""
-        values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=100)
-        return f"Tensor({values}, {self.dtype}{origin})"
+def adopt(array: Array) -> Tensor:
+    """The tensor of an array that nobody else writes, without a copy."""
+    tensor = _new(Tensor)
+    tensor.data = array
+    tensor.node = None
+    return tensor
 
 
 class Node:
@@ -99,19 +90,24 @@ class Node:
     __slots__ = ("data", "inputs", "number", "options", "primitive", "residuals", "site")
 
     def __init__(
-        self, primitive: Primitive, inputs: tuple[Tensor, ...], options: dict[str, Any], data: Array
+        self,
+        primitive: Primitive,
+        inputs: tuple[Tensor, ...],
+        options: dict[str, Any],
+        data: Array,
+        residuals: tuple[Any, ...],
     ) -> None:
         self.primitive = primitive
         self.inputs = inputs
         self.options = options
         self.data = data
-        self.residuals: tuple[Any, ...] = ()
+        self.residuals = residuals
         self.number = next(_numbers)  # a node is younger than all of its inputs
         self.site = caller(2)  # above Primitive.__call__
 
     def output(self) -> Tensor:
         """The tensor that this application gave, with its history."""
-        y = Tensor(self.data)
+        y = adopt(self.data)
         y.node = self
         return y
 
@@ -121,37 +117,8 @@ class Node:
         return f"{_signature(self.primitive.name, self.inputs)}, {where}"
 
 
-class _State(threading.local):
-    recording = True
-
-
-_state = _State()
 _numbers = itertools.count()
-
-
-@contextmanager
-def _recording(recording: bool) -> Iterator[None]:
-    before = _state.recording
-    _state.recording = recording
-    try:
-        yield
-    finally:
-        _state.recording = before
-
-
-def is_recording() -> bool:
-    """Whether operations are remembered now."""
-    return _state.recording
-
-
-def no_grad() -> AbstractContextManager[None]:
-    """Within this context, or the function it decorates, nothing is recorded."""
-    return _recording(False)
-
-
-def enable_grad() -> AbstractContextManager[None]:
-    """Within this context, or the function it decorates, all is recorded, even inside `no_grad`."""
-    return _recording(True)
+_new = object.__new__
 
 
 PRIMITIVES: dict[str, Primitive] = {}
@@ -162,9 +129,16 @@ class Primitive:
 
     gives_residuals = False  # whether the kernel gives (y, residuals) instead of y
 
-    def __init__(self, kernel: Callable[..., Array], name: str, doc: str | None = None) -> None:
+    def __init__(
+        self,
+        kernel: Callable[..., Array],
+        name: str,
+        doc: str | None = None,
+        check: Check | None = None,
+    ) -> None:
         self.kernel = kernel
         self.name = name
+        self.check = check or partial(check_result, kernel)
         self.__doc__ = doc
         self.rules: tuple[Rule | None, ...] = ()
         self.rule_of_each: Callable[..., Tensor] | None = None
@@ -193,21 +167,38 @@ class Primitive:
             raise GraphError(f"{lacking}; give it one with {self.name}.gradients") from None
 
     def __call__(self, *args: Any, **options: Any) -> Tensor:
-        inputs = _tensors(args)
-        arrays = [t.data for t in inputs]
+        arrays = [t.data for t in args if isinstance(t, Tensor)]
+        inputs = args
+        if len(arrays) < len(args):
+            inputs = tensors(*args)
+            arrays = [t.data for t in inputs]
+        recording = is_recording()
+        if recording:
+            for t in inputs:
+                if t.node is None and t.data.__class__ is np.ndarray and t.data.flags.writeable:
+                    freeze(t.data)
+            for key, value in options.items() if options else ():
+                if value.__class__ is np.ndarray and value.flags.writeable:
+                    options[key] = own(value)
+        residuals: tuple[Any, ...] = ()
         try:
+            for array in arrays:
+                if array.dtype is not FLOAT32:
+                    arrays = self.check(arrays, options)
+                    pairs = zip(inputs, arrays, strict=True)
+                    inputs = tuple([t if t.data is a else adopt(a) for t, a in pairs])
+                    break
             data = self.kernel(*arrays, **options)
         except (ValueError, TypeError, IndexError) as error:
             raise GraphError(f"{_signature(self.name, inputs)}: {error}") from error
-        residuals: tuple[Any, ...] = ()
         if self.gives_residuals:
             data, residuals = data
-        y = Tensor(data)
-        if y.data.nbytes >= LARGE:
-            freeze_result(y.data, arrays, self.kernel)
-        if _state.recording:
-            y.node = Node(self, inputs, options, y.data)
-            y.node.residuals = residuals
+        if data.__class__ is not np.ndarray and on_host(data):
+            data = np.asarray(data)
+        freeze_new(data, arrays, self.kernel)
+        y = adopt(data)
+        if recording:
+            y.node = Node(self, inputs, options, data, residuals)
         return y
 
     def backward(self, node: Node, g: Tensor, needed: list[int]) -> Iterable[Tensor]:
@@ -223,13 +214,23 @@ class Primitive:
 
 
 def primitive(
-    kernel: Callable[..., Array], name: str | None = None, *, doc: str | None = None
+    kernel: Callable[..., Array],
+    name: str | None = None,
+    *,
+    doc: str | None = None,
+    check: Check | None = None,
 ) -> Primitive:
-    """A differentiable function from a kernel `(*arrays, **options) -> array`."""
-    return Primitive(kernel, name or kernel.__name__, doc)
+    """A differentiable function from a kernel `(*arrays, **options) -> array`.
+
+    Integers become floats of the other arrays' dtype, or float32, where NumPy's answer is a float.
+    `check`, from `minigan.arrays`, is for kernels that want floats, or arrays of one dtype.
+    """
+    return Primitive(kernel, name or kernel.__name__, doc, check)
 
 
 identity = primitive(lambda x: x, "identity").gradients(lambda g, y, x: g)
+astype = primitive(lambda x, *, dtype: x.astype(dtype), "astype")
+astype.gradients(lambda g, y, x, dtype: astype(g, dtype=x.dtype))
 
 
 def grad(
@@ -263,12 +264,13 @@ def grad(
     if grad_output is None:
         if output.size != 1:
             raise GraphError(f"output of shape {output.shape} needs grad_output; or take its mean")
-        grad_output = Tensor(np.ones_like(output.data))
+        grad_output = adopt(np.ones_like(output.data))
     elif not isinstance(grad_output, Tensor):
         grad_output = Tensor(grad_output, output.dtype)
     _differentiable(grad_output, "grad_output")
-    if grad_output.shape != output.shape:
-        raise GraphError(f"grad_output is {grad_output.shape}, but the output is {output.shape}")
+    for given, wants in ((grad_output.shape, output.shape), (grad_output.dtype, output.dtype)):
+        if given != wants:
+            raise GraphError(f"grad_output is {given}, but the output is {wants}")
     found = _backward(output, wanted, grad_output, create_graph)
     gradients = []
     for name, tensor, g in zip(names, wanted, found, strict=True):
@@ -277,7 +279,7 @@ def grad(
                 f"input {name!r} of shape {tensor.shape} has no influence on the output"
                 f"{f' of {output.node}' if output.node else ', which nothing computed'}"
             )
-        gradients.append(Tensor(np.zeros_like(tensor.data)) if g is None else g)
+        gradients.append(adopt(np.zeros_like(tensor.data)) if g is None else g)
     if isinstance(inputs, Tensor):
         return gradients[0]  # type: ignore[return-value]
     if isinstance(inputs, Mapping):
@@ -302,16 +304,19 @@ def _backward(
 ) -> list[Tensor | None]:
     gradients = {_key(output): grad_output}
     keep = {_key(t) for t in wanted}
-    with _recording(create_graph):
+    with Recording(create_graph):
         for node, needed in _path(output, keep):
             if id(node) not in gradients:  # no gradient flows to this value
                 continue
             g = gradients[id(node)] if id(node) in keep else gradients.pop(id(node))
             try:
                 for i, part in zip(needed, node.primitive.backward(node, g, needed), strict=True):
-                    if part.shape != node.inputs[i].shape:
+                    x = node.inputs[i]
+                    if part.data.shape != x.data.shape:
                         raise ValueError(f"it is {part.shape} for argument {i}")
-                    key = _key(node.inputs[i])
+                    if part.data.dtype != x.data.dtype:  # as of float32 beside float64
+                        part = astype(part, dtype=x.dtype)
+                    key = id(x.node or x)
                     gradients[key] = gradients[key] + part if key in gradients else part
             except MemoryError:  # the caller that knows the batch says how much would fit
                 raise
@@ -337,43 +342,23 @@ def _path(output: Tensor, wanted: set[int]) -> list[tuple[Node, list[int]]]:
     useful, path = set(wanted), []
     for node in history(output):
         flows = node.primitive.flows_to
-        needed = [i for i, t in enumerate(node.inputs) if _key(t) in useful and flows(i)]
+        needed = [i for i, t in enumerate(node.inputs) if id(t.node or t) in useful and flows(i)]
         if needed:
             useful.add(id(node))
             path.append((node, needed))
     return path[::-1]
 
 
-def _key(tensor: Tensor) -> int:
+def _key(x: Tensor) -> int:
     """Identity of a value: of the node that computed it, or of a tensor that has none."""
-    return id(tensor.node or tensor)
+    return id(x.node or x)
 
 
-def _tensors(args: tuple[Any, ...]) -> tuple[Tensor, ...]:
-    """Arguments as tensors; a Python number takes the dtype of the other argument, as in NumPy."""
-    arrays = [a.data for a in args if isinstance(a, Tensor)]
-    return args if len(arrays) == len(args) else tuple([_tensor(a, arrays) for a in args])
-
-
-def _tensor(value: Any, arrays: list[Array]) -> Tensor:
-    if isinstance(value, Tensor):
-        return value
-    if arrays and isinstance(value, (bool, int, float)):
-        like = None if on_host(arrays[0]) else arrays[0]
-        value = np.asarray(value, np.result_type(arrays[0].dtype, value), like=like)
-    return Tensor(value)
-
-
-def _array(data: Any, dtype: Any) -> Array:
-    """The array of a tensor that is made from `data`, which is no plain NumPy array."""
-    if isinstance(data, Tensor):
-        raise TypeError("Tensor(tensor) would cut the graph; for that say tensor.detach()")
-    if not on_host(data):
-        return data if dtype is None else data.astype(dtype, copy=False)
-    if dtype is None and not hasattr(data, "dtype"):
-        data = np.asarray(data)
-        dtype = np.float32 if data.dtype == np.float64 else None
-    return np.asarray(data, dtype)
+def tensors(*args: Any) -> tuple[Tensor, ...]:
+    """Arguments as tensors: numbers and arrays take the dtype of the tensors beside them."""
+    beside = [a.data for a in args if isinstance(a, Tensor)]
+    beside = beside or [a for a in args if is_array(a) and a.ndim]
+    return tuple([a if isinstance(a, Tensor) else adopt(own_beside(a, beside)) for a in args])
 
 
 def _signature(name: str, inputs: tuple[Tensor, ...]) -> str:

@@ -47,6 +47,7 @@ _RESULT = object()  # key of a mark: a kernel gave this array to the engine, and
 # Memory (id of its owner) -> array in it (its id) -> the array, and its values by key. An array
 # keeps its memory alive, and its entry dies with it.
 _entries: dict[int, dict[int, tuple[weakref.ref[np.ndarray], dict[Hashable, Any]]]] = {}
+has_entry = _entries.__contains__  # whether memory has one, by the id of its owner
 _frozen_on_gpu: dict[int, weakref.ref[Any]] = {}  # arrays on which `freeze` was called, by id
 
 
@@ -147,6 +148,11 @@ def freeze(array: Any) -> None:
         _frozen_on_gpu[number] = weakref.ref(owner, lambda _: _frozen_on_gpu.pop(number, None))
     elif not frozen:
         _freeze(array)
+
+
+def is_frozen(array: Any) -> bool:
+    """Whether nobody writes `array`: see the law above."""
+    return _memory(array)[1]
 
 
 def freeze_result(result: Any, inputs: Iterable[Any], maker: object = None) -> None:

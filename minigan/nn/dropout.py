@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..random import Generator
-from ..tensor import Tensor
+from ..tensor import Tensor, adopt
 from .module import Module
 
 
@@ -22,4 +22,5 @@ class Dropout(Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.keep == 1:
             return x
-        return x * self.rng.dropout_mask(x.shape, self.keep).astype(x.dtype, copy=False)
+        mask = self.rng.dropout_mask(x.shape, self.keep)
+        return x * adopt(mask.astype(x.dtype, copy=False))

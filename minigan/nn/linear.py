@@ -18,7 +18,8 @@ from .module import Module
 class Linear(Module):
     """y = x W^T + b, and an activation if one is given.
 
-    x is (N, in_features), weight (out_features, in_features), bias (out_features,) or None.
+    x is (..., in_features), weight (out_features, in_features), bias (out_features,) or None; the
+    result is (..., out_features).
     """
 
     def __init__(
@@ -42,6 +43,9 @@ class Linear(Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
+        return ops.of_rows(self._rows, x)
+
+    def _rows(self, x: Tensor) -> Tensor:
         return bias_activation(ops.matmul(x, self.weight.T), self.bias, self.activation)
 
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
@@ -51,8 +55,8 @@ class Linear(Module):
 class Maxout(Module):
     """The largest of `pieces` linear maps, for each unit (Goodfellow et al. 2013, arXiv:1302.4389).
 
-    x is (N, in_features), the result (N, units). Rows u*pieces to (u+1)*pieces - 1 of the weight
-    (units*pieces, in_features) are the pieces of unit u.
+    x is (..., in_features), the result (..., units). Rows u*pieces to (u+1)*pieces - 1 of the
+    weight (units*pieces, in_features) are the pieces of unit u.
     """
 
     def __init__(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..random import Generator
-from ..tensor import Tensor
+from ..tensor import Tensor, adopt
 from .module import Module
 
 
@@ -23,4 +23,4 @@ class GaussianNoise(Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.std == 0:
             return x
-        return x + self.rng.normal(x.shape, self.std).astype(x.dtype, copy=False)
+        return x + adopt(self.rng.normal(x.shape, self.std).astype(x.dtype, copy=False))

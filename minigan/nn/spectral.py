@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import ops
 from ..random import Generator
-from ..tensor import Array, Tensor
+from ..tensor import Array, Tensor, adopt
 from .conv import Conv2d, ConvTranspose2d
 from .linear import Linear
 from .module import Module
@@ -53,7 +53,7 @@ class SpectralNorm(Module):
     def normalised(self) -> Tensor:
         """W / sigma, with sigma as u and v estimate it."""
         W = self.layer.weight
-        sigma = ops.sum(W * np.outer(self.u, self.v).reshape(W.shape))
+        sigma = ops.sum(W * adopt(np.outer(self.u, self.v).reshape(W.shape)))
         return W / sigma
 
     def converge(self, iterations: int = 15) -> None:

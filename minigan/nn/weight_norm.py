@@ -18,7 +18,7 @@ from .module import Module
 class WeightNormLinear(Module):
     """y = x W^T + b with the rows w = g v / |v|, and an activation if one is given.
 
-    x is (N, in_features), v (out_features, in_features), g and b (out_features,). Length and
+    x is (..., in_features), v (out_features, in_features), g and b (out_features,). Length and
     direction of a row are learned separately (Salimans & Kingma 2016, arXiv:1602.07868, equation
     2). Without `learn_scale` g stays as `standardise` set it, so that noise between layers keeps
     its size in proportion; a growing g would make it negligible.
@@ -43,6 +43,9 @@ class WeightNormLinear(Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
+        return ops.of_rows(self._rows, x)
+
+    def _rows(self, x: Tensor) -> Tensor:
         return bias_activation(self._normalised(x), self.bias, self.activation)
 
     def _normalised(self, x: Tensor) -> Tensor:

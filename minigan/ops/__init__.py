@@ -4,10 +4,12 @@ Importing this package also gives tensors their operators.
 """
 
 from . import operators as operators
+from . import protocols
 from .conv import avg_pool2d, conv2d, conv_transpose2d, max_pool2d, upsample_nearest
 from .elementwise import (
     absolute,
     add,
+    astype,
     bias_leaky_relu,
     bias_sigmoid,
     bias_tanh,
@@ -35,6 +37,7 @@ from .elementwise import (
 )
 from .fused_bias import bias_activation as bias_activation
 from .linalg import einsum, matmul
+from .linalg import of_rows as of_rows
 from .norm import batch_norm, batch_norm_inference, instance_norm, layer_norm
 from .reduction import (
     log_softmax,
@@ -60,9 +63,10 @@ from .shape import (
     swapaxes,
     transpose,
 )
+from .shape import check_shapes as check_shapes
 
 __all__ = [
-    "absolute", "add", "avg_pool2d", "batch_norm", "batch_norm_inference", "bias_leaky_relu",
+    "absolute", "add", "astype", "avg_pool2d", "batch_norm", "batch_norm_inference", "bias_leaky_relu",
     "bias_sigmoid", "bias_tanh", "broadcast_to", "clip", "concatenate", "conv2d",
     "conv_transpose2d", "cos", "divide", "einsum", "elu", "exp", "expand_dims", "flatten",
     "instance_norm", "layer_norm", "leaky_relu", "log", "log_softmax", "logsumexp", "matmul",
@@ -71,3 +75,5 @@ __all__ = [
     "softplus", "sqrt", "square", "squeeze", "stack", "subtract", "sum", "sum_to", "swapaxes",
     "tanh", "transpose", "upsample_nearest", "var", "where",
 ]  # fmt: skip
+
+protocols.OWN.update(__all__)

@@ -10,13 +10,14 @@ import minigan_kernels as kernels
 from minigan_kernels.checks import Pair, pair
 from minigan_kernels.epilogue import LINEAR, Epilogue
 
-from ..tensor import Tensor, primitive
+from ..arrays import floats
+from ..tensor import Tensor, primitive, tensors
 from .fused_bias import ConvBiasActivation
 from .shape import pad
 
-conv2d_p = primitive(kernels.conv2d)
-conv2d_dx = primitive(kernels.conv2d_dx)
-conv2d_dw = primitive(kernels.conv2d_dw)
+conv2d_p = primitive(kernels.conv2d, check=floats)
+conv2d_dx = primitive(kernels.conv2d_dx, check=floats)
+conv2d_dw = primitive(kernels.conv2d_dw, check=floats)
 
 conv2d_p.gradients(
     lambda g, y, x, w, **k: conv2d_dx(g, w, shape=x.shape, **k),
@@ -39,7 +40,7 @@ scatter_plane = primitive(kernels.scatter_plane)
 gather_plane.gradients(lambda g, y, x, index: scatter_plane(g, index=index, shape=x.shape))
 scatter_plane.gradients(lambda g, y, dy, index, shape: gather_plane(g, index=index))
 
-avg_pool2d_p = primitive(kernels.avg_pool2d)
+avg_pool2d_p = primitive(kernels.avg_pool2d, check=floats)
 avg_pool2d_dx = primitive(kernels.avg_pool2d_dx)
 avg_pool2d_p.gradients(lambda g, y, x, **k: avg_pool2d_dx(g, shape=x.shape, **k))
 avg_pool2d_dx.gradients(lambda g, y, dy, shape, **k: avg_pool2d_p(g, **k))
@@ -146,6 +147,7 @@ def max_pool2d(
 
     The gradient goes to the first maximum of each window.
     """
+    (x,) = tensors(x)
     size = pair(kernel, "kernel", least=1)
     index = kernels.max_pool2d_index(
         x.data, kernel=size, stride=size if stride is None else stride, padding=padding

@@ -8,9 +8,11 @@ from typing import Any
 import minigan_kernels as kernels
 import numpy as np
 
-from ..device import on_host
+from ..arrays import floats
+from ..device import is_array, on_host
 from ..fused import Fused, fused
-from ..tensor import Array, Tensor, primitive
+from ..tensor import Array, Tensor, adopt, primitive
+from ..tensor import astype as astype_p
 from .shape import reshape, sum_to
 
 add = primitive(np.add, doc="a + b.")
@@ -29,8 +31,10 @@ exp = primitive(np.exp, doc="e to the power x.")
 sqrt = primitive(np.sqrt, doc="Square root of x; the gradient at 0 is infinite.")
 square = primitive(np.square, doc="x times x.")
 tanh = primitive(np.tanh, doc="Hyperbolic tangent of x, in (-1, 1).")
-sigmoid = primitive(kernels.sigmoid, doc="1 / (1 + exp(-x)), in (0, 1), without overflow.")
-softplus = primitive(kernels.softplus, doc="log(1 + exp(x)), without overflow.")
+sigmoid = primitive(
+    kernels.sigmoid, doc="1 / (1 + exp(-x)), in (0, 1), without overflow.", check=floats
+)
+softplus = primitive(kernels.softplus, doc="log(1 + exp(x)), without overflow.", check=floats)
 where_p = primitive(lambda a, b, *, condition: np.where(condition, a, b), "where")
 
 add.gradients(
@@ -67,7 +71,7 @@ where_p.gradients(
 )
 
 negative.gradients(lambda g, y, x: -g)
-absolute.gradients(lambda g, y, x: g * np.sign(x.data))
+absolute.gradients(lambda g, y, x: g * adopt(np.sign(x.data)))
 exp.gradients(lambda g, y, x: g * y)
 log.gradients(lambda g, y, x: g / x)
 sqrt.gradients(lambda g, y, x: g / (2 * y))
@@ -78,8 +82,8 @@ tanh.gradients(lambda g, y, x: g * (1 - y * y))
 sigmoid.gradients(lambda g, y, x: g * y * (1 - y))
 softplus.gradients(lambda g, y, x: g * sigmoid(x))
 
-leaky_relu_p = primitive(kernels.leaky_relu)
-leaky_relu_dx = primitive(kernels.leaky_relu_dx)
+leaky_relu_p = primitive(kernels.leaky_relu, check=floats)
+leaky_relu_dx = primitive(kernels.leaky_relu_dx, check=floats)
 leaky_relu_p.gradients(lambda g, y, x, **k: leaky_relu_dx(g, x, **k))
 leaky_relu_dx.gradients(lambda g, y, dy, x, **k: leaky_relu_dx(g, x, **k), None)
 
@@ -88,7 +92,7 @@ def _elu(x: np.ndarray, *, alpha: float) -> np.ndarray:
     return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
 
-elu_p = primitive(_elu, "elu")
+elu_p = primitive(_elu, "elu", check=floats)
 elu_p.gradients(lambda g, y, x, alpha: g * where(x.data > 0, 1.0, y + alpha))
 
 
@@ -99,7 +103,20 @@ def power(a: Any, b: Any) -> Tensor:
 
 def where(condition: Array | Tensor, a: Any, b: Any) -> Tensor:
     """a where the condition holds, b elsewhere; no gradient flows to the condition."""
-    return where_p(a, b, condition=condition.data if isinstance(condition, Tensor) else condition)
+    found = condition.data if isinstance(condition, Tensor) else condition
+    return where_p(a, b, condition=found if is_array(found) else np.array(found))
+
+
+def astype(x: Tensor, dtype: Any) -> Tensor:
+    """x in another floating-point dtype, in which its gradient is that of x.
+
+    Raises:
+        TypeError: if the dtype is none of floats; there is no gradient with respect to integers.
+    """
+    dtype = np.dtype(dtype).newbyteorder("=")
+    if dtype.kind != "f":
+        raise TypeError(f"a tensor becomes floats, not {dtype}; say x.numpy().astype({dtype})")
+    return x if x.dtype == dtype else astype_p(x, dtype=dtype)
 
 
 def clip(x: Tensor, low: float, high: float) -> Tensor:
@@ -114,12 +131,12 @@ def relu(x: Tensor) -> Tensor:
 
 def leaky_relu(x: Tensor, slope: float = 0.01) -> Tensor:
     """x where x > 0, else slope * x (Maas et al. 2013); 0 <= slope <= 1."""
-    return leaky_relu_p(x, slope=slope)
+    return leaky_relu_p(x, slope=float(slope))
 
 
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """x where x > 0, else alpha (exp(x) - 1) (Clevert et al. 2016, arXiv:1511.07289)."""
-    return elu_p(x, alpha=alpha)
+    return elu_p(x, alpha=float(alpha))
 
 
 def _bias(
@@ -129,6 +146,7 @@ def _bias(
     return fused(
         lambda x, bias, **k: (kernel(x, bias, **k), ()),
         lambda g, y, residuals, x, bias, **k: backward_kernel(g, y, **k),
+        check=floats,
     )
 
 
@@ -152,6 +170,8 @@ def bias_sigmoid(x: Tensor, bias: Tensor) -> Tensor:
 
 def per_channel(vector: Tensor, x: Tensor) -> Tensor:
     """A vector (C,) shaped to broadcast against x (N, C, ...)."""
+    if x.ndim < 2:
+        raise ValueError(f"a bias of each channel needs x (N, C, ...), but x is {x.shape}")
     return reshape(vector, (1, -1, *(1,) * (x.ndim - 2)))
 
 
@@ -165,6 +185,6 @@ def _one_less(a: Tensor, b: Tensor) -> Tensor:
     return where((a.data == 0) & (b.data == 0), 1.0, b - 1)
 
 
-def _share(wins: Array, ties: Array, g: Tensor) -> Array:
+def _share(wins: Array, ties: Array, g: Tensor) -> Tensor:
     """1 where an argument wins, 1/2 where both tie, in g's dtype."""
-    return (wins + 0.5 * ties).astype(g.dtype)
+    return adopt((wins + 0.5 * ties).astype(g.dtype))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import minigan_kernels as kernels
 from minigan_kernels.epilogue import LINEAR, Epilogue
 
+from ..arrays import floats
 from ..fused import computed
 from ..tensor import Array, Node, Primitive, Tensor, is_recording
 from .elementwise import (
@@ -41,7 +42,7 @@ class ConvBiasActivation(Primitive):
     """
 
     def __init__(self, kernel: Callable[..., Array], linear: Primitive) -> None:
-        super().__init__(kernel, kernel.__name__, kernel.__doc__)
+        super().__init__(kernel, kernel.__name__, kernel.__doc__, floats)
         self.linear = linear
 
     def flows_to(self, position: int) -> bool:

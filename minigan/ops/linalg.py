@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import string
+from collections.abc import Callable
 
 import minigan_kernels as kernels
 import numpy as np
 
-from ..tensor import Tensor, primitive
+from ..arrays import one_dtype
+from ..tensor import Tensor, primitive, tensors
 from .shape import broadcast_to, expand_dims, reshape, squeeze, sum_to, swapaxes
 
-matmul_p = primitive(kernels.matmul)
+matmul_p = primitive(kernels.matmul, check=one_dtype)
 matmul_p.gradients(
     lambda g, y, a, b: sum_to(matmul_p(g, swapaxes(b, -1, -2)), a.shape),
     lambda g, y, a, b: sum_to(matmul_p(swapaxes(a, -1, -2), g), b.shape),
@@ -19,11 +22,31 @@ matmul_p.gradients(
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     """Matrix product over the last two axes, the others broadcast; vectors as in `numpy.matmul`."""
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+        a, b = tensors(a, b)
+    if a.data.ndim == b.data.ndim == 2:  # soon done with what is frequent
+        return matmul_p(a, b)
     if a.ndim == 1:
         return squeeze(matmul(expand_dims(a, 0), b), -1 if b.ndim == 1 else -2)
     if b.ndim == 1:
         return squeeze(matmul_p(a, expand_dims(b, 1)), -1)
     return matmul_p(a, b)
+
+
+def of_rows(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """f of the vectors along the last axis of x (..., n), as rows (N, n): its rows (N, m) in the
+    shape (..., m).
+
+    Raises:
+        ValueError: if x is a single number.
+    """
+    if x.ndim == 2:
+        return f(x)
+    if x.ndim == 0:
+        raise ValueError("a layer of vectors takes x of one axis or more, but x is one number")
+    *leading, width = x.shape
+    y = f(x.reshape((math.prod(leading), width)))
+    return reshape(y, (*leading, y.shape[-1]))
 
 
 def _einsum(*xs: np.ndarray, subscripts: str) -> np.ndarray:
@@ -48,7 +71,7 @@ def _interleave(mine: str, known: str, shape: tuple[int, ...]) -> tuple[int, ...
     return tuple(sizes.get(label, 1) for label in mine)
 
 
-einsum_p = primitive(_einsum, "einsum")
+einsum_p = primitive(_einsum, "einsum", check=one_dtype)
 einsum_p.gradient_of_each(_einsum_rule)
 
 

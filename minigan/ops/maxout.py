@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import minigan_kernels as kernels
 
+from ..arrays import floats
 from ..fused import fused
 from ..tensor import Tensor
 from .elementwise import per_channel
@@ -14,6 +15,7 @@ from .shape import reshape
 @fused(
     lambda x, bias, **k: (kernels.bias_maxout(x, bias, **k), ()),
     lambda g, y, residuals, x, bias, **k: kernels.bias_maxout_backward(g, y, x, bias, **k),
+    check=floats,
 )
 def bias_maxout(x: Tensor, bias: Tensor, *, pieces: int) -> Tensor:
     """The largest of each `pieces` neighbours of x + bias, in one pass.

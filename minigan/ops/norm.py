@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import minigan_kernels as kernels
 import numpy as np
 
+from ..arrays import floats
 from ..fused import fused
-from ..tensor import Array, Tensor
+from ..tensor import Array, GraphError, Tensor, tensors
 from .elementwise import leaky_relu, per_channel, sqrt
 from .reduction import mean, var
 from .shape import broadcast_to, reshape
@@ -42,7 +45,7 @@ def _backward(
     return kernels.batch_norm_backward(g, x, gamma, beta, *residuals, eps=eps, slope=slope)
 
 
-@fused(_forward, _backward)
+@fused(_forward, _backward, check=floats)
 def batch_norm(
     x: Tensor,
     gamma: Tensor,
@@ -88,7 +91,7 @@ def _inference_backward(
     return back(g, x, gamma, beta, mean, var, eps=eps, slope=slope)
 
 
-@fused(_inference, _inference_backward)
+@fused(_inference, _inference_backward, check=floats)
 def batch_norm_inference(
     x: Tensor,
     gamma: Tensor,
@@ -127,7 +130,18 @@ def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5) -> 
     """Normalise over the last axes, as many as gamma and beta have (Ba et al. 2016,
     arXiv:1607.06450).
     """
+    x, gamma, beta = _floats("layer_norm", x, gamma, beta)
     axes = tuple(range(x.ndim - gamma.ndim, x.ndim))
     centred = x - mean(x, axes, keepdims=True)
     deviation = sqrt(mean(centred * centred, axes, keepdims=True) + eps)
     return centred / deviation * gamma + beta
+
+
+def _floats(name: str, *args: Any) -> tuple[Tensor, ...]:
+    """Arguments of a composition as tensors, checked as those of a primitive are."""
+    given = tensors(*args)
+    try:
+        floats([t.data for t in given])
+    except ValueError as error:
+        raise GraphError(f"{name}: {error}") from None
+    return given

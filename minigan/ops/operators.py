@@ -8,21 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Array, Tensor, is_recording
-from .elementwise import absolute, add, divide, multiply, negative, power, subtract
+from ..arrays import own_option
+from ..tensor import Array, Tensor
+from . import protocols
+from .elementwise import absolute, add, astype, divide, multiply, negative, power, subtract
 from .linalg import matmul
 from .reduction import max, mean, min, sum, var
 from .shape import getitem, reshape, transpose
 
 
-def _index(index: Any) -> Any:
+def index_of(index: Any) -> Any:
+    """An index of arrays in place of tensors, none of which anybody else writes."""
+    if type(index) is int or type(index) is slice:
+        return index
     if isinstance(index, tuple):
-        return tuple(_index(part) for part in index)
-    return index.data if isinstance(index, Tensor) else index
-
-
-def _as_tensor(value: Any) -> Tensor:
-    return value if isinstance(value, Tensor) else Tensor(value)
+        return tuple([index_of(part) for part in index])
+    return index.data if isinstance(index, Tensor) else own_option(index)
 
 
 def _compare(compare: Callable[[Array, Array], Array]) -> Callable[[Tensor, Any], Array]:
@@ -34,17 +35,6 @@ def _iterate(x: Tensor) -> Iterator[Tensor]:
     if x.ndim == 0:
         raise TypeError("a tensor of one number has no parts to go through; item() is the number")
     return (x[i] for i in range(len(x)))
-
-
-def _as_numpy(x: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-    """For `numpy.asarray`: a NumPy function would lose the gradient of what is recorded."""
-    if is_recording():
-        raise TypeError(
-            "NumPy knows no gradients: say x.numpy() for the array of a tensor, or take minigan's "
-            "own function, such as minigan.stack; within no_grad a tensor becomes an array by "
-            "itself"
-        )
-    return np.array(x.numpy(), dtype, copy=copy)
 
 
 def _refuse_to_write(x: Tensor, index: Any, value: Any) -> None:
@@ -62,14 +52,13 @@ _methods: dict[str, Any] = {
     "__rtruediv__": lambda a, b: divide(b, a),
     "__pow__": lambda a, b: power(a, b),
     "__rpow__": lambda a, b: power(b, a),
-    "__matmul__": lambda a, b: matmul(a, _as_tensor(b)),
-    "__rmatmul__": lambda a, b: matmul(_as_tensor(b), a),
+    "__matmul__": lambda a, b: matmul(a, b),
+    "__rmatmul__": lambda a, b: matmul(b, a),
     "__neg__": lambda a: negative(a),
     "__abs__": lambda a: absolute(a),
-    "__getitem__": lambda a, index: getitem(a, index=_index(index)),
+    "__getitem__": lambda a, index: getitem(a, index=index_of(index)),
     "__setitem__": _refuse_to_write,
     "__iter__": _iterate,
-    "__array__": _as_numpy,
     # Equal in value, as in NumPy, but hashed by identity. Two tensors never share a hash while both
     # exist, so dicts and sets never compare them. Lists do, and weak sets.
     "__eq__": _compare(operator.eq),
@@ -78,6 +67,7 @@ _methods: dict[str, Any] = {
     "__ge__": _compare(np.greater_equal),
     "__lt__": _compare(np.less),
     "__le__": _compare(np.less_equal),
+    "astype": astype,
     "sum": sum,
     "mean": mean,
     "var": var,
@@ -87,5 +77,5 @@ _methods: dict[str, Any] = {
     "transpose": transpose,
     "T": property(transpose),
 }
-for _name, _method in _methods.items():
+for _name, _method in (_methods | protocols.METHODS).items():
     setattr(Tensor, _name, _method)

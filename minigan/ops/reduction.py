@@ -7,8 +7,9 @@ import math
 import minigan_kernels as kernels
 import numpy as np
 
+from ..arrays import floats
 from ..fused import fused
-from ..tensor import Array, Tensor, primitive
+from ..tensor import Array, Tensor, adopt, primitive, tensors
 from .elementwise import exp, log
 from .shape import broadcast_to, getitem, reshape
 
@@ -19,7 +20,7 @@ def _extreme_rule(g: Tensor, y: Tensor, x: Tensor, *, axis: Axes, keepdims: bool
     """The gradient goes to the extreme value, in equal parts if there are several."""
     at = x.data == _kept(y, x, axis).data
     share = (at / at.sum(axis=axis, keepdims=True)).astype(x.dtype)
-    return _kept(g, x, axis) * share
+    return _kept(g, x, axis) * adopt(share)
 
 
 sum_p = primitive(np.sum).gradients(
@@ -65,8 +66,9 @@ def min(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
 
 def logsumexp(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))) over `axis`, without overflow."""
+    (x,) = tensors(x)
     top = np.max(x.data, axis=axis, keepdims=True)
-    shift = np.where(np.isfinite(top), top, 0).astype(x.dtype)  # a row of -inf stays -inf
+    shift = adopt(np.where(np.isfinite(top), top, 0).astype(x.dtype))  # a row of -inf stays -inf
     total = log(sum(exp(x - shift), axis, keepdims=True)) + shift
     return total if keepdims else reshape(total, np.sum(x.data, axis=axis).shape)
 
@@ -92,7 +94,7 @@ def _entropy_backward(
     return (kernels.softmax_cross_entropy_backward(g, *residuals, labels=labels),)
 
 
-@fused(_entropy, _entropy_backward)
+@fused(_entropy, _entropy_backward, check=floats)
 def softmax_cross_entropy(x: Tensor, *, labels: Array) -> Tensor:
     """-log softmax(x)[label] of each sample, (N,): x (N, classes), labels (N,) integers."""
     rows = np.arange(len(labels), like=labels)

@@ -140,6 +140,19 @@ def pad(x: Tensor, width: Sequence[tuple[int, int]], value: float = 0.0) -> Tens
     return pad_p(x, width=tuple((before, after) for before, after in width), value=value)
 
 
+def check_shapes(name: str, *shapes: tuple[int, ...]) -> None:
+    """Check that values which are compared one to one have one shape, so that none is repeated.
+
+    Raises:
+        ValueError: naming the two shapes that differ.
+    """
+    for shape in shapes[1:]:
+        if shape != shapes[0]:
+            raise ValueError(
+                f"{name} compares values of one shape, but has {shapes[0]} and {shape}; reshape one"
+            )
+
+
 def _inside(width: Sequence[tuple[int, int]], shape: Shape) -> tuple[slice, ...]:
     return tuple(slice(before, before + n) for (before, _), n in zip(width, shape, strict=True))
 

@@ -11,7 +11,7 @@ from ..data import Batches
 from ..device import HOST, Array, Device, Prefetcher
 from ..device.graph_inputs import capturing
 from ..errors import UserError
-from ..tensor import Tensor
+from ..tensor import Tensor, adopt
 from .recipe import Check
 
 Fetch = Callable[[], Sequence[np.ndarray]]
@@ -41,7 +41,7 @@ class DeviceBatches:
         self._prefetchers: list[Prefetcher] = []
 
     def __next__(self) -> Tensor:
-        return Tensor(self._device_batch("next", lambda: [next(self.batches)])[0])
+        return adopt(self._device_batch("next", lambda: [next(self.batches)])[0])
 
     def labelled(self, check: Check | None = None) -> tuple[Tensor, Array]:
         return self._checked_batch("labelled", self.batches.labelled, check)
@@ -53,7 +53,7 @@ class DeviceBatches:
         if count not in self._subsets:
             self._subsets[count] = [self.device.put(array) for array in self.batches.few(count)]
         x, labels = self._subsets[count]
-        return Tensor(x), labels
+        return adopt(x), labels
 
     def prefetch(self) -> None:
         """Begin to copy the batches of the next step, as far as this step lets them be foreseen."""
@@ -87,7 +87,7 @@ class DeviceBatches:
             return x, labels
 
         x, labels = self._device_batch(kind, fetch)
-        return Tensor(x), labels
+        return adopt(x), labels
 
     def _device_batch(self, kind: str, fetch: Fetch) -> list[Array]:
         """The arrays of `fetch`, on the device; while a step is captured, static buffers for them.

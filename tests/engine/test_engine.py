@@ -16,12 +16,12 @@ from draw import tensor
 
 import minigan as mg
 from minigan import nn
+from minigan.recording import _recording
 from minigan.tensor import (
     PRIMITIVES,
     GraphError,
     Primitive,
     Tensor,
-    _state,
     grad,
     history,
     no_grad,
@@ -40,7 +40,7 @@ def line() -> int:
 def recording() -> Iterator[None]:
     """A test that fails leaves the engine recording for the next one."""
     yield
-    _state.recording = True
+    _recording.set(True)
 
 
 @pytest.fixture

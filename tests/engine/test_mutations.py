@@ -322,7 +322,7 @@ def nested(x: Tensor, w: Tensor) -> Tensor:
 ENGINE = [
     (engine, "_backward", "gradients[key] + part if key in gradients else part", "part", 1),
     (engine, "_backward", "gradients[key] + part if key", "gradients[key] - part if key", 1),
-    (engine, "_backward", "_recording(create_graph)", "_recording(False)", 2),
+    (engine, "_backward", "Recording(create_graph)", "Recording(False)", 2),
     (engine, "_path", "path[::-1]", "path", 1),
     (engine, "history", "key=lambda node: node.number", "key=lambda node: id(node) * 0", 1),
     (engine, "_path", "and flows(i)]", "and flows(i)][:1]", 1),

@@ -27,9 +27,7 @@ def test_what_becomes_of_python_values() -> None:
     assert Tensor([True]).dtype == np.bool_
     assert Tensor(np.ones(2)).dtype == np.float64
     assert Tensor([1, 2], np.float64).dtype == np.float64
-    x = np.ones(2)
-    assert Tensor(x).data is x
-    assert Tensor(x).numpy() is x
+    assert Tensor(np.float64(1.5)).dtype == np.float64
 
 
 def test_a_tensor_of_a_tensor_refuses() -> None:
@@ -116,17 +114,12 @@ def test_a_tensor_is_gone_through_along_its_first_axis() -> None:
 
 def test_numpy_takes_no_tensor_whose_gradient_it_would_lose() -> None:
     x = tensor(2, 3)
-    for take in (
-        np.asarray,
-        np.linalg.norm,
-        lambda t: np.concatenate([t, t]),
-        lambda t: Tensor([t]),
-    ):
+    for take in (np.asarray, lambda t: Tensor([t])):
         with pytest.raises(TypeError, match=r"x\.numpy\(\).*minigan\.stack.*no_grad"):
             take(x)
     with mg.no_grad():
-        assert np.asarray(x) is x.data
-        assert np.array(x) is not x.data
+        assert np.asarray(x).base is x.data
+        assert not np.shares_memory(np.array(x), x.data)
         assert np.asarray(x, np.float32).dtype == np.float32
         np.testing.assert_array_equal(np.concatenate([x, x]), np.concatenate([x.data, x.data]))
 

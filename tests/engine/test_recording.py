@@ -15,12 +15,12 @@ import pytest
 from draw import tensor
 
 import minigan as mg
+from minigan.recording import _recording
 from minigan.tensor import (
     PRIMITIVES,
     GraphError,
     Node,
     Tensor,
-    _state,
     enable_grad,
     grad,
     no_grad,
@@ -31,7 +31,7 @@ from minigan.tensor import (
 def recording() -> Iterator[None]:
     """A test that fails leaves the engine recording for the next one."""
     yield
-    _state.recording = True
+    _recording.set(True)
 
 
 # --- Recording -------------------------------------------------------------------------------

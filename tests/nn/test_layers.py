@@ -190,7 +190,7 @@ def test_what_batch_norm_refuses() -> None:
         nn.InstanceNorm2d(3)(Tensor(normal(2, 3)))
     with pytest.raises(ValueError, match="go together"):
         nn.BatchNorm(3, gamma_init=init.normal(0.02))
-    assert nn.BatchNorm1d(3).eval()(Tensor(normal(1, 3))).shape == (1, 3)
+    assert nn.BatchNorm1d(3).eval()(Tensor(normal(1, 3, dtype=np.float32))).shape == (1, 3)
 
 
 def test_batch_norm_may_start_from_a_random_gamma() -> None:

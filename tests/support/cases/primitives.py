@@ -21,6 +21,11 @@ def _smooth(s: Source, name: str) -> Any:
     return op(name), [s.normal(s.shape())]
 
 
+@case_of(PRIMITIVE_CASES, "astype")
+def _astype(s: Source, name: str) -> Any:
+    return lambda x: op(name)(x, dtype=np.dtype(np.float64)), [s.normal(s.shape())]
+
+
 @case_of(PRIMITIVE_CASES, "softplus")
 def _softplus(s: Source, name: str) -> Any:
     return op(name), [3 * s.normal(s.shape())]

@@ -1,0 +1,206 @@
+"""What Python and NumPy ask of a tensor: conversions to numbers and text, copies, functions."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from minigan_kernels import matmul
+
+from ..device import on_host, to_host
+from ..tensor import PRIMITIVES, Array, Node, Primitive, Tensor, adopt, is_recording
+
+OWN: set[str] = set()  # names of minigan's own functions, which `minigan.ops` fills in
+_OWN_NAMES = {"amax": "max", "amin": "min"}  # of functions that NumPy calls otherwise
+_METADATA = (np.shape, np.ndim, np.size)
+_COMPARISONS: dict[Any, Callable[[Any, Any], Any]] = {
+    np.equal: operator.eq,
+    np.not_equal: operator.ne,
+    np.less: operator.lt,
+    np.less_equal: operator.le,
+    np.greater: operator.gt,
+    np.greater_equal: operator.ge,
+}
+
+
+# --- Numbers and text ------------------------------------------------------------------------
+
+
+def item(x: Tensor) -> float:
+    """The number in a tensor of one element."""
+    return x.data.item()
+
+
+def numpy(x: Tensor) -> np.ndarray:
+    """The array on the host, read-only; of one on a GPU a copy. To write it: `numpy().copy()`."""
+    array = to_host(x.data).view()
+    array.setflags(write=False)
+    return array
+
+
+def number(x: Tensor) -> Any:
+    """The one number of a tensor.
+
+    Raises:
+        TypeError: if it has more or none.
+    """
+    if x.size != 1:
+        raise TypeError(f"a tensor of shape {x.shape} is not one number; take x.numpy(), or a mean")
+    return x.item()
+
+
+def _index(x: Tensor) -> int:
+    if x.dtype.kind not in "iu" or x.ndim:
+        raise TypeError(f"a tensor of shape {x.shape} and dtype {x.dtype} is no integer")
+    return int(x.item())
+
+
+def _format(x: Tensor, spec: str) -> str:
+    return format(number(x), spec) if spec else str(x)
+
+
+def _true(x: Tensor) -> bool:
+    return bool(x.data if on_host(x.data) else x.data.item())
+
+
+def _repr(x: Tensor) -> str:
+    origin = f", from {x.node.primitive.name}" if x.node else ""
+    values = np.array2string(x.numpy(), separator=", ", prefix="Tensor(", threshold=100)
+    return f"Tensor({values}, {x.dtype}{origin})"
+
+
+# --- Copies ----------------------------------------------------------------------------------
+
+
+def _reduce(x: Tensor) -> tuple[Any, ...]:
+    """For pickle and `copy.deepcopy`: the values alone, without the history."""
+    return _restored, (type(x), x.data)
+
+
+def _restored(kind: type[Tensor], array: Array) -> Tensor:
+    return adopt(array) if kind is Tensor else kind(array)
+
+
+def _copy(x: Tensor) -> Tensor:
+    """For `copy.copy`: the same value, with its history."""
+    return x.node.output() if x.node else x.detach()
+
+
+def _refuse_to_pickle(node: Node) -> Any:
+    raise TypeError(
+        f"the history of a tensor cannot be pickled or copied, here {node}; pickle the tensor, of "
+        "which only the values are kept"
+    )
+
+
+def _reduce_primitive(p: Primitive) -> tuple[Any, ...]:
+    if PRIMITIVES.get(p.name) is not p:
+        raise TypeError(f"{p.name} cannot be pickled: another primitive has taken its name")
+    return _named, (p.name,)
+
+
+def _named(name: str) -> Primitive:
+    if name not in PRIMITIVES:
+        raise TypeError(f"the primitive {name} is not known here; import the file that makes it")
+    return PRIMITIVES[name]
+
+
+# --- NumPy's functions -----------------------------------------------------------------------
+
+
+def _as_numpy(x: Tensor, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    """For `numpy.asarray`: a NumPy function would lose the gradient of what is recorded."""
+    if is_recording():
+        raise TypeError(
+            "NumPy knows no gradients: say x.numpy() for the array of a tensor, or take minigan's "
+            "own function, such as minigan.stack; within no_grad a tensor becomes an array by "
+            "itself"
+        )
+    return np.array(x.numpy(), dtype, copy=copy)
+
+
+def _ufunc(x: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+    """NumPy's function of each value: the primitive that computes by it, or a comparison.
+
+    So an operator between an array and a tensor gives what the tensor's own operator gives.
+    """
+    if method == "__call__" and not options:
+        if p := _primitives().get(ufunc):
+            return p(*inputs)
+        if compare := _COMPARISONS.get(ufunc):
+            a, b = inputs
+            return compare(*(t.data if isinstance(t, Tensor) else t for t in (a, b)))
+    name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+    function = ufunc if method == "__call__" else getattr(ufunc, method)
+    return _without_gradient(name, function, inputs, options)
+
+
+def _primitives() -> dict[Any, Primitive]:
+    """The primitives of this package by NumPy's function."""
+    if not _by_ufunc:
+        for p in PRIMITIVES.values():
+            if p.kernel is matmul or isinstance(p.kernel, np.ufunc):
+                _by_ufunc[np.matmul if p.kernel is matmul else p.kernel] = p
+    return _by_ufunc
+
+
+_by_ufunc: dict[Any, Primitive] = {}
+
+
+def _function(x: Tensor, function: Any, types: Any, inputs: Any, options: Any) -> Any:
+    """Any other function of NumPy."""
+    name = function.__module__.partition(".")[2]
+    name = f"{name}.{function.__name__}" if name else function.__name__
+    if function in _METADATA:
+        return function(*_arrays(inputs), **_arrays(options))
+    return _without_gradient(name, function, inputs, options)
+
+
+def _without_gradient(
+    name: str, function: Callable[..., Any], inputs: Any, options: dict[str, Any]
+) -> Any:
+    if not is_recording():
+        return function(*_arrays(inputs), **_arrays(options))
+    own = _OWN_NAMES.get(name, name)
+    way = f"minigan.{own}" if own in OWN else "a composition of minigan's functions"
+    raise TypeError(
+        f"numpy.{name} knows no gradients: take {way}, or x.numpy() for the array of a tensor; "
+        "within no_grad a tensor becomes an array by itself"
+    )
+
+
+def _arrays(value: Any) -> Any:
+    """`value` with an array in place of each tensor in it."""
+    if isinstance(value, Tensor):
+        return value.numpy() if on_host(value.data) else value.data
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_arrays, value))
+    if isinstance(value, dict):
+        return {key: _arrays(part) for key, part in value.items()}
+    return value
+
+
+METHODS: dict[str, Any] = {
+    "item": item,
+    "numpy": numpy,
+    "__len__": lambda x: len(x.data),
+    "__bool__": _true,
+    "__float__": lambda x: float(number(x)),
+    "__int__": lambda x: int(number(x)),
+    "__trunc__": lambda x: int(number(x)),
+    "__complex__": lambda x: complex(number(x)),
+    "__index__": _index,
+    "__round__": lambda x, digits=None: round(number(x), digits),
+    "__format__": _format,
+    "__repr__": _repr,
+    "__reduce__": _reduce,
+    "__copy__": _copy,
+    "__array__": _as_numpy,
+    "__array_ufunc__": _ufunc,
+    "__array_function__": _function,
+}
+Node.__reduce__ = _refuse_to_pickle  # type: ignore[method-assign, assignment]
+Primitive.__reduce__ = _reduce_primitive  # type: ignore[method-assign, assignment]
+Primitive.__deepcopy__ = lambda p, memo: p  # type: ignore[attr-defined]
