@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import os
 import sys
 from collections.abc import Callable, Sequence
 
-from . import GraphError, __version__
-from .commands.console import say, show, show_page
+from . import GraphError, __version__, signals
+from .commands.console import lasting_log, say, show, show_page, silence
 from .errors import RunError, UserError
 from .terminal import standard_streams
 
-DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, WRONG, SIGNALLED = 0, 1, 2, 128
 # What to do when memory is exhausted, by verb; a resumed run keeps its batch size.
 REMEDIES = {
     "train": "train again with a smaller --batch-size",
@@ -40,16 +39,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the answer is its exit code.
 
     0: done; 1: the run failed; 2: what was asked is wrong; 130: interrupted, with the checkpoint
-    written. An error is one sentence; `--debug` adds the traceback.
+    written, 143 by SIGTERM, 129 by SIGHUP. An error is one sentence; `--debug` adds the traceback.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    with standard_streams(), lasting_log(), signals.raised():
+        return _answer(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _answer(words: list[str]) -> int:
+    """The exit code of a command; what ended it is said on standard error."""
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    with standard_streams():
-        return _run(words, debug)
-
-
-def _run(words: list[str], debug: bool) -> int:
     try:
         code = _dispatch(words)
         sys.stdout.flush()
@@ -65,11 +64,12 @@ def _run(words: list[str], debug: bool) -> int:
         remedy = REMEDIES.get(words[0] if words else "", "end what else takes memory here")
         say(f"minigan: out of memory ({error}); {remedy}")
         return FAILED
-    except KeyboardInterrupt:
-        say("minigan: interrupted")
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        number = signals.number_of(error)
+        say(f"minigan: {signals.interrupted(number)}")
+        return SIGNALLED + number
     except BrokenPipeError:  # the reader of our output, such as head, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         return DONE
     except OSError as error:
         if debug:

@@ -46,6 +46,20 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of this test's own but for kernels; a classifier in it is hardly trained."""
+    import numba
+    from minigan_kernels.cpu.compiler.disk_cache import cache_folder
+
+    from minigan.metrics import classifier
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(cache_folder().parent))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(classifier, "STEPS", 1)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder."""
     folder = tmp_path / "here"

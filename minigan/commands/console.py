@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
 
 from ..terminal import NARROW, columns, visible, write
 
@@ -44,3 +47,48 @@ def show_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def say(text: str) -> None:
     """Tell the user in one line something that is not the command's result."""
     write(sys.stderr, f"{visible(text)}\n")
+
+
+class Log:
+    """Standard error for as long as somebody reads it; after that, what is written is lost.
+
+    A run need not end because the reader of its log has, or the log's disk is full.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            silence(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            silence(self._stream)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def silence(stream: TextIO) -> None:
+    """From now on write to nowhere, also what the stream still holds."""
+    with suppress(OSError, ValueError):  # one that has no descriptor, or is closed
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+@contextmanager
+def lasting_log() -> Iterator[None]:
+    """Within the block no failing write to standard error ends anything."""
+    before: Any = sys.stderr
+    sys.stderr = Log(before)
+    try:
+        yield
+    finally:
+        sys.stderr = before

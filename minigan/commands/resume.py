@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from .. import gans
 from ..errors import UserError
 from ..training.run import Run, chosen, provenance
+from ..training.writer import sole_writer
 from .console import say
 from .flags import (
     Computing,
@@ -23,7 +26,7 @@ from .flags import (
     parse,
 )
 from .open_run import load_run
-from .session import Length, run_to_end
+from .session import Length, run_to_end, writable
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,15 @@ def resume(words: list[str]) -> int:
     place = _parse(words, Continue())[0].out
     if place is None:
         raise UserError("--resume needs --out, the run directory to continue")
+    Run.open(place)  # or nothing may be written there
+    with ExitStack() as stack:
+        with writable(place):
+            stack.enter_context(sole_writer(place, say))
+        return _go_on(words, place)
+
+
+def _go_on(words: list[str], place: Path) -> int:
+    """Continue the run in `place`, which only this process writes."""
     run = Run.open(place)
     config, where = run.config, asdict(Computing())
     given, named = _parse(words, Continue(graphs=config["graphs"]))
@@ -81,7 +93,6 @@ def resume(words: list[str]) -> int:
             f"the run in {place} is at step {state.step} already; --steps {steps} is before that"
         )
     state.recipe.check_length(steps)
-    run.rewind(state.step)
     now = {
         "command": shlex.join(["minigan", "train", *words]),
         "step": state.step,
@@ -97,7 +108,9 @@ def resume(words: list[str]) -> int:
         "checkpoint_every": given.checkpoint_every or config["checkpoint_every"],
         "resumed": [*config["resumed"], now],
     }
-    run.write_config()
+    with writable(place):
+        run.rewind(state.step)
+        run.write_config()
     return run_to_end(state, dataset, run)
 
 

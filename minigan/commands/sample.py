@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +12,7 @@ import numpy as np
 import tyro
 
 from ..errors import UserError
+from ..files import is_stream, write_named
 from ..random import Generator
 from ..training.recipe import Recipe
 from ..training.run import DataFacts, Run
@@ -102,18 +105,25 @@ def _write(
     value_range: tuple[float, float] | None,
     columns: int | None,
 ) -> None:
-    from ..viz.grid import save_grid, save_images
+    from ..viz.grid import image_grid, save_grid, save_images
 
     assert value_range is not None
     out = given.out or run / ("singles" if given.single else "sample.png")
+    into = not given.single and is_stream(out)
     try:
         if given.single:
             save_images(out, images, value_range=value_range)
-        else:
-            out.parent.mkdir(parents=True, exist_ok=True)
+        elif given.out is None:
             save_grid(out, images, value_range=value_range, columns=columns)
+        else:
+            Path(os.path.realpath(out)).parent.mkdir(parents=True, exist_ok=True)
+            content = io.BytesIO()
+            picture = image_grid(images, value_range=value_range, columns=columns)
+            picture.save(content, format="PNG")
+            write_named(out, content.getvalue())
     except OSError as error:
         raise UserError(
-            f"{out} cannot be written ({error.strerror}); choose another --out"
+            f"{out} cannot be written ({error.strerror or error}); choose another --out"
         ) from error
-    show(out)
+    if not into:  # which may be standard output itself
+        show(out)

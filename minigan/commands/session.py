@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..data import Dataset
 from ..errors import RunError, UserError
+from ..signals import interrupted
 from ..training.loop import train
 from ..training.run import Run
 from ..training.state import State
@@ -41,8 +45,8 @@ def run_to_end(state: State, dataset: Dataset, run: Run) -> int:
     )
     if run.config.get("graphs", True):
         state.use_graphs(say)
-    try:
-        finished = train(
+    with writable(run.path):
+        number = train(
             state,
             dataset,
             run,
@@ -51,14 +55,28 @@ def run_to_end(state: State, dataset: Dataset, run: Run) -> int:
             checkpoint_every=run.config["checkpoint_every"],
             say=say,
         )
-    except OSError as error:
-        raise RunError(
-            f"{run.path} cannot be written ({error.strerror or error}); once it can be, "
-            f"continue with minigan train --resume --out {run.path}"
-        ) from error
-    if not finished:
-        say(f"interrupted at step {state.step}; minigan train --resume --out {run.path} continues")
-        return 130
+    if number is not None:
+        say(
+            f"{interrupted(number)} at step {state.step}; "
+            f"minigan train --resume --out {run.path} continues"
+        )
+        return 128 + number
     show(run.picture(state.step))
     show(run.report)
     return 0
+
+
+@contextmanager
+def writable(path: Path) -> Iterator[None]:
+    """Within the block a run directory is written.
+
+    Raises:
+        RunError: if it cannot be.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be written ({error.strerror or error}); once it can be, "
+            f"continue with minigan train --resume --out {path}"
+        ) from error

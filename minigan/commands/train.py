@@ -13,8 +13,9 @@ from ..data import Dataset, catalogue, load
 from ..errors import UserError
 from ..training.loop import check_range
 from ..training.recipe import Recipe
-from ..training.run import Run, chosen, fresh_directory, provenance
+from ..training.run import chosen, fresh_directory, provenance
 from ..training.state import State
+from ..training.writer import new_run
 from .console import say
 from .flags import Computing, Count, Folder, UnknownFlagError, check_order, parse
 from .resume import resume
@@ -103,7 +104,8 @@ def main(words: list[str]) -> int:
         **provenance(device.versions()),
         "choices": chosen(),
     }
-    return run_to_end(state, dataset, Run.create(path, config))
+    with new_run(path, config, say) as run:
+        return run_to_end(state, dataset, run)
 
 
 def defaults(kind: type[Recipe], dataset: Dataset) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import UserError
+from ..locks import try_lock, wait_for_lock
 
 if TYPE_CHECKING:
     import requests
@@ -273,40 +273,10 @@ def _reason(error: requests.RequestException) -> str:
 
 @contextmanager
 def _locked(path: Path, report: Report | None) -> Iterator[None]:
-    """Hold a lock file; the system frees it when the process ends, however it ends."""
+    """Hold a lock file, if there are locks here; the system frees it when the process ends."""
     with open(path, "ab") as file:
-        if not _try_lock(file):
+        if try_lock(file.fileno()) is False:
             if report is not None:
                 report("waiting for another process that downloads the same data")
-            _wait_for_lock(file)
+            wait_for_lock(file.fileno())
         yield  # closing the file frees the lock
-
-
-if sys.platform == "win32":
-    import msvcrt
-    import time
-
-    def _try_lock(file: BinaryIO) -> bool:
-        try:
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            return False
-        return True
-
-    def _wait_for_lock(file: BinaryIO) -> None:
-        while not _try_lock(file):
-            time.sleep(0.2)
-
-else:
-    import fcntl
-
-    def _try_lock(file: BinaryIO) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def _wait_for_lock(file: BinaryIO) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX)

@@ -66,8 +66,8 @@ from .shape import (
 from .shape import check_shapes as check_shapes
 
 __all__ = [
-    "absolute", "add", "astype", "avg_pool2d", "batch_norm", "batch_norm_inference", "bias_leaky_relu",
-    "bias_sigmoid", "bias_tanh", "broadcast_to", "clip", "concatenate", "conv2d",
+    "absolute", "add", "astype", "avg_pool2d", "batch_norm", "batch_norm_inference",
+    "bias_leaky_relu", "bias_sigmoid", "bias_tanh", "broadcast_to", "clip", "concatenate", "conv2d",
     "conv_transpose2d", "cos", "divide", "einsum", "elu", "exp", "expand_dims", "flatten",
     "instance_norm", "layer_norm", "leaky_relu", "log", "log_softmax", "logsumexp", "matmul",
     "max", "max_pool2d", "maximum", "mean", "min", "minimum", "multiply", "negative", "pad",

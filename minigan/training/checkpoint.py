@@ -6,9 +6,7 @@ the generator and the position in the data.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,6 @@ from .nonfinite import nonfinite_array
 from .schema import FACTS
 
 KEPT = 2  # newest checkpoints that stay in a run directory
-FORSAKEN = 3600  # age in seconds from which a temporary file is a dead process's
 
 
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -130,13 +127,9 @@ def newest(folder: Path) -> Path | None:
 
 
 def prune(folder: Path) -> None:
-    """Remove all but the newest checkpoints, and what killed processes left half written."""
+    """Remove all but the newest checkpoints."""
     for path in _all(folder)[:-KEPT]:
         path.unlink()
-    for path in folder.glob(".step-*.safetensors"):
-        with suppress(FileNotFoundError):  # another process may have been faster
-            if time.time() - path.stat().st_mtime > FORSAKEN:
-                path.unlink()
 
 
 def file_name(step: int) -> str:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from types import FrameType
-from typing import Any
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import numpy as np
 
@@ -16,6 +12,7 @@ from ..data import Dataset
 from ..errors import DivergedError, RunError, UserError
 from ..progress import Progress
 from ..random import Generator
+from ..signals import deferred
 from ..tensor import Array
 from .recipe import Recipe
 from .run import Run
@@ -32,8 +29,11 @@ def train(
     sample_every: int,
     checkpoint_every: int,
     say: Callable[[str], None],
-) -> bool:
-    """Train up to step `steps`; False if Ctrl-C ended it before, with a checkpoint written.
+) -> int | None:
+    """Train up to step `steps`; the number of the signal that ended it before, with a checkpoint
+    written, or None.
+
+    Ctrl-C does so, and in a command also SIGTERM and SIGHUP.
 
     Every `sample_every` steps, and at the end, samples of one fixed set of latent vectors are
     drawn. Every `checkpoint_every` steps the state is saved and the report written again.
@@ -78,8 +78,8 @@ def train(
         run.record({"step": step, "seconds": seconds, **row})
 
     try:
-        with Progress(state.step, steps) as progress, _interruption() as interrupted:
-            while state.step < steps and not interrupted():
+        with Progress(state.step, steps) as progress, deferred() as signalled:
+            while state.step < steps and signalled() is None:
                 row = state.advance()
                 record(state.step, row)
                 progress.update(state.step, row)
@@ -90,13 +90,13 @@ def train(
                     draw_progress(run)
             save()
             draw_progress(run, finished=state.step >= steps)
+            return signalled() if state.step < steps else None
     except RunError as error:
         with suppress(OSError):  # on a full disk too, the user must hear why the run failed
             if isinstance(error, DivergedError):
                 record(state.step + 1, error.row)
             draw_progress(run)
         raise
-    return state.step >= steps
 
 
 def check_range(state: State, seed: int) -> None:
@@ -148,25 +148,3 @@ def _arrows(state: State, dataset: Dataset, z: Array) -> tuple[np.ndarray, np.nd
         return None
     even = np.linspace(z.min(), z.max(), 21, dtype=np.float32)
     return even, state.samples(even[:, None])[:, 0]
-
-
-@contextmanager
-def _interruption() -> Iterator[Callable[[], bool]]:
-    """Within the block the first Ctrl-C only sets a flag, so that the step can end; the second one
-    interrupts.
-    """
-    hit = threading.Event()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        if hit.is_set():
-            raise KeyboardInterrupt
-        hit.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield hit.is_set  # only the main thread receives signals
-        return
-    before: Any = signal.signal(signal.SIGINT, handle)
-    try:
-        yield hit.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
@@ -9,6 +10,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Any
 import minigan_kernels as kernels
 
 from ..errors import UserError
-from ..files import atomic_write
+from ..files import atomic_write, sync_folder
 from ..schema import SchemaError, check, lines, load, parse, shown
 from .schema import CONFIG, check_row
 
@@ -63,22 +65,25 @@ class Run:
         """Make a new run directory.
 
         Raises:
-            UserError: if it holds a run already, or cannot be written.
+            UserError: if it holds a run already, or parts of one, or cannot be written.
         """
         run = cls(path, {"format": FORMAT, **config})
         if (path / "config.json").exists():
             raise UserError(
                 f"{path} holds a run already; choose another --out, or continue it with --resume"
             )
+        for left in (run.metrics, *run.checkpoints.glob("step-*")):  # rows would be added to them
+            if os.path.lexists(left):
+                raise UserError(
+                    f"{path} holds a run without its config.json; choose another --out, or remove "
+                    f"{left} and what else is there"
+                )
         try:
             run.samples.mkdir(parents=True, exist_ok=True)
             run.checkpoints.mkdir(exist_ok=True)
             run.write_config()
         except OSError as error:
-            raise UserError(
-                f"the run directory {path} cannot be written ({error.strerror}); "
-                "choose another --out"
-            ) from error
+            raise unwritable(path, error) from error
         return run
 
     @classmethod
@@ -132,6 +137,7 @@ class Run:
         if self.metrics.exists():
             with open(self.metrics, "rb") as file:
                 os.fsync(file.fileno())
+            sync_folder(self.path)
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl; a last line that a crash cut short is left out.
@@ -196,12 +202,30 @@ def step_of(picture: Path) -> int:
 
 
 def fresh_directory(recipe: str, data: str) -> Path:
-    """The first of runs/RECIPE-DATA-1, -2, ... that does not exist."""
-    stem = f"{recipe}-{Path(data).name or 'data'}"
-    number = 1
-    while (path := Path("runs") / f"{stem}-{number}").exists():
-        number += 1
-    return path
+    """The first of runs/RECIPE-DATA-1, -2, ... that does not exist, taken by making it.
+
+    Raises:
+        UserError: if it cannot be made.
+    """
+    folder, stem = Path("runs"), f"{recipe}-{Path(data).name or 'data'}"
+    try:
+        folder.mkdir(exist_ok=True)
+        for number in itertools.count(1):
+            path = folder / f"{stem}-{number}"
+            with suppress(FileExistsError):  # so that of two runs begun at once one goes on
+                path.mkdir()
+                return path
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    raise AssertionError("there is always a next number")
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    """The error for a new run directory that cannot be written."""
+    return UserError(
+        f"the run directory {path} cannot be written ({error.strerror or error}); "
+        "choose another --out"
+    )
 
 
 def repeatable(command: str, data: str) -> str:

@@ -25,7 +25,9 @@ BENCH = ROOT / "bench"
 # package minigan_kernels, and "minigan" the package's own __init__.
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
-    "files": set(),
+    "files": {"locks"},
+    "locks": set(),
+    "signals": set(),
     "page_parts": {"errors", "files"},
     "terminal": set(),
     "progress": {"terminal"},
@@ -46,14 +48,14 @@ ARROWS: dict[str, set[str]] = {
     "minigan": {"errors", "fused", "losses", "nn", "ops", "optim", "penalties", "random", "tensor"},
     "schema": set(),
     "weights": {"errors", "files", "schema"},
-    "data": {"errors", "files"},
+    "data": {"errors", "files", "locks"},
     "viz": {"errors", "files", "terminal"},
     "metrics": {
         "data", "errors", "losses", "nn", "optim", "progress", "random", "tensor", "weights",
     },
     "training": {
-        "data", "device", "errors", "files", "kernels", "nn", "optim", "progress", "random",
-        "schema", "tensor", "viz", "weights",
+        "data", "device", "errors", "files", "kernels", "locks", "nn", "optim", "progress",
+        "random", "schema", "signals", "tensor", "viz", "weights",
     },
     "recipe": {"training"},  # the name by which people's own recipes know it
     "gans": {
@@ -63,9 +65,10 @@ ARROWS: dict[str, set[str]] = {
     "evaluation": {"data", "errors", "metrics", "progress", "random", "training"},
     "commands": {
         "data", "device", "errors", "evaluation", "files", "gans", "kernels", "metrics", "nn",
-        "progress", "random", "schema", "tensor", "terminal", "testing", "training", "viz",
+        "progress", "random", "schema", "signals", "tensor", "terminal", "testing", "training",
+        "viz",
     },
-    "cli": {"commands", "errors", "kernels", "minigan", "terminal"},
+    "cli": {"commands", "errors", "kernels", "minigan", "signals", "terminal"},
     "__main__": {"cli"},
     # Outside the package: it may use everything, and nothing may use it.
     "bench": {

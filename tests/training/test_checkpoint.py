@@ -207,19 +207,6 @@ def test_files_of_other_names_are_left_alone(tmp_path: Path) -> None:
     assert checkpoint.newest(tmp_path).name == "step-000003.safetensors"
 
 
-def test_what_killed_saves_left_is_removed(tmp_path: Path) -> None:
-    names = [f".step-00000{i}-x8k2p1.safetensors" for i in (1, 2)] + [".mine.safetensors"]
-    for name in names:
-        (tmp_path / name).write_bytes(b"half of a checkpoint")
-    long_ago = 1_000_000_000
-    os.utime(tmp_path / names[0], (long_ago, long_ago))
-    os.utime(tmp_path / names[2], (long_ago, long_ago))
-    checkpoint.save(tmp_path / checkpoint.file_name(3), arrays(), FACTS)
-    checkpoint.prune(tmp_path)
-    left = {path.name for path in tmp_path.iterdir()}  # another process may be writing the second
-    assert left == {names[1], names[2], "step-000003.safetensors"}
-
-
 @pytest.mark.parametrize(
     "error",
     [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt(), MemoryError()],

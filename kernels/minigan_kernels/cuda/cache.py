@@ -8,8 +8,11 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +20,7 @@ from .errors import UnavailableError
 
 SOURCES = Path(__file__).parent / "src"
 HEADERS = (SOURCES, Path(__file__).parent / "emu")
+FORSAKEN = 3600  # age in seconds from which what is being built is a dead process's
 
 
 class Entry(NamedTuple):
@@ -87,6 +91,7 @@ def keep(name: str, build: Callable[[Path], dict[str, Any]]) -> Entry:
             f"what is compiled cannot be kept in {path.parent} ({error.strerror}); "
             "set XDG_CACHE_HOME to a folder that can be written"
         ) from error
+    _sweep(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="build-") as place:
         fresh = Path(place) / name
         facts = build(fresh)
@@ -95,6 +100,14 @@ def keep(name: str, build: Callable[[Path], dict[str, Any]]) -> Entry:
         fresh.replace(path)
         fresh.with_name("note").replace(_note(path))
     return Entry(path, facts)
+
+
+def _sweep(place: Path) -> None:
+    """Remove what killed processes were building."""
+    for left in place.glob("build-*"):
+        with suppress(OSError):  # another process was faster
+            if time.time() - left.stat().st_mtime > FORSAKEN:
+                shutil.rmtree(left)
 
 
 def _note(path: Path) -> Path:

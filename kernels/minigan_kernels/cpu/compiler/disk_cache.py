@@ -92,7 +92,7 @@ class DiskCache(Cache):  # type: ignore[misc]
             content = _note(dependencies(self._compiled)) + packed
             path = self._path(key)
             _own(path.parent)
-            _replace(path, hashlib.sha256(key + content).digest() + content)
+            replace(path, hashlib.sha256(key + content).digest() + content)
         except UnknownDependencyError as unknown:
             _notice.say(f"{self.name} is not kept on disk: {unknown}")
         except OSError as error:
@@ -141,7 +141,8 @@ def _below(path: Path) -> Path:
     return path.relative_to(_PLACE) if path.is_relative_to(_PLACE) else path
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace(path: Path, content: bytes) -> None:
+    """Write a file of a cache folder whole or not at all; a killed process leaves it to `sweep`."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}-{time.monotonic_ns()}.unfinished")
     try:
         unfinished.write_bytes(content)
@@ -154,7 +155,7 @@ def _own(folder: Path) -> None:
     """Make a cache folder, and write into it whose it is."""
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / _OWNER).exists():
-        _replace(folder / _OWNER, bytes(_PACKAGE))
+        replace(folder / _OWNER, bytes(_PACKAGE))
 
 
 def _mark_as_used(path: Path) -> None:
@@ -214,9 +215,12 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _is_unfinished_of_before(path: Path) -> bool:
-    """Whether it is named by process and time, as unfinished files were before."""
+    """Whether it is named by process and time, as unfinished files were before, or by process
+    alone, as unfinished choices were.
+    """
     process, dash, moment = path.suffix[1:].partition("-")
-    return bool(dash) and process.isdecimal() and moment.isdecimal()
+    choices = path.stem == "choices" and not dash
+    return process.isdecimal() and (moment.isdecimal() or choices)
 
 
 def _delete_if(path: Path, unwanted: Callable[[Path], bool]) -> None:
@@ -293,7 +297,8 @@ class _Notice(Listener):
 
     @staticmethod
     def say(message: str) -> None:
-        print(f"minigan: {message}", file=sys.stderr, flush=True)
+        with suppress(OSError):  # nobody reads it any more, which is no reason not to compute
+            print(f"minigan: {message}", file=sys.stderr, flush=True)
 
 
 _notice = _Notice()

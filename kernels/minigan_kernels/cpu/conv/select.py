@@ -15,7 +15,6 @@ kernels. Nothing measures by itself, or the same run could give other bits the s
 from __future__ import annotations
 
 import json
-import os
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -23,7 +22,7 @@ import numpy as np
 
 from ...algorithms import ALGORITHMS, forced
 from ...checks import Pair, Window, check_conv, conv_window
-from ..compiler.disk_cache import cache_folder
+from ..compiler.disk_cache import cache_folder, replace
 from ..isa.amx import AMX
 from ..isa.simd import LANES
 from . import winograd
@@ -137,10 +136,8 @@ def remember(
     choices = _remembered() | {_key(direction, image, output, window, groups): algorithm}
     path = _file()
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")
     content = {"format": _FORMAT, "choices": choices}
-    unfinished.write_text(json.dumps(content, indent=1, sort_keys=True))
-    unfinished.replace(path)
+    replace(path, json.dumps(content, indent=1, sort_keys=True).encode())
     cache_clear()
 
 
