@@ -107,7 +107,7 @@ def test_workers_take_part_in_workspaces_of_their_own(
 ) -> None:
     """Neither thread gets on before the other has come."""
     worker = parallel.Worker()
-    worker.spins = spinwait.spins_for(60) if state == spinwait.SPINNING else 1
+    worker.patience = spinwait.ticks_for(60) if state == spinwait.SPINNING else 0
     monkeypatch.setattr(parallel, "_workers", [worker])
     for _ in range(20):
         met = empty((2,), np.int64)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 import minigan_kernels as kernels
+import numba
 import numpy as np
 import pytest
 from minigan_kernels.cpu.runtime import parallel, spinwait
@@ -99,7 +100,7 @@ def test_an_interruption_while_workers_are_started(
 @pytest.mark.parametrize("state", [spinwait.SPINNING, spinwait.PARKED])
 def test_workers_are_found_spinning_or_parked(monkeypatch: pytest.MonkeyPatch, state: int) -> None:
     worker, found, both = parallel.Worker(), [], threading.Barrier(2)
-    worker.spins = spinwait.spins_for(60) if state == spinwait.SPINNING else 1
+    worker.patience = spinwait.ticks_for(60) if state == spinwait.SPINNING else 0
 
     def try_post(mailbox: int, drain: int, header: int, arguments: int) -> bool:
         found.append(spinwait.try_post(mailbox, drain, header, arguments))
@@ -146,24 +147,66 @@ def test_a_mailbox_goes_through_its_states() -> None:
     state = np.zeros(spinwait.MAILBOX_LENGTH, np.int64)
     mailbox = state.ctypes.data
     assert not spinwait.try_post(mailbox, 0, 0, 0)
-    assert not spinwait.wait_for_task(mailbox, 5)  # and parks
+    assert not spinwait.wait_for_task(mailbox, 0)  # and parks
     assert state[0] == spinwait.PARKED
     spinwait.post(mailbox)  # before it wakes up
-    assert spinwait.wait_for_task(mailbox, 5)
+    assert spinwait.wait_for_task(mailbox, 0)
     assert state[0] == spinwait.RUNNING
     assert not spinwait.try_post(mailbox, 0, 0, 0)
     assert not spinwait.try_cancel(mailbox)
-    assert not spinwait.wait_idle(mailbox, 5)
+    assert not spinwait.wait_idle(mailbox, 0)
     spinwait.mark_idle(mailbox)
-    assert spinwait.wait_idle(mailbox, 5)
+    assert spinwait.wait_idle(mailbox, 0)
     assert spinwait.try_post(mailbox, 0, 0, 0)
     assert state[0] == spinwait.POSTED
     assert spinwait.try_cancel(mailbox)
     assert state[0] == spinwait.SPINNING
 
 
-def test_spins_take_time() -> None:
-    assert spinwait.spins_for(1e-3) > spinwait.spins_for(1e-6) >= 1
+def test_the_clock_ticks() -> None:
+    assert spinwait.ticks_for(1e-3) > spinwait.ticks_for(1e-6) >= 1
+    first = spinwait.read_ticks()
+    time.sleep(0.02)
+    passed = spinwait.read_ticks() - first
+    assert passed > spinwait.ticks_for(0.01)  # 20 ms or more have passed
+
+
+def test_a_cpu_without_a_clock_never_spins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spinwait, "read_ticks", lambda: 0)
+    spinwait._ticks_per_second.cache_clear()
+    try:
+        assert spinwait.ticks_for(60) == 0
+        assert parallel.Worker().patience == 0
+    finally:
+        spinwait._ticks_per_second.cache_clear()
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3])
+def test_as_many_workers_spin_as_have_a_core(monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
+    monkeypatch.setattr(parallel, "_workers", [])
+    monkeypatch.setattr(parallel, "available_cores", lambda: cores)
+    done: list[int] = []
+    with use_threads(4):
+        for _ in range(3):
+            parallel.parallel_for(lambda start, stop: done.append(start), 8, grain=1)
+    assert sorted(done) == sorted([*range(8)] * 3)
+    workers = parallel._workers
+    assert [worker.patience > 0 for worker in workers] == [i < cores - 1 for i in range(3)]
+    assert [worker.join_patience > 0 for worker in workers] == [i < cores - 1 for i in range(3)]
+    deadline = time.monotonic() + 60
+    while any(worker.mailbox[0] != spinwait.PARKED for worker in workers):
+        assert time.monotonic() < deadline  # idle workers sleep
+
+
+@pytest.mark.parametrize(("asked", "cores", "count"), [(32, 2, 2), (1, 2, 1), (2, 8, 2)])
+def test_no_more_threads_than_cores(
+    monkeypatch: pytest.MonkeyPatch, asked: int, cores: int, count: int
+) -> None:
+    monkeypatch.setattr(numba, "get_num_threads", lambda: asked)
+    monkeypatch.setattr(parallel, "available_cores", lambda: cores)
+    assert parallel.thread_count() == count
+    with use_threads(7):  # as said
+        assert parallel.thread_count() == 7
 
 
 def test_a_chunk_may_use_kernels_itself() -> None:

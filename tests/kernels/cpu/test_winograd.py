@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import minigan_kernels as kernels
-import numba
 import numpy as np
 import pytest
 from calls import LAYOUTS, SETTINGS, laid
@@ -27,6 +26,7 @@ from minigan_kernels.cpu.conv.select import choose
 from minigan_kernels.cpu.conv.winograd import blocking
 from minigan_kernels.cpu.conv.winograd.toom_cook import scheme, transposed
 from minigan_kernels.cpu.runtime.allocator import is_channels_last
+from minigan_kernels.cpu.runtime.parallel import use_threads
 from minigan_kernels.epilogue import LINEAR, Epilogue
 from spoilt import spoil_memory
 
@@ -267,14 +267,12 @@ def test_a_batch_comes_in_slices_and_chunks(limit: Limit) -> None:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 @EVERY_LAYER
-def test_any_number_of_threads_gives_the_same_bytes(
-    algorithm: str, layer: Layer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_any_number_of_threads_gives_the_same_bytes(algorithm: str, layer: Layer) -> None:
     arrays = layer.arrays()
     found = []
     for count in (1, 2, 3):
-        monkeypatch.setattr(numba, "get_num_threads", lambda count=count: count)
-        found.append(by(algorithm, layer, arrays))
+        with use_threads(count):
+            found.append(by(algorithm, layer, arrays))
     same_bytes(found[1], found[0])
     same_bytes(found[2], found[0])
 

@@ -1,6 +1,7 @@
-"""Integers of 64 bits in memory that threads share, inside Numba functions: atomic operations.
+"""What threads that wait for each other need inside Numba functions: atomic operations on integers
+of 64 bits, a pause and a clock.
 
-All are sequentially consistent. Addresses are integers, in bytes.
+All operations are sequentially consistent. Addresses are integers, in bytes.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, attr-defined"
@@ -59,6 +60,21 @@ def fetch_add(typing, address, step):
         return builder.atomic_rmw("add", _at(builder, args[0]), args[1], "seq_cst")
 
     return types.int64(types.intp, types.int64), emit
+
+
+@intrinsic
+def ticks(typing):
+    """The CPU's counter of time, which is the same in all threads and takes nanoseconds to read.
+
+    It is no count of cycles: TSC on x86, CNTVCT on ARM. A CPU without one gives always 0.
+    """
+
+    def emit(context, builder, sig, args):
+        kind = ir.FunctionType(_i64, [])
+        name = "llvm.readcyclecounter"
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [])
+
+    return types.int64(), emit
 
 
 @intrinsic

@@ -7,7 +7,8 @@ What is summed up, and in which order, depends on the data's shape only, never o
 threads. So results are the same bytes for any number. NumPy, BLAS and the functions of `jit` let go
 of the interpreter lock, so plain Python threads do. The chunks of a `NativeTask` run without
 Python. As many threads take part as `numba.get_num_threads()` says (NUMBA_NUM_THREADS,
-`numba.set_num_threads`), or `use_threads` here.
+`numba.set_num_threads`), but no more than there are cores for this process (`cores`). `use_threads`
+here may ask for more. Then only as many workers spin as have a core, the others park at once.
 
 Why not Numba's `prange` with a threaded BLAS: each has its own pool, and the threads of one hinder
 the other's. A `prange` loop takes longer to compile. One of Numba's threading layers may not be
@@ -32,6 +33,7 @@ from typing import TypeVar
 import numba
 import numpy as np
 
+from .cores import available_cores
 from .native_task import FAILED, NativeTask
 from .spinwait import (
     JOIN_SPIN_SECONDS,
@@ -39,7 +41,7 @@ from .spinwait import (
     SPIN_SECONDS,
     mark_idle,
     post,
-    spins_for,
+    ticks_for,
     try_cancel,
     try_post,
     wait_for_task,
@@ -73,7 +75,8 @@ def parallel_for(work: Callable[[int, int], object], count: int, *, grain: int) 
             work(first, min(first + grain, count))
         return
     try:
-        _workers.extend(Worker() for _ in range(wanted - len(_workers)))
+        while len(_workers) < wanted:
+            _workers.append(Worker(spins=len(_workers) + 2 <= available_cores()))
         if isinstance(work, NativeTask):
             _run_native(work, count, grain, _workers[:wanted])
         else:
@@ -84,7 +87,7 @@ def parallel_for(work: Callable[[int, int], object], count: int, *, grain: int) 
 
 def thread_count() -> int:
     """How many threads take part in a `parallel_for`, the calling one included."""
-    return _chosen_count.get() or numba.get_num_threads()
+    return _chosen_count.get() or min(numba.get_num_threads(), available_cores())
 
 
 @contextmanager
@@ -161,17 +164,19 @@ def _run_team(
 class Worker:
     """A thread that waits for tasks, spinning at first and then parked (see `spinwait`).
 
-    A `ThreadPoolExecutor` has more to do for each task: small layers would feel it.
+    It spins only if it `spins`, that is if there is a core for it beside those of the others. A
+    `ThreadPoolExecutor` has more to do for each task: small layers would feel it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, spins: bool = True) -> None:
         self.wakeups: SimpleQueue[None] = SimpleQueue()
         self.python_task: Callable[[], None] | None = None
         self.error: BaseException | None = None  # of the Python task
         self.workspaces: Workspaces = {}
         self.mailbox = np.zeros(MAILBOX_LENGTH, np.int64)
         self.mailbox_address: int = self.mailbox.ctypes.data
-        self.join_spins, self.spins = spins_for(JOIN_SPIN_SECONDS), spins_for(SPIN_SECONDS)
+        self.patience = ticks_for(SPIN_SECONDS) if spins else 0
+        self.join_patience = ticks_for(JOIN_SPIN_SECONDS) if spins else 0
         threading.Thread(target=self._serve, name="minigan-kernels", daemon=True).start()
 
     def start(self, drain: int, header: int, arguments: int) -> None:
@@ -195,7 +200,7 @@ class Worker:
             try:
                 if try_cancel(self.mailbox_address) and self.wakeups.empty():
                     self.wakeups.put(None)  # which it lacks if `start` was interrupted
-                while not wait_idle(self.mailbox_address, self.join_spins):
+                while not wait_idle(self.mailbox_address, self.join_patience):
                     time.sleep(SPIN_SECONDS)
                 self.python_task = None  # an idle thread keeps no arrays alive
                 return interruption
@@ -206,7 +211,7 @@ class Worker:
         adopt_workspaces(self.workspaces)
         while True:
             self.wakeups.get()
-            while wait_for_task(self.mailbox_address, self.spins):
+            while wait_for_task(self.mailbox_address, self.patience):
                 try:
                     assert self.python_task is not None
                     self.python_task()

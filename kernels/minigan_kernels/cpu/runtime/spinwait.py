@@ -3,6 +3,10 @@
 To wake a blocked thread takes the system as long as a small kernel takes. So between the kernels of
 a training step a worker polls, without the interpreter lock, and parks only if nothing comes.
 
+Polling pays on a core of one's own. The time for it is that on the clock, so a worker that lost its
+core while it polled parks as soon as it gets one again. Which workers poll at all is decided in
+`parallel`.
+
 A mailbox is four int64: a state, and a message of three addresses: a task's `drain`, its header
 and its arguments (see `native_task`), or zeros for work that needs the interpreter. Two threads use
 it: its worker (W), and the caller (C), who holds the team's lock (see `parallel`).
@@ -40,10 +44,8 @@ import math
 import time
 from functools import cache
 
-import numpy as np
-
 from ..compiler.jit import jit
-from ..isa.atomics import atomic_load, atomic_store, compare_exchange, pause
+from ..isa.atomics import atomic_load, atomic_store, compare_exchange, pause, ticks
 from ..isa.simd import load_int64
 from .numba_abi import call_with_two
 
@@ -52,42 +54,53 @@ MAILBOX_LENGTH = 4  # int64: state, drain, header, arguments
 SPIN_SECONDS = 400e-6  # longer than Python takes from one kernel to the next
 JOIN_SPIN_SECONDS = 10e-3  # for which a caller polls a worker before it sleeps
 
-_TRIAL_SPINS = 1000
+_TRIAL_SECONDS = 200e-6
+
+
+def ticks_for(seconds: float) -> int:
+    """How many ticks of the CPU's clock take so long, at least 1; 0 if it has no clock."""
+    return math.ceil(seconds * _ticks_per_second())
 
 
 @cache
-def spins_for(seconds: float) -> int:
-    """How many polls take so long; a CPU's pause takes 10 times as long as another's.
-
-    The fastest of some trials counts, since nothing makes a trial too fast.
-    """
-    state = np.array([RUNNING])
-    wait_idle(state.ctypes.data, 1)  # compiles it
-    best = math.inf
+def _ticks_per_second() -> float:
+    """The highest rate of some trials, since what interrupts a trial makes it too low."""
+    read_ticks()  # compiles it
+    best = 0.0
     for _ in range(5):
         began = time.perf_counter()
-        wait_idle(state.ctypes.data, _TRIAL_SPINS)
-        best = min(best, time.perf_counter() - began)
-    return math.ceil(_TRIAL_SPINS * seconds / best)
+        first = read_ticks()
+        while time.perf_counter() < began + _TRIAL_SECONDS:
+            pass
+        last = read_ticks()
+        best = max(best, (last - first) / (time.perf_counter() - began))
+    return best
 
 
 @jit()
-def wait_for_task(mailbox: int, spins: int) -> bool:
-    """For the worker: run native tasks until a Python task arrives (True), or until `spins` polls
-    in a row found nothing (False, and PARKED).
+def read_ticks() -> int:
+    """The CPU's clock."""
+    return ticks()
+
+
+@jit()
+def wait_for_task(mailbox: int, patience: int) -> bool:
+    """For the worker: run native tasks until a Python task arrives (True), or until nothing came
+    for `patience` ticks (False, and PARKED). It looks once in any case.
     """
     compare_exchange(mailbox, PARKED, SPINNING)
     while True:
-        spin = 0
-        while spin < spins:
-            spin += 1
+        began = ticks()
+        while True:
             if atomic_load(mailbox) == POSTED and compare_exchange(mailbox, POSTED, RUNNING):
                 drain = load_int64(mailbox + 8)
                 if drain == 0:
                     return True
                 call_with_two(drain, load_int64(mailbox + 16), load_int64(mailbox + 24))
                 atomic_store(mailbox, SPINNING)
-                spin = 0
+                began = ticks()
+            if ticks() - began >= patience:
+                break
             pause()
         if compare_exchange(mailbox, SPINNING, PARKED):
             return False
@@ -127,10 +140,11 @@ def try_cancel(mailbox: int) -> bool:
 
 
 @jit()
-def wait_idle(mailbox: int, spins: int) -> bool:
-    """For the caller: wait until the worker has done its task; False after so many polls."""
-    for _ in range(spins):
-        if atomic_load(mailbox) != RUNNING:
-            return True
+def wait_idle(mailbox: int, patience: int) -> bool:
+    """For the caller: wait until the worker has done its task; False after so many ticks."""
+    began: int = ticks()
+    while atomic_load(mailbox) == RUNNING:
+        if ticks() - began >= patience:
+            return False
         pause()
-    return False
+    return True
