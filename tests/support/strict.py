@@ -180,7 +180,7 @@ class Strict(NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-        if name not in UFUNCS or any(isinstance(x, tuple) for x in inputs):
+        if name not in UFUNCS or not all(isinstance(x, OPERANDS) for x in inputs):
             return NotImplemented
         self._library(name)
         writes = [inputs[0].array] if method == "at" else _plain(list(options.get("out", ())))
@@ -251,6 +251,10 @@ class FakeGpu(Device):
             memo.invalidate()
 
         return result, launch
+
+
+# What CuPy's functions take; an operand of any other kind may have a function of its own.
+OPERANDS = (Strict, np.ndarray, np.generic, bool, int, float)
 
 
 class StrictPrefetcher:
