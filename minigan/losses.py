@@ -52,7 +52,7 @@ def non_saturating_loss(fake: Tensor) -> Tensor:
     """-E[log D(G(z))], with the same fixed point but strong early gradients (Goodfellow et al.
     2014, section 3).
     """
-    return mean(softplus(-fake))
+    return mean(softplus(-ops.real(fake)))
 
 
 def real_logit(logits: Tensor) -> Tensor:
@@ -62,6 +62,7 @@ def real_logit(logits: Tensor) -> Tensor:
     """
     if logits.ndim != 2 or logits.shape[1] != 2:
         raise ValueError(f"a two-logit discriminator gives (N, 2), not {logits.shape}")
+    logits = ops.real(logits)
     return logits[:, 1] - logits[:, 0]
 
 
@@ -85,6 +86,7 @@ def least_squares_discriminator_loss(
     """
     _check_target("least_squares_discriminator_loss", real, b)
     _check_target("least_squares_discriminator_loss", fake, a)
+    real, fake = ops.real(real), ops.real(fake)
     return 0.5 * mean(square(real - b)) + 0.5 * mean(square(fake - a))
 
 
@@ -93,7 +95,7 @@ def least_squares_generator_loss(fake: Tensor, *, c: float = 1.0) -> Tensor:
     (Mao et al. 2016, equation 2).
     """
     _check_target("least_squares_generator_loss", fake, c)
-    return 0.5 * mean(square(fake - c))
+    return 0.5 * mean(square(ops.real(fake) - c))
 
 
 def wasserstein_critic_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -113,7 +115,7 @@ def wasserstein_generator_loss(fake: Tensor) -> Tensor:
 
 def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     """E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))] (Miyato et al. 2018, equation 16)."""
-    return mean(relu(1 - real)) + mean(relu(1 + fake))
+    return mean(relu(1 - ops.real(real))) + mean(relu(1 + ops.real(fake)))
 
 
 def laplacian_pyramid_loss(x: Tensor, y: Tensor, *, levels: int = 3) -> Tensor:
@@ -126,6 +128,7 @@ def laplacian_pyramid_loss(x: Tensor, y: Tensor, *, levels: int = 3) -> Tensor:
     paper's sums.
     """
     check_shapes("laplacian_pyramid_loss", x.shape, y.shape)
+    x, y = ops.real(x), ops.real(y)
     # Not from a list: its copy to a GPU could not be captured in a graph, filling arrays can.
     row = np.concatenate([np.full_like(x.data, n / 16, shape=(1,)) for n in (1, 4, 6, 4, 1)])
     blur = np.broadcast_to(np.outer(row, row), (x.shape[1], 1, 5, 5)).astype(x.dtype)

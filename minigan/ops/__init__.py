@@ -35,6 +35,7 @@ from .elementwise import (
     tanh,
     where,
 )
+from .elementwise import real as real
 from .fused_bias import bias_activation as bias_activation
 from .linalg import einsum, matmul
 from .linalg import of_rows as of_rows

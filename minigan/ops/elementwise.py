@@ -11,7 +11,7 @@ import numpy as np
 from ..arrays import floats
 from ..device import is_array, on_host
 from ..fused import Fused, fused
-from ..tensor import Array, Tensor, adopt, primitive
+from ..tensor import Array, Tensor, adopt, primitive, tensors
 from ..tensor import astype as astype_p
 from .shape import reshape, sum_to
 
@@ -117,6 +117,13 @@ def astype(x: Tensor, dtype: Any) -> Tensor:
     if dtype.kind != "f":
         raise TypeError(f"a tensor becomes floats, not {dtype}; say x.numpy().astype({dtype})")
     return x if x.dtype == dtype else astype_p(x, dtype=dtype)
+
+
+def real(x: Any) -> Tensor:
+    """x as floats, float32 in place of integers: unsigned ones would wrap where x is subtracted."""
+    (x,) = tensors(x)
+    (array,) = floats([x.data])
+    return x if array is x.data else adopt(array)
 
 
 def clip(x: Tensor, low: float, high: float) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..arrays import floats
 from ..fused import fused
-from ..tensor import Array, GraphError, Tensor, tensors
+from ..tensor import Array, GraphError, Tensor, adopt, tensors
 from .elementwise import leaky_relu, per_channel, sqrt
 from .reduction import mean, var
 from .shape import broadcast_to, reshape
@@ -27,7 +27,8 @@ def _forward(
     moments: Moments | None = None,
 ) -> tuple[Array, Moments]:
     found = kernels.moments(x) if moments is None else moments
-    return kernels.batch_norm(x, gamma, beta, *found, eps=eps, slope=slope), found
+    y = kernels.batch_norm(x, gamma, beta, *found, eps=float(eps), slope=float(slope))
+    return y, found
 
 
 def _backward(
@@ -42,7 +43,8 @@ def _backward(
     slope: float,
     moments: object = None,
 ) -> tuple[Array, Array, Array]:
-    return kernels.batch_norm_backward(g, x, gamma, beta, *residuals, eps=eps, slope=slope)
+    back = kernels.batch_norm_backward
+    return back(g, x, gamma, beta, *residuals, eps=float(eps), slope=float(slope))
 
 
 @fused(_forward, _backward, check=floats)
@@ -71,7 +73,8 @@ def batch_norm(
 def _inference(
     x: Array, gamma: Array, beta: Array, *, mean: Array, var: Array, eps: float, slope: float
 ) -> tuple[Array, tuple[()]]:
-    return kernels.batch_norm(x, gamma, beta, mean, var, eps=eps, slope=slope), ()
+    moments = _like(x, mean, var)
+    return kernels.batch_norm(x, gamma, beta, *moments, eps=float(eps), slope=float(slope)), ()
 
 
 def _inference_backward(
@@ -88,7 +91,12 @@ def _inference_backward(
     slope: float,
 ) -> tuple[Array, Array, Array]:
     back = kernels.batch_norm_inference_backward
-    return back(g, x, gamma, beta, mean, var, eps=eps, slope=slope)
+    moments = _like(x, mean, var)
+    return back(g, x, gamma, beta, *moments, eps=float(eps), slope=float(slope))
+
+
+def _like(x: Array, *constants: Array) -> list[Array]:
+    return [constant.astype(x.dtype, copy=False) for constant in constants]
 
 
 @fused(_inference, _inference_backward, check=floats)
@@ -106,8 +114,9 @@ def batch_norm_inference(
 
     `slope` as in `batch_norm`.
     """
-    scale = gamma / np.sqrt(var + eps)
-    normal = (x - per_channel(Tensor(mean), x)) * per_channel(scale, x)
+    mean, var = _like(x.data, mean, var)
+    scale = gamma / adopt(np.sqrt(var + float(eps)))
+    normal = (x - per_channel(adopt(mean), x)) * per_channel(scale, x)
     return _activated(normal + per_channel(beta, x), slope)
 
 

@@ -137,6 +137,15 @@ def _ufunc(x: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any
     return _without_gradient(name, function, inputs, options)
 
 
+class _OfType:
+    """NumPy takes `__array_ufunc__` from a tensor's type. CuPy asks the tensor itself: None leaves
+    an operator between its array and a tensor to the tensor.
+    """
+
+    def __get__(self, instance: Tensor | None, owner: type[Tensor]) -> Any:
+        return _ufunc if instance is None else None
+
+
 def _primitives() -> dict[Any, Primitive]:
     """The primitives of this package by NumPy's function."""
     if not _by_ufunc:
@@ -198,7 +207,7 @@ METHODS: dict[str, Any] = {
     "__reduce__": _reduce,
     "__copy__": _copy,
     "__array__": _as_numpy,
-    "__array_ufunc__": _ufunc,
+    "__array_ufunc__": _OfType(),
     "__array_function__": _function,
 }
 Node.__reduce__ = _refuse_to_pickle  # type: ignore[method-assign, assignment]

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..arrays import floats
 from ..fused import fused
-from ..tensor import Array, Tensor, adopt, primitive, tensors
-from .elementwise import exp, log
+from ..tensor import Array, Tensor, adopt, primitive
+from .elementwise import exp, log, real
 from .shape import broadcast_to, getitem, reshape
 
 Axes = int | tuple[int, ...] | None
@@ -66,7 +66,7 @@ def min(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
 
 def logsumexp(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))) over `axis`, without overflow."""
-    (x,) = tensors(x)
+    x = real(x)
     top = np.max(x.data, axis=axis, keepdims=True)
     shift = adopt(np.where(np.isfinite(top), top, 0).astype(x.dtype))  # a row of -inf stays -inf
     total = log(sum(exp(x - shift), axis, keepdims=True)) + shift
@@ -75,6 +75,7 @@ def logsumexp(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor
 
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
     """log(softmax(x)) over `axis`."""
+    x = real(x)
     return x - logsumexp(x, axis, keepdims=True)
 
 

@@ -308,7 +308,8 @@ def test_latent_vectors_of_the_data_are_standard_normal_to_the_user() -> None:
 def test_a_pass_in_inference_keeps_its_moments_when_a_training_pass_follows() -> None:
     """A GON's graph holds both, and its gradient is taken after the second has moved them."""
     layer = mg.nn.BatchNorm1d(2)
-    x, y = (Tensor(np.random.default_rng(seed).normal(3, 2, (4, 2))) for seed in (0, 1))
+    drawn = (np.random.default_rng(seed).normal(3, 2, (4, 2)) for seed in (0, 1))
+    x, y = (Tensor(array, np.float32) for array in drawn)
     with layer.evaluating():
         z = layer(x)
     expected = mg.grad(z.sum(), x).data
