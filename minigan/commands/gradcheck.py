@@ -1,92 +1,181 @@
-"""`minigan gradcheck`: a recipe's losses and whole networks against finite differences."""
+"""`minigan gradcheck`: gradients of recipes, and of one's own code, against finite differences."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from .. import gans
-from ..data import Dataset
 from ..errors import UserError
-from ..nn import SpectralNorm
-from ..tensor import Tensor
-from ..testing import GradientError, check_gradients
-from ..training.device_batches import DeviceBatches
+from ..nn import Module
+from ..testing import (
+    Evidence,
+    GradientError,
+    UndecidedError,
+    checks_of,
+    examine,
+    examine_module,
+)
 from ..training.recipe import Recipe
-from ..training.state import State
 
-BATCH = 4
+LIST = "GRADCHECK"  # the name of a file's list of what is to be checked
+
+HELP = """\
+usage: minigan gradcheck [RECIPE | FILE.py ...]
+
+Compare gradients with difference quotients, in float64; without a name, those
+of all recipes.
+
+Of a recipe every update of a step is checked, on each kind of data that the
+recipe takes (images, stacked images, points in 1-D and in 2-D), on small
+networks with random weights: the gradient of the loss with respect to each
+parameter of the player (order 1), and the gradient of that gradient (order 2).
+
+Of a file of your own, which is executed, every recipe is checked that it
+defines, and all that it lists under the name GRADCHECK: layers, networks,
+primitives, losses, or any function of tensors, each with its inputs. An input
+is an array, or a shape that is filled with normal numbers; integer arrays are
+constants.
+
+    GRADCHECK = {
+        "my layer": (MyLayer(3, rng=minigan.Generator(0)), (4, 3)),
+        "my primitive": (swish, (4, 3)),
+        "my loss": (my_loss, (8,), (8,)),
+    }
+
+In Python, minigan.testing has the same checks: check_recipe, check_module and
+check_gradients.
+
+A line is printed for each check:
+
+right      The largest relative error is below the threshold. "k of n directions
+           crossed a kink" says how often a rectifier, say, had its kink within
+           the first step (1e-6 of the parameter's size). Such a direction is
+           taken with a smaller step, or replaced by another: kinks show in that
+           the quotients of both sides disagree.
+WRONG      Two quotients agree with each other, and not with the gradient. The
+           line names the player, the parameter, both numbers and the steps.
+UNDECIDED  No quotient could be trusted: the gradient may be right or wrong.
+
+The exit code is 0 if all are right, else 1."""
 
 
 def main(words: list[str]) -> int:
-    if words and words[0] in ("-h", "--help"):
-        print(
-            "usage: minigan gradcheck [RECIPE ...]\n\nCheck, for every player of the recipes (all "
-            "of them, unless some are named), the gradient of\nits loss with respect to all of its "
-            "parameters against central differences in\nfloat64, and the gradient's own gradient."
-        )
+    if "-h" in words or "--help" in words:
+        print(HELP)
         return 0
-    failed = 0
-    for name in words or gans.names():
-        if name.startswith("-"):
-            raise UserError(f"minigan gradcheck takes names of recipes, not {name}")
-        for player, check in checks(gans.load(name)):
-            try:
-                print(f"{name} {player}: largest relative error {check():.1e} in orders 1 and 2")
-            except GradientError as error:
-                failed += 1
-                print(f"{name} {player}: WRONG, {error}")
+    for word in words:
+        if word.startswith("-"):
+            raise UserError(f"minigan gradcheck takes recipes and files, not {word}")
+    named = [(word, subjects(word)) for word in words or gans.names()]  # all names before any work
+    failed = count = 0
+    for name, checks in named:
+        for what, check in checks():
+            if check is None:
+                print(f"{name}: {what}", flush=True)
+                continue
+            verdict, right = judged(check)
+            print(f"{name}, {what}: {verdict}", flush=True)
+            failed, count = failed + (not right), count + 1
+    print(f"{count - failed} of {count} right")
     return 1 if failed else 0
 
 
-def checks(kind: type[Recipe]) -> list[tuple[str, Callable[[], float]]]:
-    """For each update of a step, the player's name and a check of its loss's gradient."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (BATCH, 1, 28, 28), np.uint8)
-    dataset = Dataset("noise", images, np.arange(BATCH, dtype=np.int64) % 2, ("0", "1"))
-    small = {"width": 4, "hidden": 8, "units": 6, "latent_size": 5, "batch_size": BATCH}
-    small["n_critic"] = 1
-    fields = {k: v for k, v in small.items() if k in kind.__dataclass_fields__}
-    state = State.fresh(kind(**fields), dataset, seed=0)
-    for player in state.players.values():
-        player.astype(np.float64)
-        for p in player.parameters().values():
-            # The recipes' own initial values are so small that all activations are near the kinks.
-            p.data[...] = rng.normal(
-                p.ndim == 1, 0.5 / np.sqrt(max(1, p.size / p.shape[0])), p.shape
+def judged(check: Check) -> tuple[str, bool]:
+    """The verdict of a check in words, and whether the gradient is right."""
+    try:
+        return f"right, {check()}", True
+    except GradientError as error:
+        return f"WRONG, {error}", False
+    except UndecidedError as error:
+        return f"UNDECIDED, {error}", False
+
+
+Check = Callable[[], Evidence]
+Named = tuple[str, Check | None]  # what is checked, or a remark alone
+
+
+def subjects(word: str) -> Callable[[], Iterator[Named]]:
+    """The checks for a recipe's name or a file, which is executed at once.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if not word.endswith(".py"):
+        kind = gans.load(word)
+        return lambda: recipe_checks(kind)
+    module = gans.load_file(word)
+    recipes, listed = gans.recipes_of(module), getattr(module, LIST, {})
+    if not recipes and not listed:
+        raise UserError(
+            f"{word} defines no recipe and no {LIST}; minigan gradcheck --help shows what it lists"
+        )
+    own = own_checks(word, module)
+
+    def all_checks() -> Iterator[Named]:
+        for kind in recipes:
+            for what, check in recipe_checks(kind):
+                yield f"{kind.__name__}, {what}", check
+        yield from own
+
+    return all_checks
+
+
+def recipe_checks(kind: type[Recipe]) -> Iterator[Named]:
+    """The checks of a recipe, and a remark on the data that it refuses."""
+    checks, refused = checks_of(kind)
+    for check in checks:
+        same = [c.update for c in checks if (c.data, c.player) == (check.data, check.player)]
+        number = f" (update {same.index(check.update) + 1} of {len(same)})" if len(same) > 1 else ""
+        yield f"{check.data}, {check.player}{number}", check
+    if refused:
+        reasons = (
+            data if isinstance(error, UserError) else f"{data} ({type(error).__name__}: {error})"
+            for data, error in refused.items()
+        )
+        yield f"takes no {', no '.join(reasons)}", None
+
+
+def own_checks(word: str, module: ModuleType) -> list[Named]:
+    """The checks of what a file lists.
+
+    Raises:
+        UserError: if the list is not as the help says.
+    """
+    listed: Any = getattr(module, LIST, {})
+    if not isinstance(listed, dict):
+        raise UserError(f"{LIST} of {word} must be a dict, not a {type(listed).__name__}")
+    found: list[Named] = []
+    for name, entry in listed.items():
+        what, *inputs = entry if isinstance(entry, tuple) and entry else (None,)
+        shapes = (isinstance(x, tuple) and all(isinstance(n, int) for n in x) for x in inputs)
+        arrays = (isinstance(x, np.ndarray) for x in inputs)
+        if not callable(what) or not inputs or not all(map(any, zip(shapes, arrays, strict=True))):
+            raise UserError(
+                f"{LIST}[{name!r}] of {word} must be (layer or function, input, ...), each input "
+                "an array or a shape such as (4, 3)"
             )
-    turns = [name for name, _, _ in _updates(state)]
-    for player in state.players.values():
-        for module in player.modules().values():
-            if isinstance(module, SpectralNorm):
-                module.eval()  # u and v are constants to the gradient, so they must not move
-    return [(turn, lambda i=i, turn=turn: _check(state, i, turn)) for i, turn in enumerate(turns)]  # type: ignore[misc]
+        rng = np.random.default_rng(0)
+        filled = [rng.standard_normal(x) if isinstance(x, tuple) else x for x in inputs]
+        found.append((str(name), own_check(what, filled)))
+    return found
 
 
-def _check(state: State, turn: int, player: str) -> float:
-    parameters = state.players[player].parameters()
-    buffers = [a.copy() for p in state.players.values() for a in p.buffers().values()]
-
-    def loss(*values: Tensor) -> Tensor:
-        mine = [a for p in state.players.values() for a in p.buffers().values()]
-        for array, before in zip(mine, buffers, strict=True):  # running moments, say
-            array[...] = before
-        with ExitStack() as stack:
-            stack.enter_context(
-                state.players[player].replaced(dict(zip(parameters, values, strict=True)))
-            )
-            for i, (_, value, _) in enumerate(_updates(state)):
-                if i == turn:
-                    return value
-        raise AssertionError("a step has the same number of updates each time")
-
-    return check_gradients(loss, [p.data for p in parameters.values()], order=2, tolerance=1e-4)
+def own_check(what: Callable[..., Any], inputs: list[np.ndarray]) -> Check:
+    if isinstance(what, Module):
+        return lambda: examine_module(what, *inputs)
+    return lambda: examine_function(what, inputs)
 
 
-def _updates(state: State):  # type: ignore[no-untyped-def]
-    """The updates of the first step, not applied: each call draws the same numbers."""
-    state.rng.offset = 0
-    state.batches.position = 0
-    return state.recipe.round(state.players, DeviceBatches(state.batches), state.rng, 0)
+def examine_function(f: Callable[..., Any], inputs: list[np.ndarray]) -> Evidence:
+    """`examine` in float64, with integer arrays as constants."""
+    moving = {i: x.astype(np.float64) for i, x in enumerate(inputs) if x.dtype.kind == "f"}
+
+    def of_moving(*tensors: Any) -> Any:
+        given = dict(zip(moving, tensors, strict=True))
+        return f(*(given.get(i, x) for i, x in enumerate(inputs)))
+
+    return examine(of_moving, list(moving.values()), names=[f"input {i}" for i in moving])

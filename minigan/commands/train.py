@@ -12,7 +12,7 @@ from .. import gans
 from ..data import Dataset, catalogue, load
 from ..errors import UserError
 from ..training.loop import check_range
-from ..training.recipe import Recipe
+from ..training.recipe import Recipe, defaults
 from ..training.run import chosen, fresh_directory, provenance
 from ..training.state import State
 from ..training.writer import new_run
@@ -106,12 +106,6 @@ def main(words: list[str]) -> int:
     }
     with new_run(path, config, say) as run:
         return run_to_end(state, dataset, run)
-
-
-def defaults(kind: type[Recipe], dataset: Dataset) -> dict[str, Any]:
-    """The fields of a recipe that have another default for these data, with that default."""
-    tags, classes = dataset.shape[0] if dataset.parts else 1, len(dataset.classes)
-    return kind.defaults(dataset.shape, classes=classes, samples=len(dataset), tags=tags)
 
 
 def _check_classes(recipe: Any, dataset: Dataset) -> None:

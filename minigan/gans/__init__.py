@@ -30,17 +30,30 @@ def load(name: str) -> type[Recipe]:
         UserError: if there is none; the message has the nearest name.
     """
     path = file_of(name)
-    module = _import(path)
-    found = [
+    found = recipes_of(_import(path))
+    if len(found) != 1:
+        raise UserError(f"{path} should define one subclass of Recipe, but defines {len(found)}")
+    return found[0]
+
+
+def load_file(name: str) -> ModuleType:
+    """The module in the file `name`, which is executed.
+
+    Raises:
+        UserError: if there is no such file, or it cannot be imported.
+    """
+    return _import(file_of(name))
+
+
+def recipes_of(module: ModuleType) -> list[type[Recipe]]:
+    """The recipes that a module defines, in order; not those that it imports."""
+    return [
         value
         for value in vars(module).values()
         if isinstance(value, type)
         and issubclass(value, Recipe)
         and value.__module__ == module.__name__
     ]
-    if len(found) != 1:
-        raise UserError(f"{path} should define one subclass of Recipe, but defines {len(found)}")
-    return found[0]
 
 
 def file_of(name: str) -> Path:

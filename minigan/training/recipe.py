@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from ..data import Dataset
 from ..errors import UserError
 from ..nn import Module
 from ..optim import Optimizer, Schedule, average, clip_by_norm, linear, warming
@@ -201,6 +202,12 @@ class Recipe:
         """x as the recipe can express it, (N, *shape): generated from its encoding by default."""
         z = self.encode(players, x)
         return None if z is None else self.generate(self.shown(players), z).data
+
+
+def defaults(kind: type[Recipe], dataset: Dataset) -> dict[str, Any]:
+    """The fields of a recipe that have another default for these data, with that default."""
+    tags, classes = dataset.shape[0] if dataset.parts else 1, len(dataset.classes)
+    return kind.defaults(dataset.shape, classes=classes, samples=len(dataset), tags=tags)
 
 
 # Features for any recipe: one that names these classes as its bases has their flags.

@@ -102,24 +102,6 @@ def test_doctor_finds_the_kernels_in_order(shell: Shell) -> None:
     assert "the kernels agree" in text
 
 
-def test_gradcheck_checks_every_player_of_a_recipe(shell: Shell) -> None:
-    text = shell.succeeds("gradcheck", "gan").out
-    for player in "DG":
-        assert re.search(rf"^gan {player}: largest relative error \d\.\de-\d\d", text, re.MULTILINE)
-
-
-def test_gradcheck_catches_a_wrong_gradient(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    from minigan.tensor import PRIMITIVES
-
-    matmul = PRIMITIVES["matmul"]
-    first, second = matmul.rules
-    assert first is not None
-    monkeypatch.setattr(matmul, "rules", (lambda *a, **k: 1.1 * first(*a, **k), second))
-    answer = shell("gradcheck", "gan")
-    assert answer.code == 1
-    assert "WRONG" in answer.out
-
-
 def test_sample_draws_a_grid(shell: Shell, run: Path, tmp_path: Path) -> None:
     before = tiny.tree(run)
     out = tmp_path / "grid.png"
