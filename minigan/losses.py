@@ -16,6 +16,7 @@ import numpy as np
 
 from . import ops
 from .ops import check_shapes, conv2d, mean, relu, softplus, square
+from .ops.labels import as_labels
 from .tensor import Array, Tensor, adopt
 
 
@@ -72,10 +73,7 @@ def softmax_cross_entropy(logits: Tensor, labels: Array) -> Tensor:
     Raises:
         ValueError: if the labels are no integers (N,) from 0 to classes - 1.
     """
-    if isinstance(labels, (list, tuple)):
-        labels = np.array(labels)
-    labels = labels.data if isinstance(labels, Tensor) else labels
-    return mean(ops.softmax_cross_entropy(logits, labels=labels))
+    return mean(ops.softmax_cross_entropy(logits, labels=as_labels(labels)))
 
 
 def least_squares_discriminator_loss(

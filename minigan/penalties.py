@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from .ops import check_shapes, flatten, log, mean, sqrt, square, sum, var
-from .random import Generator
+from .random import Generator, takes_generator
 from .tensor import Tensor, adopt, grad
 
 Critic = Callable[[Tensor], Tensor]
 
 
+@takes_generator
 def gradient_penalty(
     D: Critic, real: Tensor, fake: Tensor, rng: Generator, *, eps: float = 1e-12
 ) -> Tensor:

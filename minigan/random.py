@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import math
-from functools import partial
-from typing import Any
+import operator
+from collections.abc import Callable
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
 
 import minigan_kernels as kernels
 import numpy as np
@@ -14,6 +17,12 @@ from .device import HOST, Array
 from .device.graph_inputs import graph_scalar
 
 Shape = int | tuple[int, ...]
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+MOST = 1 << 24  # a float32 in [0, 1) tells so many integers apart
+_TOP = np.float32(1 - 2**-24)  # the largest number that the uniform kernel gives
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Generator:
@@ -21,29 +30,62 @@ class Generator:
 
     `seed` and the words of `stream` name a stream; streams of one seed are independent. A draw
     advances `offset`, the number of 128-bit blocks used so far; (key, offset) is the state. All
-    numbers are float32 and are drawn on `device`.
+    numbers are float32 and are drawn on `device`. A draw that is refused uses no blocks.
+
+    Raises:
+        ValueError: if the seed is no integer.
     """
 
     def __init__(self, seed: int, *stream: str) -> None:
-        name = "/".join((str(seed), *stream)).encode()
+        name = "/".join((str(_whole(seed, "the seed of a Generator")), *stream)).encode()
         self.key = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
         self.offset = 0
         self.device = HOST
 
     def normal(self, shape: Shape, scale: float = 1.0) -> Array:
-        """Normal numbers of mean 0 and standard deviation `scale`."""
+        """Normal numbers of mean 0 and standard deviation `scale`.
+
+        Raises:
+            ValueError: if the scale is below 0 or no finite float32.
+        """
+        if not 0 <= scale <= _LARGEST:
+            raise ValueError(f"the scale of normal numbers must be 0 or more, not {scale}")
         return self._draw(shape, kernels.normal) * np.float32(scale)
 
     def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0) -> Array:
-        """Uniform numbers in [low, high)."""
-        return self._draw(shape, kernels.uniform) * np.float32(high - low) + np.float32(low)
+        """Uniform numbers in [low, high); `low` if the two are equal.
+
+        Raises:
+            ValueError: if low is above high, or one or the difference is no finite float32.
+        """
+        if not (-_LARGEST <= low <= high <= _LARGEST and high - low <= _LARGEST):
+            raise ValueError(
+                f"uniform numbers are from a low to a high bound, both finite, not {low} to {high}"
+            )
+        span, start, end = np.float32(high - low), np.float32(low), np.float32(high)
+        numbers = self._draw(shape, kernels.uniform) * span + start
+        if _TOP * span + start >= end:  # rounding can reach `high`
+            numbers = np.minimum(numbers, np.nextafter(end, start))
+        return numbers
 
     def dropout_mask(self, shape: Shape, keep: float) -> Array:
-        """1 / keep with probability `keep` (0 < keep <= 1), else 0."""
+        """1 / keep with probability `keep`, else 0.
+
+        Raises:
+            ValueError: if `keep` is not in (0, 1].
+        """
+        if not 0 < keep <= 1:
+            raise ValueError(f"the probability to keep a value must be in (0, 1], not {keep}")
         return self._draw(shape, kernels.dropout_mask, keep=keep)
 
     def integers(self, shape: Shape, high: int) -> Array:
-        """Integers from 0 to `high` - 1, int64; `high` is at most 2^24."""
+        """Integers from 0 to `high` - 1, int64.
+
+        Raises:
+            ValueError: if `high` is no integer from 1 to 2^24.
+        """
+        if not 1 <= _whole(high, "the bound of random integers") <= MOST:
+            raise ValueError(f"the bound of random integers must be from 1 to {MOST}, not {high}")
         return (self.uniform(shape) * np.float32(high)).astype(np.int64)
 
     @property
@@ -53,7 +95,16 @@ class Generator:
 
     @state.setter
     def state(self, state: dict[str, int]) -> None:
-        self.key, self.offset = state["key"], state["offset"]
+        if state.keys() != {"key", "offset"}:
+            raise ValueError(f"a generator's state is its key and offset, not {', '.join(state)}")
+        found = {name: _whole(value, f"a generator's {name}") for name, value in state.items()}
+        for name, value in found.items():
+            if not 0 <= value < 1 << 64:
+                raise ValueError(f"a generator's {name} must be from 0 to 2^64 - 1, not {value}")
+        self.key, self.offset = found["key"], found["offset"]
+
+    def __repr__(self) -> str:
+        return f"Generator(key={self.key:#x}, offset={self.offset})"
 
     def _draw(self, shape: Shape, kernel: Any, **options: Any) -> Array:
         out = self.device.empty(shape, np.float32)
@@ -67,3 +118,40 @@ class Generator:
         offset = self.offset
         self.offset += blocks
         return offset
+
+
+def takes_generator(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Decorate a function with an argument `rng`: it refuses whatever is no `Generator`.
+
+    NumPy's generators have methods of the same names with other arguments, so they would give other
+    numbers, or numbers of another shape, without an error.
+    """
+    parameters = inspect.signature(function).parameters
+    place, optional = list(parameters).index("rng"), parameters["rng"].default is None
+    name = function.__qualname__.partition(".<locals>")[0]
+
+    @wraps(function)
+    def checked(*args: _P.args, **options: _P.kwargs) -> _R:
+        if "rng" in options:
+            rng: object = options["rng"]
+        elif len(args) > place:
+            rng = args[place]
+        else:
+            return function(*args, **options)  # which says what is missing, if anything is
+        if not (isinstance(rng, Generator) or (optional and rng is None)):
+            kind = type(rng)
+            taker = type(args[0]).__name__ if name.endswith(".__init__") else name
+            raise TypeError(
+                f"the rng of {taker} must be a minigan.Generator, not {kind.__module__}."
+                f"{kind.__qualname__}; build one as minigan.Generator(seed)"
+            )
+        return function(*args, **options)
+
+    return checked
+
+
+def _whole(value: Any, what: str) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ValueError(f"{what} must be an integer, not {value!r}") from None

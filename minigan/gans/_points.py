@@ -55,7 +55,7 @@ class ImagesOrPoints(Recipe):
     def prepare(self, players: Players, x: Array) -> None:
         """Spread the kinks of D's first rectifiers over the data, if those are points."""
         if x.ndim == 2:
-            first = players["D"].state()
+            first = players["D"].arrays()
             spread_kinks(first["layers.0.weight"], first["layers.0.bias"], np.abs(x).max())
 
     def latent(self, rng: Generator, n: int) -> np.ndarray:

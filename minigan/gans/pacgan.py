@@ -98,7 +98,7 @@ class PacGAN(EMA, LearningRateDecay, ImagesOrPoints):
         judge single points before it can judge packs.
         """
         if x.ndim == 2:
-            weight, m = players["D"].state()["layers.0.weight"], self.packing
+            weight, m = players["D"].arrays()["layers.0.weight"], self.packing
             own = np.arange(weight.shape[1]) // x.shape[1] == np.arange(len(weight))[:, None] % m
             weight *= np.sqrt(m) * own  # he() of the inputs that are left
         super().prepare(players, x)

@@ -88,7 +88,7 @@ class SNGAN(EMA, LearningRateDecay, ImagesOrPoints):
         if x.ndim == 2:
             first = players["D"].modules()["layers.0"]
             assert isinstance(first, nn.SpectralNorm)
-            bias = first.layer.state()["bias"]
+            bias = first.layer.arrays()["bias"]
             spread_kinks(first.normalised().data, bias, np.abs(x).max())
 
     def normalised(self, layer: nn.Linear | nn.Conv2d, rng: Generator) -> nn.Module:

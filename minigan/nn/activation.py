@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from minigan_kernels.epilogue import Epilogue
 
 from .. import ops
@@ -12,6 +14,7 @@ from .module import Module
 class Activation(Module):
     """A function of each value. One with an `epilogue` is fused with the bias before it."""
 
+    takes_arrays = True
     epilogue: Epilogue | None = None  # the kernels' name for it, if they can end in it
 
     def with_bias(self, x: Tensor, bias: Tensor) -> Tensor:
@@ -74,6 +77,19 @@ class Sigmoid(Activation):
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.sigmoid(x)
+
+
+def check_activation(owner: Module, activation: Any) -> None:
+    """Make sure that the activation of a layer is one.
+
+    Raises:
+        TypeError: naming the layer, with the way out.
+    """
+    if activation is not None and not isinstance(activation, Activation):
+        kind = type(owner).__name__
+        raise TypeError(
+            f"the activation of {kind} must be a layer such as nn.ReLU(), not {activation!r}"
+        )
 
 
 def bias_activation(y: Tensor, bias: Tensor | None, activation: Activation | None) -> Tensor:

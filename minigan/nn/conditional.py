@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import ops
 from ..tensor import Tensor
-from .container import Sequential
+from .container import Sequential, check_layers
 from .module import Module
 
 
@@ -15,8 +15,10 @@ class Conditional(Module):
     channels, each constant.
     """
 
+    takes_arrays = True
+
     def __init__(self, *blocks: Module) -> None:
-        self.blocks = list(blocks)
+        self.blocks = check_layers(self, blocks)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         for block in self.blocks:
@@ -29,8 +31,11 @@ class Conditional(Module):
 class Joined(Module):
     """A layer for x, one for y, and layers for both results (N, ...), concatenated."""
 
+    takes_arrays = True
+
     def __init__(self, of_x: Module, of_y: Module, *joint: Module) -> None:
-        self.of_x, self.of_y, self.joint = of_x, of_y, Sequential(*joint)
+        self.of_x, self.of_y = check_layers(self, (of_x, of_y))
+        self.joint = Sequential(*joint)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return self.joint(ops.concatenate([self.of_x(x), self.of_y(y)], axis=1))

@@ -11,21 +11,34 @@ from minigan_kernels.epilogue import LINEAR
 from minigan_kernels.layouts import conv_weight
 
 from .. import ops
-from ..random import Generator
+from ..random import Generator, takes_generator
 from ..tensor import Tensor
-from .activation import Activation, bias_activation
-from .init import Initializer, constant, he
+from .activation import Activation, bias_activation, check_activation
+from .arguments import check_sizes
+from .init import Initializer, constant, he, initial
 from .module import Module
 
 
 class _Convolution(Module):
     """The common part of both convolutions: weight, bias, options, and an activation."""
 
+    takes_arrays = True
     operation: Callable[..., Tensor]
     weight: Tensor
     bias: Tensor | None
     activation: Activation | None
     options: dict[str, Any]
+
+    def _check(
+        self, in_channels: int, out_channels: int, groups: int, activation: Activation | None
+    ) -> None:
+        check_sizes(self, in_channels=in_channels, out_channels=out_channels, groups=groups)
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"{in_channels} input and {out_channels} output channels of a "
+                f"{type(self).__name__} do not split into {groups} groups"
+            )
+        check_activation(self, activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """activation(convolution + bias), by one kernel if possible.
@@ -49,6 +62,7 @@ class Conv2d(_Convolution):
 
     operation = staticmethod(ops.conv2d)
 
+    @takes_generator
     def __init__(
         self,
         in_channels: int,
@@ -64,6 +78,7 @@ class Conv2d(_Convolution):
         activation: Activation | None = None,
         init: Initializer | None = None,
     ) -> None:
+        self._check(in_channels, out_channels, groups, activation)
         kernel = pair(kernel_size, "kernel_size", least=1)
         shape = (out_channels, in_channels // groups, *kernel)
         fans = math.prod(shape[1:]), out_channels // groups * math.prod(kernel)
@@ -73,7 +88,7 @@ class Conv2d(_Convolution):
             "dilation": dilation,
             "groups": groups,
         }
-        self.weight = Tensor(conv_weight((init or he())(rng, shape, *fans)))
+        self.weight = Tensor(conv_weight(initial(init or he(), rng, shape, *fans)))
         self.bias = Tensor(constant(0)(rng, (out_channels,), *fans)) if bias else None
         self.activation = activation
 
@@ -90,6 +105,7 @@ class ConvTranspose2d(_Convolution):
 
     operation = staticmethod(ops.conv_transpose2d)
 
+    @takes_generator
     def __init__(
         self,
         in_channels: int,
@@ -106,6 +122,7 @@ class ConvTranspose2d(_Convolution):
         activation: Activation | None = None,
         init: Initializer | None = None,
     ) -> None:
+        self._check(in_channels, out_channels, groups, activation)
         kernel = pair(kernel_size, "kernel_size", least=1)
         steps = pair(stride, "stride", least=1)
         shape = (in_channels, out_channels // groups, *kernel)
@@ -119,7 +136,7 @@ class ConvTranspose2d(_Convolution):
             "dilation": dilation,
             "groups": groups,
         }
-        self.weight = Tensor(conv_weight((init or he())(rng, shape, *fans)))
+        self.weight = Tensor(conv_weight(initial(init or he(), rng, shape, *fans)))
         self.bias = Tensor(constant(0)(rng, (out_channels,), *fans)) if bias else None
         self.activation = activation
 

@@ -8,24 +8,31 @@ import numpy as np
 
 from .. import ops
 from ..device import on_host
-from ..random import Generator
+from ..ops.labels import as_labels
+from ..random import Generator, takes_generator
 from ..tensor import Array, Tensor
-from .init import Initializer, normal
+from .arguments import check_sizes
+from .init import Initializer, initial, normal
 from .module import Module
 
 
 class Embedding(Module):
     """A learned vector for each of `count` symbols, initially N(0, 1): (N,) to (N, features).
 
+    The labels are integers: an array, a tensor or a list.
     Labels on a GPU are not checked: one that is no symbol gets a vector of NaN.
     """
 
+    @takes_generator
     def __init__(
         self, count: int, features: int, *, rng: Generator, init: Initializer | None = None
     ) -> None:
-        self.weight = Tensor((init or normal(1.0))(rng, (count, features), count, features))
+        check_sizes(self, count=count, features=features)
+        weight = initial(init or normal(1.0), rng, (count, features), count, features)
+        self.weight = Tensor(weight)
 
     def forward(self, labels: Array) -> Tensor:
+        labels = as_labels(labels)
         if not on_host(labels):
             known = (labels >= 0) & (labels < len(self.weight))
             rows = self.weight[np.where(known, labels, 0)]

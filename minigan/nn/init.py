@@ -8,22 +8,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from ..random import Generator
+from ..device import is_array
+from ..random import Generator, takes_generator
 
 Initializer = Callable[[Generator, tuple[int, ...], int, int], np.ndarray]
 
 
 def normal(std: float = 0.02, mean: float = 0.0) -> Initializer:
     """N(mean, std^2); 0.02 is DCGAN's (Radford et al. 2015, section 4)."""
-    return lambda rng, shape, fan_in, fan_out: rng.normal(shape, std) + np.float32(mean)
+
+    @takes_generator
+    def draw(rng: Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
+        return rng.normal(shape, std) + np.float32(mean)
+
+    return draw
 
 
 def uniform(limit: float) -> Initializer:
     """U(-limit, limit)."""
-    return lambda rng, shape, fan_in, fan_out: rng.uniform(shape, -limit, limit)
+
+    @takes_generator
+    def draw(rng: Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
+        return rng.uniform(shape, -limit, limit)
+
+    return draw
 
 
 def constant(value: float) -> Initializer:
@@ -35,14 +47,23 @@ def he(gain: float = math.sqrt(2)) -> Initializer:
     """N(0, gain^2 / fan_in), which keeps the variance through ReLU, forwards (He et al. 2015,
     arXiv:1502.01852).
     """
-    return lambda rng, shape, fan_in, fan_out: rng.normal(shape, gain / math.sqrt(fan_in))
+
+    @takes_generator
+    def draw(rng: Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
+        return rng.normal(shape, gain / math.sqrt(fan_in))
+
+    return draw
 
 
 def glorot(gain: float = 1.0) -> Initializer:
     """U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010, equation 16)."""
-    return lambda rng, shape, fan_in, fan_out: uniform(gain * math.sqrt(6 / (fan_in + fan_out)))(
-        rng, shape, fan_in, fan_out
-    )
+
+    @takes_generator
+    def draw(rng: Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
+        limit = gain * math.sqrt(6 / (fan_in + fan_out))
+        return rng.uniform(shape, -limit, limit)
+
+    return draw
 
 
 def orthogonal(gain: float = 1.0) -> Initializer:
@@ -50,6 +71,7 @@ def orthogonal(gain: float = 1.0) -> Initializer:
     arXiv:1312.6120).
     """
 
+    @takes_generator
     def draw(rng: Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
         rows, columns = shape[0], math.prod(shape[1:])
         q, r = np.linalg.qr(rng.normal((max(rows, columns), min(rows, columns))).astype(np.float64))
@@ -57,3 +79,19 @@ def orthogonal(gain: float = 1.0) -> Initializer:
         return (gain * (q if rows >= columns else q.T)).reshape(shape).astype(np.float32)
 
     return draw
+
+
+@takes_generator
+def initial(
+    init: Initializer, rng: Generator, shape: tuple[int, ...], fan_in: int, fan_out: int
+) -> np.ndarray:
+    """What an initialiser draws, as float32.
+
+    Raises:
+        ValueError: if it gives an array of another shape, or of no numbers.
+    """
+    drawn: Any = init(rng, shape, fan_in, fan_out)
+    if not is_array(drawn) or drawn.shape != shape or drawn.dtype.kind not in "iuf":
+        given = f"{drawn.dtype} of shape {drawn.shape}" if is_array(drawn) else repr(drawn)
+        raise ValueError(f"an initialiser must give numbers of shape {shape}, but gave {given}")
+    return drawn.astype(np.float32, copy=False)

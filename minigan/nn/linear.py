@@ -8,10 +8,11 @@ import numpy as np
 
 from .. import ops
 from ..ops.maxout import bias_maxout
-from ..random import Generator
+from ..random import Generator, takes_generator
 from ..tensor import Tensor
-from .activation import Activation, bias_activation
-from .init import Initializer, constant, he
+from .activation import Activation, bias_activation, check_activation
+from .arguments import check_sizes
+from .init import Initializer, constant, he, initial
 from .module import Module
 
 
@@ -22,6 +23,9 @@ class Linear(Module):
     result is (..., out_features).
     """
 
+    takes_arrays = True
+
+    @takes_generator
     def __init__(
         self,
         in_features: int,
@@ -33,13 +37,14 @@ class Linear(Module):
         init: Initializer | None = None,
         bias_init: Initializer | None = None,
     ) -> None:
+        check_sizes(self, in_features=in_features, out_features=out_features)
+        check_activation(self, activation)
         fans = in_features, out_features
-        weight = (init or he())(rng, (out_features, in_features), *fans)
+        weight = initial(init or he(), rng, (out_features, in_features), *fans)
         # Stored as W^T: the layout in which the product gives the gradient, so both are read alike.
         self.weight = Tensor(np.asfortranarray(weight))
-        self.bias = (
-            Tensor((bias_init or constant(0))(rng, (out_features,), *fans)) if bias else None
-        )
+        first = bias_init or constant(0)
+        self.bias = Tensor(initial(first, rng, (out_features,), *fans)) if bias else None
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,6 +64,9 @@ class Maxout(Module):
     weight (units*pieces, in_features) are the pieces of unit u.
     """
 
+    takes_arrays = True
+
+    @takes_generator
     def __init__(
         self,
         in_features: int,
@@ -68,6 +76,7 @@ class Maxout(Module):
         rng: Generator,
         init: Initializer | None = None,
     ) -> None:
+        check_sizes(self, in_features=in_features, units=units, pieces=pieces)
         self.linear = Linear(
             in_features, units * pieces, rng=rng, init=init, activation=_Largest(pieces)
         )

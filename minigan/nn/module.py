@@ -7,11 +7,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
+import numpy as np
 from minigan_kernels.memo import writable
 
-from ..device import Device, asarray_like, is_array
+from ..device import Device, is_array
 from ..random import Generator
 from ..tensor import Array, Tensor
+from .parameters import Parameters
+from .saved import fitted, plain
+
+Place = tuple[str, Any, Any, Any]  # the dotted path to a value, what holds it, its key, the value
+_SCALARS = (bool, int, float, str)
 
 
 class Module:
@@ -20,31 +26,53 @@ class Module:
     A `Tensor` attribute is a parameter, an array attribute is a buffer (state that is not trained),
     and a `Module`, or a list, tuple or dict of modules, is a part. They are found by walking the
     attributes in the order in which they were set, and named by the dotted path to them:
-    `trunk.0.weight`. A tuple must not hold arrays or tensors that `astype` or others replace.
+    `trunk.0.weight`. A tuple must not hold arrays that `astype` or others replace, nor tensors that
+    `replaced` does.
+
+    No part may lead back to a module that it is a part of. One that must know its parent keeps
+    `weakref.ref(parent)`, which is not walked.
     """
 
     training = True
+    takes_arrays = False  # whether arrays and lists that it is called with become tensors
 
     def forward(self, *inputs: Any) -> Any:
         raise TypeError(f"{type(self).__name__} has no forward method")
 
     def __call__(self, *inputs: Any) -> Any:
+        if self.takes_arrays:
+            for x in inputs:
+                if type(x) is not Tensor:
+                    inputs = tuple(v if isinstance(v, Tensor) else Tensor(v) for v in inputs)
+                    break
         output = self.forward(*inputs)
         for watch in _watchers:
             watch(self, inputs, output)
         return output
 
-    def parameters(self) -> dict[str, Tensor]:
+    def parameters(self) -> Parameters:
         """Every parameter by name; a shared one appears once, under its first name."""
-        return _once({n: v for n, v in self._leaves() if isinstance(v, Tensor)})
+        found, known = Parameters(), set[int]()
+        for name, owner, key, value in self._leaves():
+            if isinstance(value, Tensor) and id(value) not in known:
+                known.add(id(value))
+                found[name] = value
+                found.places[name] = (vars(owner) if isinstance(owner, Module) else owner), key
+        return found
 
     def buffers(self) -> dict[str, Array]:
-        """Every buffer by name."""
-        return _once({n: v for n, v in self._leaves() if not isinstance(v, Tensor)})
+        """Every buffer by name; a shared one appears once, under its first name."""
+        found, known = {}, set[int]()
+        for name, _, _, value in self._leaves():
+            if not isinstance(value, Tensor) and id(value) not in known:
+                known.add(id(value))
+                found[name] = value
+        return found
 
     def modules(self) -> dict[str, Module]:
         """This module, as "", and all of its parts by name."""
-        return {name: value for name, value in _walk(self, "") if isinstance(value, Module)}
+        parts = {name: part for name, _, _, part in _walk(self, "", []) if isinstance(part, Module)}
+        return {"": self, **parts}
 
     def train(self, training: bool = True) -> Self:
         """Switch to training: batch norm uses the batch's moments, dropout drops."""
@@ -67,74 +95,94 @@ class Module:
             for name, module in self.modules().items():
                 module.training = before[name]
 
-    def state(self) -> dict[str, Array]:
-        """The arrays of all parameters and buffers by name; not copies."""
+    def arrays(self) -> dict[str, Array]:
+        """The arrays of all parameters and buffers by name: those that compute, not copies.
+
+        Their order in memory is the kernels' own.
+        """
         return {name: p.data for name, p in self.parameters().items()} | self.buffers()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The values of all parameters and buffers by name, to be saved.
+
+        They are read-only NumPy arrays in C order: copies, whatever they are copied from.
+        """
+        return plain(self.arrays())
 
     def load_state(self, state: Mapping[str, Array]) -> None:
         """Write the arrays of `state` into the parameters and buffers of the same names.
 
+        They may have any order in memory, be on any device, and be of another dtype of the same
+        kind; see `minigan.nn.saved.fitted`.
+
         Raises:
-            ValueError: naming an array that is missing, unknown, or of another shape; nothing is
-                written then.
+            ValueError: naming an array that is missing, unknown, of another shape, or of a dtype
+                that does not fit; nothing is written then.
         """
-        mine = self.state()
-        for name in [*mine, *state]:
-            if name not in state or name not in mine:
-                where = "the saved state" if name not in state else type(self).__name__
-                raise ValueError(f"{name} is missing in {where}")
-            if mine[name].shape != state[name].shape:
-                raise ValueError(f"{name} has shape {mine[name].shape}, not {state[name].shape}")
+        mine = self.arrays()
+        found = fitted(mine, state, type(self).__name__)
         with writable(*mine.values()):
             for name, array in mine.items():
-                array[...] = asarray_like(state[name], array)
+                array[...] = found[name]
 
     def astype(self, dtype: Any) -> Self:
-        """Convert all parameters and floating-point buffers to `dtype`, to check gradients say."""
-        converted: dict[int, Any] = {}
-        slots = list(_slots(self))  # keeps the old values alive, and so their ids
-        for owner, key, value in slots:
-            array = value.data if isinstance(value, Tensor) else value
-            if array.dtype.kind == "f":
-                new = array.astype(dtype)
-                new = Tensor(new) if isinstance(value, Tensor) else new
-                _put(owner, key, converted.setdefault(id(value), new))
+        """Convert all parameters and floating-point buffers to `dtype`, in place: to check
+        gradients, say. Optimisers follow with their next step.
+
+        Raises:
+            ValueError: if it is no floating-point dtype.
+        """
+        if np.dtype(dtype).kind != "f":
+            raise ValueError(f"a module computes in floating-point numbers, not in {dtype}")
+        self._exchange(lambda array: array.astype(dtype) if array.dtype.kind == "f" else array)
         return self
 
     def to(self, device: Device) -> Self:
-        """Move all parameters and buffers to `device`, in place."""
-        moved: dict[int, Array] = {}
-        for owner, key, value in list(_slots(self)):
-            if isinstance(value, Tensor):
-                value.data = device.put(value.data)
-            else:
-                _put(owner, key, moved.setdefault(id(value), device.put(value)))
+        """Move all parameters and buffers to `device`, in place; optimisers follow."""
+        self._exchange(device.put)
         return self
 
     def replace_arrays(self, arrays: Mapping[str, Array]) -> None:
-        """Replace the arrays of these names (as in `state`) by the given ones, without a copy."""
-        names = {id(leaf): name for name, leaf in (self.parameters() | self.buffers()).items()}
-        for owner, key, value in list(_slots(self)):
-            array = arrays.get(names[id(value)])
-            if array is None:
-                continue
+        """Replace the arrays of these names (as in `arrays`) by the given ones, without a copy."""
+        mine = self.arrays()
+        given = {id(mine[name]): array for name, array in arrays.items() if name in mine}
+        self._exchange(lambda array: given.get(id(array), array))
+
+    def _exchange(self, new: Callable[[Array], Array]) -> None:
+        """Put new(array) in the place of each array, in parameters and buffers: all, or none."""
+        places = [
+            (o, k, v, v.data if isinstance(v, Tensor) else v) for _, o, k, v in self._leaves()
+        ]
+        made: dict[int, Array] = {}  # by identity of the old array, which `places` keeps alive
+        for owner, key, value, array in places:
+            if id(array) not in made:
+                made[id(array)] = new(array)
+            if isinstance(owner, tuple) and not isinstance(value, Tensor):
+                _put(owner, key, made[id(array)])
+        for owner, key, value, array in places:
             if isinstance(value, Tensor):
-                value.data = array
+                value.data = made[id(array)]
             else:
-                _put(owner, key, array)
+                _put(owner, key, made[id(array)])
 
     @contextmanager
     def replaced(self, parameters: Mapping[str, Tensor]) -> Iterator[Self]:
         """Within the block the parameters of these names are the given tensors.
 
         So an update can be tried, and be differentiated, as an unrolled GAN does.
+
+        Raises:
+            ValueError: naming a parameter that there is not, or whose tensor does not fit.
         """
         mine = self.parameters()
-        for name in parameters:
+        for name, tensor in parameters.items():
             if name not in mine:
                 raise ValueError(f"{type(self).__name__} has no parameter {name!r}")
+            if not isinstance(tensor, Tensor) or tensor.shape != mine[name].shape:
+                given = tensor.shape if isinstance(tensor, Tensor) else type(tensor).__name__
+                raise ValueError(f"{name} is a tensor of shape {mine[name].shape}, not {given}")
         substitute = {id(mine[name]): tensor for name, tensor in parameters.items()}
-        slots = [(o, k, v) for o, k, v in _slots(self) if id(v) in substitute]
+        slots = [(o, k, v) for _, o, k, v in self._leaves() if id(v) in substitute]
         try:
             for owner, key, value in slots:
                 _put(owner, key, substitute[id(value)])
@@ -154,8 +202,25 @@ class Module:
         """Multiply-add operations of one forward pass, without those of the parts."""
         return 0
 
-    def _leaves(self) -> Iterator[tuple[str, Any]]:
-        return ((name, value) for name, value in _walk(self, "") if not isinstance(value, Module))
+    def __repr__(self) -> str:
+        """The module's numbers and the shapes of its arrays, and below them its parts."""
+        return _describe(self, [])
+
+    def _leaves(self) -> Iterator[Place]:
+        """The places of all parameters and buffers.
+
+        Raises:
+            ValueError: if two of them have one name.
+        """
+        names = set()
+        for place in _walk(self, "", []):
+            if not isinstance(place[3], Module):
+                if place[0] in names:
+                    raise ValueError(
+                        f"{type(self).__name__} has two values called {place[0]}; rename one"
+                    )
+                names.add(place[0])
+                yield place
 
 
 _watchers: list[Callable[[Module, tuple[Any, ...], Any], None]] = []
@@ -171,21 +236,31 @@ def watching(watch: Callable[[Module, tuple[Any, ...], Any], None]) -> Iterator[
         _watchers.remove(watch)
 
 
-def _walk(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """`value` and all modules, tensors and arrays in it, in definition order."""
-    if isinstance(value, (Module, Tensor)) or is_array(value):
-        yield name, value
-    for key, part in _parts(value):
-        yield from _walk(part, f"{name}.{key}" if name else str(key))
+def _walk(owner: Any, path: str, above: list[int]) -> Iterator[Place]:
+    """All modules, tensors and arrays in `owner`, in the order in which they were defined.
 
+    `above` has the identities of what holds `owner`.
 
-def _slots(value: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """(owner, key, leaf) of every tensor and array in `value`."""
-    for key, part in list(_parts(value)):
+    Raises:
+        ValueError: if a part leads back to what it is in.
+    """
+    above.append(id(owner))
+    for key, part in _parts(owner):
+        if part is None or isinstance(part, _SCALARS):
+            continue
+        name = f"{path}.{key}" if path else str(key)
         if isinstance(part, Tensor) or is_array(part):
-            yield value, key, part
-        else:
-            yield from _slots(part)
+            yield name, owner, key, part
+        elif isinstance(part, (Module, dict, list, tuple)):
+            if id(part) in above:
+                raise ValueError(
+                    f"{name} leads back to the {type(part).__name__} that it is in; a part that "
+                    "must know its parent keeps weakref.ref(parent)"
+                )
+            if isinstance(part, Module):
+                yield name, owner, key, part
+            yield from _walk(part, name, above)
+    above.pop()
 
 
 def _parts(value: Any) -> Iterator[tuple[Any, Any]]:
@@ -193,8 +268,52 @@ def _parts(value: Any) -> Iterator[tuple[Any, Any]]:
         yield from vars(value).items()
     elif isinstance(value, dict):
         yield from value.items()
-    elif isinstance(value, (list, tuple)):
+    else:
         yield from enumerate(value)
+
+
+def _describe(module: Module, above: list[int]) -> str:
+    """`module` as text: one line, and one more for each part that is more than numbers."""
+    if id(module) in above:
+        return f"{type(module).__name__}(...)"
+    words, lines = [], list[str]()
+    for name, value in _shown(module, ""):
+        if isinstance(value, Module):
+            text = _describe(value, [*above, id(module)])
+            small = all(_is_plain(v) for _, v in _shown(value, ""))
+            if small and "." not in name:
+                words.append(f"{name}={text}")
+            else:
+                lines += f"{name}: {text}".split("\n")
+        elif isinstance(value, Tensor) or is_array(value):
+            words.append(f"{name}={value.shape}")
+        elif _is_plain(value):
+            words.append(f"{name}={value!r}")
+        else:
+            lines.append(f"{name}: {getattr(value, '__name__', None) or value.name}")
+    below = "".join(f"\n  {line}" for line in lines) + "\n" * bool(lines)
+    return f"{type(module).__name__}({', '.join(words)}{below})"
+
+
+def _shown(owner: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """What a description of `owner` names: modules, arrays, plain values, functions in a list."""
+    for key, value in _parts(owner):
+        name = f"{path}.{key}" if path else str(key)
+        if isinstance(value, (Module, Tensor)) or is_array(value):
+            yield name, value
+        elif _is_plain(value):
+            if isinstance(owner, Module) and key != "training":
+                yield name, value
+        elif isinstance(value, dict) and all(map(_is_plain, value.values())):
+            yield from ((str(k), v) for k, v in value.items())  # a layer's options
+        elif isinstance(value, (dict, list, tuple)):
+            yield from _shown(value, name)
+        elif isinstance(owner, list) and (hasattr(value, "__name__") or hasattr(value, "name")):
+            yield name, value
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, _SCALARS) or (type(value) is tuple and all(map(_is_plain, value)))
 
 
 def _put(owner: Any, key: Any, value: Any) -> None:
@@ -208,10 +327,3 @@ def _put(owner: Any, key: Any, value: Any) -> None:
             )
     else:
         owner[key] = value
-
-
-def _once(named: dict[str, Any]) -> dict[str, Any]:
-    first: dict[int, str] = {}
-    return {
-        name: value for name, value in named.items() if first.setdefault(id(value), name) == name
-    }

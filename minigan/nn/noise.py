@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from ..random import Generator
+import math
+
+from ..random import Generator, takes_generator
 from ..tensor import Tensor, adopt
+from .arguments import check_floating
 from .module import Module
 
 
@@ -14,8 +17,11 @@ class GaussianNoise(Module):
     arXiv:1606.03498, section 4). The noise comes from `rng`, the generator of the whole run.
     """
 
+    takes_arrays = True
+
+    @takes_generator
     def __init__(self, std: float, *, rng: Generator) -> None:
-        if not std >= 0:
+        if not 0 <= std < math.inf:
             raise ValueError(f"the noise's standard deviation must be 0 or more, not {std}")
         self.std = std
         self.rng = rng
@@ -23,4 +29,5 @@ class GaussianNoise(Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.std == 0:
             return x
+        check_floating(self, x)
         return x + adopt(self.rng.normal(x.shape, self.std).astype(x.dtype, copy=False))

@@ -6,11 +6,14 @@ import minigan_kernels as kernels
 import numpy as np
 
 from .. import ops
-from ..random import Generator
+from ..random import Generator, takes_generator
 from ..tensor import Array, Tensor
-from .activation import Activation, LeakyReLU
-from .init import Initializer
+from .activation import Activation, LeakyReLU, check_activation
+from .arguments import Interval, check_floating, check_sizes
+from .init import Initializer, initial
 from .module import Module
+
+_EPS, _MOMENTUM = Interval("[0, inf)"), Interval("[0, 1]")
 
 
 class BatchNorm(Module):
@@ -20,9 +23,12 @@ class BatchNorm(Module):
     In training it uses the batch's mean and biased variance, in inference the running ones.
     `momentum` is the weight of the newest batch: running = (1 - momentum) running + momentum batch,
     with the unbiased variance. (Other libraries call 1 - momentum the momentum.) Without
-    `learn_scale` gamma is not learned.
+    `learn_scale` gamma is not learned. A pass that fails leaves the running moments as they were.
     """
 
+    takes_arrays = True
+
+    @takes_generator
     def __init__(
         self,
         channels: int,
@@ -36,9 +42,13 @@ class BatchNorm(Module):
     ) -> None:
         if (gamma_init is None) != (rng is None):
             raise ValueError("gamma_init and rng go together: the one draws from the other")
+        check_sizes(self, channels=channels)
+        check_activation(self, activation)
+        _EPS.check(eps, f"eps of {type(self).__name__}")
+        _MOMENTUM.check(momentum, f"momentum of {type(self).__name__}")
         gamma = np.ones(channels, np.float32)
         if gamma_init is not None and rng is not None:
-            gamma = gamma_init(rng, (channels,), channels, channels)
+            gamma = initial(gamma_init, rng, (channels,), channels, channels)
         self.gamma: Tensor | Array = Tensor(gamma) if learn_scale else gamma
         self.beta = Tensor(np.zeros(channels, np.float32))
         self.running_mean = np.zeros(channels, np.float32)
@@ -46,39 +56,46 @@ class BatchNorm(Module):
         self.eps, self.momentum, self.activation = eps, momentum, activation
 
     def forward(self, x: Tensor) -> Tensor:
+        check_floating(self, x)
+        _check_channels(self, x, self.beta)
         if isinstance(self.activation, LeakyReLU):  # in the same pass
-            return self._normalised(x, self.activation.slope)
-        y = self._normalised(x, 1.0)
-        return y if self.activation is None else self.activation(y)
+            y, moments = self._normalised(x, self.activation.slope)
+        else:
+            y, moments = self._normalised(x, 1.0)
+            y = y if self.activation is None else self.activation(y)
+        if moments is not None:  # only now: nothing can fail any more
+            self._track(*moments)
+        return y
 
-    def _normalised(self, x: Tensor, slope: float) -> Tensor:
+    def _normalised(self, x: Tensor, slope: float) -> tuple[Tensor, tuple[Array, Array] | None]:
+        """The result, and the batch's mean and unbiased variance if they were used."""
         gamma, beta = self.gamma, self.beta
         if not isinstance(gamma, Tensor):
             gamma = Tensor(gamma)
         options = {"eps": self.eps, "slope": slope}
         if not self.training:
             mean, var = self.running_mean, self.running_var
-            return ops.batch_norm_inference(x, gamma, beta, mean=mean, var=var, **options)
+            return ops.batch_norm_inference(x, gamma, beta, mean=mean, var=var, **options), None
         count = x.size // x.shape[1]
         if count < 2:
             raise ValueError(
                 f"batch norm in training needs two values a channel, but x is {x.shape}"
             )
         mean, var = kernels.moments(x.data)
-        self._track(mean, var * (count / (count - 1)))
-        return ops.batch_norm(x, gamma, beta, moments=(mean, var), **options)
+        y = ops.batch_norm(x, gamma, beta, moments=(mean, var), **options)
+        return y, (mean, var * (count / (count - 1)))
 
     def _track(self, mean: Array, var: Array) -> None:
         # New arrays: the graph of a pass in inference may still need the old ones.
-        self.running_mean = self.running_mean + self.momentum * (mean - self.running_mean)
-        self.running_var = self.running_var + self.momentum * (var - self.running_var)
+        self.running_mean = _towards(mean, self.running_mean, self.momentum)
+        self.running_var = _towards(var, self.running_var, self.momentum)
 
 
 class BatchNorm1d(BatchNorm):
     """`BatchNorm` of vectors (N, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        _want_axes(x, 2, "BatchNorm1d", "(N, C)")
+        check_axes(self, x, 2, "(N, C)")
         return super().forward(x)
 
 
@@ -86,22 +103,29 @@ class BatchNorm2d(BatchNorm):
     """`BatchNorm` of images (N, C, H, W)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        _want_axes(x, 4, "BatchNorm2d", "(N, C, H, W)")
+        check_axes(self, x, 4, "(N, C, H, W)")
         return super().forward(x)
 
 
 class InstanceNorm2d(Module):
     """Each channel of each image (N, C, H, W) normalised alone (Ulyanov et al. 2016,
-    arXiv:1607.08022).
+    arXiv:1607.08022). An image needs two values a channel.
     """
 
+    takes_arrays = True
+
     def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
+        check_sizes(self, channels=channels)
+        _EPS.check(eps, "eps of InstanceNorm2d")
         self.gamma = Tensor(np.ones(channels, np.float32))
         self.beta = Tensor(np.zeros(channels, np.float32))
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        _want_axes(x, 4, "InstanceNorm2d", "(N, C, H, W)")
+        check_axes(self, x, 4, "(N, C, H, W)")
+        _check_channels(self, x, self.gamma)
+        if x.shape[2] * x.shape[3] < 2:
+            raise ValueError(f"InstanceNorm2d needs two values a channel, but x is {x.shape}")
         return ops.instance_norm(x, self.gamma, self.beta, eps=self.eps)
 
 
@@ -110,15 +134,41 @@ class LayerNorm(Module):
     arXiv:1607.06450).
     """
 
+    takes_arrays = True
+
     def __init__(self, shape: int | tuple[int, ...], *, eps: float = 1e-5) -> None:
+        _EPS.check(eps, "eps of LayerNorm")
         self.gamma = Tensor(np.ones(shape, np.float32))
         self.beta = Tensor(np.zeros(shape, np.float32))
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        own = self.gamma.shape
+        if x.shape[-len(own) :] != own:
+            raise ValueError(
+                f"LayerNorm of {own} takes (N, ..., *{own}), but x has shape {x.shape}"
+            )
         return ops.layer_norm(x, self.gamma, self.beta, eps=self.eps)
 
 
-def _want_axes(x: Tensor, axes: int, name: str, layout: str) -> None:
+def check_axes(owner: Module, x: Tensor, axes: int, layout: str) -> None:
+    """Make sure that the input of a layer has so many axes; `layout` names them.
+
+    Raises:
+        ValueError: naming the layer and the shape.
+    """
     if x.ndim != axes:
-        raise ValueError(f"{name} takes {layout}, but x has shape {x.shape}")
+        raise ValueError(f"{type(owner).__name__} takes {layout}, but x has shape {x.shape}")
+
+
+def _check_channels(owner: Module, x: Tensor, one: Tensor) -> None:
+    """Make sure that x (N, C, ...) has the channels of the parameter `one` (C,)."""
+    if x.ndim < 2 or x.shape[1] != one.shape[0]:
+        name = type(owner).__name__
+        raise ValueError(
+            f"{name} of {one.size} channels takes (N, {one.size}, ...), but x has shape {x.shape}"
+        )
+
+
+def _towards(new: Array, running: Array, momentum: float) -> Array:
+    return (running + momentum * (new - running)).astype(running.dtype, copy=False)

@@ -6,13 +6,17 @@ from minigan_kernels.checks import Pair
 
 from .. import ops
 from ..tensor import Tensor
+from .arguments import check_sizes
 from .module import Module
 
 
 class UpsampleNearest(Module):
     """Each pixel as a block of factor x factor."""
 
+    takes_arrays = True
+
     def __init__(self, factor: int) -> None:
+        check_sizes(self, factor=factor)
         self.factor = factor
 
     def forward(self, x: Tensor) -> Tensor:
@@ -21,6 +25,8 @@ class UpsampleNearest(Module):
 
 class MaxPool2d(Module):
     """Maximum of each window; the stride is the kernel's size unless given."""
+
+    takes_arrays = True
 
     def __init__(
         self, kernel_size: int | Pair, *, stride: int | Pair | None = None, padding: int = 0

@@ -6,7 +6,7 @@ import minigan_kernels as kernels
 import numpy as np
 
 from .. import ops
-from ..random import Generator
+from ..random import Generator, takes_generator
 from ..tensor import Array, Tensor, adopt
 from .conv import Conv2d, ConvTranspose2d
 from .linear import Linear
@@ -27,15 +27,22 @@ class SpectralNorm(Module):
 
     Raises:
         ValueError: if `iterations` is below 1.
-        TypeError: for a transposed convolution, whose weight (I, O, kH, kW) is no such matrix.
+        TypeError: for a transposed convolution, whose weight (I, O, kH, kW) is no such matrix, and
+            for what is no layer with a weight.
     """
 
+    takes_arrays = True
+
+    @takes_generator
     def __init__(self, layer: Linear | Conv2d, *, rng: Generator, iterations: int = 1) -> None:
         if isinstance(layer, ConvTranspose2d):
             raise TypeError(
                 "spectral norm reads the matrix (O, I kH kW) of a weight, and a ConvTranspose2d "
                 "has (I, O, kH, kW); normalise a Conv2d, after an UpsampleNearest say"
             )
+        if not isinstance(getattr(layer, "weight", None), Tensor):
+            given = type(layer).__name__
+            raise TypeError(f"spectral norm is of a layer with a weight, which {given} has not")
         if iterations < 1:
             raise ValueError(f"spectral norm needs at least one iteration, not {iterations}")
         self.layer = layer
@@ -45,10 +52,15 @@ class SpectralNorm(Module):
         self.converge()
 
     def forward(self, x: Tensor) -> Tensor:
+        before = self.u, self.v
         if self.training:
             self.converge(self.iterations)
-        with self.layer.replaced({"weight": self.normalised()}):
-            return self.layer(x)
+        try:
+            with self.layer.replaced({"weight": self.normalised()}):
+                return self.layer(x)
+        except BaseException:  # a pass that fails is none
+            self.u, self.v = before
+            raise
 
     def normalised(self) -> Tensor:
         """W / sigma, with sigma as u and v estimate it."""

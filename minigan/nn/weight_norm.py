@@ -8,10 +8,11 @@ import numpy as np
 from minigan_kernels.memo import writable
 
 from .. import ops
-from ..random import Generator
+from ..random import Generator, takes_generator
 from ..tensor import Array, Tensor
-from .activation import Activation, bias_activation
-from .init import Initializer, normal
+from .activation import Activation, bias_activation, check_activation
+from .arguments import check_sizes
+from .init import Initializer, initial, normal
 from .module import Module
 
 
@@ -24,6 +25,9 @@ class WeightNormLinear(Module):
     its size in proportion; a growing g would make it negligible.
     """
 
+    takes_arrays = True
+
+    @takes_generator
     def __init__(
         self,
         in_features: int,
@@ -34,8 +38,10 @@ class WeightNormLinear(Module):
         init: Initializer | None = None,
         learn_scale: bool = True,
     ) -> None:
+        check_sizes(self, in_features=in_features, out_features=out_features)
+        check_activation(self, activation)
         fans = in_features, out_features
-        v = (init or normal(0.05))(rng, (out_features, in_features), *fans)
+        v = initial(init or normal(0.05), rng, (out_features, in_features), *fans)
         self.v = Tensor(np.asfortranarray(v))  # as in Linear
         g = np.ones(out_features, np.float32)
         self.g: Tensor | Array = Tensor(g) if learn_scale else g

@@ -119,6 +119,11 @@ def conv_transpose2d(
             x.shape[2:], w.shape[2:], steps, edges, gaps, extra, strict=True
         )
     )
+    if height < 1 or width < 1:
+        raise ValueError(
+            f"x {x.shape} and w {w.shape} with stride {steps}, padding {edges}, output_padding "
+            f"{extra} and dilation {gaps} would give images of {height}x{width}; lower the padding"
+        )
     beyond = [e // s for e, s in zip(extra, steps, strict=True)]
     if any(beyond):  # rows of zeros: the convolution reaches one more for every stride
         x = pad(x, ((0, 0), (0, 0), (0, beyond[0]), (0, beyond[1])))
@@ -149,6 +154,7 @@ def max_pool2d(
     """
     (x,) = tensors(x)
     size = pair(kernel, "kernel", least=1)
+    x = x if isinstance(x, Tensor) else Tensor(x)
     index = kernels.max_pool2d_index(
         x.data, kernel=size, stride=size if stride is None else stride, padding=padding
     )

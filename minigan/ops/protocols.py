@@ -75,11 +75,13 @@ def _repr(x: Tensor) -> str:
 
 
 def _reduce(x: Tensor) -> tuple[Any, ...]:
-    """For pickle and `copy.deepcopy`: the values alone, without the history."""
-    return _restored, (type(x), x.data)
+    """For pickle and `copy.deepcopy`: the values without the history, in their order in memory."""
+    order = sorted(range(x.ndim), key=lambda axis: -x.data.strides[axis])
+    return _restored, (type(x), x.data.transpose(order), np.argsort(order).tolist())
 
 
-def _restored(kind: type[Tensor], array: Array) -> Tensor:
+def _restored(kind: type[Tensor], array: Array, order: list[int]) -> Tensor:
+    array = array.transpose(order)
     return adopt(array) if kind is Tensor else kind(array)
 
 

@@ -3,8 +3,10 @@
 An optimiser is built over named parameters and keeps its state by those names. It writes the
 parameters in place, and freezes them: from then on they are read-only to NumPy. Other code that
 must write an array which may be part of a graph does so within `minigan_kernels.memo.writable`.
+`joined` gives one optimiser the parameters of several players.
 """
 
+from ..nn.parameters import joined
 from .clipping import Clip as Clip
 from .clipping import Gradients as Gradients
 from .clipping import (
@@ -30,6 +32,7 @@ __all__ = [
     "constant",
     "cosine",
     "exponential",
+    "joined",
     "linear",
     "project_to_sphere",
     "scheduled",

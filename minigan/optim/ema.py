@@ -5,7 +5,10 @@ from __future__ import annotations
 from minigan_kernels.memo import writable
 
 from ..nn import Module
+from ..nn.arguments import Interval
 from .schedules import Schedule, scheduled
+
+_DECAY = Interval("[0, 1]")
 
 
 def average(slow: Module, fast: Module, decay: float | Schedule, step: int = 0) -> None:
@@ -15,9 +18,24 @@ def average(slow: Module, fast: Module, decay: float | Schedule, step: int = 0) 
     (Yazici et al. 2019, arXiv:1806.04498). `slow` starts as `fast.copy()`. Buffers are averaged
     too, because averaged weights do not fit the batch-norm moments of others; integer buffers are
     copied. `decay` may be a function of `step`, the number of the training step.
+
+    Raises:
+        ValueError: if the decay is not in [0, 1], or the two are no copies of one network, or share
+            an array; nothing is written then.
     """
-    weight = scheduled(lambda n: 1 - decay(n), step) if callable(decay) else 1 - decay
-    target, mine = fast.state(), slow.state()
+    if callable(decay):
+        value = decay
+        weight = scheduled(lambda n: 1 - _DECAY.check(value(n), "the decay of an average"), step)
+    else:
+        weight = 1 - _DECAY.check(decay, "the decay of an average")
+    target, mine = fast.arrays(), slow.arrays()
+    if odd := target.keys() ^ mine.keys():
+        raise ValueError(f"the average and its network differ in {', '.join(sorted(odd))}")
+    for name, array in mine.items():
+        if array is target[name]:
+            raise ValueError(f"the average and its network share {name}; start from fast.copy()")
+        if array.shape != target[name].shape:
+            raise ValueError(f"{name} is {array.shape} in the average, not {target[name].shape}")
     with writable(*mine.values()):
         for name, array in mine.items():
             if array.dtype.kind == "f":

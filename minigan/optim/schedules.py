@@ -1,43 +1,71 @@
-"""Learning-rate schedules: a value for each number of updates."""
+"""Learning-rate schedules: a value for each number of updates.
+
+A schedule is a function of the number of updates done. Those made here can be pickled, so that an
+optimiser can be.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ..device.graph_inputs import graph_scheduled
+from ..nn.arguments import Interval
 
 Schedule = Callable[[int], float]
+
+_FINITE, _SHARE = Interval("(-inf, inf)"), Interval("[0, 1]")
 
 
 def constant(value: float) -> Schedule:
     """The same value at every update."""
-    return lambda step: value
+    return partial(_constant, value)
 
 
 def linear(start: float, end: float, steps: int, *, hold: int = 0) -> Schedule:
-    """`start` for `hold` updates, then linearly to `end` at update `steps`; `end` after it."""
-    return lambda step: start + (end - start) * min(max(step - hold, 0) / (steps - hold), 1.0)
+    """`start` for `hold` updates, then linearly to `end` at update `steps`; `end` after it.
+
+    Raises:
+        ValueError: if a value is not finite, or `steps` is not above `hold`.
+    """
+    _check_finite(start, end)
+    _check_steps(steps, hold)
+    return partial(_linear, start, end, steps, hold)
 
 
 def exponential(start: float, factor: float, least: float = 0.0) -> Schedule:
-    """`start` times `factor` for each update done, but not below `least`."""
-    return lambda step: max(start * factor**step, least)
+    """`start` times `factor` for each update done, but not below `least`.
+
+    Raises:
+        ValueError: if a value is not finite.
+    """
+    _check_finite(start, factor, least)
+    return partial(_exponential, start, factor, least)
 
 
 def cosine(start: float, end: float, steps: int) -> Schedule:
     """Half a cosine from `start` to `end` over `steps` updates (Loshchilov & Hutter 2017,
     arXiv:1608.03983).
+
+    Raises:
+        ValueError: if a value is not finite, or `steps` is not above 0.
     """
-    return lambda step: end + 0.5 * (start - end) * (1 + math.cos(math.pi * min(step / steps, 1.0)))
+    _check_finite(start, end)
+    _check_steps(steps, 0)
+    return partial(_cosine, start, end, steps)
 
 
 def warming(most: float) -> Schedule:
     """min(most, (1 + step) / (10 + step)): the decay of an average that is to forget its initial
     value soon, as in TensorFlow's ExponentialMovingAverage.
+
+    Raises:
+        ValueError: if `most` is not in [0, 1].
     """
-    return lambda step: min(most, (1 + step) / (10 + step))
+    _SHARE.check(most, "the highest decay")
+    return partial(_warming, most)
 
 
 def scheduled(schedule: Schedule, step: int) -> Any:
@@ -46,3 +74,52 @@ def scheduled(schedule: Schedule, step: int) -> Any:
     A recipe that computes step-dependent values in this way can be replayed from a graph.
     """
     return graph_scheduled(schedule, step)
+
+
+def checked(value: float | Schedule, interval: Interval, what: str) -> Schedule:
+    """`value` as a schedule, whose values must be in an interval; errors call them `what`.
+
+    Raises:
+        TypeError: if it is neither a number nor a function.
+        ValueError: if the number is outside. Of a function each value is checked when it is asked.
+    """
+    if callable(value):
+        return partial(_checked, value, interval, what)
+    return constant(interval.check(value, what))
+
+
+def _constant(value: float, step: int) -> float:
+    return value
+
+
+def _linear(start: float, end: float, steps: int, hold: int, step: int) -> float:
+    return start + (end - start) * min(max(step - hold, 0) / (steps - hold), 1.0)
+
+
+def _exponential(start: float, factor: float, least: float, step: int) -> float:
+    return max(start * factor**step, least)
+
+
+def _cosine(start: float, end: float, steps: int, step: int) -> float:
+    return end + 0.5 * (start - end) * (1 + math.cos(math.pi * min(step / steps, 1.0)))
+
+
+def _warming(most: float, step: int) -> float:
+    return min(most, (1 + step) / (10 + step))
+
+
+def _checked(schedule: Schedule, interval: Interval, what: str, step: int) -> float:
+    value = schedule(step)
+    if value not in interval:
+        raise ValueError(f"{what} must be in {interval.text}, but is {value} for update {step + 1}")
+    return value
+
+
+def _check_finite(*values: float) -> None:
+    for value in values:
+        _FINITE.check(value, "a value of a schedule")
+
+
+def _check_steps(steps: int, hold: int) -> None:
+    if not steps > hold >= 0:
+        raise ValueError(f"a schedule needs more than {hold} steps, not {steps}")

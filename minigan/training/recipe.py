@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
+from inspect import signature
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..data import Dataset
 from ..errors import UserError
 from ..nn import Module
 from ..optim import Optimizer, Schedule, average, clip_by_norm, linear, warming
-from ..random import Generator
+from ..random import Generator, takes_generator
 from ..tensor import Array, Tensor
 
 Players = dict[str, Module]
@@ -59,6 +60,12 @@ class Recipe:
     steps: ClassVar[int] = 1000  # length of a run, unless --steps is given
     watched: ClassVar[tuple[str, ...]] = ()  # reported values whose course over a run is a score
     excludes: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # a field -> fields without effect then
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for hook in {"players", "round", "latent"} & vars(cls).keys():
+            if "rng" in signature(getattr(cls, hook)).parameters:
+                setattr(cls, hook, takes_generator(getattr(cls, hook)))
 
     def __post_init__(self) -> None:
         for f in fields(self):

@@ -225,7 +225,7 @@ class State(Trained):
             f"{kind}/{owner}/{key}": array
             for kind, owners in (("players", self.players), ("optimizers", self.optimizers))
             for owner, part in owners.items()
-            for key, array in part.state().items()
+            for key, array in part.arrays().items()
         }
 
     def restore(self, path: Path, name: str) -> None:

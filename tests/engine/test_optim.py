@@ -409,7 +409,7 @@ def test_the_average_of_parameters_and_buffers() -> None:
     fast = Net()
     slow = fast.copy()
     before = {n: a.copy() for n, a in slow.state().items()}
-    for a in fast.state().values():
+    for a in fast.arrays().values():
         a += 1
     fast.count[...] = 7
     for step in (1, 2):

@@ -42,8 +42,8 @@ def test_names_in_the_order_of_definition() -> None:
         "", "trunk.0", "trunk.1", "heads.a", "heads.b", "pair.0", "pair.1.0",
     ]  # fmt: skip
     assert net.modules()[""] is net
-    assert list(net.state()) == [*net.parameters(), *net.buffers()]
-    assert net.state()["trunk.0.weight"] is net.trunk[0].weight.data
+    assert list(net.state()) == list(net.arrays()) == [*net.parameters(), *net.buffers()]
+    assert net.arrays()["trunk.0.weight"] is net.trunk[0].weight.data
 
 
 def test_a_shared_parameter_appears_once() -> None:
@@ -96,11 +96,11 @@ def test_a_module_without_forward() -> None:
 
 def test_a_state_is_loaded_in_place() -> None:
     net, other = Parts(), Parts()
-    for a in other.state().values():
+    for a in other.arrays().values():
         a += 1
-    arrays = net.state()
+    arrays = net.arrays()
     net.load_state({n: a.copy() for n, a in other.state().items()})
-    for n, a in net.state().items():
+    for n, a in net.arrays().items():
         assert a is arrays[n]
         np.testing.assert_array_equal(a, other.state()[n])
 
@@ -136,7 +136,7 @@ def test_a_copy_is_independent() -> None:
     net = Parts()
     net.trunk[1].gamma = net.trunk[0].bias
     copy = net.copy()
-    for n, a in copy.state().items():
+    for n, a in copy.arrays().items():
         np.testing.assert_array_equal(a, net.state()[n])
         a += 1
         assert not np.array_equal(a, net.state()[n])
@@ -176,8 +176,12 @@ def test_what_lies_in_a_tuple_cannot_be_replaced() -> None:
         pass
     assert net.scale is scale
     assert net.pair is pair
+    assert net.astype(np.float64).pair is pair
+    assert [p.dtype for p in (net.scale, *pair)] == [np.float64] * 3  # in place
+    net.buffers_in_a_tuple = (np.zeros(1),)
     with pytest.raises(TypeError, match="keep parameters and buffers in a list"):
-        net.astype(np.float64)
+        net.astype(np.float32)
+    assert [p.dtype for p in (net.scale, *pair)] == [np.float64] * 3  # all or none
 
 
 def test_another_dtype() -> None:

@@ -163,7 +163,7 @@ def test_a_run_on_a_gpu_has_the_cpus_bytes_and_goes_on_on_either(
         assert state.save(folder, name).read_bytes() == checkpoint
         assert answers(state, dataset) == answers(whole, dataset)
         whole.batches.position -= 1
-    arrays = [a for p in state.players.values() for a in p.state().values()]
+    arrays = [a for p in state.players.values() for a in p.arrays().values()]
     assert all(isinstance(a, Strict) for a in arrays)
 
 

@@ -1,0 +1,65 @@
+"""Checks of the arguments of layers and optimisers."""
+
+from __future__ import annotations
+
+import operator
+from numbers import Real
+from typing import Any
+
+from ..tensor import Tensor
+
+
+class Interval:
+    """The numbers that an argument may have, written as in "[0, 1)"."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.low, self.high = map(float, text[1:-1].split(","))
+        self.has_low, self.has_high = text[0] == "[", text[-1] == "]"
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low or (self.has_low and value == self.low)
+        return above and (value < self.high or (self.has_high and value == self.high))
+
+    def check(self, value: Any, what: str) -> float:
+        """`value` as a Python number.
+
+        Raises:
+            TypeError: if it is no number; the message calls it `what`.
+            ValueError: if it is outside of the interval.
+        """
+        if not isinstance(value, Real):
+            raise TypeError(f"{what} must be a number in {self.text}, not {value!r}")
+        number = float(value)
+        if number not in self:
+            raise ValueError(f"{what} must be in {self.text}, not {value}")
+        return number
+
+
+def check_sizes(owner: object, **sizes: int) -> None:
+    """Make sure that all sizes of a layer are integers of at least 1.
+
+    Raises:
+        ValueError: naming the layer and the size that is none.
+    """
+    for name, size in sizes.items():
+        try:
+            fits = operator.index(size) >= 1
+        except TypeError:
+            fits = False
+        if not fits:
+            kind = type(owner).__name__
+            raise ValueError(f"{name} of {kind} must be an integer of at least 1, not {size!r}")
+
+
+def check_floating(owner: object, x: Tensor) -> None:
+    """Make sure that the input of a layer is of floating-point numbers.
+
+    Raises:
+        ValueError: naming the layer and the dtype, with the way out.
+    """
+    if x.dtype.kind != "f":
+        raise ValueError(
+            f"{type(owner).__name__} takes floating-point numbers, but x is {x.dtype}; build it as "
+            "Tensor(data, numpy.float32)"
+        )

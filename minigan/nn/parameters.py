@@ -1,0 +1,82 @@
+"""Parameters by name, of one module or of several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from ..tensor import Tensor
+
+
+class Parameters(dict[str, Tensor]):
+    """Parameters by name, as `Module.parameters` gives them.
+
+    `a | b` has the parameters of both: nothing is dropped. One that both have appears once, under
+    its name in a. If b has a name of a for another tensor, all names of b get the prefix "2."; or
+    "3.", if those are taken too. `minigan.optim.joined` joins them under prefixes of one's own.
+
+    `places` says, for each name, where the parameter was found: the attributes, list or dict that
+    hold it, and the key. An optimiser uses it to notice that the parameter was replaced.
+    """
+
+    def __init__(self, named: Mapping[str, Tensor] | None = None) -> None:
+        super().__init__(named or {})
+        self.places: dict[str, tuple[Any, Any]] = {}
+        if isinstance(named, Parameters):
+            self.places |= named.places
+
+    def __or__(self, other: Any) -> Parameters:  # type: ignore[override]
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        joint = Parameters(self)
+        mine = {id(p) for p in self.values()}
+        new = {name: p for name, p in other.items() if id(p) not in mine}
+        count, prefix = 1, ""
+        while any(f"{prefix}{name}" in self for name in new):
+            count += 1
+            prefix = f"{count}."
+        joint.add(prefix, new, getattr(other, "places", {}))
+        return joint
+
+    def __ror__(self, other: Any) -> Parameters:  # type: ignore[override]
+        return Parameters(other) | self if isinstance(other, Mapping) else NotImplemented
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override]
+        joint = self | other
+        self.update(joint)
+        self.places |= joint.places
+        return self
+
+    def __reduce__(self) -> Any:
+        return Parameters, (dict(self),)  # without the places, which belong to this process
+
+    def add(
+        self, prefix: str, named: Mapping[str, Tensor], places: Mapping[str, tuple[Any, Any]]
+    ) -> None:
+        """Add tensors under prefixed names, with the places of those whose place is known."""
+        for name, tensor in named.items():
+            self[f"{prefix}{name}"] = tensor
+            if name in places:
+                self.places[f"{prefix}{name}"] = places[name]
+
+
+def joined(**players: Mapping[str, Tensor]) -> Parameters:
+    """The parameters of several players, for one optimiser: `joined(G=G.parameters(), ...)`.
+
+    Each name gets its player as a prefix, "G.layers.0.weight" say. A parameter that players share
+    appears once, under its first name. Gradients by name are joined in the same way.
+
+    Raises:
+        TypeError: if a player is given as anything else than tensors by name.
+    """
+    joint = Parameters()
+    for player, named in players.items():
+        if not isinstance(named, Mapping):
+            raise TypeError(
+                f"joined takes tensors by name for {player}, such as {player}.parameters(), not "
+                f"{type(named).__name__}"
+            )
+        known = {id(p) for p in joint.values()}
+        new = {name: p for name, p in named.items() if id(p) not in known}
+        joint.add(f"{player}.", new, getattr(named, "places", {}))
+    return joint

@@ -1,0 +1,104 @@
+"""What an optimiser, a clipper and an average may move: tensors by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from minigan_kernels.memo import writable
+
+from ..device import is_array
+from ..tensor import Array, Tensor
+
+
+def check_parameters(parameters: Any, owner: str) -> None:
+    """Make sure that `parameters` are tensors by name that `owner` can move.
+
+    Raises:
+        TypeError: if they are no mapping, or one is no tensor.
+        ValueError: naming a parameter that cannot be moved.
+    """
+    check_floats(parameters, owner)
+    first: dict[int, str] = {}
+    for name, p in parameters.items():
+        check_parameter(name, p, owner)
+        if (other := first.setdefault(id(p.data), name)) != name:
+            raise ValueError(
+                f"{other} and {name} are one parameter, which {owner} would move twice; leave one "
+                "of the names out"
+            )
+
+
+def check_floats(parameters: Any, owner: str) -> None:
+    """Make sure that `parameters` are tensors of floating-point numbers by name.
+
+    Raises:
+        TypeError: if they are no mapping, or one is no tensor.
+        ValueError: naming a parameter of another dtype.
+    """
+    if not isinstance(parameters, Mapping):
+        given = type(parameters).__name__
+        raise TypeError(
+            f"{owner} takes parameters by name, such as net.parameters() of a module net, not a "
+            f"{given}"
+        )
+    for name, p in parameters.items():
+        if not isinstance(name, str) or not isinstance(p, Tensor):
+            given = f"{name!r}: {type(p).__name__}"
+            raise TypeError(f"{owner} takes tensors by name, such as net.parameters(), not {given}")
+        if p.data.dtype.kind != "f":
+            raise ValueError(
+                f"{name} is {p.dtype}, but {owner} takes floating-point numbers; build it as "
+                "Tensor(data, numpy.float32)"
+            )
+
+
+def check_parameter(name: str, p: Tensor, owner: str) -> None:
+    """Make sure that the values of a parameter can be moved.
+
+    Raises:
+        ValueError: if they are no floats, were computed, or cannot be written.
+    """
+    if p.dtype not in (np.float32, np.float64):
+        raise ValueError(f"{name} is {p.dtype}, but {owner} moves float32 and float64 alone")
+    if p.node is not None:
+        raise ValueError(
+            f"{name} was computed, by {p.node}, so {owner} cannot move it; take its detach(), or "
+            "the parameters that it was computed from"
+        )
+    if any(step == 0 and n > 1 for step, n in zip(p.data.strides, p.shape, strict=True)):
+        raise ValueError(f"{name} has several values at one address; take a copy of its array")
+    try:
+        with writable(p.data):
+            pass
+    except ValueError as error:
+        raise ValueError(
+            f"{owner} cannot write {name}, whose memory is read-only; take a copy of its array"
+        ) from error
+
+
+def gradient_arrays(gradients: Any, taker: str) -> dict[str, Array]:
+    """The arrays of gradients by name, which may be tensors or arrays.
+
+    Raises:
+        TypeError: if they are none.
+        ValueError: naming a gradient that is not of floating-point numbers.
+    """
+    if not isinstance(gradients, Mapping):
+        raise TypeError(
+            f"{taker} takes gradients by name, such as minigan.grad(loss, net.parameters()), not a "
+            f"{type(gradients).__name__}"
+        )
+    return {name: gradient_array(name, g) for name, g in gradients.items()}
+
+
+def gradient_array(name: str, gradient: Any) -> Array:
+    """The array of one gradient; errors as for several."""
+    array = gradient.data if isinstance(gradient, Tensor) else gradient
+    if not is_array(array):
+        given = type(gradient).__name__
+        raise TypeError(f"the gradient of {name} must be a tensor or an array, not a {given}")
+    if array.dtype.kind != "f":
+        raise ValueError(f"the gradient of {name} is {array.dtype}, and no floating-point numbers")
+    return array

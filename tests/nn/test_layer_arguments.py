@@ -1,0 +1,258 @@
+"""What layers are given: arrays, wrong shapes, wrong arguments; and what a refused call leaves."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from draw import normal
+
+import minigan as mg
+from minigan import Generator, Tensor, losses, nn
+from minigan.nn.module import Module
+
+
+def rng() -> Generator:
+    return Generator(0, "arguments")
+
+
+IMAGES, VECTORS = (2, 3, 4, 4), (4, 3)
+LAYERS: dict[str, tuple[Callable[[], Module], tuple[int, ...]]] = {
+    "AvgPool2d": (lambda: nn.AvgPool2d(2), IMAGES),
+    "BatchNorm": (lambda: nn.BatchNorm(3), IMAGES),
+    "BatchNorm1d": (lambda: nn.BatchNorm1d(3, activation=nn.Tanh()), VECTORS),
+    "BatchNorm2d": (lambda: nn.BatchNorm2d(3, activation=nn.ReLU()), IMAGES),
+    "Conv2d": (lambda: nn.Conv2d(3, 2, 3, rng=rng()), IMAGES),
+    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(3, 2, 3, rng=rng()), IMAGES),
+    "Dropout": (lambda: nn.Dropout(0.5, rng=rng()), VECTORS),
+    "ELU": (nn.ELU, VECTORS),
+    "Flatten": (nn.Flatten, IMAGES),
+    "GaussianNoise": (lambda: nn.GaussianNoise(0.5, rng=rng()), VECTORS),
+    "InstanceNorm2d": (lambda: nn.InstanceNorm2d(3), IMAGES),
+    "LayerNorm": (lambda: nn.LayerNorm(3), VECTORS),
+    "LeakyReLU": (nn.LeakyReLU, VECTORS),
+    "Linear": (lambda: nn.Linear(3, 2, rng=rng()), VECTORS),
+    "MaxPool2d": (lambda: nn.MaxPool2d(2), IMAGES),
+    "Maxout": (lambda: nn.Maxout(3, 2, 2, rng=rng()), VECTORS),
+    "ReLU": (nn.ReLU, VECTORS),
+    "Reshape": (lambda: nn.Reshape(3, 1), VECTORS),
+    "Sigmoid": (nn.Sigmoid, VECTORS),
+    "Softplus": (nn.Softplus, VECTORS),
+    "SpectralNorm": (lambda: nn.SpectralNorm(nn.Linear(3, 2, rng=rng()), rng=rng()), VECTORS),
+    "Tanh": (nn.Tanh, VECTORS),
+    "UpsampleNearest": (lambda: nn.UpsampleNearest(2), IMAGES),
+    "WeightNormLinear": (lambda: nn.WeightNormLinear(3, 2, rng=rng()), VECTORS),
+}
+OTHERS = {"Activation", "Conditional", "Embedding", "Joined", "Module", "Sequential"}
+
+
+def test_every_layer_is_here() -> None:
+    kinds = {n for n in nn.__all__ if inspect.isclass(getattr(nn, n))}
+    modules = {n for n in kinds if issubclass(getattr(nn, n), Module)}
+    assert modules == LAYERS.keys() | OTHERS
+
+
+# --- Arrays ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("given", ["array", "list"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_an_array_is_taken_as_the_tensor_of_it(name: str, given: str, training: bool) -> None:
+    make, shape = LAYERS[name]
+    x = normal(*shape, dtype=np.float32)
+    expected = make().train(training)(Tensor(x))
+    found = make().train(training)(x if given == "array" else x.tolist())
+    assert isinstance(found, Tensor)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found.data, expected.data)
+
+
+def test_networks_of_two_inputs_take_arrays() -> None:
+    x, y = normal(4, 3, dtype=np.float32), np.eye(4, 2, dtype=np.float32)
+    for net in (
+        nn.Conditional(nn.Linear(5, 2, rng=rng())),
+        nn.Joined(nn.Linear(3, 2, rng=rng()), nn.Linear(2, 2, rng=rng()), nn.Tanh()),
+    ):
+        np.testing.assert_array_equal(net(x, y).data, net(Tensor(x), Tensor(y)).data)
+
+
+def test_an_own_module_gets_what_it_is_given() -> None:
+    class Own(Module):
+        def forward(self, x: Any, labels: Any) -> Any:
+            return x, labels
+
+    x, labels = np.ones(2), [1, 2]
+    assert Own()(x, labels) == (x, labels)
+
+
+@pytest.mark.parametrize("labels", [[0, 2], (0, 2), np.array([0, 2]), Tensor(np.array([0, 2]))])
+def test_labels_are_taken_from_anything(labels: Any) -> None:
+    table = nn.Embedding(3, 2, rng=rng())
+    np.testing.assert_array_equal(table(labels).data, table.weight.data[[0, 2]])
+    logits = Tensor(normal(2, 3, dtype=np.float32))
+    expected = losses.softmax_cross_entropy(logits, np.array([0, 2]))
+    assert losses.softmax_cross_entropy(logits, labels).item() == expected.item()
+
+
+@pytest.mark.parametrize("labels", [[0.0, 2.0], [True, False, True], Tensor([0.0]), ["a"]])
+def test_labels_that_are_no_integers_are_refused(labels: Any) -> None:
+    with pytest.raises(ValueError, match="labels must be integers"):
+        nn.Embedding(3, 2, rng=rng())(labels)
+    with pytest.raises(ValueError, match="labels must be integers"):
+        losses.softmax_cross_entropy(Tensor(np.zeros((len(labels), 3), np.float32)), labels)
+
+
+def test_no_labels_at_all() -> None:
+    assert nn.Embedding(3, 2, rng=rng())([]).shape == (0, 2)
+
+
+# --- A call that is refused ------------------------------------------------------------------
+
+
+REFUSED: dict[str, tuple[Callable[[], Module], Any, str]] = {
+    "channels of one": (lambda: nn.BatchNorm2d(1), (2, 3, 4, 4), r"of 1 channels takes \(N, 1, "),
+    "one channel": (lambda: nn.BatchNorm2d(3), (2, 1, 4, 4), r"BatchNorm2d of 3 channels"),
+    "two channels": (lambda: nn.BatchNorm2d(3), (2, 2, 4, 4), r"x has shape \(2, 2, 4, 4\)"),
+    "vectors": (lambda: nn.BatchNorm1d(3), (4, 2), r"BatchNorm1d of 3 channels"),
+    "one axis": (lambda: nn.BatchNorm(3), (3,), r"BatchNorm of 3 channels"),
+    "one value": (lambda: nn.BatchNorm1d(3), (1, 3), "two values a channel"),
+    "integers": (lambda: nn.BatchNorm1d(3), np.ones((4, 3), np.uint8), "x is uint8"),
+    "linear": (lambda: nn.SpectralNorm(nn.Linear(3, 2, rng=rng()), rng=rng()), (4, 4), "4"),
+    "convolution": (
+        lambda: nn.SpectralNorm(nn.Conv2d(3, 2, 3, rng=rng()), rng=rng()), (2, 1, 4, 4), "channels"
+    ),
+    "within a network": (
+        lambda: nn.Sequential(nn.SpectralNorm(nn.Linear(3, 2, rng=rng()), rng=rng())), (4, 4), "4"
+    ),
+    "noise": (lambda: nn.GaussianNoise(1.0, rng=rng()), np.ones(3, np.int64), "x is int64"),
+    "dropout": (lambda: nn.Dropout(0.8, rng=rng()), np.ones(3, np.int64), "x is int64"),
+    "instance norm": (lambda: nn.InstanceNorm2d(1), (2, 3, 4, 4), "InstanceNorm2d of 1 channels"),
+    "one pixel": (lambda: nn.InstanceNorm2d(3), (2, 3, 1, 1), "two values a channel"),
+    "layer norm": (lambda: nn.LayerNorm(4), (2, 1), r"LayerNorm of \(4,\) takes"),
+    "weight norm": (lambda: nn.WeightNormLinear(3, 2, rng=rng()), (2, 5, 3), "WeightNormLinear"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_call_that_is_refused_leaves_everything_as_it_was(name: str) -> None:
+    make, given, words = REFUSED[name]
+    layer = make()
+    x = Tensor(normal(*given, dtype=np.float32) + 5 if isinstance(given, tuple) else given)
+    before, generators = (
+        layer.state(),
+        [m for m in vars(layer).values() if isinstance(m, Generator)],
+    )
+    offsets = [g.offset for g in generators]
+    with pytest.raises(ValueError, match=words) as caught:
+        layer(x)
+    assert "could not be broadcast" not in str(caught.value)
+    assert [g.offset for g in generators] == offsets
+    for key, array in layer.state().items():
+        np.testing.assert_array_equal(array, before[key], strict=True)
+
+
+def test_an_activation_that_fails_leaves_the_running_moments() -> None:
+    class Failing(nn.Activation):
+        def forward(self, x: Tensor) -> Tensor:
+            raise ZeroDivisionError
+
+    layer = nn.BatchNorm1d(3, activation=Failing())
+    with pytest.raises(ZeroDivisionError):
+        layer(Tensor(normal(4, 3, dtype=np.float32)))
+    assert not layer.running_mean.any()
+
+
+def test_running_moments_keep_their_dtype() -> None:
+    layer = nn.BatchNorm1d(3)
+    layer(Tensor(normal(4, 3)))
+    assert layer.running_mean.dtype == layer.running_var.dtype == np.float32
+    assert layer.running_mean.any()
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight", "options"),
+    [
+        ((1, 1, 1, 4), (1, 1, 2, 2), {"padding": (1, 0)}),
+        ((1, 1, 4, 1), (1, 1, 2, 2), {"padding": (0, 1)}),
+        ((1, 1, 2, 2), (1, 1, 2, 2), {"padding": 2}),
+        ((1, 1, 0, 4), (1, 1, 1, 2), {}),
+    ],
+)
+def test_a_transposed_convolution_without_pixels_is_refused(
+    shape: tuple[int, ...], weight: tuple[int, ...], options: dict[str, Any]
+) -> None:
+    x, w = Tensor(np.ones(shape, np.float32)), Tensor(np.ones(weight, np.float32))
+    with pytest.raises(ValueError, match=r"would give images of .*; lower the padding"):
+        mg.conv_transpose2d(x, w, **options)
+
+
+# --- Arguments of constructors ---------------------------------------------------------------
+
+
+WRONG: dict[str, tuple[Callable[[], Any], str]] = {
+    "no inputs": (lambda: nn.Linear(0, 2, rng=rng()), "in_features of Linear .* not 0"),
+    "half an output": (lambda: nn.Linear(2, 2.5, rng=rng()), r"out_features of Linear .* 2\.5"),
+    "no units": (lambda: nn.Maxout(3, 0, 2, rng=rng()), "units of Maxout"),
+    "no pieces": (lambda: nn.Maxout(3, 2, 0, rng=rng()), "pieces of Maxout"),
+    "no channels": (lambda: nn.Conv2d(0, 2, 3, rng=rng()), "in_channels of Conv2d"),
+    "groups": (lambda: nn.Conv2d(3, 2, 3, groups=2, rng=rng()), "do not split into 2 groups"),
+    "no groups": (lambda: nn.ConvTranspose2d(2, 2, 3, groups=0, rng=rng()), "groups of ConvTr"),
+    "no symbols": (lambda: nn.Embedding(0, 2, rng=rng()), "count of Embedding"),
+    "norm": (lambda: nn.BatchNorm2d(0), "channels of BatchNorm2d"),
+    "instances": (lambda: nn.InstanceNorm2d(-1), "channels of InstanceNorm2d"),
+    "negative eps": (lambda: nn.BatchNorm1d(2, eps=-1.0), r"eps of BatchNorm1d must be in \[0"),
+    "nan eps": (lambda: nn.LayerNorm(2, eps=math.nan), "eps of LayerNorm"),
+    "momentum": (lambda: nn.BatchNorm1d(2, momentum=1.5), r"momentum of BatchNorm1d .*\[0, 1\]"),
+    "factor": (lambda: nn.UpsampleNearest(0), "factor of UpsampleNearest"),
+    "infinite noise": (lambda: nn.GaussianNoise(math.inf, rng=rng()), "standard deviation"),
+    "a function": (lambda: nn.Linear(2, 2, rng=rng(), activation=mg.tanh), r"nn\.ReLU\(\), not"),
+    "a class": (lambda: nn.Conv2d(2, 2, 3, rng=rng(), activation=nn.ReLU), "activation of Conv2d"),
+    "a name": (lambda: nn.BatchNorm1d(2, activation="relu"), "activation of BatchNorm1d"),
+    "another shape": (
+        lambda: nn.Linear(2, 3, rng=rng(), init=lambda g, shape, *fans: np.zeros(shape[::-1])),
+        r"numbers of shape \(3, 2\), but gave float64 of shape \(2, 3\)",
+    ),
+    "no array": (lambda: nn.Linear(2, 3, rng=rng(), init=lambda *_: 0.5), "but gave 0.5"),
+    "no weight": (lambda: nn.SpectralNorm(nn.ReLU(), rng=rng()), "which ReLU has not"),
+    "a list": (lambda: nn.Sequential([nn.ReLU()]), r"not a list: write Sequential\(\*layers\)"),
+    "a list within": (lambda: nn.Sequential(nn.ReLU(), [nn.ReLU()]), "not a list"),
+    "names": (lambda: nn.Sequential({"a": nn.ReLU()}), r"without names: .*\*layers\.values\(\)"),
+    "a class of layers": (lambda: nn.Sequential(nn.ReLU), r"not classes: write ReLU\(\.\.\.\)"),
+    "a tensor": (lambda: nn.Sequential(Tensor([1.0])), "not a Tensor"),
+    "blocks": (lambda: nn.Conditional([nn.ReLU()]), "Conditional takes layers"),
+    "joint": (lambda: nn.Joined(nn.ReLU(), nn.Tanh, nn.ReLU()), "Joined takes layers, not class"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_argument_that_cannot_be_is_refused_by_name(name: str) -> None:
+    make, words = WRONG[name]
+    with pytest.raises((ValueError, TypeError), match=words):
+        make()
+
+
+def test_an_initialiser_of_float64_gives_a_float32_layer() -> None:
+    layer = nn.Linear(2, 3, rng=rng(), init=lambda g, shape, *fans: np.full(shape, 0.1))
+    assert layer.weight.dtype == np.float32
+
+
+# --- Sequences -------------------------------------------------------------------------------
+
+
+def test_parts_of_a_sequence() -> None:
+    net = nn.Sequential(nn.Linear(2, 3, rng=rng()), nn.ReLU(), mg.tanh, nn.Linear(3, 1, rng=rng()))
+    x = Tensor(normal(4, 2, dtype=np.float32))
+    first, last = net[:2], net[2:]
+    assert isinstance(first, nn.Sequential)
+    assert (len(first), len(last), len(net[::-1]), len(net[4:])) == (2, 2, 4, 0)
+    assert first[0] is net[0] is net[-4]
+    assert net[-1] is net.layers[3]
+    np.testing.assert_array_equal(last(first(x)).data, net(x).data)
+    assert not net.eval()[1:].training
+    with pytest.raises(IndexError):
+        net[4]
