@@ -43,12 +43,18 @@ class Module:
         if self.takes_arrays:
             for x in inputs:
                 if type(x) is not Tensor:
-                    inputs = tuple(v if isinstance(v, Tensor) else Tensor(v) for v in inputs)
+                    inputs = tuple(map(self._as_tensor, inputs))
                     break
         output = self.forward(*inputs)
         for watch in _watchers:
             watch(self, inputs, output)
         return output
+
+    def _as_tensor(self, x: Any) -> Tensor:
+        x = x if isinstance(x, Tensor) else Tensor(x)
+        if x.dtype.kind not in "biufc":
+            raise TypeError(f"{type(self).__name__} takes a tensor or an array, not {x.data!r}")
+        return x
 
     def parameters(self) -> Parameters:
         """Every parameter by name; a shared one appears once, under its first name."""
@@ -193,9 +199,8 @@ class Module:
 
     def copy(self) -> Self:
         """An independent copy with equal parameters and buffers; random generators are shared."""
-        memo: dict[int, Any] = {}
-        for module in self.modules().values():
-            memo |= {id(v): v for v in vars(module).values() if isinstance(v, Generator)}
+        self.modules()  # says what leads back to itself
+        memo: dict[int, Any] = {id(g): g for g in _generators(self)}
         return copy.deepcopy(self, memo)
 
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
@@ -261,6 +266,14 @@ def _walk(owner: Any, path: str, above: list[int]) -> Iterator[Place]:
                 yield name, owner, key, part
             yield from _walk(part, name, above)
     above.pop()
+
+
+def _generators(owner: Any) -> Iterator[Generator]:
+    for _, part in _parts(owner):
+        if isinstance(part, Generator):
+            yield part
+        elif isinstance(part, (Module, dict, list, tuple)):
+            yield from _generators(part)
 
 
 def _parts(value: Any) -> Iterator[tuple[Any, Any]]:

@@ -72,6 +72,12 @@ def test_an_array_is_taken_as_the_tensor_of_it(name: str, given: str, training: 
     np.testing.assert_array_equal(found.data, expected.data)
 
 
+@pytest.mark.parametrize("given", [None, "text", {"x": 1}])
+def test_what_is_no_array_is_refused(given: Any) -> None:
+    with pytest.raises(TypeError, match="Linear takes a tensor or an array, not array"):
+        nn.Linear(3, 2, rng=rng())(given)
+
+
 def test_networks_of_two_inputs_take_arrays() -> None:
     x, y = normal(4, 3, dtype=np.float32), np.eye(4, 2, dtype=np.float32)
     for net in (

@@ -91,6 +91,15 @@ def test_two_values_of_one_name_are_refused() -> None:
         net.parameters()
 
 
+def test_generators_in_lists_are_shared_by_copies_too() -> None:
+    net: Any = Parent()
+    net.streams = {"a": [rng()], "b": (rng(),)}
+    twin = net.copy()
+    assert twin.streams["a"][0] is net.streams["a"][0]
+    assert twin.streams["b"][0] is net.streams["b"][0]
+    assert twin.part.weight is not net.part.weight
+
+
 # --- Descriptions ----------------------------------------------------------------------------
 
 
