@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import math
 import operator
+import sys
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar
@@ -127,7 +128,10 @@ def takes_generator(function: Callable[_P, _R]) -> Callable[_P, _R]:
     numbers, or numbers of another shape, without an error.
     """
     parameters = inspect.signature(function).parameters
-    place, optional = list(parameters).index("rng"), parameters["rng"].default is None
+    mine = parameters["rng"]
+    place = (
+        list(parameters).index("rng") if mine.kind is mine.POSITIONAL_OR_KEYWORD else sys.maxsize
+    )
     name = function.__qualname__.partition(".<locals>")[0]
 
     @wraps(function)
@@ -138,12 +142,15 @@ def takes_generator(function: Callable[_P, _R]) -> Callable[_P, _R]:
             rng = args[place]
         else:
             return function(*args, **options)  # which says what is missing, if anything is
-        if not (isinstance(rng, Generator) or (optional and rng is None)):
+        if not (isinstance(rng, Generator) or (rng is None and mine.default is None)):
             kind = type(rng)
+            given = kind.__qualname__
+            if kind.__module__ != "builtins":
+                given = f"{kind.__module__}.{given}"
             taker = type(args[0]).__name__ if name.endswith(".__init__") else name
             raise TypeError(
-                f"the rng of {taker} must be a minigan.Generator, not {kind.__module__}."
-                f"{kind.__qualname__}; build one as minigan.Generator(seed)"
+                f"the rng of {taker} must be a minigan.Generator, not {given}; build one as "
+                "minigan.Generator(seed)"
             )
         return function(*args, **options)
 

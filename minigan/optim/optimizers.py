@@ -19,7 +19,8 @@ from .clipping import Clip, Gradients
 from .parameters import check_parameter, check_parameters, gradient_array
 from .schedules import Schedule, checked
 
-_RATE, _SHARE, _EPS = Interval("[0, inf)"), Interval("[0, 1)"), Interval("(0, inf)")
+_RATE = Interval("[0, inf]")  # an infinite one diverges, and the run says so
+_DECAY, _SHARE, _EPS = Interval("[0, inf)"), Interval("[0, 1)"), Interval("(0, inf)")
 
 
 class Rate:
@@ -245,7 +246,7 @@ class SGD(Optimizer):
         super().__init__(parameters, lr, clip)
         self.momentum = momentum
         self.nesterov = nesterov
-        self.weight_decay = _RATE.check(weight_decay, "the weight_decay of SGD")
+        self.weight_decay = _DECAY.check(weight_decay, "the weight_decay of SGD")
 
     def _move(self, ps: list[Array], gs: list[Array], *states: list[Array]) -> None:
         kernels.sgd(
@@ -281,7 +282,7 @@ class RMSProp(Optimizer):
         self.options: dict[str, Any] = {
             "alpha": _SHARE.check(alpha, "the alpha of RMSProp"),
             "eps": _EPS.check(eps, "the eps of RMSProp"),
-            "weight_decay": _RATE.check(weight_decay, "the weight_decay of RMSProp"),
+            "weight_decay": _DECAY.check(weight_decay, "the weight_decay of RMSProp"),
         }
 
     def _move(self, ps: list[Array], gs: list[Array], *states: list[Array]) -> None:
@@ -314,7 +315,7 @@ class Adam(Optimizer):
             "beta1": _SHARE.check(betas[0], "the first beta of Adam"),
             "beta2": _SHARE.check(betas[1], "the second beta of Adam"),
             "eps": _EPS.check(eps, "the eps of Adam"),
-            "weight_decay": _RATE.check(weight_decay, "the weight_decay of Adam"),
+            "weight_decay": _DECAY.check(weight_decay, "the weight_decay of Adam"),
         }
 
     def _move(self, ps: list[Array], gs: list[Array], *states: list[Array]) -> None:

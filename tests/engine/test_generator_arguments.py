@@ -206,3 +206,5 @@ def test_a_penalty_refuses_before_it_computes() -> None:
 def test_a_missing_rng_is_said_by_its_taker() -> None:
     with pytest.raises(TypeError, match=r"Dropout.__init__\(\) missing 1 required.*'rng'"):
         nn.Dropout(0.5)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="takes 4 positional arguments but 6 were given"):
+        nn.Conv2d(3, 64, 4, 2, 1)  # type: ignore[call-arg, misc]

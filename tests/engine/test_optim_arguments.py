@@ -81,9 +81,9 @@ def test_what_cannot_be_moved_is_refused_by_name(name: str, rule: str) -> None:
 
 
 NUMBERS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "lr -1": (lambda p: optim.Adam(p, -1.0), r"the lr of Adam must be in \[0, inf\), not -1\.0"),
-    "lr nan": (lambda p: optim.SGD(p, math.nan), r"the lr of SGD must be in \[0, inf\), not nan"),
-    "lr inf": (lambda p: optim.RMSProp(p, math.inf), "the lr of RMSProp"),
+    "lr -1": (lambda p: optim.Adam(p, -1.0), r"the lr of Adam must be in \[0, inf\], not -1\.0"),
+    "lr nan": (lambda p: optim.SGD(p, math.nan), r"the lr of SGD must be in \[0, inf\], not nan"),
+    "lr -inf": (lambda p: optim.RMSProp(p, -math.inf), "the lr of RMSProp"),
     "lr text": (lambda p: optim.SGD(p, "0.1"), "the lr of SGD must be a number"),
     "lr none": (lambda p: optim.SGD(p, None), "the lr of SGD must be a number"),
     "momentum": (lambda p: optim.SGD(p, 0.1, momentum=1.5), r"momentum of SGD must be in \[0, 1\)"),
