@@ -140,7 +140,9 @@ class MapOf:
             yield f"{name} is {shown(value)}, but must be an object"
             return
         for key, item in value.items():
-            yield from self.kind.faults(item, f"{name}.{_escaped(key)}" if name else _escaped(key))
+            yield from self.kind.faults(
+                item, f"{name}.{printable(key, 60)}" if name else printable(key, 60)
+            )
 
 
 @dataclass(frozen=True)
@@ -199,10 +201,11 @@ def check(value: Any, kind: Kind) -> None:
 
 def integer(low: int = 0, high: int = MANY) -> Plain:
     """Integers from `low` to `high`; true and false are none, nor is 1.0."""
-    words = f" from {low} to {high}" if high != MANY else f" of at least {low}"
-    if low == -MANY:
-        words = ""
-    return Plain(f"an integer{words}", lambda v: type(v) is int and low <= v <= high)
+    least = "-2**53" if low == -MANY else low
+    most = "2**53" if high == MANY else high
+    return Plain(
+        f"an integer from {least} to {most}", lambda v: type(v) is int and low <= v <= high
+    )
 
 
 def number(low: float = -math.inf, high: float = math.inf) -> Plain:
@@ -261,13 +264,10 @@ def shown(value: Any) -> str:
         return "an object"
     if isinstance(value, int) and value.bit_length() > 200:
         return "an integer of more than 60 digits"
-    return _cut(repr(value))
+    return printable(repr(value), 60)
 
 
-def _escaped(key: str) -> str:
-    """A key as it can be printed."""
-    return _cut(key if key.isprintable() else repr(key))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."
+def printable(text: str, most: int = 300) -> str:
+    """Text from a file as one line that can be printed: escaped if it must be, `most` long."""
+    line = text if text.isprintable() else ascii(text)[1:-1]
+    return line if len(line) <= most else line[: most - 3] + "..."

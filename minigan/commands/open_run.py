@@ -17,7 +17,7 @@ from .. import gans
 from ..data import Dataset, load
 from ..device import HOST, Device
 from ..errors import UserError
-from ..schema import SchemaError
+from ..schema import SchemaError, printable
 from ..training import checkpoint
 from ..training.checkpoint import Checkpoint
 from ..training.recipe import Recipe
@@ -97,8 +97,8 @@ def recipe_of(run: Run, named: str | None) -> Recipe:
     name, values = run.config["recipe"], run.config["hyper_parameters"]
     if named is None and name.endswith(".py"):
         raise UserError(
-            f"{run.path} is a run of the recipe file {name}, and no file is executed that you do "
-            f"not name; add --recipe {shlex.quote(name)}"
+            f"{run.path} is a run of the recipe file {printable(name)}, and no file is executed "
+            f"that you do not name; add --recipe {printable(shlex.quote(name))}"
         )
     try:
         path = gans.file_of(named or name)
@@ -106,14 +106,14 @@ def recipe_of(run: Run, named: str | None) -> Recipe:
         if named is not None:
             raise
         raise UserError(
-            f"{error}; the file of your own recipe is named by --recipe FILE"
+            f"{printable(str(error))}; the file of your own recipe is named by --recipe FILE"
         ) from error
     there, known = gans.identity(path), recipe_file(run)
     same = there is not None and known is not None and there["sha256"] == known["sha256"]
     if named is not None and gans.canonical(named) != name and not same:
         moved = there is not None and path.stem == Path(name).stem and not gans.is_built_in(name)
         if not moved:
-            raise UserError(f"{run.path} holds a run of {name}, not of {named}")
+            raise UserError(f"{run.path} holds a run of {printable(name)}, not of {named}")
     if there is not None and known is not None and not same:
         say(
             f"{path} is not as it was when {run.path} was trained; from here on it is used as it is"
@@ -142,13 +142,16 @@ def recipe_file(run: Run) -> dict[str, str] | None:
 def _data(run: Run, changed: Callable[[str], None]) -> Dataset:
     """The data of a run, loaded again."""
     data, seed = run.config["data"], run.config["seed"]
-    source = data["source"]
+    source = printable(data["source"])
     try:
-        dataset = load(source, size=data["size"], stack=data["stack"], seed=seed, report=say)
+        dataset = load(
+            data["source"], size=data["size"], stack=data["stack"], seed=seed, report=say
+        )
     except (OSError, UserError) as error:
         raise UserError(
-            f"the data of {run.path} are needed for this, and cannot be had: {error}; bring them "
-            "back, or write where they are into its config.json, as data.source"
+            f"the data of {run.path} are needed for this, and cannot be had: "
+            f"{printable(str(error))}; bring them back, or write where they are into its "
+            "config.json, as data.source"
         ) from error
     there, before = (dataset.shape, len(dataset.classes)), (run.data.shape, len(run.data.classes))
     if there != before:
@@ -177,5 +180,6 @@ def _built(run: Run, build: Callable[[], T]) -> T:
         return build()
     except UNFIT as error:
         raise damaged_config(
-            run.path / "config.json", f"no networks fit it ({type(error).__name__}: {error})"
+            run.path / "config.json",
+            f"no networks fit it ({type(error).__name__}: {printable(str(error))})",
         ) from error

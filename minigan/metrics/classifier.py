@@ -20,12 +20,14 @@ from ..losses import softmax_cross_entropy
 from ..optim import Adam, cosine
 from ..progress import Progress
 from ..random import Generator
+from ..schema import Table, check, integer, number
 from ..tensor import Tensor, grad, no_grad
 
 FEATURES = 128
 STEPS, BATCH, RATE = 2400, 100, 2e-3  # four epochs of MNIST
 SHIFT = 2  # pixels by which training images are shifted in each direction, maximum
 RANGE = (-1.0, 1.0)  # of the network's input
+FACTS = Table({"accuracy": number(0, 1), "tested": integer(1)}, {})  # of one that is kept
 VERSION = 1  # of the network and its training; scores of two versions cannot be compared
 
 Say = Callable[[str], None]
@@ -122,11 +124,14 @@ def classifier(train: Dataset, test: Dataset | None, *, say: Say) -> Classifier:
     if path.exists():
         try:
             arrays, facts = weights.load(path)
+            check(facts, FACTS)
+            if not all(np.isfinite(array).all() for array in arrays.values()):
+                raise ValueError("its weights are not finite")
             network.load_state(arrays)
             return Classifier(
                 network, *known, facts["accuracy"], facts["tested"], tested_on, digest
             )
-        except (UserError, ValueError, KeyError) as error:
+        except (UserError, ValueError) as error:
             say(f"{path} cannot be used, so the classifier is trained again: {error}")
     say(f"training a classifier of {train.name}, once; it will be kept as {path}")
     _train(network, train)

@@ -97,7 +97,10 @@ def _linear(start: float, end: float, steps: int, hold: int, step: int) -> float
 
 
 def _exponential(start: float, factor: float, least: float, step: int) -> float:
-    return max(start * factor**step, least)
+    try:
+        return max(start * factor**step, least)
+    except OverflowError:  # as in NumPy's floats, whose losses then say that they diverged
+        return math.inf
 
 
 def _cosine(start: float, end: float, steps: int, step: int) -> float:

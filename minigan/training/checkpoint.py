@@ -17,7 +17,7 @@ from .. import weights
 from ..errors import UserError
 from ..nn import Module
 from ..optim import Optimizer
-from ..schema import MANY, SchemaError, check
+from ..schema import MANY, SchemaError, check, printable
 from ..weights import save as save
 from .nonfinite import nonfinite_array
 from .schema import FACTS
@@ -60,7 +60,8 @@ class Checkpoint:
         except SchemaError as error:
             raise damaged(path, error) from error
         if facts["recipe"] != recipe:
-            raise UserError(f"{path} is a checkpoint of {facts['recipe']}, not of {recipe}")
+            made, asked = printable(facts["recipe"]), printable(recipe)
+            raise UserError(f"{path} is a checkpoint of {made}, not of {asked}")
         if path in _all(path.parent) and facts["step"] != step_of(path):
             raise damaged(path, f"it is of step {facts['step']}, unlike its name")
         owned: dict[str, dict[str, np.ndarray]] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
@@ -23,6 +22,7 @@ Update = tuple[str, Tensor, Mapping[str, Any]]  # the player, its loss, what els
 Shape = tuple[int, ...]
 Check = Callable[[np.ndarray], None]  # raises a UserError
 
+LARGEST = 1e30  # of a field's value, so that float32 holds what is computed from it at first
 DECAYS = {"beta1", "beta2", "ema"}  # fields that are weights of an average, in any recipe
 
 
@@ -73,7 +73,7 @@ class Recipe:
             if f.type == "int":
                 self.require(value >= 1, f.name, "at least 1")
             elif f.type == "float":
-                self.require(math.isfinite(value), f.name, "finite")
+                self.require(abs(value) <= LARGEST, f.name, f"at most {LARGEST:g} from 0")
             if f.name in DECAYS:
                 self.require(0 <= value < 1, f.name, "from 0 to below 1")
 

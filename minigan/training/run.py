@@ -176,13 +176,15 @@ class Run:
 
     def pictures(self) -> list[Path]:
         """The drawn samples, oldest first."""
-        found = [p for p in self.samples.glob("step-*.png") if p.stem[5:].isdecimal()]
+        drawn = (p for p in self.samples.glob("step-*.png") if p.stem[5:].isdecimal())
+        found = [path for path in drawn if path.is_file()]
         return sorted(found, key=step_of)
 
     def other_pictures(self) -> list[Path]:
         """The pictures in samples/ that training did not draw, by name."""
         known = {*self.pictures(), self.real_samples, self.class_histogram}
-        return sorted(set(self.samples.glob("*.png")) - known)
+        found = {path for path in self.samples.glob("*.png") if path.is_file()}
+        return sorted(found - known)
 
 
 def resume_command(path: Path, recipe: str) -> str:

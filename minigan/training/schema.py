@@ -52,7 +52,8 @@ class _Shape:
         for n in value if fits else ():
             size *= n
         if not fits or size > VALUES:
-            given = value if isinstance(value, list) and len(value) <= 4 else shown(value)
+            short = isinstance(value, list) and len(value) <= 4
+            given = f"[{', '.join(map(shown, value))}]" if short else shown(value)
             yield (
                 f"{name} is {given}, but must be the numbers (C, H, W) of an image or (D,) of a "
                 f"point, {VALUES:,} values at most"

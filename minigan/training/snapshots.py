@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data import Dataset
+from ..errors import RunError
 from . import checkpoint
-from .run import Run, step_of
+from .run import Run, resume_command, step_of
 
 if TYPE_CHECKING:
     from ..viz.report import Record
@@ -70,18 +71,28 @@ def draw_samples(
 
 
 def draw_progress(run: Run, *, finished: bool = False) -> None:
-    """Draw the losses so far, join a finished run's samples into a film, write the report again."""
+    """Draw the losses so far, join a finished run's samples into a film, write the report again.
+
+    Raises:
+        RunError: if a picture does not fit into the film; the report is written without it.
+    """
     from ..viz.plots import save_losses
     from ..viz.report import write_report
 
     title = f"{run.config['recipe']} on {run.config['data']['name']}"
     save_losses(run.losses, run.rows(), title=title)
-    frames = run.pictures()
+    frames, unfit = run.pictures(), None
     if finished and len(frames) > 1:
         from ..viz.animation import save_animation
 
-        save_animation(run.animation, frames, fps=5)
+        try:
+            save_animation(run.animation, frames, fps=5)
+        except ValueError as error:  # of a picture that training did not draw
+            unfit = error
     write_report(run.report, record(run))
+    if unfit is not None:
+        way = resume_command(run.path, run.config["recipe"])
+        raise RunError(f"no film was made: {unfit}; remove that picture, and {way} makes it")
 
 
 def record(run: Run) -> Record:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ..files import atomic_write
 
@@ -24,25 +25,25 @@ def save_animation(path: str | Path, frames: Sequence[str | Path], *, fps: float
     second.
 
     Raises:
-        ValueError: if there is no frame, fps is out of range, or the sizes differ.
-        OSError: if a frame cannot be read or the GIF not written.
+        ValueError: if there is no frame, fps is out of range, a frame is no picture, or the sizes
+            differ.
+        OSError: if a frame cannot be opened or the GIF not written.
     """
     if not frames:
         raise ValueError("an animation needs at least one frame")
     if not 0 < fps <= 50:
         raise ValueError(f"fps must be above 0 and at most 50, not {fps}")
     names = _spread(frames, MOST)
-    first = _read(names[0])
-    palette = _shared_palette([_read(name) for name in _spread(names, PALETTE_FRAMES)])
-    indexed = []  # a byte a pixel, since all frames are in memory at once
-    for name in names:
-        picture = _read(name)
-        if picture.size != first.size:
+    sizes = [_size(name) for name in names]  # before the memory for their pixels is taken
+    for name, size in zip(names, sizes, strict=True):
+        if size != sizes[0]:
             raise ValueError(
-                f"frames must have one size: {name} is {_size(picture)} pixels, "
-                f"{names[0]} is {_size(first)}"
+                f"frames must have one size: {name} is {size} pixels, {names[0]} is {sizes[0]}"
             )
-        indexed.append(picture.quantize(palette=palette, dither=Image.Dither.NONE))
+    palette = _shared_palette([_read(name) for name in _spread(names, PALETTE_FRAMES)])
+    plain = Image.Dither.NONE
+    # A byte a pixel, since all frames are in memory at once.
+    indexed = [_read(name).quantize(palette=palette, dither=plain) for name in names]
     duration = [10 * max(2, round(100 / fps))] * len(indexed)
     duration[-1] = max(HOLD, duration[-1])
     with atomic_write(path) as temporary:
@@ -59,8 +60,30 @@ def save_animation(path: str | Path, frames: Sequence[str | Path], *, fps: float
 
 
 def _read(name: str | Path) -> Image.Image:
-    with Image.open(name) as image:
+    with _opened(name) as image:
         return image.convert("RGB")
+
+
+def _size(name: str | Path) -> str:
+    with _opened(name) as image:
+        return f"{image.width}x{image.height}"
+
+
+@contextmanager
+def _opened(name: str | Path) -> Iterator[Image.Image]:
+    """A PNG, of which only the header is read until its pixels are asked for.
+
+    Raises:
+        ValueError: if it is none, in its header or in its pixels.
+    """
+    with open(name, "rb") as file:
+        try:
+            with Image.open(file, formats=("PNG",)) as image:
+                yield image
+        except UnidentifiedImageError:
+            raise ValueError(f"{name} is not a PNG") from None
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ValueError(f"{name} is not a whole PNG: {error}") from error
 
 
 def _spread(frames: Sequence[str | Path], most: int) -> list[str | Path]:
@@ -75,7 +98,3 @@ def _shared_palette(pictures: list[Image.Image]) -> Image.Image:
     for i, picture in enumerate(pictures):
         strip.paste(picture, (0, i * height))
     return strip.quantize(colors=256, method=Image.Quantize.MEDIANCUT)
-
-
-def _size(image: Image.Image) -> str:
-    return f"{image.width}x{image.height}"

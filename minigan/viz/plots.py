@@ -28,6 +28,7 @@ from .style import (
 )
 
 SMOOTH_FROM = 30  # points of a line, minimum, to draw its running mean
+DRAWN = 1e100  # largest value of a line; ticks and means of larger ones overflow
 NAMES_UP_TO = 40  # classes, maximum, whose names are readable
 THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
 PLAYER_COLOURS = {"D": DISCRIMINATOR, "G": FAKE}
@@ -223,10 +224,14 @@ def save_points(
 
 
 def _column(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """The steps and values of one key, from the rows that have it; None becomes NaN."""
+    """The steps and values of one key, from the rows that have it; None becomes NaN, and what is
+    too large to draw infinite.
+    """
     pairs = [(row["step"], row[key]) for row in rows if key in row]
     steps = np.array([step for step, _ in pairs], dtype=np.float64)
     values = np.array([np.nan if v is None else v for _, v in pairs], dtype=np.float64)
+    large = np.abs(values) > DRAWN
+    values[large] = np.copysign(np.inf, values[large])
     return steps, values
 
 

@@ -50,7 +50,8 @@ ARROWS: dict[str, set[str]] = {
     "data": {"errors", "files", "locks"},
     "viz": {"errors", "files", "terminal"},
     "metrics": {
-        "data", "errors", "losses", "nn", "optim", "progress", "random", "tensor", "weights",
+        "data", "errors", "losses", "nn", "optim", "progress", "random", "schema", "tensor",
+        "weights",
     },
     "training": {
         "data", "device", "errors", "files", "kernels", "locks", "nn", "optim", "progress",
