@@ -2,6 +2,7 @@
 
     minigan train examples/points_gan.py --data ring --steps 3000
     minigan train examples/points_gan.py --help
+    minigan evaluate runs/points_gan-ring-1 --recipe examples/points_gan.py
 
 The fields are the flags. Each `yield` names a player and its loss; the loop updates that player
 before the next line runs.

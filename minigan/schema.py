@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import stat
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +21,7 @@ LINE = 1 << 20  # bytes of a line of a file that has a JSON text in each
 DEEPEST = 16  # lists and objects within each other
 LONGEST = 4096  # characters of a name or a path
 TOLD = 3  # faults of a file that one sentence names
+CONTAINERS = {dict, list}
 MANY = 2**53  # integers up to here are exact in every JSON reader
 
 
@@ -44,7 +46,7 @@ def parse(text: bytes) -> Any:
         SchemaError: if it is none, or is nested more than 16 deep.
     """
     try:
-        value = json.loads(text.decode("utf-8-sig"))
+        value = json.loads(text.removeprefix(BOM_UTF8).decode())
     except RecursionError:
         raise SchemaError(f"it is nested more than {DEEPEST} deep") from None
     except UnicodeDecodeError:
@@ -54,7 +56,7 @@ def parse(text: bytes) -> Any:
     level = [value]
     for _ in range(DEEPEST):
         level = [inner for outer in level for inner in _inner(outer)]
-        if not level:
+        if CONTAINERS.isdisjoint(map(type, level)):
             return value
     raise SchemaError(f"it is nested more than {DEEPEST} deep")
 

@@ -131,11 +131,29 @@ def check_row(row: Any, after: int) -> None:
     Raises:
         SchemaError: saying what is wrong.
     """
+    if _is_plain(row, after):  # a run has many
+        return
     check(row, ROW)
     if not all(value is None or is_number(value) for value in row.values()):
         check(row, MapOf(Maybe(NUMBER)))
     if row["step"] <= after:
         raise SchemaError(f"step is {row['step']}, but the row before is of step {after}")
+
+
+def _is_plain(row: Any, after: int) -> bool:
+    """Whether a line is a row as most are: an integer for the step, other numbers are floats."""
+    if type(row) is not dict:
+        return False
+    kinds = list(map(type, row.values()))
+    step, seconds = row.get("step"), row.get("seconds")
+    return (
+        kinds.count(int) == 1
+        and kinds.count(float) == len(kinds) - 1
+        and type(step) is int
+        and after < step <= MANY
+        and type(seconds) is float
+        and 0 <= seconds <= CENTURY
+    )
 
 
 def check_fields(kind: type[Recipe], values: Mapping[str, Any]) -> None:
