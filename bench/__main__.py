@@ -57,20 +57,32 @@ def _one(options: argparse.Namespace) -> int:
     cores = len(processors())  # before `limit` takes some away
     threads = options.threads or cores
     limit(threads)  # before NumPy and everything else comes in
+    from minigan import signals
     from minigan.errors import RunError, UserError
 
     try:
-        if options.part == "readme":
-            return _readme()
-        settings = Settings(threads, options.quick)
-        if options.part == "gpu":
-            return _gpu(settings, cores, options.out)
-        if options.part == "tune":
-            return _tune(settings, options.forget)
-        _measure(options.part, settings, cores, options.out)
+        with signals.raised():
+            return _part(options, threads, cores)
     except (UserError, RunError) as error:
         print(f"minigan bench: {error}", file=sys.stderr)
         return 2 if isinstance(error, UserError) else 1
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"minigan bench: {place}{error.strerror or error}", file=sys.stderr)
+        return 1
+    except signals.Stopped as stopped:  # by SIGTERM or SIGHUP; measuring processes end as well
+        return 128 + stopped.number
+
+
+def _part(options: argparse.Namespace, threads: int, cores: int) -> int:
+    if options.part == "readme":
+        return _readme()
+    settings = Settings(threads, options.quick)
+    if options.part == "gpu":
+        return _gpu(settings, cores, options.out)
+    if options.part == "tune":
+        return _tune(settings, options.forget)
+    _measure(options.part, settings, cores, options.out)
     return 0
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import UserError
+from ..signals import Stopped
 
+GRACE = 5  # seconds in which a benchmark ends when it is told to
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -26,6 +29,15 @@ def main(words: list[str]) -> int:
     before = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([str(CHECKOUT), *([before] if before else [])])
     # -P, or a folder called bench where the user happens to be would come first.
-    return subprocess.call(
+    with subprocess.Popen(
         [sys.executable, "-P", "-m", "bench", *words], env={**os.environ, "PYTHONPATH": path}
-    )
+    ) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt as error:
+            if isinstance(error, Stopped):  # Ctrl-C reaches it without us
+                process.send_signal(error.number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE)
+            process.kill()
+            raise
