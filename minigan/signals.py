@@ -6,7 +6,9 @@ Only the main thread receives signals, so in others all of this does nothing.
 
 from __future__ import annotations
 
+import _thread
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +24,7 @@ def _ending() -> tuple[int, ...]:
 
 ENDING = _ending()
 TWICE = 1.0  # seconds within which a second SIGTERM is the first: to a process, and to its group
+SOON = 0.01  # seconds
 Handler = Callable[[int, FrameType | None], None]
 
 
@@ -55,7 +58,7 @@ def raised() -> Iterator[None]:
     So temporary files are removed, and locks and pools given back. The second one ends the process
     as if nothing handled it. What is ignored, as SIGHUP by nohup, stays ignored.
     """
-    with _handled((n for n in ENDING if signal.getsignal(n) is signal.SIG_DFL), _raise):
+    with _handled((n for n in ENDING if signal.getsignal(n) is signal.SIG_DFL), _raise), _again():
         yield
 
 
@@ -86,6 +89,34 @@ def deferred() -> Iterator[Callable[[], int | None]]:
 def _raise(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
     raise Stopped(number)
+
+
+@contextmanager
+def _again() -> Iterator[None]:
+    """Within the block an interruption that Python ignores comes again.
+
+    It ignores what is raised while an object is destroyed, wherever that happens.
+    """
+    before = sys.unraisablehook
+
+    def hook(ignored: sys.UnraisableHookArgs) -> None:
+        error = ignored.exc_value
+        if not isinstance(error, KeyboardInterrupt):
+            before(ignored)
+            return
+        number = number_of(error)
+        if signal.getsignal(number) is signal.SIG_DFL:  # after `_raise`
+            signal.signal(number, _raise)
+        # Later, for what is raised here is ignored as well.
+        again = threading.Timer(SOON, _thread.interrupt_main, (number,))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -202,6 +203,30 @@ def test_a_signal_before_the_first_step_leaves_what_can_be_resumed(
         assert shell(*words(digits, run)).code == 143
     shell.succeeds("train", "--resume", "--out", run)
     assert steps(run) == (6, 6)
+
+
+@pytest.mark.parametrize(("number", "code"), CODES)
+def test_a_signal_that_python_ignores_comes_again(
+    number: int, code: int, digits: Path, shell: Shell, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """What is raised while an object is destroyed is ignored, and the run would go on."""
+
+    class Dying:
+        def __del__(self) -> None:
+            signal.raise_signal(number)
+
+    def draw_data(*arguments: Any) -> None:
+        dying = Dying()
+        del dying
+        time.sleep(60)  # the signal wakes it
+
+    run = tmp_path / "run"
+    monkeypatch.setattr(loop, "draw_data", draw_data)
+    answer = shell(*words(digits, run))
+    assert answer.code == code
+    assert "Traceback" not in answer.err
+    by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
+    assert answer.err.splitlines()[-1] == f"minigan: interrupted{by}"
 
 
 # --- Not a command ---------------------------------------------------------------------------

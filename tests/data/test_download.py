@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import signal
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -11,10 +13,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from minigan import locks, signals
 from minigan.data import catalogue, download, load
 from minigan.data.download import SOURCES, File, Source, cached, fetch
 from minigan.errors import UserError
@@ -375,3 +379,31 @@ def test_the_table_agrees_with_the_real_files() -> None:
         content = (folder / file.name).read_bytes()
         assert len(content) == file.size
         assert f"sha256:{hashlib.sha256(content).hexdigest()}" == file.hash
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP])
+def test_a_folder_without_locks_serves_as_well(tmp_path, monkeypatch, number) -> None:
+    """A home directory on a network file system."""
+
+    def flock(descriptor: int, how: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(locks, "fcntl", SimpleNamespace(flock=flock, LOCK_EX=2, LOCK_NB=4))
+    with server(good) as (address, _):
+        assert fetch(source(address), tmp_path) == tmp_path
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_keeps_what_arrived(tmp_path, monkeypatch, number) -> None:
+    monkeypatch.setattr(download, "_REPORT_EVERY", 100_000)
+    with server(good) as (address, asked):
+        numbers = source(address)
+        with pytest.raises(KeyboardInterrupt), signals.raised():
+            fetch(numbers, tmp_path, report=lambda text: signal.raise_signal(number))
+        assert names(tmp_path) == {f"{NAME}.part"}
+        arrived = (tmp_path / f"{NAME}.part").stat().st_size
+        assert 0 < arrived < len(CONTENT)
+        fetch(numbers, tmp_path)
+    assert asked == [None, arrived]
+    assert (tmp_path / NAME).read_bytes() == CONTENT

@@ -249,12 +249,14 @@ def test_orphans_are_swept_and_nothing_else(tmp_path: Path, packages: Path) -> N
         + gone,
         "a.kernel.1-2.unfinished": b"",
         "activation._leaky-0123456789abcdef.12-345": b"",
+        "choices.12345": b"",  # as unfinished choices were named before
     }
     for name, damaged in files.items():
         (folder / name).write_bytes(damaged)
     age(folder / "a.kernel.1-2.unfinished", 7200)
     age(folder / "activation._leaky-0123456789abcdef.12-345", 7200)
-    young = {"b.kernel.1-2.unfinished", "c.12-345", "choices.json", "notes"}
+    age(folder / "choices.12345", 7200)
+    young = {"b.kernel.1-2.unfinished", "c.12-345", "choices.json", "notes", "choices.123"}
     for name in young:
         (folder / name).touch()
     age(folder / "choices.json")

@@ -199,6 +199,22 @@ def test_what_was_measured_goes_before_the_rule_for_that_layer_alone(file: Path)
     assert list(file.parent.iterdir()) == [file]  # nothing unfinished
 
 
+def test_choices_that_cannot_be_kept_leave_those_of_before(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    select.remember("conv2d", *LAYER, "direct")
+    before = file.read_bytes()
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        select.remember("conv2d_dw", *LAYER, "winograd2")
+    assert file.read_bytes() == before
+    assert list(file.parent.iterdir()) == [file]
+
+
 def test_a_later_measurement_replaces_the_earlier_and_forgetting_goes_by_the_rule(
     file: Path,
 ) -> None:
