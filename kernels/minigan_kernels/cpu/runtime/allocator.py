@@ -172,7 +172,7 @@ class _Pool:
 
 def _pages(size: int) -> mmap.mmap:
     """Fresh memory from the system, which gets it back when nothing refers to it any more."""
-    if not hasattr(mmap, "MAP_PRIVATE"):
+    if not (hasattr(mmap, "MAP_PRIVATE") and hasattr(mmap, "MAP_ANONYMOUS")):  # Windows
         return mmap.mmap(-1, size)
     pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
