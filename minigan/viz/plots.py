@@ -18,6 +18,7 @@ from .style import (
     OTHERS,
     QUIET,
     REAL,
+    TICK,
     heading,
     label,
     legend_above,
@@ -143,7 +144,7 @@ def save_class_histogram(path: str | Path, counts: Mapping[str, int]) -> None:
             count = f"{number:,}"
             axes.text(1, y, count, transform=right_edge, ha="right", va="center", color=INK, size=9)
         style_axes(axes, grid=None)
-        axes.set_yticks(position, [label(name) for name in counts], color=INK, fontsize=9)
+        axes.set_yticks(position, [label(name, TICK) for name in counts], color=INK, fontsize=9)
         axes.spines["bottom"].set_visible(False)
         axes.tick_params(axis="y", length=0)
         axes.set_xticks([])

@@ -36,7 +36,7 @@ BARS = "#56B4E9"  # counts
 QUIET = "#6e7781"  # ticks, reference lines
 RULE = "#d0d7de"  # spines and grid lines
 DASHED = (0, (4, 3))
-LONGEST = 48  # characters of a name from outside; more would leave no room for the plot
+TITLE, TICK = 48, 28  # characters of a name from outside; more would leave no room for the plot
 
 
 @contextmanager
@@ -49,15 +49,15 @@ def our_style() -> Iterator[None]:
         yield
 
 
-def label(text: object) -> str:
+def label(text: object, longest: int = TITLE) -> str:
     """A name from outside as a plot can show it: in one line, with what the font lacks escaped, and
-    shortened in the middle.
+    shortened in the middle to `longest` characters.
     """
     known = _glyphs()
     shown = "".join(c if c in known else ascii(c)[1:-1] for c in visible(str(text)))
-    if len(shown) <= LONGEST:
+    if len(shown) <= longest:
         return shown
-    half = (LONGEST - 3) // 2
+    half = (longest - 3) // 2
     return f"{shown[:half]}...{shown[-half:]}"
 
 
