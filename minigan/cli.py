@@ -6,6 +6,8 @@ import difflib
 import sys
 from collections.abc import Callable, Sequence
 
+from minigan_kernels import SettingError
+
 from . import GraphError, __version__, signals
 from .commands.console import lasting_log, say, show, show_page, silence
 from .errors import RunError, UserError
@@ -53,11 +55,11 @@ def _answer(words: list[str]) -> int:
         code = _dispatch(words)
         sys.stdout.flush()
         return code
-    except (UserError, RunError, GraphError) as error:  # the last of a recipe's own networks
+    except (UserError, RunError, GraphError, SettingError) as error:  # GraphError: of own networks
         if debug:
             raise
         say(f"minigan: {error}")
-        return WRONG if isinstance(error, UserError) else FAILED
+        return WRONG if isinstance(error, UserError | SettingError) else FAILED
     except MemoryError as error:
         if debug:
             raise

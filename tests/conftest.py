@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 import tiny
+from minigan_kernels import compiles
 from tiny import Shell
 
 pytest.register_assert_rewrite("calls")
+
+if not compiles():
+    pytest.exit("most tests are of compiled kernels: unset NUMBA_DISABLE_JIT", returncode=2)
 
 # A Python that a test starts finds the modules of support/ as well.
 SUPPORT = str(Path(__file__).parent / "support")

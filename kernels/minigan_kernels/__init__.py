@@ -3,7 +3,8 @@
 Every kernel has three twins: plain NumPy in `reference`, written to be obviously right, a fast one
 for the CPU in `cpu`, and one for CUDA GPUs in `cuda`. This module picks the backend by the type of
 the first array, and it is the only place that does. Twins are imported when first called, since
-importing Numba takes longer than importing NumPy.
+importing Numba takes longer than importing NumPy. Under NUMBA_DISABLE_JIT, which debuggers and
+coverage set, the plain kernels serve NumPy's arrays.
 
     >>> import numpy as np
     >>> x, w = np.ones((1, 1, 3, 3), np.float32), np.ones((1, 1, 2, 2), np.float32)
@@ -30,20 +31,23 @@ from typing import Any, TypeVar
 
 from . import memo
 from .algorithms import ALGORITHMS, forced
+from .environment import SettingError, compiles
 from .reference import activation, conv, linalg, maxout, norm, optim, pool, random, softmax
 
 __all__ = [
     "BACKENDS",
     "KERNELS",
+    "SettingError",
     "backend_of",
     "choices",
+    "compiles",
     "twin",
     "use",
 ]
 
 KERNELS: dict[str, Callable[..., Any]] = {}  # name -> reference twin of every public kernel
 BACKENDS = {  # array type -> package; types by name, since CuPy need not be installed
-    "numpy.ndarray": "cpu",
+    "numpy.ndarray": "cpu" if compiles() else "reference",
     "cupy.ndarray": "cuda",
 }
 
@@ -99,7 +103,7 @@ def choices() -> dict[str, str]:
 
 @functools.cache
 def backend_of(kind: type) -> str:
-    """The package whose kernels take arrays of this type: "cpu" or "cuda".
+    """The package whose kernels take arrays of this type: "cpu" or "cuda"; see `BACKENDS`.
 
     Raises:
         TypeError: if there is none.

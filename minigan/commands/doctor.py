@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import minigan_kernels as kernels
 import numpy as np
 from minigan_kernels.cuda.errors import UnavailableError
 
@@ -53,7 +54,6 @@ def main(words: list[str]) -> int:
 
 
 def _facts() -> dict[str, str]:
-    import numba
     import threadpoolctl
 
     made = provenance()
@@ -65,13 +65,20 @@ def _facts() -> dict[str, str]:
     return {
         "system": platform.platform(),
         "processor": _processor(),
-        "cores": str(
-            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        ),
         **made["versions"],
-        "threads": f"{numba.get_num_threads()} for Numba",
+        **_threads(),
         "blas": ", ".join(blas) or "unknown",
     }
+
+
+def _threads() -> dict[str, str]:
+    if not kernels.compiles():
+        return {"kernels": "the plain ones of NumPy, since NUMBA_DISABLE_JIT is set"}
+    from minigan_kernels.cpu.runtime.cores import available_cores
+    from minigan_kernels.cpu.runtime.parallel import thread_count
+
+    cores = f"{available_cores()} by affinity and CPU quota, of {os.cpu_count()}"
+    return {"cores": cores, "threads": f"{thread_count()} for kernels"}
 
 
 def _gpu(found: probe.CudaFacts) -> dict[str, str]:
@@ -102,8 +109,6 @@ def _compare(here: Device) -> dict[str, tuple[float, float]]:
 
     A difference is the largest one, relative to the largest value.
     """
-    import minigan_kernels as kernels
-
     rng = np.random.default_rng(0)
     x = rng.standard_normal((4, 3, 9, 9), np.float32)
     w = rng.standard_normal((5, 3, 3, 3), np.float32)

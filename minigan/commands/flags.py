@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
+from minigan_kernels import compiles
 
 from .. import gans
 from ..device import Device, cuda
 from ..errors import UserError
 from ..terminal import NARROW, columns
-from .console import show_page
+from .console import say, show_page
 
 T = TypeVar("T")
 Count = Annotated[int | None, tyro.conf.arg(metavar="INT")]
@@ -43,6 +44,8 @@ class Computing:
         Raises:
             UserError: if there is none, or it cannot compute in that way.
         """
+        if self.device == "cpu" and not compiles():
+            say("NUMBA_DISABLE_JIT is set, so the plain NumPy kernels compute, which are slow")
         return cuda.device(self.device, self.precision, deterministic=self.deterministic)
 
 

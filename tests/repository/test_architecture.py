@@ -80,17 +80,19 @@ ARROWS: dict[str, set[str]] = {
 }  # fmt: skip
 
 # The same within minigan_kernels. A room is a folder (the deepest that is named here) or a file.
-SHARED = {"checks", "epilogue", "layouts", "memo", "philox", "algorithms"}
+SHARED = {"checks", "environment", "epilogue", "layouts", "memo", "philox", "algorithms"}
 KERNEL_ARROWS: dict[str, set[str]] = {
     "algorithms": set(),
     "checks": set(),
+    "environment": set(),
     "epilogue": set(),
     "layouts": set(),
     "memo": set(),
     "philox": set(),
     "reference": {"checks", "epilogue", "philox"},
-    "minigan_kernels": {"algorithms", "memo", "reference"},  # the dispatch: twins by name
-    "cpu/isa": set(),
+    # The dispatch: twins by name.
+    "minigan_kernels": {"algorithms", "environment", "memo", "reference"},
+    "cpu/isa": {"environment"},
     "cpu/compiler": {"cpu/isa"},
     "cpu/runtime": {"cpu/isa", "cpu/compiler"} | SHARED,
     "cpu/transpose": {"cpu/isa", "cpu/compiler"},
@@ -110,7 +112,7 @@ KERNEL_ARROWS: dict[str, set[str]] = {
 OUTSIDE: dict[str, set[str]] = {
     "PIL": {"data", "viz", "bench"},
     "matplotlib": {"data", "viz", "bench"},
-    "numba": {"kernels", "commands", "bench"},
+    "numba": {"kernels", "bench"},
     "llvmlite": {"kernels", "bench"},
     "threadpoolctl": {"kernels", "commands", "bench"},
     "safetensors": {"weights", "bench"},

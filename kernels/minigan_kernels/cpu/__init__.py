@@ -14,3 +14,7 @@
 
 Each imports from those above it. `python -m minigan_kernels.cpu` prints the generated kernels.
 """
+
+from ..environment import load_numba
+
+load_numba()  # before any of those, so that what is wrong is said in one sentence

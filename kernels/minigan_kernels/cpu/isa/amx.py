@@ -40,6 +40,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.extending import intrinsic
 
+from ...environment import SettingError
 from .amx_emulation import provide
 from .simd import FEATURES, LANES, vector
 
@@ -55,9 +56,9 @@ _ARCH_REQ_XCOMP_PERM, _XTILEDATA, _SYS_ARCH_PRCTL = 0x1023, 18, 158
 def _wanted() -> str:
     chosen = os.environ.get("MINIGAN_AMX", "1")
     if chosen not in ("0", "1", "emulate"):
-        raise ValueError(f"MINIGAN_AMX must be 0, 1 or emulate, not {chosen}")
+        raise SettingError(f"MINIGAN_AMX must be 0, 1 or emulate, not {chosen or 'nothing'}")
     if chosen == "emulate" and LANES != TILE_ROWS:
-        raise ValueError(f"MINIGAN_AMX=emulate needs MINIGAN_LANES=16, not {LANES}")
+        raise SettingError(f"MINIGAN_AMX=emulate needs MINIGAN_LANES=16, not {LANES}")
     return chosen
 
 

@@ -42,6 +42,7 @@ import numpy as np
 from numba import types
 from numba.core.extending import intrinsic
 
+from ...environment import SettingError
 from .simd import optimization_barrier
 
 TILES, ROWS, COLUMNS = 8, 16, 16  # columns of 4 bytes
@@ -124,7 +125,7 @@ def provide(prefix: str) -> None:
         ValueError: on Windows, which has no POSIX threads.
     """
     if sys.platform == "win32":
-        raise ValueError("MINIGAN_AMX=emulate needs POSIX threads: use MINIGAN_AMX=0 on Windows")
+        raise SettingError("MINIGAN_AMX=emulate needs POSIX threads: use MINIGAN_AMX=0 on Windows")
     # A key is an unsigned int or, on macOS, an unsigned long: both come in one register.
     word, key = ctypes.c_ssize_t, ctypes.c_ulong
     calloc, free = _of_libc("calloc", word, word, word), _of_libc("free", None, word)

@@ -31,6 +31,8 @@ from numba.core.imputils import lower_builtin
 from numba.core.registry import cpu_target
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 
+from ...environment import SettingError
+
 TRIPLE, _, _features = cpu_target.target_context.codegen().magic_tuple()
 FEATURES = frozenset(_features.split(","))
 
@@ -39,7 +41,7 @@ def _lanes() -> int:
     widest = 16 if "+avx512f" in FEATURES else 8 if {"+avx2", "+fma"} <= FEATURES else 4
     chosen = os.environ.get("MINIGAN_LANES", str(widest))
     if chosen not in ("4", "8", "16"):
-        raise ValueError(f"MINIGAN_LANES must be 4, 8 or 16, not {chosen}")
+        raise SettingError(f"MINIGAN_LANES must be 4, 8 or 16, not {chosen or 'nothing'}")
     return int(chosen)
 
 

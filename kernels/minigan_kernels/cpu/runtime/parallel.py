@@ -33,6 +33,7 @@ from typing import TypeVar
 import numba
 import numpy as np
 
+from ...environment import SettingError
 from .cores import available_cores
 from .native_task import FAILED, NativeTask
 from .spinwait import (
@@ -87,7 +88,13 @@ def parallel_for(work: Callable[[int, int], object], count: int, *, grain: int) 
 
 def thread_count() -> int:
     """How many threads take part in a `parallel_for`, the calling one included."""
-    return _chosen_count.get() or min(numba.get_num_threads(), available_cores())
+    try:
+        return _chosen_count.get() or min(numba.get_num_threads(), available_cores())
+    except ValueError as error:  # NUMBA_THREADING_LAYER names one that is not installed
+        sentence = str(error).splitlines()[0].rstrip(".")
+        raise SettingError(
+            f"Numba has no threads: {sentence}; unset NUMBA_THREADING_LAYER"
+        ) from error
 
 
 @contextmanager
