@@ -108,7 +108,7 @@ def _again() -> Iterator[None]:
         if signal.getsignal(number) is signal.SIG_DFL:  # after `_raise`
             signal.signal(number, _raise)
         # Later, for what is raised here is ignored as well.
-        again = threading.Timer(SOON, _thread.interrupt_main, (number,))
+        again = threading.Timer(SOON, _send, (number,))
         again.daemon = True
         again.start()
 
@@ -117,6 +117,14 @@ def _again() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+
+
+def _send(number: int) -> None:
+    """Send a signal to the main thread, which wakes where the system can do that."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    else:  # Windows
+        _thread.interrupt_main(signal.Signals(number))
 
 
 @contextmanager
