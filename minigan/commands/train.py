@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import gans
-from ..data import Dataset, catalogue, load
-from ..errors import UserError
+from ..data import Dataset, catalogue, load, outline
+from ..errors import RunError, UserError
+from ..random import Generator
 from ..training.loop import check_range
 from ..training.recipe import Recipe, defaults
 from ..training.run import chosen, fresh_directory, provenance
@@ -63,6 +64,7 @@ def main(words: list[str]) -> int:
                 check_order(error)
             raise
         device = start.opened()
+        _check_outline(name, kind, flags, start)
         dataset = load(start.data, size=start.size, stack=start.stack, seed=start.seed, report=say)
         # Parsed again, now that the data are known: the recipe may have other defaults for them.
         known = defaults(kind, dataset)
@@ -76,6 +78,11 @@ def main(words: list[str]) -> int:
         check_range(state, start.seed)
     except ValueError as error:
         raise UserError(f"minigan train {name}: {error}") from error
+    except MemoryError as error:
+        raise RunError(
+            f"minigan train {name}: the networks need more memory than there is ({error}); give a "
+            "smaller --size, or make them smaller"
+        ) from error
     path = start.out or fresh_directory(Path(name).stem, dataset.name)
     config: dict[str, Any] = {
         "recipe": gans.canonical(name),
@@ -106,6 +113,30 @@ def main(words: list[str]) -> int:
     }
     with new_run(path, config, say) as run:
         return run_to_end(state, dataset, run)
+
+
+def _check_outline(name: str, kind: type[Recipe], flags: list[str], start: Start) -> None:
+    """Make sure that a recipe can make such samples, before minutes go into reading them.
+
+    Raises:
+        UserError: if it cannot, whatever the images turn out to be.
+    """
+    known = outline(start.data, size=start.size, stack=start.stack)
+    if known is None:  # data by name are read in a second
+        return
+    refusals = []
+    for shape in known.shapes:
+        try:
+            fields = kind.defaults(
+                shape, classes=known.classes, samples=known.samples, tags=known.tags
+            )
+            _, recipe = _parse(name, kind, flags, kind(**fields))
+            recipe.check_new(shape)
+            recipe.players(Generator(0), shape)
+            return
+        except UserError as error:
+            refusals.append(error)
+    raise refusals[0]
 
 
 def _check_classes(recipe: Any, dataset: Dataset) -> None:

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import RunError, UserError
 from .batches import Batches
+from .content import HEAD, mistaken_for
 from .dataset import Dataset
+from .images import check_size
+from .memory import check_memory
 from .mixture import Mixture
+from .outline import Outline
 from .streams import NoSplitError
 
-__all__ = ["Batches", "Dataset", "Entry", "Mixture", "NoSplitError", "catalogue", "load"]
+__all__ = [
+    "Batches",
+    "Dataset",
+    "Entry",
+    "Mixture",
+    "NoSplitError",
+    "Outline",
+    "catalogue",
+    "load",
+    "outline",
+]
 
 
 def load(
@@ -39,41 +54,91 @@ def load(
     Raises:
         NoSplitError: if the data have no such split.
         UserError: if there is no such data set or folder, or its files cannot be used.
+        RunError: if the memory does not suffice.
     """
-    from . import stacked
+    from minigan.data import cifar, download, folder, glyphs, idx, points, stacked
 
     if stack != 1:
         single = load(
             name_or_path, size=size, seed=seed, split=split, background=background, report=report
         )
         return stacked.stack(single, stack, seed=seed, split=split)
-    from minigan.data import cifar, download, folder, glyphs, idx, points
-
-    from .images import check_size
-
     if size is not None:
         check_size(size)
     name = str(name_or_path)
-    if name == "glyphs":
-        return glyphs.glyphs(size=size or glyphs.NATIVE, seed=seed, split=split)
-    if name in points.MIXTURES:
-        if size is not None:
-            raise UserError(f"{name} consists of points, which have no size; leave out --size.")
-        return points.draw(name, points.MIXTURES[name](), seed=seed, split=split)
-    if name in download.SOURCES:
-        source = download.SOURCES[name]
-        fetched = download.fetch(source, report=report)
-        return idx.read_folder(fetched, split=split, size=size, name=name, classes=source.classes)
-    path = Path(name_or_path).expanduser()
-    if not path.is_dir():
-        raise UserError(_not_found(name, path))
+    try:
+        if name == "glyphs":
+            return glyphs.glyphs(size=size or glyphs.NATIVE, seed=seed, split=split)
+        if name in points.MIXTURES:
+            if size is not None:
+                raise UserError(f"{name} consists of points, which have no size; leave out --size.")
+            return points.draw(name, points.MIXTURES[name](), seed=seed, split=split)
+        if name in download.SOURCES:
+            source = download.SOURCES[name]
+            fetched = download.fetch(source, report=report)
+            return idx.read_folder(
+                fetched, split=split, size=size, name=name, classes=source.classes
+            )
+        path = _folder(name_or_path)
+        if idx.is_idx_folder(path):
+            return idx.read_folder(path, split=split, size=size)
+        if cifar.is_cifar_folder(path):
+            return cifar.read_folder(path, split=split, size=size, report=report)
+        return folder.read_images(
+            path, size=size or folder.SIZE, split=split, background=background, report=report
+        )
+    except MemoryError as error:
+        raise RunError(
+            f"The data {name} need more memory than there is; give a smaller --size, or fewer "
+            "images."
+        ) from error
+
+
+def outline(
+    name_or_path: str | Path, *, size: int | None = None, split: str = "train", stack: int = 1
+) -> Outline | None:
+    """What `load` would give, as far as a folder tells without being read; None for a known name.
+
+    Raises:
+        UserError: as of `load`, as far as it is known.
+    """
+    from minigan.data import cifar, folder, idx, stacked
+
+    if size is not None:
+        check_size(size)
+    if str(name_or_path) in {entry.name for entry in catalogue()}:
+        return None
+    path = _folder(name_or_path)
     if idx.is_idx_folder(path):
-        return idx.read_folder(path, split=split, size=size)
-    if cifar.is_cifar_folder(path):
-        return cifar.read_folder(path, split=split, size=size, report=report)
-    return folder.read_images(
-        path, size=size or folder.SIZE, split=split, background=background, report=report
-    )
+        found = idx.outline(path, split=split, size=size)
+    elif cifar.is_cifar_folder(path):
+        found = cifar.outline(path, split=split, size=size)
+    else:
+        found = folder.outline(path, split=split, size=size or folder.SIZE, background="white")
+    found = stacked.outline(found, stack)
+    needed = found.samples * max(math.prod(shape) for shape in found.shapes)
+    check_memory(needed, f"{found.samples:,} images of shape {found.shapes[-1]}")
+    return found
+
+
+def _folder(name_or_path: str | Path) -> Path:
+    """The folder of data.
+
+    Raises:
+        UserError: if there is none.
+    """
+    name = str(name_or_path)
+    if not name.strip():
+        raise UserError(
+            "--data is empty; give a name from `minigan data list`, or a folder (this one is .)."
+        )
+    try:
+        path = Path(name_or_path).expanduser()
+        if path.is_dir():
+            return path
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, a home of nobody
+        raise UserError(f"{name[:80]!a} names no folder ({error}).") from error
+    raise UserError(_not_found(name, path))
 
 
 @dataclass(frozen=True)
@@ -115,6 +180,11 @@ def catalogue() -> list[Entry]:
 
 
 def _not_found(name: str, path: Path) -> str:
+    if path.is_file():
+        with open(path, "rb") as file:
+            what = mistaken_for(file.read(HEAD))
+        if what is not None and "unpack" in what:
+            return f"{name} is {what}, and give the folder."
     if path.exists():
         return f"{name} is a file; give the folder that it is in."
     known = [entry.name for entry in catalogue()]

@@ -13,6 +13,7 @@ from . import pickled
 from .content import check_content
 from .dataset import Dataset
 from .images import resize
+from .outline import Outline
 from .streams import NoSplitError, check_split
 
 SHAPE = (3, 32, 32)
@@ -58,6 +59,17 @@ def read_folder(
     return Dataset("cifar10", x if size is None else resize(x, size), y, classes)
 
 
+def outline(folder: Path, *, split: str, size: int | None) -> Outline:
+    """What `read_folder` would give but for the number of samples, which is that of CIFAR-10.
+
+    Raises:
+        UserError: if the names of the classes cannot be read.
+    """
+    side = SHAPE[1] if size is None else size
+    samples = 10_000 * len(_BATCHES[split])
+    return Outline(((SHAPE[0], side, side),), len(_names(folder / _META)), samples)
+
+
 def _batch(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Images (N, 3, 32, 32) uint8 and labels (N,) int64 of one file."""
     found = _load(path)
@@ -96,7 +108,7 @@ def _load(path: Path) -> dict[str, Any]:
             program = file.read(_LARGEST)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
-    check_content(path, program, "batch of CIFAR-10")
+    check_content(path, program, "a batch of CIFAR-10")
     try:
         found = pickled.load(program)
     except ValueError as error:

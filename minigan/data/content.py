@@ -37,16 +37,23 @@ def mistaken_for(head: bytes) -> str | None:
 
 
 def check_content(path: Path, head: bytes, wanted: str) -> None:
-    """Make sure that a file that should be a `wanted` is no pointer, page or archive.
+    """Make sure that a file is no pointer, page or archive; `wanted` is what it should be, such as
+    "an idx file".
 
     Raises:
         UserError: that says what it is.
     """
     what = mistaken_for(head[:HEAD])
     if what is not None:
-        raise UserError(f"{path} is no {wanted} but {what}.")
+        raise UserError(f"{path} is not {wanted} but {what}.")
 
 
 def file_text(name: str) -> str:
     """The name of a file as text: bytes that are no UTF-8 become escapes such as \\xe9."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def one_line(error: object) -> str:
+    """What an error or warning of a library says, as one line of printable text."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)[:300]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -81,6 +81,31 @@ class Dataset:
             return {}
         counts = np.bincount(self.y, minlength=len(self.classes))
         return {name: int(count) for name, count in zip(self.classes, counts, strict=True)}
+
+    def with_classes_of(self, other: Dataset) -> Dataset:
+        """The same samples, with the classes of `other` and labels that count in these.
+
+        A part of the data that lacks a class has fewer names than the rest.
+
+        Raises:
+            UserError: if a class here is none of `other`.
+        """
+        if (self.classes, self.parts) == (other.classes, other.parts) or self.y is None:
+            return self
+        mine, theirs = self.parts or self.classes, other.parts or other.classes
+        unknown = sorted(set(mine) - set(theirs))
+        if unknown or bool(self.parts) != bool(other.parts):
+            raise UserError(
+                f"The data set {self.name} has the class {unknown[0] if unknown else mine[0]}, "
+                f"which {other.name} lacks; the classes there are {', '.join(theirs)}."
+            )
+        places = np.array([theirs.index(name) for name in mine], np.int64)
+        if not self.parts:
+            return replace(self, y=places[self.y], classes=other.classes)
+        channels = self.shape[0]
+        each = np.unravel_index(self.y, (len(mine),) * channels)
+        y = np.ravel_multi_index([places[one] for one in each], (len(theirs),) * channels)
+        return replace(self, y=y.astype(np.int64), classes=other.classes, parts=other.parts)
 
     def digest(self) -> str:
         """The SHA-256 of all that a run learns from: samples, labels, shape, classes and parts.

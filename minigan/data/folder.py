@@ -1,28 +1,23 @@
-"""Folders of image files, flat or with one sub-folder a class, of any mode and size."""
+"""Folders of image files as one array, all of one size."""
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import UserError
+from .content import file_text
 from .dataset import Dataset
+from .files import find
 from .images import check_size
-from .streams import NoSplitError, check_split
+from .memory import check_memory
+from .outline import Outline
+from .picture import Colour, read_picture
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
 SIZE = 64  # pixels on a side, by default
 _REPORT_EVERY = 500  # images between two reports of progress
-
-Colour = str | tuple[int, int, int]
 
 
 def read_images(
@@ -30,18 +25,19 @@ def read_images(
     *,
     size: int = SIZE,
     split: str = "train",
-    background: Colour = "white",
+    background: str | Colour = "white",
     channels: int | None = None,
     report: Callable[[str], None] | None = None,
 ) -> Dataset:
     """The images of a folder as one array, each upright, centre-cropped and resized.
 
     Images directly in the folder have no labels; images in sub-folders have the sub-folders' sorted
-    names as classes. A folder with a `train` sub-folder has splits: its `train` and its `test`.
-    Hidden files and other kinds of files are ignored. Transparent images are composited over
-    `background` (a name or "#rrggbb" as Pillow knows them, or three numbers in 0 .. 255). The EXIF
-    orientation is applied, the shorter side becomes `size` (Lanczos), and the longer one is cropped
-    evenly. Of an animation the first frame is read.
+    names as classes. A folder has splits, `train` and `test`, as `find` says. Hidden files are
+    ignored; what else is passed over is told to `report`, and so are images whose description is
+    damaged. Transparent images are composited over `background` (a name or "#rrggbb" as Pillow
+    knows them, or three numbers in 0 .. 255). The EXIF orientation is applied, the shorter side
+    becomes `size` (Lanczos), and the longer one is cropped evenly. Of an animation the first frame
+    is read.
 
     x is (N, C, size, size) uint8. C is 1 if every image is grey and 3 otherwise, unless `channels`
     is given.
@@ -49,83 +45,52 @@ def read_images(
     Raises:
         NoSplitError: if the folder has no such split.
         UserError: if the folder has no image, or images beside class folders; if an image is broken
-            or suspiciously large, with its name; if an argument is out of range.
+            or suspiciously large, with its name; if an argument is out of range; if all images
+            together are larger than the memory.
     """
     check_size(size)
     if channels not in (None, 1, 3):
         raise UserError(f"Images have 1 or 3 channels, not {channels}.")
     colour = _colour(background)
-    folder = Path(folder)
-    paths, y, classes = _list(_split_folder(folder, split))
-    x = np.empty((len(paths), 3, size, size), np.uint8)
-    for i, path in enumerate(paths):
-        x[i] = _read_image(path, size, colour).transpose(2, 0, 1)  # (H, W, C) to (C, H, W)
-        if report is not None and ((i + 1) % _REPORT_EVERY == 0 or i + 1 == len(paths)):
-            report(f"{i + 1:,} of {len(paths):,} images")
+    folder, told = Path(folder), report or (lambda text: None)
+    found = find(folder, split)
+    for text in found.notes:
+        told(text)
+    count = len(found.paths)
+    check_memory(count * 3 * size**2, f"{count:,} images of {size}x{size} pixels")
+    x = np.empty((count, 3, size, size), np.uint8)
+    damaged: list[str] = []
+    for i, path in enumerate(found.paths):
+        pixels, damage = read_picture(path, size, colour)
+        x[i] = pixels.transpose(2, 0, 1)  # (H, W, C) to (C, H, W)
+        if damage is not None:
+            damaged.append(f"{path}: {damage}")
+        if (i + 1) % _REPORT_EVERY == 0 or i + 1 == count:
+            told(f"{i + 1:,} of {count:,} images")
+    if damaged:
+        told(f"{len(damaged):,} images are read although damaged, such as {damaged[0]}")
     if channels is None:
         channels = 1 if _is_grey(x) else 3
     if channels == 1:
         x = _to_grey(x)
-    return Dataset(folder.resolve().name, x, y, classes)
+    return Dataset(file_text(folder.resolve().name), x, found.y, found.classes)
 
 
-def _split_folder(folder: Path, split: str) -> Path:
-    """The folder of a split; a folder without splits is all training data."""
-    check_split(split)
-    if not folder.is_dir():
-        raise UserError(f"There is no folder {folder}.")
-    if (folder / "train").is_dir():
-        if (folder / split).is_dir():
-            return folder / split
-    elif split == "train":
-        return folder
-    raise NoSplitError(f"The folder {folder} has no {split} images: there is no {folder / split}.")
+def outline(folder: Path, *, split: str, size: int, background: str | Colour) -> Outline:
+    """What `read_images` would give, from the names of the files and the first image.
+
+    Raises:
+        UserError: as of `read_images`, but for the other images.
+    """
+    check_size(size)
+    found = find(folder, split)
+    first, _ = read_picture(found.paths[0], size, _colour(background))
+    channels = (1, 3) if _is_grey(first.transpose(2, 0, 1)[None]) else (3,)
+    shapes = tuple((c, size, size) for c in channels)
+    return Outline(shapes, len(found.classes), len(found.paths))
 
 
-def _list(folder: Path) -> tuple[list[Path], np.ndarray | None, tuple[str, ...]]:
-    """The images in a fixed order, with labels and class names if there are class folders."""
-    try:
-        visible = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-        here = [p for p in visible if _is_image_file(p)]
-        below = {p.name: _walk(p) for p in visible if p.is_dir()}
-    except OSError as error:
-        raise UserError(f"The folder {folder} cannot be read: {error.strerror}.") from error
-    below = {name: paths for name, paths in below.items() if paths}
-    if here and below:
-        raise UserError(
-            f"The folder {folder} holds images (such as {here[0].name}) beside folders of images "
-            f"(such as {next(iter(below))}); keep either, so that the classes are clear."
-        )
-    if here:
-        return here, None, ()
-    if not below:
-        raise UserError(
-            f"The folder {folder} holds no image ({' '.join(sorted(SUFFIXES))}); "
-            "give the folder that the images or the class folders are in."
-        )
-    paths = [path for group in below.values() for path in group]
-    y = np.repeat(np.arange(len(below), dtype=np.int64), [len(group) for group in below.values()])
-    return paths, y, tuple(below)
-
-
-def _walk(folder: Path) -> list[Path]:
-    """The images at any depth below a class folder."""
-
-    def refuse(error: OSError) -> None:
-        raise error  # os.walk would skip a folder that it cannot read
-
-    found = []
-    for parent, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in files if not name.startswith(".")]
-    return sorted(path for path in found if _is_image_file(path))
-
-
-def _is_image_file(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file()
-
-
-def _colour(background: Colour) -> tuple[int, int, int]:
+def _colour(background: str | Colour) -> Colour:
     from PIL import ImageColor
 
     try:
@@ -137,46 +102,6 @@ def _colour(background: Colour) -> tuple[int, int, int]:
             f"The background {background!r} is no colour; give a name or #rrggbb."
         ) from error
     return red, green, blue
-
-
-def _read_image(path: Path, size: int, background: tuple[int, int, int]) -> np.ndarray:
-    """One image, (size, size, 3) uint8."""
-    from PIL import Image, ImageOps
-
-    try:
-        with warnings.catch_warnings():
-            # Pillow only warns of images up to twice its limit; here they are refused too.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                image.draft(None, (2 * size, 2 * size))  # JPEG: skip detail far below a pixel
-                upright = ImageOps.exif_transpose(image)
-                rgb = _over(upright, background)
-                fitted = ImageOps.fit(rgb, (size, size), Image.Resampling.LANCZOS)
-        return np.asarray(fitted)
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise UserError(f"The image {path} is too large to be trusted: {error}") from error
-    except Exception as error:  # Pillow's decoders raise nearly anything on a broken file
-        raise UserError(
-            f"The image {path} cannot be read ({error}); repair it or take it out of the folder."
-        ) from error
-
-
-def _over(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """An image of any mode as RGB, composited over a background where it is transparent."""
-    from PIL import Image
-
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image)
-        if image.mode == "F" or values.min() < 0 or values.max() > 0xFFFF:
-            raise ValueError(f"pixels of mode {image.mode}, not of 1 to 16 bits")
-        # 65535 = 255 * 257, so this maps full range to full range, rounded.
-        image = Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    rgba = image.convert("RGBA")
-    canvas = Image.new("RGBA", rgba.size, (*background, 255))
-    # Before any resizing: the colour of transparent pixels is arbitrary and must not bleed.
-    return Image.alpha_composite(canvas, rgba).convert("RGB")
 
 
 def _is_grey(x: np.ndarray) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import UserError
 from .dataset import Dataset
+from .memory import check_memory
 from .streams import Purpose, split_index, stream
 
 COUNT = {"train": 12_000, "test": 2_000}  # images in each split
@@ -41,7 +42,7 @@ FONTS = (
 _HEIGHT = 18.0  # of a digit before its strokes are thickened, in pixels of 28
 _FINE = 4  # pixels of the font drawing to one pixel of 28
 _COARSE = 2  # samples of the distance field to one pixel of 28
-_CHUNK = 1000  # images in memory at once
+_CHUNK = 1000  # images of 28 pixels in memory at once, or fewer larger ones
 
 
 def glyphs(
@@ -67,9 +68,11 @@ def glyphs(
         rng.uniform(*limits, size=n).astype(np.float32) for limits in (ROTATION, SLANT, THICKNESS)
     )
     fields, widths = _distance_fields()
+    check_memory(n * size**2, f"{n:,} glyphs of {size}x{size} pixels")
     x = np.empty((n, 1, size, size), np.uint8)
-    for start in range(0, n, _CHUNK):
-        part = slice(start, start + _CHUNK)
+    chunk = max(1, _CHUNK * NATIVE**2 // size**2)
+    for start in range(0, n, chunk):
+        part = slice(start, start + chunk)
         which = font[part] * 10 + y[part]
         grow = (thickness[part] - widths[font[part]]) / 2  # each side of a stroke moves by half
         x[part, 0] = _draw(fields, which, grow, rotation[part], slant[part], size)

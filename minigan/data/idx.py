@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from ..errors import UserError
+from .content import HEAD, check_content, file_text
 from .dataset import Dataset
-from .images import resize
+from .images import LARGEST, resize
+from .memory import check_memory
+from .outline import Outline
 from .streams import NoSplitError, check_split
 
 _PREFIX = {"train": "train", "test": "t10k"}
 _KINDS = {"images": 3, "labels": 1}  # number of dimensions, which is in the file's name
 _DEFLATE_LIMIT = 1032  # largest growth of a deflate stream (zlib's technical notes)
+# What a gzip file may grow to without more being asked: real images grow some five times, drawn
+# shapes a hundred times, and sorted labels, which are few, a thousand times.
+_UNSUSPECTED = 256 << 20  # bytes
+_GROWTH = 100
+_DIMENSIONS = 8
+_PIECE = 1 << 20  # bytes read at once
 
 
 def read_idx(path: str | Path, ndim: int | None = None) -> np.ndarray:
@@ -28,18 +38,37 @@ def read_idx(path: str | Path, ndim: int | None = None) -> np.ndarray:
     The file's header gives the shape; `ndim` is the number of dimensions that it must have.
 
     Raises:
-        UserError: if the file is missing, broken, too short, too long, or of another kind.
+        UserError: if the file is missing, broken, too short, too long, or of another kind; if its
+            header promises no value, more than the memory has, or more than 256 MB that are a
+            hundred times the gzip file.
     """
-    path = Path(path)
+    with _opened(Path(path), ndim) as (file, shape):
+        return _body(file, Path(path), shape)
+
+
+def idx_shape(path: str | Path, ndim: int | None = None) -> tuple[int, ...]:
+    """The shape that the header of an idx file promises, as far as the file can keep it.
+
+    Raises:
+        UserError: as of `read_idx`, but what follows the header is not read.
+    """
+    with _opened(Path(path), ndim) as (_, shape):
+        return shape
+
+
+@contextmanager
+def _opened(path: Path, ndim: int | None) -> Iterator[tuple[io.BufferedIOBase, tuple[int, ...]]]:
+    """A file after its header, and the shape that the header promises and the file can have."""
     try:
         size = path.stat().st_size
         with open(path, "rb") as file:
-            if file.read(2) != b"\x1f\x8b":
-                file.seek(0)
-                return _read(file, size, path, ndim)
+            packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
+            if not packed:
+                yield file, _shape(file, path, ndim, size, packed=False)
+                return
             with gzip.open(file) as unpacked:
-                return _read(unpacked, size * _DEFLATE_LIMIT, path, ndim)
+                yield unpacked, _shape(unpacked, path, ndim, size, packed=True)
     except FileNotFoundError as error:
         raise UserError(f"There is no file {path}.") from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -48,37 +77,70 @@ def read_idx(path: str | Path, ndim: int | None = None) -> np.ndarray:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
-def _read(
-    file: BinaryIO | gzip.GzipFile, available: int, path: Path, ndim: int | None
-) -> np.ndarray:
+def _shape(
+    file: io.BufferedIOBase, path: Path, ndim: int | None, size: int, *, packed: bool
+) -> tuple[int, ...]:
     head = file.read(4)
     if len(head) < 4 or head[:2] != b"\0\0":
+        check_content(path, head + file.read(HEAD), "an idx file")
         raise UserError(f"{path} is not an idx file: it starts with 0x{head.hex()}.")
     kind, dimensions = head[2], head[3]
     if kind != 0x08:
         raise UserError(
             f"{path} holds idx values of type 0x{kind:02x}; only unsigned bytes (0x08) are read."
         )
-    if dimensions == 0 or (ndim is not None and dimensions != ndim):
+    if not 1 <= dimensions <= _DIMENSIONS or ndim not in (None, dimensions):
         raise UserError(
             f"{path} holds an idx array of {dimensions} dimensions (magic 0x{head.hex()}), "
-            f"not of {ndim or 'one or more'}."
+            f"not of {ndim or f'1 to {_DIMENSIONS}'}."
         )
     sizes = file.read(4 * dimensions)
     if len(sizes) < 4 * dimensions:
         raise UserError(f"{path} ends within its header; fetch it again.")
     shape = struct.unpack(f">{dimensions}I", sizes)
-    expected = math.prod(shape)
-    # A header may promise more than the file can have: no memory is allocated for that.
-    body = file.read(expected + 1) if expected <= available else b""
-    if len(body) < expected:
+    _check_promise(path, shape, size, 4 + len(sizes), packed=packed)
+    return shape
+
+
+def _check_promise(
+    path: Path, shape: tuple[int, ...], size: int, head: int, *, packed: bool
+) -> None:
+    """Make sure that a file of `size` bytes can have what its header promises, and memory too."""
+    promised = math.prod(shape)
+    if promised == 0:
+        what = "image" if len(shape) == 3 else "value"
+        raise UserError(f"{path} holds no {what}: its shape is {shape}.")
+    if promised > (size * _DEFLATE_LIMIT if packed else size - head):
+        raise _cut_short(path, shape)
+    if not packed and promised < size - head:
+        raise UserError(f"{path} goes on after the {promised:,} bytes that its header promises.")
+    if packed and promised > max(_UNSUSPECTED, _GROWTH * size):
         raise UserError(
-            f"{path} is cut short: its header promises {expected:,} bytes of shape {shape}, "
-            "which are not there; fetch it again."
+            f"{path} has {size:,} bytes and promises {promised:,}, more than {_GROWTH} times as "
+            "many; if you trust it, unpack it with gunzip."
         )
-    if len(body) > expected:
-        raise UserError(f"{path} goes on after the {expected:,} bytes that its header promises.")
-    return np.frombuffer(body, np.uint8).reshape(shape)
+    check_memory(promised, f"The values of {path}")
+
+
+def _body(file: io.BufferedIOBase, path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The values, read by pieces: memory that a file only promises is never filled."""
+    values = np.empty(math.prod(shape), np.uint8)
+    view, filled = values.data, 0
+    while filled < len(values):
+        count = file.readinto(view[filled : filled + _PIECE])
+        if not count:
+            raise _cut_short(path, shape)
+        filled += count
+    if file.read(1):
+        raise UserError(f"{path} goes on after the {len(values):,} bytes that its header promises.")
+    return values.reshape(shape)
+
+
+def _cut_short(path: Path, shape: tuple[int, ...]) -> UserError:
+    return UserError(
+        f"{path} is cut short: its header promises {math.prod(shape):,} bytes of shape {shape}, "
+        "which are not there; fetch it again."
+    )
 
 
 def is_idx_folder(folder: Path) -> bool:
@@ -105,21 +167,45 @@ def read_folder(
     """
     check_split(split)
     folder = Path(folder)
+    _check_shapes(folder, split)
     images_path, labels_path = (_required(folder, split, kind) for kind in _KINDS)
-    images = read_idx(images_path, ndim=3)
     labels = read_idx(labels_path, ndim=1).astype(np.int64)
-    if len(images) != len(labels):
-        raise UserError(
-            f"{images_path} holds {len(images)} images but {labels_path.name} {len(labels)} labels."
-        )
-    if images.size == 0:
-        raise UserError(f"{images_path} holds no image: its shape is {images.shape}.")
+    images = read_idx(images_path, ndim=3)
     if classes is None:
         classes = [str(k) for k in range(int(labels.max()) + 1)]
     x = images[:, None]  # (N, 1, H, W)
     if size is not None:
         x = resize(x, size)
-    return Dataset(name or folder.resolve().name, x, labels, tuple(classes))
+    return Dataset(name or file_text(folder.resolve().name), x, labels, tuple(classes))
+
+
+def outline(folder: Path, *, split: str, size: int | None) -> Outline:
+    """What `read_folder` would give, from the headers and the labels alone.
+
+    Raises:
+        UserError: as of `read_folder`.
+    """
+    count, *sides = _check_shapes(folder, split)
+    labels = read_idx(_required(folder, split, "labels"), ndim=1)
+    height, width = sides if size is None else (size, size)
+    return Outline(((1, height, width),), int(labels.max()) + 1, count)
+
+
+def _check_shapes(folder: Path, split: str) -> tuple[int, ...]:
+    """The shape (N, H, W) of a split's images, if there are as many labels.
+
+    Raises:
+        UserError: if the headers of the two files disagree, or the images are too large.
+    """
+    images, labels = (_required(folder, split, kind) for kind in _KINDS)
+    shape, (count,) = idx_shape(images, ndim=3), idx_shape(labels, ndim=1)
+    if shape[0] != count:
+        raise UserError(f"{images} holds {shape[0]} images but {labels.name} {count} labels.")
+    if max(shape[1:]) > LARGEST:
+        raise UserError(
+            f"{images} holds images of shape {shape[1:]}; sides of 1 to {LARGEST} are read."
+        )
+    return shape
 
 
 def _names(split: str, kind: str) -> list[str]:

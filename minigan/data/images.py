@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import UserError
+from .memory import check_memory
 
 LARGEST = 1024  # pixels on a side; more is surely a typing error
 
@@ -30,6 +31,7 @@ def resize(x: np.ndarray, size: int) -> np.ndarray:
         return x
     from PIL import Image
 
+    check_memory(x.shape[0] * x.shape[1] * size**2, f"{len(x):,} images of {size}x{size} pixels")
     out = np.empty((*x.shape[:2], size, size), np.uint8)
     planes = zip(out.reshape(-1, size, size), x.reshape(-1, *x.shape[2:]), strict=True)
     for target, image in planes:

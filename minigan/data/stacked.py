@@ -8,9 +8,35 @@ import numpy as np
 
 from ..errors import UserError
 from .dataset import Dataset
+from .memory import check_memory
+from .outline import Outline
 from .streams import Purpose, split_index, stream
 
 LARGEST = 3  # channels that a picture can show
+
+
+def outline(single: Outline, count: int) -> Outline:
+    """What `stack` would make of data with such an outline.
+
+    Raises:
+        UserError: unless these may be images of one channel, and `count` is from 1 to 3.
+    """
+    if count == 1:
+        return single
+    grey = [shape for shape in single.shapes if shape[0] == 1]
+    _check(count, grey[0] if grey else single.shapes[0], "these data")
+    shapes = tuple((count, *shape[1:]) for shape in grey)
+    return Outline(shapes, single.classes**count, single.samples, tags=count)
+
+
+def _check(count: int, shape: tuple[int, ...], name: str) -> None:
+    if not 1 <= count <= LARGEST:
+        raise UserError(f"--stack must be from 1 to {LARGEST}, the channels of a picture")
+    if len(shape) != 3 or shape[0] != 1:
+        raise UserError(
+            f"--stack wants images of one channel, but those of {name} are of shape "
+            f"{shape}; leave it out, or choose others with --data"
+        )
 
 
 def stack(dataset: Dataset, count: int, *, seed: int = 0, split: str = "train") -> Dataset:
@@ -26,17 +52,12 @@ def stack(dataset: Dataset, count: int, *, seed: int = 0, split: str = "train") 
     Raises:
         UserError: unless these are images of one channel, and `count` is from 1 to 3.
     """
-    if not 1 <= count <= LARGEST:
-        raise UserError(f"--stack must be from 1 to {LARGEST}, the channels of a picture")
     if count == 1:
         return dataset
-    if not dataset.is_image or dataset.shape[0] != 1:
-        raise UserError(
-            f"--stack wants images of one channel, but those of {dataset.name} are of shape "
-            f"{dataset.shape}; leave it out, or choose others with --data"
-        )
+    _check(count, dataset.shape, dataset.name)
     rng = stream(seed, split_index(split), Purpose.STACK)
     n = len(dataset)
+    check_memory(dataset.x.nbytes * count, f"{n:,} stacked images")
     places = np.stack([np.arange(n), *(rng.permutation(n) for _ in range(count - 1))])
     y, classes = None, dataset.classes
     if dataset.y is not None:

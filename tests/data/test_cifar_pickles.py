@@ -202,7 +202,7 @@ HOSTILE = {
         + b"h\2h\0h\1\x86Ra" * 500 + b".",
         "again and again",
     ),
-    "nothing": (b"", "is no batch of CIFAR-10 but empty"),
+    "nothing": (b"", "is not a batch of CIFAR-10 but empty"),
     "a pointer": (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
     "a page": (b" <!DOCTYPE HTML><html>", "a page in HTML"),
     "an archive": (b"PK\3\4" + bytes(100), "a zip archive"),

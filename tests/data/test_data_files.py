@@ -192,7 +192,7 @@ def test_class_folders(tmp_path) -> None:
     assert data.histogram() == {"cats": 1, "dogs": 2}
     assert data.x.shape == (3, 3, 8, 8)
     np.testing.assert_array_equal(data.x[0, :, 4, 4], (0, 0, 255))
-    assert said == ["3 of 3 images"]
+    assert said == ["passed over 2 files (1 without suffix, 1 .txt)", "3 of 3 images"]
 
 
 def test_flat_folder_and_suffixes(tmp_path) -> None:
@@ -280,7 +280,7 @@ def test_one_bit_and_sixteen_bits(tmp_path) -> None:
     save(tmp_path / "a.png", plain(1, mode="1"))
     wide = np.repeat(np.array([0, 32768, 257 * 77, 65535], np.uint16), 2)
     save(tmp_path / "b.png", np.tile(wide, (8, 1)))
-    save(tmp_path / "c.tif", np.tile(wide, (8, 1)).astype(np.int32))
+    save(tmp_path / "c.tif", np.tile(wide, (8, 1)))
     data = load(tmp_path, size=8)
     assert data.x[0].min() == 255
     for image in data.x[1:]:
