@@ -1,7 +1,8 @@
-"""Fixtures that several test files share."""
+"""Fixtures that several test files share, and the record of the long tests."""
 
 from __future__ import annotations
 
+import datetime
 import os
 import shutil
 from collections.abc import Callable
@@ -20,6 +21,28 @@ if not compiles():
 # A Python that a test starts finds the modules of support/ as well.
 SUPPORT = str(Path(__file__).parent / "support")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SUPPORT, os.environ.get("PYTHONPATH")]))
+
+
+LONG = Path(__file__).with_name("long.txt")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """After `pytest -m long`, of all files, write into long.txt what each test recorded as found.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if config.option.markexpr != "long" or config.option.keyword or not everything:
+        return
+    lines = [f"pytest -m long, {datetime.date.today()}"]
+    for outcome in ("passed", "failed", "error"):
+        for report in terminalreporter.stats.get(outcome, []):
+            found = dict(report.user_properties).get("found", "")
+            lines.append(f"{outcome}  {report.nodeid}  {report.duration:.0f} s  {found}".rstrip())
+    LONG.write_text("\n".join([lines[0], *sorted(lines[1:])]) + "\n")
 
 
 @pytest.fixture

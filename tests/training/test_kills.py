@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -122,10 +122,12 @@ def test_a_dozen_kills(place: Place, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_two_hundred_kills(place: Place, tmp_path: Path) -> None:
+def test_two_hundred_kills(
+    place: Place, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     planned = before_each_change(place, tmp_path, every=1)
     by_chance = at_random_moments(place, tmp_path, kills=max(100, 200 - planned), seed=2)
-    print(f"\n{planned} kills before a change of a file, {by_chance} at random moments")
+    record_property("found", f"{planned} kills before a change of a file, {by_chance} by chance")
     assert planned + by_chance >= 200
 
 
@@ -162,7 +164,10 @@ def test_a_few_signals(place: Place, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_sixty_signals(place: Place, tmp_path: Path) -> None:
+def test_sixty_signals(
+    place: Place, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("found", "60 signals, SIGTERM or SIGHUP")
     signals_lose_no_step(place, tmp_path, times=60, seed=4)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import run_readers
 from fuzz import Case, fuzz
@@ -26,6 +28,9 @@ def test_a_changed_run_directory(case: Case) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_a_changed_run_directory_at_length(case: Case) -> None:
+def test_a_changed_run_directory_at_length(
+    case: Case, record_property: Callable[[str, object], None]
+) -> None:
     report = fuzz(case, 5000, seed=1)
+    record_property("found", report)
     assert not report.findings, str(report)
