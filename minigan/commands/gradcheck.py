@@ -20,6 +20,7 @@ from ..testing import (
     examine_module,
 )
 from ..training.recipe import Recipe
+from .console import show, show_page
 
 LIST = "GRADCHECK"  # the name of a file's list of what is to be checked
 
@@ -65,7 +66,7 @@ The exit code is 0 if all are right, else 1."""
 
 def main(words: list[str]) -> int:
     if "-h" in words or "--help" in words:
-        print(HELP)
+        show_page(HELP)
         return 0
     for word in words:
         if word.startswith("-"):
@@ -75,12 +76,12 @@ def main(words: list[str]) -> int:
     for name, checks in named:
         for what, check in checks():
             if check is None:
-                print(f"{name}: {what}", flush=True)
+                show(f"{name}: {what}")
                 continue
             verdict, right = judged(check)
-            print(f"{name}, {what}: {verdict}", flush=True)
+            show(f"{name}, {what}: {verdict}")
             failed, count = failed + (not right), count + 1
-    print(f"{count - failed} of {count} right")
+    show(f"{count - failed} of {count} right")
     return 1 if failed else 0
 
 
