@@ -28,6 +28,6 @@ def caller(depth: int) -> tuple[CodeType, int]:
     from `depth` frames above the caller.
     """
     frame = sys._getframe(depth + 1)
-    while frame.f_back is not None and _of_engine[frame.f_code.co_filename]:
-        frame = frame.f_back
+    while _of_engine[frame.f_code.co_filename] and (above := frame.f_back) is not None:
+        frame = above
     return frame.f_code, frame.f_lineno

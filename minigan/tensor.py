@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from minigan_kernels.memo import freeze
+from numpy import ndarray
 
 from .arrays import FLOAT32, Check, check_result, freeze_new, own, own_beside
 from .callsite import caller
@@ -28,6 +29,7 @@ from .recording import enable_grad as enable_grad
 from .recording import is_recording as is_recording
 from .recording import no_grad as no_grad
 
+Kernel = Callable[..., Array]
 Rule = Callable[..., "Tensor"]
 Structure = TypeVar("Structure")
 
@@ -42,9 +44,9 @@ class Tensor(TensorMethods):
     `data` is the array. Python numbers and lists become float32 (or int64, bool); arrays keep their
     dtype. A tensor owns its array: a given one is copied, unless it is read-only.
 
-    Results of operations are read-only to NumPy, and so is every tensor that a recorded operation
-    has used. Only optimisers write tensors in place: their parameters; other code does so within
-    `minigan_kernels.memo.writable`. (CuPy cannot refuse: there this law binds whoever writes.)
+    Results of operations, and all tensors that a recorded operation has used, are read-only to
+    NumPy. Only optimisers write them in place: their parameters; other code, and whoever writes on
+    a GPU, where CuPy does not refuse, does so within `minigan_kernels.memo.writable`.
     """
 
     __slots__ = ("__weakref__", "data", "node")
@@ -78,7 +80,7 @@ class Tensor(TensorMethods):
 
 def adopt(array: Array) -> Tensor:
     """The tensor of an array that nobody else writes, without a copy."""
-    tensor = _new(Tensor)
+    tensor = object.__new__(Tensor)
     tensor.data = array
     tensor.node = None
     return tensor
@@ -118,7 +120,6 @@ class Node:
 
 
 _numbers = itertools.count()
-_new = object.__new__
 
 
 PRIMITIVES: dict[str, Primitive] = {}
@@ -130,11 +131,7 @@ class Primitive:
     gives_residuals = False  # whether the kernel gives (y, residuals) instead of y
 
     def __init__(
-        self,
-        kernel: Callable[..., Array],
-        name: str,
-        doc: str | None = None,
-        check: Check | None = None,
+        self, kernel: Kernel, name: str, doc: str | None = None, check: Check | None = None
     ) -> None:
         self.kernel = kernel
         self.name = name
@@ -167,38 +164,37 @@ class Primitive:
             raise GraphError(f"{lacking}; give it one with {self.name}.gradients") from None
 
     def __call__(self, *args: Any, **options: Any) -> Tensor:
-        arrays = [t.data for t in args if isinstance(t, Tensor)]
-        inputs = args
-        if len(arrays) < len(args):
-            inputs = tensors(*args)
-            arrays = [t.data for t in inputs]
-        recording = is_recording()
-        if recording:
-            for t in inputs:
-                if t.node is None and t.data.__class__ is np.ndarray and t.data.flags.writeable:
-                    freeze(t.data)
-            for key, value in options.items() if options else ():
-                if value.__class__ is np.ndarray and value.flags.writeable:
+        recording, arrays, plain = is_recording(), [], True
+        for t in args:  # one loop, and no comprehension: it costs as much as a small operation
+            if not isinstance(t, Tensor):
+                return self(*tensors(*args), **options)
+            array = t.data
+            arrays.append(array)
+            if array.dtype is not FLOAT32:
+                plain = False
+            if recording and t.node is None and type(array) is ndarray and array.flags.writeable:
+                freeze(array)
+        if recording and options:
+            for key, value in options.items():
+                if type(value) is ndarray and value.flags.writeable:
                     options[key] = own(value)
-        residuals: tuple[Any, ...] = ()
+        residuals = ()
         try:
-            for array in arrays:
-                if array.dtype is not FLOAT32:
-                    arrays = self.check(arrays, options)
-                    pairs = zip(inputs, arrays, strict=True)
-                    inputs = tuple([t if t.data is a else adopt(a) for t, a in pairs])
-                    break
+            if not plain:
+                arrays = self.check(arrays, options)
+                pairs = zip(args, arrays, strict=True)
+                args = tuple([t if t.data is a else adopt(a) for t, a in pairs])
             data = self.kernel(*arrays, **options)
         except (ValueError, TypeError, IndexError) as error:
-            raise GraphError(f"{_signature(self.name, inputs)}: {error}") from error
+            raise GraphError(f"{_signature(self.name, args)}: {error}") from error
         if self.gives_residuals:
             data, residuals = data
-        if data.__class__ is not np.ndarray and on_host(data):
+        if type(data) is not ndarray and on_host(data):
             data = np.asarray(data)
         freeze_new(data, arrays, self.kernel)
         y = adopt(data)
         if recording:
-            y.node = Node(self, inputs, options, data, residuals)
+            y.node = Node(self, args, options, data, residuals)
         return y
 
     def backward(self, node: Node, g: Tensor, needed: list[int]) -> Iterable[Tensor]:
@@ -214,7 +210,7 @@ class Primitive:
 
 
 def primitive(
-    kernel: Callable[..., Array],
+    kernel: Kernel,
     name: str | None = None,
     *,
     doc: str | None = None,
@@ -302,8 +298,9 @@ def _differentiable(value: Any, what: str, *name: object) -> None:
 def _backward(
     output: Tensor, wanted: Sequence[Tensor], grad_output: Tensor, create_graph: bool
 ) -> list[Tensor | None]:
-    gradients = {_key(output): grad_output}
-    keep = {_key(t) for t in wanted}
+    # The identity of a value is that of the node that computed it, or of a tensor that has none.
+    gradients = {id(output.node or output): grad_output}
+    keep = {id(t.node or t) for t in wanted}
     with Recording(create_graph):
         for node, needed in _path(output, keep):
             if id(node) not in gradients:  # no gradient flows to this value
@@ -322,7 +319,7 @@ def _backward(
                 raise
             except Exception as error:
                 raise GraphError(f"the gradient of {node} failed: {error}") from error
-    return [gradients.get(_key(t)) for t in wanted]
+    return [gradients.get(id(t.node or t)) for t in wanted]
 
 
 def history(tensor: Tensor) -> list[Node]:
@@ -347,11 +344,6 @@ def _path(output: Tensor, wanted: set[int]) -> list[tuple[Node, list[int]]]:
             useful.add(id(node))
             path.append((node, needed))
     return path[::-1]
-
-
-def _key(x: Tensor) -> int:
-    """Identity of a value: of the node that computed it, or of a tensor that has none."""
-    return id(x.node or x)
 
 
 def tensors(*args: Any) -> tuple[Tensor, ...]:
