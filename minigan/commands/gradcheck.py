@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from .. import gans
-from ..errors import UserError
+from ..errors import RunError, UserError
 from ..nn import Module
 from ..testing import (
     Evidence,
@@ -56,7 +57,8 @@ right      The largest relative error is below the threshold. "k of n directions
            crossed a kink" says how often a rectifier, say, had its kink within
            the first step (1e-6 of the parameter's size). Such a direction is
            taken with a smaller step, or replaced by another: kinks show in that
-           the quotients of both sides disagree.
+           the quotients of both sides disagree. "No influence here" names what
+           the loss does not depend on, so that nothing was tested of it.
 WRONG      Two quotients agree with each other, and not with the gradient. The
            line names the player, the parameter, both numbers and the steps.
 UNDECIDED  No quotient could be trusted: the gradient may be right or wrong.
@@ -134,7 +136,7 @@ def recipe_checks(kind: type[Recipe]) -> Iterator[Named]:
         yield f"{check.data}, {check.player}{number}", check
     if refused:
         reasons = (
-            data if isinstance(error, UserError) else f"{data} ({type(error).__name__}: {error})"
+            data if isinstance(error, UserError) else f"{data} ({said(error)})"
             for data, error in refused.items()
         )
         yield f"takes no {', no '.join(reasons)}", None
@@ -161,14 +163,30 @@ def own_checks(word: str, module: ModuleType) -> list[Named]:
             )
         rng = np.random.default_rng(0)
         filled = [rng.standard_normal(x) if isinstance(x, tuple) else x for x in inputs]
-        found.append((str(name), own_check(what, filled)))
+        found.append((str(name), partial(own_check, f"{LIST}[{name!r}] of {word}", what, filled)))
     return found
 
 
-def own_check(what: Callable[..., Any], inputs: list[np.ndarray]) -> Check:
-    if isinstance(what, Module):
-        return lambda: examine_module(what, *inputs)
-    return lambda: examine_function(what, inputs)
+def own_check(place: str, what: Callable[..., Any], inputs: list[np.ndarray]) -> Evidence:
+    """Check what a file lists at `place`.
+
+    Raises:
+        GradientError, UndecidedError: as `check_gradients` does.
+        RunError: if it fails in any other way.
+    """
+    try:
+        if isinstance(what, Module):
+            return examine_module(what, *inputs)
+        return examine_function(what, inputs)
+    except (GradientError, UndecidedError):
+        raise
+    except Exception as error:  # a user's function may raise anything
+        raise RunError(f"{place} failed: {said(error)}") from error
+
+
+def said(error: Exception) -> str:
+    """An exception in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def examine_function(f: Callable[..., Any], inputs: list[np.ndarray]) -> Evidence:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 
@@ -46,6 +46,8 @@ class Evidence:
     drawn: those and the ones that were given up, because a kink was within every step.
     kinks: directions of the drawn ones that met a kink within the first step.
     slope: size of the largest derivative of order 1, for an input changed by 100 %.
+    idle: inputs that have no influence on the function to first order, so that an error in their
+        gradients could not be seen.
     """
 
     tolerance: float
@@ -54,12 +56,14 @@ class Evidence:
     drawn: int = 0
     kinks: int = 0
     slope: float = 0.0
+    idle: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         kinks = f"{self.kinks} of {self.drawn}" if self.kinks else "none"
+        idle = f"; no influence here: {', '.join(self.idle)}" if self.idle else ""
         return (
             f"largest relative error {self.error:.1e} (threshold {self.tolerance:.0e}) along "
-            f"{self.directions} directions, {kinks} crossed a kink"
+            f"{self.directions} directions, {kinks} crossed a kink{idle}"
         )
 
 
@@ -144,16 +148,14 @@ class _Check:
             for recorded in sorted({False, self.now < order})
         ]
         scales = [_scale(x) for x in inputs]
-        slope = max(
-            (s * float(np.linalg.norm(g)) for s, g in zip(scales, ways[0], strict=True)), default=0
-        )
+        slopes = [s * float(np.linalg.norm(g)) for s, g in zip(scales, ways[0], strict=True)]
+        values = float(np.linalg.norm(u * y))
         if self.now == 1:
-            self.evidence.slope = slope
-            self._check_size(slope, float(np.linalg.norm(u * y)))
-        self.size = max(self.size, slope, VALUE * float(np.linalg.norm(u * y)))
+            self._note(slopes, values)
+        self.size = max(self.size, *slopes, VALUE * values)
         for i in range(len(inputs)):
             self._compare(plain, inputs, i, [way[i] for way in ways], (y, u, scales[i]))
-        if self.now < order:
+        if inputs and self.now < order:
             mixed = [
                 scale * self.rng.standard_normal(x.shape)
                 for scale, x in zip(scales, inputs, strict=True)
@@ -218,17 +220,24 @@ class _Check:
             f"has kinks within every step, or rounding hides it (in the last one {told})"
         )
 
-    def _check_size(self, slope: float, values: float) -> None:
-        """Make sure that derivatives are not lost beside the values of the function.
+    def _note(self, slopes: list[float], values: float) -> None:
+        """Note how large derivatives of order 1 are, beside `values` of the function.
 
         Raises:
-            UndecidedError: if the largest one, `slope`, is.
+            UndecidedError: if they are lost in the rounding of those.
         """
+        slope = max(slopes, default=0.0)
         if ZERO * values < slope < HIDDEN * values:
             raise UndecidedError(
                 f"the largest derivative is {slope:.1e} beside values of {values:.1e}, so rounding "
                 "hides it; leave a large constant out of the function"
             )
+        self.evidence.slope = slope
+        self.evidence.idle = [
+            name
+            for name, size in zip(self.names, slopes, strict=True)
+            if size <= ZERO * max(slope, values)
+        ]
 
     def _direction(self, g: np.ndarray) -> np.ndarray:
         """A random direction, v ~ N(0, 1), that is not across the gradient by chance.
@@ -262,9 +271,12 @@ def _values(f: Function, inputs: list[np.ndarray]) -> np.ndarray:
     """What f gives at the inputs.
 
     Raises:
+        TypeError: if that is no Tensor.
         UndecidedError: if it is no function of float64 numbers.
     """
     first, second = (f(*map(Tensor, inputs)) for _ in range(2))
+    if not isinstance(first, Tensor):
+        raise TypeError(f"the function gives a {type(first).__name__}, not a Tensor")
     if first.dtype != np.float64:
         raise UndecidedError(
             f"the function gives {first.dtype} values of float64 inputs, whose differences are "

@@ -22,7 +22,7 @@ from .modules import Fixed
 
 # Fields that make networks small, where a recipe has them; in BEGAN, k is to be above 0.
 SMALL = {
-    "batch_size": 4, "latent_size": 5, "width": 4, "hidden": 8, "units": 6, "labels": 4,
+    "batch_size": 4, "latent_size": 5, "width": 4, "hidden": 12, "units": 6, "labels": 4,
     "n_critic": 1, "encoding_steps": 2, "lambda_k": 1.0,
 }  # fmt: skip
 SIDES = (8, 16, 28, 32, 64)  # of images: the first that a recipe takes
@@ -141,13 +141,15 @@ class Point:
         self.fixed = Fixed(self.state.players, self.state.rng)
 
     def random_weights(self, seed: int) -> None:
-        """Initial weights are so small that all activations are near their kinks: larger ones."""
+        """Initial weights are so small that all activations are near their kinks, and biases of 0
+        and scales of 1 hide errors: larger and random ones.
+        """
         rng = np.random.default_rng(seed)
         for player in self.state.players.values():
             player.astype(np.float64)
             for p in player.parameters().values():
                 fan = p.size // p.shape[0] if p.ndim else 1
-                p.data = rng.normal(p.ndim == 1, 0.5 / np.sqrt(fan), p.shape)
+                p.data = rng.normal(0, 1 / np.sqrt(fan), p.shape)
 
     def updates(self) -> Iterator[Update]:
         """The updates of the first step, not applied: each call draws the same numbers."""

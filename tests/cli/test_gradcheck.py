@@ -92,7 +92,7 @@ GRADCHECK = {
 
 LINE = re.compile(
     r"^(.+): right, largest relative error \d\.\de-\d\d \(threshold 1e-05\) along \d+ directions, "
-    r"(none|\d+ of \d+) crossed a kink$"
+    r"(none|\d+ of \d+) crossed a kink(; no influence here: .+)?$"
 )
 
 
@@ -218,6 +218,24 @@ def test_a_file_that_cannot_be_checked_is_refused(
     path = tmp_path / "odd.py"
     path.write_text(text)
     shell.refuses("gradcheck", path, says=(str(path), *says))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("return 2 * x", "raise OSError('no x')", ["GRADCHECK['double']", "OSError: no x"]),
+        ("(double, (4, 3))", "(lambda x: 1.0, (4, 3))", ["a float, not a Tensor"]),
+        ("(Scale(mg.Generator(0)), (4, 3))", "(Scale(mg.Generator(0)), (4, 7))", ["multiply"]),
+    ],
+)
+def test_own_code_that_fails_is_named(
+    shell: Shell, tmp_path: Path, old: str, new: str, says: list[str]
+) -> None:
+    answer = shell("gradcheck", own(tmp_path, old, new))
+    assert answer.code == 1
+    (line,) = answer.err.splitlines()
+    assert line.startswith("minigan: GRADCHECK[")
+    assert all(part in line for part in says), line
 
 
 def test_a_recipe_that_takes_no_data_says_why(shell: Shell, tmp_path: Path) -> None:

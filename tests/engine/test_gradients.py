@@ -85,7 +85,7 @@ def test_third_order(name: str) -> None:
         run(
             PRIMITIVE_CASES[name],
             settings(SETTINGS, max_examples=2),
-            lambda case: check_gradients(case.f, case.inputs, order=3, tolerance=1e-4),
+            lambda case: check_gradients(case.f, case.inputs, order=3),
         )
 
 

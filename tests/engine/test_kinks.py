@@ -216,6 +216,10 @@ def test_a_gradient_that_is_not_finite_is_wrong(value: str) -> None:
         check_gradients(wrong, [np.array([0.3])], order=1)
 
 
+def test_a_function_of_nothing_that_varies_is_right() -> None:
+    assert check_gradients(lambda: Tensor(np.ones(3)), []) == 0
+
+
 def test_a_function_of_less_precision_is_undecided() -> None:
     with pytest.raises(UndecidedError, match="float32 values of float64 inputs"):
         check_gradients(lambda x: Tensor(x.data.astype(np.float32)), [normal(3)])
