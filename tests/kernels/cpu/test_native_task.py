@@ -138,3 +138,14 @@ def test_a_workspace_is_the_same_memory_as_an_address_and_as_an_array() -> None:
     again = workspace_array("views", (1000,), np.dtype(np.float32))
     assert again.all()
     assert workspace_array("other", (1000,), np.dtype(np.float32)).ctypes.data != again.ctypes.data
+
+
+def test_functions_that_differ_by_what_they_close_over_differ_by_name() -> None:
+    """The linker tells compiled functions apart by their names alone, also those in other files of
+    the cache: of two with one name it would take either.
+    """
+    from minigan_kernels.cpu.conv.winograd.addresses import addresses
+
+    schemes = [(2, 2), (4, 2), (2, 3), (4, 3)]
+    names = [function.__qualname__ for scheme in schemes for function in addresses(*scheme)]
+    assert len(set(names)) == 3 * len(schemes)

@@ -87,6 +87,8 @@ def conv2d_dw(x: np.ndarray, g: np.ndarray, p: ConvProblem) -> np.ndarray:
         flipped = np.empty((kh, kw, filters, each), np.float32)
         _correlate(g, x, flipped, _dx_window(window), 1)
         dw = np.ascontiguousarray(_flipped(flipped))
+        if not np.isfinite(dw).all():  # an infinite pixel met the zeros around the gradient
+            _correlate(x, g, dw, window, 1)
     else:
         dw = empty((kh, kw, each, filters), np.float32)
         if p.groups > 1 and outputs < LANES:

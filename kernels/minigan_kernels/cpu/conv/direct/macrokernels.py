@@ -147,6 +147,8 @@ class Col2imSizes(NamedTuple):
     line_stride: int
     height: int  # of the source
     width: int
+    kernel_y: int
+    kernel_x: int
     down: int  # cells that one pixel of the source reaches, vertically
     across: int
     stride_y: int
@@ -215,21 +217,36 @@ def gemm_col2im(t: Col2imTask, operands: Operands, workspace: int, first: int, l
                 Rows(columns + before, s.column_offsets),
                 workspace + s.accumulators_offset,
             )
+            _clear_filling(s, columns + before, bottom - top)
         for padded_line in range(cell * s.stride_y, end * s.stride_y):
             line = padded_line - s.padding_y
             if not 0 <= line < s.out_height:
                 continue
             for u in range(s.down):
                 seen = padded_line // s.stride_y - u
-                inside = top <= seen < bottom
+                tap = u * s.stride_y + padded_line % s.stride_y
+                inside = top <= seen < bottom and tap < s.kernel_y
                 column_lines[u] = columns + (seen - top) * s.columns_stride if inside else empty
                 column_lines[u] += before
-                tap = u * s.stride_y + padded_line % s.stride_y
                 column_lines[u] += 4 * tap * s.across * s.stride_x * s.channels
             _col2im_line(s, column_lines, workspace + s.line_offset)
             target = operands.c + 4 * (n * s.out_height + line) * s.out_width * s.channels
             cropped = workspace + s.line_offset + 4 * s.padding_x * s.channels
             move(cropped, target, s.out_width * s.channels)
+
+
+@jit()
+def _clear_filling(s: Col2imSizes, columns: int, lines: int) -> None:
+    """Clear what the taps that fill up a line to whole cells have added: zero times infinity."""
+    filling = (s.across * s.stride_x - s.kernel_x) * s.channels
+    if filling == 0:
+        return
+    tap_line = 4 * s.across * s.stride_x * s.channels  # bytes
+    for k in range(lines):
+        for i in range(s.width):
+            column = columns + k * s.columns_stride + 4 * i * s.columns
+            for u in range(s.kernel_y):
+                clear(column + u * tap_line + 4 * s.kernel_x * s.channels, filling)
 
 
 @jit()

@@ -301,8 +301,8 @@ def col2im_plan(
         accumulator_bytes(most * width),
     )
     sizes = Col2imSizes(
-        source.packed, x_strides[0], x_strides[2], height, width, down, across, *stride, *padding,
-        cells, y_shape[1], y_shape[2], y_shape[3], depth,
+        source.packed, x_strides[0], x_strides[2], height, width, *window.kernel, down,
+        across, *stride, *padding, cells, y_shape[1], y_shape[2], y_shape[3], depth,
         tables.add(grid_offsets((most, width), (source.line_stride, source.pixel_stride))),
         tables.add(grid_offsets((most, width), (line, 4 * columns))),
         columns, line, *offsets[1:],

@@ -14,6 +14,10 @@ gradient,
 each bracket a GEMM in every one of the (m + r - 1)^2 planes of the Winograd domain. The three
 directions share the three transforms (decomposed: Huang et al. 2021, arXiv:2002.00552).
 
+An image goes by the direct algorithm where the values of a tile are so far apart that outputs that
+do not see the largest would lose their digits (see `value_range`). A weight gradient, which is a
+sum over images, does so if one image does.
+
 This file has the three directions and the memory that they need. `blocking` cuts them into tasks,
 `tasks` are the compiled loops: `forward` transforms, the GEMM, `inverse` transforms. Images are
 stored channels last, with whole vectors of channels, and weights as (kernel, kernel, channels,
@@ -40,6 +44,7 @@ from ...runtime.allocator import empty, empty_image, is_channels_last
 from ...runtime.native_task import NativeTask
 from ...runtime.parallel import parallel_for, thread_count
 from ...runtime.workspace import address, aligned_bytes
+from .. import direct
 from ..problem import ConvProblem, End, Ended
 from ..weights import taps_of, transposed
 from .blocking import (
@@ -81,41 +86,55 @@ def conv2d(x: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None = None)
     inverse transform; another activation is left undone.
     """
     window, shape, m = p.window, p.output, p.tile
-    x, taps, key = _padded(x), partial(_padded_taps, w), ("weights", window, m)
+    given, x = x, _padded(x)
+    taps, key = partial(_padded_taps, w), ("weights", window, m)
     y = empty_image((shape[0], _whole(shape[1]), *shape[2:]), np.float32)
     fused = _fused(end, shape)
+    exceeding: list[int] = []
     for part, q in batch_slices(x.shape, y.shape, window, m):
         v = _transformed_images(_cut(x, part), q)
         u = _weights(q, w, key, taps, side_by_side=False)
         parallel_for(*_output_task(q, v, u, _cut(y, part), fused), grain=1)
-    return _cropped(y, shape[1]), end if fused is None else None
+        exceeding += _exceeding(v, q, part)
+    result, left = _cropped(y, shape[1]), end if fused is None else None
+    if exceeding:
+        _redo(direct.conv2d, exceeding, given, w, p, end if left is None else None, result)
+    return result, left
 
 
 def conv2d_dx(g: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None = None) -> Ended:
     """Gradient with respect to images, for an output gradient g; ends as `conv2d` does."""
     window, shape, m = p.window, p.image, p.tile
-    g, taps, key = _padded(g), partial(_transposed_taps, w), ("transposed weights", window, m)
+    given, g = g, _padded(g)
+    taps, key = partial(_transposed_taps, w), ("transposed weights", window, m)
     dx = empty_image((shape[0], _whole(shape[1]), *shape[2:]), np.float32)
     fused = _fused(end, shape)
     if not _covered(window, shape, g.shape):
         dx[...] = 0
         if fused is not None:
             apply_epilogue(dx, fused.bias, fused.epilogue)
+    exceeding: list[int] = []
     for part, q in batch_slices(dx.shape, g.shape, window, m):
         z = _transformed_gradients(_cut(g, part), q)
         u = _weights(q, w, key, taps, side_by_side=True)
         parallel_for(*_image_gradient_task(q, z, u, _cut(dx, part), fused), grain=1)
-    return _cropped(dx, shape[1]), end if fused is None else None
+        exceeding += _exceeding(z, q, part)
+    result, left = _cropped(dx, shape[1]), end if fused is None else None
+    if exceeding:
+        _redo(direct.conv2d_dx, exceeding, given, w, p, end if left is None else None, result)
+    return result, left
 
 
 def conv2d_dw(x: np.ndarray, g: np.ndarray, p: ConvProblem) -> np.ndarray:
     """Gradient with respect to the weight, for an output gradient g."""
     window, shape, m = p.window, p.weight, p.tile
-    x, g = _padded(x), _padded(g)
+    given, (x, g) = (x, g), (_padded(x), _padded(g))
     taps: np.ndarray | None = None
     for part, q in batch_slices(x.shape, g.shape, window, m):
         v = _transformed_images(_cut(x, part), q)
         z = _transformed_gradients(_cut(g, part), q)
+        if _exceeding(v, q, part) or _exceeding(z, q, part):
+            return direct.conv2d_dw(*given, p)
         more = _weight_gradients(q, v, z)
         taps = more if taps is None else taps + more
     assert taps is not None  # a batch has images
@@ -222,10 +241,42 @@ def _transformed_tiles(
 def _transform_tiles(
     run: Callable[..., None], source: np.ndarray, p: WinogradProblem, size: int
 ) -> np.ndarray:
-    out = aligned_bytes(size)
-    loop = NativeTask(run, p, address(source), _zeros(p), address(out))
+    """The transformed tiles, and in the last bytes which images have values out of range."""
+    out = aligned_bytes(size + 8 * p.images)
+    exceeded = _exceeded(out, p)
+    exceeded[:] = 0
+    loop = NativeTask(run, p, address(source), _zeros(p), address(out), address(exceeded))
     parallel_for(loop, p.tile_blocks, grain=-(-p.tile_blocks // _TRANSFORM_TASKS))
     return out
+
+
+def _exceeded(tiles: np.ndarray, p: WinogradProblem) -> np.ndarray:
+    return tiles[-8 * p.images :].view(np.int64)
+
+
+def _exceeding(tiles: np.ndarray, p: WinogradProblem, part: slice) -> list[int]:
+    """The images of the batch, of which these are a part, that have values out of range."""
+    exceeded = _exceeded(tiles, p)
+    if not exceeded.any():
+        return []
+    found: list[int] = (part.start + np.flatnonzero(exceeded)).tolist()
+    return found
+
+
+def _redo(
+    convolve: Callable[..., Ended],
+    images: list[int],
+    source: np.ndarray,
+    w: np.ndarray,
+    p: ConvProblem,
+    end: End | None,
+    result: np.ndarray,
+) -> None:
+    """Compute the `images` of a result again, by another algorithm."""
+    count = len(images)
+    few = p._replace(image=(count, *p.image[1:]), output=(count, *p.output[1:]))
+    again, left = convolve(source[images], w, few, end)
+    result[images] = again if left is None else apply_epilogue(again, *left)
 
 
 def _weights(

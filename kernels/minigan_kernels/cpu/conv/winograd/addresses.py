@@ -55,7 +55,6 @@ def addresses(m: int, r: int) -> Addresses:
     """The functions for F(m, r)."""
     size = m + r - 1
 
-    @_inlined
     def outputs(p: WinogradProblem, tile: Tile, y: int, elsewhere: int, table: np.ndarray) -> None:
         """Addresses in y of the m x m outputs of a tile; `elsewhere` for those that are missing."""
         top, left = tile.y * m, tile.x * m
@@ -65,7 +64,6 @@ def addresses(m: int, r: int) -> Addresses:
                 seen = tile.exists and top + i < p.out_height and left + j < p.out_width
                 table[i * m + j] = line + 4 * j * p.filters if seen else elsewhere
 
-    @_inlined
     def pixels(
         p: WinogradProblem, tile: Tile, phase: int, x: int, elsewhere: int, table: np.ndarray
     ) -> None:
@@ -82,7 +80,6 @@ def addresses(m: int, r: int) -> Addresses:
                 seen = tile.exists and 0 <= row < p.height and 0 <= column < p.width
                 table[i * size + j] = line + 4 * column * p.channels if seen else elsewhere
 
-    @_inlined
     def earlier(
         tile: Tile, pixels: np.ndarray, elsewhere: int, zeros: int, table: np.ndarray
     ) -> None:
@@ -95,4 +92,6 @@ def addresses(m: int, r: int) -> Addresses:
                 k = i * size + j
                 table[k] = pixels[k] if overlaps and pixels[k] != elsewhere else zeros
 
-    return Addresses(outputs, pixels, earlier)
+    for loop in (outputs, pixels, earlier):  # or the linker would take one for another's
+        loop.__qualname__ = f"{loop.__name__}_{m}_{r}"
+    return Addresses(_inlined(outputs), _inlined(pixels), _inlined(earlier))

@@ -7,6 +7,7 @@ one name a vector.
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import combinations
 
 from ...gemm.bf16x3 import split_bf16x3
 from ...isa.amx import AMX
@@ -14,7 +15,14 @@ from .toom_cook import Matrix, scheme, transposed
 
 
 def transform(
-    name: str, matrix: Matrix, reads: str, writes: str, *, add: bool = False, epilogue: bool = False
+    name: str,
+    matrix: Matrix,
+    reads: str,
+    writes: str,
+    *,
+    add: bool = False,
+    epilogue: bool = False,
+    squares: bool = False,
 ) -> str:
     """Source of `y = matrix x matrix^T` for a grid x of vectors, for `count` grids in a row.
 
@@ -22,13 +30,17 @@ def transform(
     each vector. "planes": `plane` bytes apart. From one grid to the next the addresses move by
     `x_step` and `y_step` bytes. "nontemporal" writes planes with non-temporal stores. With `add`, a
     second table says what to add to each result. With `epilogue`, results end with a bias and a
-    leaky ReLU.
+    leaky ReLU. With `squares` it returns a vector: the sum of squares of a few y, to which each x
+    adds.
     """
     rows, columns = len(matrix), len(matrix[0])
+    squared = _seeing_all(matrix) if squares else ()
     before = ["before"] if add else []
     parameters = [*_parameters("x", reads), "x_step", *before, *_parameters("y", writes), "y_step"]
     parameters += ["bias", "slope"] if epilogue else []
-    lines = [f"def {name}({', '.join(parameters)}, count):", "    for k in range(count):"]
+    lines = [f"def {name}({', '.join(parameters)}, count):"]
+    lines += ["    squares = zeros()"] if squares else []
+    lines += ["    for k in range(count):"]
     for j in range(columns):
         for i in range(columns):
             place = _place("x", reads, i * columns + j)
@@ -42,9 +54,13 @@ def transform(
                 value = f"load(before[{i * rows + j}] + k * y_step) + ({value})"
             if epilogue:
                 value = f"bias_leaky_relu({value}, load(bias + k * y_step), slope)"
+            if i in squared and j in squared:
+                lines += [f"        v = {value}", "        squares = fma(v, v, squares)"]
+                value = "v"
             write = "store_nontemporal" if writes == "nontemporal" else "store"
             place = _place("y", writes, i * rows + j)
             lines.append(f"        {write}({place} + k * y_step, {value})")
+    lines += ["    return squares"] if squares else []
     return "\n".join(lines) + "\n"
 
 
@@ -82,6 +98,19 @@ def transform_pairs(name: str, matrix: Matrix, write: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _seeing_all(matrix: Matrix) -> tuple[int, ...]:
+    """The fewest rows of which one has a coefficient of 1/2 or more in each column."""
+
+    def least(rows: tuple[int, ...]) -> Fraction:
+        return min(max(abs(matrix[i][j]) for i in rows) for j in range(len(matrix[0])))
+
+    for count in range(1, len(matrix) + 1):
+        best = max(combinations(range(len(matrix)), count), key=least)
+        if least(best) >= Fraction(1, 2):
+            return best
+    raise ValueError("the matrix has a column of small coefficients alone")
+
+
 def _parameters(grid: str, kind: str) -> list[str]:
     return [grid] if kind == "table" else [grid, f"{grid}_plane"]
 
@@ -113,8 +142,8 @@ def transforms(m: int, r: int) -> dict[str, str]:
     end = f"_{m}_{r}"
     weights = transform_pairs if AMX else transform_rows
     return {
-        "image": transform("image" + end, bt, "table", "nontemporal"),
-        "gradient": transform("gradient" + end, a, "table", "nontemporal"),
+        "image": transform("image" + end, bt, "table", "nontemporal", squares=True),
+        "gradient": transform("gradient" + end, a, "table", "nontemporal", squares=True),
         "weight": weights("weight" + end, g, "store_nontemporal"),
         "cached_weight": weights("cached_weight" + end, g, "store"),
         "output": transform("output" + end, at, "planes", "table"),

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...compiler.codegen import built
 from ...gemm.blocking import A_BLOCK_BYTES, B_ROW_BYTES, MR, NR_VECTORS
+from ...isa import simd
 from ...isa.amx import AMX, TILE_BYTES, TILE_ROWS, pack_bf16_pairs, truncate_to_bf16
-from ...isa.simd import CACHE_LINE, LANES, VECTOR_BYTES, prefetch
+from ...isa.simd import CACHE_LINE, LANES, VECTOR_BYTES, prefetch, store_int64
 from .addresses import addresses, tile_at
 from .codegen import transforms
 from .problem import (
@@ -26,6 +27,7 @@ from .problem import (
     weight_plane_stride,
     weight_units,
 )
+from .value_range import add_magnitudes, gradient_exceeds, image_exceeds, jumps, sum_lanes
 
 _PREFETCH_ROWS = 4  # rows of taps between the one that is read and the one that is prefetched
 
@@ -63,43 +65,78 @@ def forward_transforms(m: int, r: int) -> ForwardTransforms:
 
 
 def _images(m: int, r: int) -> Callable[..., None]:
-    image, pixels = built(transforms(m, r)["image"]), addresses(m, r).pixels
+    image = built(transforms(m, r)["image"])
+    pixels = addresses(m, r).pixels
     planes = (m + r - 1) ** 2
 
     @partial(compiled, m=m, r=r)
-    def images(p: WinogradProblem, x: int, zeros: int, out: int, first: int, last: int) -> None:
-        """Transform the tiles of images x in the tile blocks first..last."""
-        table = np.empty(planes, np.int64)
+    def images(
+        p: WinogradProblem, x: int, zeros: int, out: int, exceeded: int, first: int, last: int
+    ) -> None:
+        """Transform the tiles of images x in the tile blocks first..last; write 1 to the table at
+        the address `exceeded` for each image that has values out of range in a tile.
+        """
+        table, magnitudes = np.empty(planes, np.int64), np.empty(planes * LANES, np.float32)
         k_blocks, phases = p.channels // LANES, p.stride**2
         block_stride = tile_block_stride(phases * k_blocks)
         plane_stride = tile_plane_stride(phases * k_blocks, p.chunk_blocks * p.chunks)
         for block in range(first, last):
+            before = 0.0
             for row in range(MR):
                 tile = tile_at(p, block, row)
                 target = out + block * block_stride + row * VECTOR_BYTES
+                vector: Any = simd.zeros()
                 for phase in range(phases):
                     pixels(p, tile, phase, x, zeros, table)
-                    image(table, VECTOR_BYTES, target, plane_stride, A_BLOCK_BYTES, k_blocks)
+                    vector = vector + image(
+                        table, VECTOR_BYTES, target, plane_stride, A_BLOCK_BYTES, k_blocks
+                    )
                     target += k_blocks * A_BLOCK_BYTES
+                squares = sum_lanes(vector)
+                if jumps(squares, before):
+                    magnitudes[:] = 0
+                    for phase in range(phases):
+                        pixels(p, tile, phase, x, zeros, table)
+                        add_magnitudes(table, k_blocks, magnitudes)
+                    down, across = p.out_height - tile.y * m, p.out_width - tile.x * m
+                    down, across = min(m, down), min(m, across)
+                    if image_exceeds(magnitudes, m, r, down, across):
+                        store_int64(exceeded + 8 * tile.image, 1)
+                before = squares
 
     return images
 
 
 def _gradients(m: int, r: int) -> Callable[..., None]:
-    gradient, outputs = built(transforms(m, r)["gradient"]), addresses(m, r).outputs
+    gradient = built(transforms(m, r)["gradient"])
+    outputs = addresses(m, r).outputs
 
     @partial(compiled, m=m, r=r)
-    def gradients(p: WinogradProblem, g: int, zeros: int, out: int, first: int, last: int) -> None:
-        """Transform the tiles of output gradients g in the tile blocks first..last."""
-        table = np.empty(m * m, np.int64)
+    def gradients(
+        p: WinogradProblem, g: int, zeros: int, out: int, exceeded: int, first: int, last: int
+    ) -> None:
+        """Transform the tiles of output gradients g in the tile blocks first..last; `exceeded` as
+        above.
+        """
+        table, magnitudes = np.empty(m * m, np.int64), np.empty(m * m * LANES, np.float32)
         k_blocks = p.filters // LANES
         block_stride = tile_block_stride(k_blocks)
         plane_stride = tile_plane_stride(k_blocks, p.chunk_blocks * p.chunks)
         for block in range(first, last):
+            before = 0.0
             for row in range(MR):
-                outputs(p, tile_at(p, block, row), g, zeros, table)
+                tile = tile_at(p, block, row)
+                outputs(p, tile, g, zeros, table)
                 target = out + block * block_stride + row * VECTOR_BYTES
-                gradient(table, VECTOR_BYTES, target, plane_stride, A_BLOCK_BYTES, k_blocks)
+                squares: float = sum_lanes(
+                    gradient(table, VECTOR_BYTES, target, plane_stride, A_BLOCK_BYTES, k_blocks)
+                )
+                if jumps(squares, before):
+                    magnitudes[:] = 0
+                    add_magnitudes(table, k_blocks, magnitudes)
+                    if gradient_exceeds(magnitudes, m, r):
+                        store_int64(exceeded + 8 * tile.image, 1)
+                before = squares
 
     return gradients
 
