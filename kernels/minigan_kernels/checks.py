@@ -24,8 +24,10 @@ class Window(NamedTuple):
         """Number of window positions on a plane of `size` (H, W).
 
         Raises:
-            ValueError: if the window does not fit the padded plane.
+            ValueError: if the plane has no pixels, or the window does not fit it with its padding.
         """
+        if min(size) < 1:
+            raise ValueError(f"a plane of {size[0]}x{size[1]} has no pixels for a window to see")
         reach = [d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
         padded = [s + 2 * p for s, p in zip(size, self.padding, strict=True)]
         if reach[0] > padded[0] or reach[1] > padded[1]:
@@ -63,11 +65,15 @@ def conv_window(
     padding: int | Pair,
     dilation: int | Pair,
 ) -> Window:
-    """The window of a convolution whose weight is (O, I/groups, kH, kW)."""
+    """The window of a convolution whose weight is (O, I/groups, kH, kW).
+
+    Raises:
+        ValueError: if the weight has other axes or no taps, or an option is not what it must be.
+    """
     if len(w_shape) != 4:
         raise ValueError(f"the weight must be (O, I/groups, kH, kW), but has shape {w_shape}")
     return Window(
-        (w_shape[2], w_shape[3]),
+        pair((w_shape[2], w_shape[3]), "kernel", least=1),
         pair(stride, "stride", least=1),
         pair(padding, "padding", least=0),
         pair(dilation, "dilation", least=1),
@@ -92,6 +98,8 @@ def check_conv(
     if len(x_shape) != 4:
         raise ValueError(f"the image must be (N, C, H, W), but has shape {x_shape}")
     channels, filters = x_shape[1], w_shape[0]
+    if not isinstance(groups, int | np.integer):
+        raise ValueError(f"groups must be an integer of at least 1, but is {groups!r}")
     if groups < 1 or channels % groups or filters % groups:
         raise ValueError(
             f"{channels} input and {filters} output channels do not split into {groups} groups"
@@ -150,6 +158,19 @@ def check_pooled(
     if tuple(g_shape) != (n, c, *size):
         raise ValueError(f"{shape} is pooled to {(n, c, *size)}, not to {tuple(g_shape)}")
     return size
+
+
+def check_int32(what: str, count: int) -> None:
+    """Check that a GPU's kernels, which count `what` in 32 bits, can count so many.
+
+    Raises:
+        ValueError: if they cannot.
+    """
+    if count >= 2**31:
+        raise ValueError(
+            f"there are {count} {what}, but the GPU's kernels count fewer than 2^31 of them; "
+            "take smaller images, or fewer at a time"
+        )
 
 
 def check_places(

@@ -30,7 +30,7 @@ class Epilogue:
         if self.activation != "leaky_relu":
             fits = self.slope is None
         else:
-            fits = self.slope is not None and 0 <= self.slope <= 1
+            fits = self.slope is not None and is_slope(self.slope)
         if not fits:
             raise ValueError(
                 f"{self.slope} is no slope of a {self.activation}: it must be from 0 to 1 for a "
@@ -50,6 +50,21 @@ class Epilogue:
         """
         check_bias(x.shape, bias.shape)
         return getattr(twin, f"bias_{self.activation}")(x, bias, **self.options)
+
+
+def is_slope(slope: float) -> bool:
+    """Whether the sign of y = leaky_relu(x) is that of x, so that y tells its derivative."""
+    return 0 <= slope <= 1
+
+
+def check_slope(slope: float) -> None:
+    """Check the slope of a leaky ReLU whose derivative is taken from its output.
+
+    Raises:
+        ValueError: if it is not from 0 to 1.
+    """
+    if not is_slope(slope):
+        raise ValueError(f"the slope of a leaky ReLU must be from 0 to 1, but is {slope}")
 
 
 LINEAR = Epilogue("leaky_relu", 1.0)  # adds the bias, and does no more

@@ -67,16 +67,16 @@ def min(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
 def logsumexp(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))) over `axis`, without overflow."""
     x = real(x)
-    top = np.max(x.data, axis=axis, keepdims=True)
-    shift = adopt(np.where(np.isfinite(top), top, 0).astype(x.dtype))  # a row of -inf stays -inf
+    shift = _shift(x, axis)
     total = log(sum(exp(x - shift), axis, keepdims=True)) + shift
-    return total if keepdims else reshape(total, np.sum(x.data, axis=axis).shape)
+    return total if keepdims else reshape(total, np.max(x.data, axis=axis).shape)
 
 
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
-    """log(softmax(x)) over `axis`."""
+    """log(softmax(x)) over `axis`, exact for logits of any size."""
     x = real(x)
-    return x - logsumexp(x, axis, keepdims=True)
+    centred = x - _shift(x, axis)  # first, or the logarithm would be lost in large logits
+    return centred - log(sum(exp(centred), axis, keepdims=True))
 
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
@@ -99,7 +99,13 @@ def _entropy_backward(
 def softmax_cross_entropy(x: Tensor, *, labels: Array) -> Tensor:
     """-log softmax(x)[label] of each sample, (N,): x (N, classes), labels (N,) integers."""
     rows = np.arange(len(labels), like=labels)
-    return logsumexp(x, axis=1) - getitem(x, index=(rows, labels))
+    return -getitem(log_softmax(x, axis=1), index=(rows, labels))
+
+
+def _shift(x: Tensor, axis: Axes) -> Tensor:
+    """What is subtracted before exponentials are taken: the largest value."""
+    top = np.max(x.data, axis=axis, keepdims=True)
+    return adopt(np.where(np.isfinite(top), top, 0).astype(x.dtype))  # a row of -inf stays -inf
 
 
 def _kept(reduced: Tensor, x: Tensor, axis: Axes) -> Tensor:

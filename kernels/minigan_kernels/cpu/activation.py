@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..epilogue import Epilogue, check_bias
+from ..epilogue import Epilogue, check_bias, check_slope
 from .channelwise import (
     PARTIAL_ROWS,
     add_sums,
@@ -58,6 +58,7 @@ def softplus(x: np.ndarray) -> np.ndarray:
 
 def bias_leaky_relu(x: np.ndarray, bias: np.ndarray, *, slope: float) -> np.ndarray:
     """leaky_relu(x + bias)."""
+    check_slope(slope)
     return _with_bias(x, bias, slope)
 
 
@@ -65,6 +66,7 @@ def bias_leaky_relu_backward(
     g: np.ndarray, y: np.ndarray, *, slope: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of `bias_leaky_relu` with respect to x and bias."""
+    check_slope(slope)
     return _backward(_leaky_backward, g, y, slope)
 
 

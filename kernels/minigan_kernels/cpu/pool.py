@@ -40,7 +40,8 @@ def max_pool2d_index(
     n, c, h, w = image_shape(x.shape)
     numbers = _numbers(window)
     index = _result(x, (n, c, *window.output((h, w))), np.int64)
-    _by_image(lambda x, index: _max_index(x, numbers, index), x, index)
+    loop = _max_index if h * w < 2**31 else _max_index_int64
+    _by_image(lambda x, index: loop(x, numbers, index), x, index)
     return index
 
 
@@ -145,28 +146,38 @@ def _checked(loop: Callable[..., bool], shape: tuple[int, ...], *arrays: np.ndar
         raise IndexError(f"places must be from 0 to {shape[2] * shape[3] - 1}")
 
 
-@jit()
-def _max_index(x: np.ndarray, window: tuple[int, ...], index: np.ndarray) -> None:
-    kh, kw, sy, sx, py, px = window
-    outer, high, wide, lanes = x.shape
-    best, places = np.empty(lanes, x.dtype), np.empty(lanes, np.int32)
-    for p in range(outer):
-        for i in range(index.shape[1]):
-            top, bottom = max(0, i * sy - py), min(high, i * sy - py + kh)
-            for j in range(index.shape[2]):
-                left, right = max(0, j * sx - px), min(wide, j * sx - px + kw)
-                best[:] = x[p, top, left]
-                places[:] = top * wide + left
-                for u in range(top, bottom):
-                    for v in range(left, right):
-                        pixel, place = x[p, u, v], np.int32(u * wide + v)
-                        for c in range(lanes):
-                            value, old = pixel[c], best[c]
-                            # The first NaN stays: no comparison with it is true.
-                            better = (value > old) | ((value != value) & (old == old))
-                            best[c] = value if better else old
-                            places[c] = place if better else places[c]
-                index[p, i, j] = places
+def _max_index_by(place_type: Any, name: str) -> Callable[..., None]:
+    """The loop of `max_pool2d_index`; places of 32 bits take half the vectors of those of 64."""
+
+    def max_index(x: np.ndarray, window: tuple[int, ...], index: np.ndarray) -> None:
+        kh, kw, sy, sx, py, px = window
+        outer, high, wide, lanes = x.shape
+        best, places = np.empty(lanes, x.dtype), np.empty(lanes, place_type)
+        for p in range(outer):
+            for i in range(index.shape[1]):
+                top, bottom = max(0, i * sy - py), min(high, i * sy - py + kh)
+                for j in range(index.shape[2]):
+                    left, right = max(0, j * sx - px), min(wide, j * sx - px + kw)
+                    best[:] = x[p, top, left]
+                    places[:] = top * wide + left
+                    for u in range(top, bottom):
+                        for v in range(left, right):
+                            pixel, place = x[p, u, v], place_type(u * wide + v)
+                            for c in range(lanes):
+                                value, old = pixel[c], best[c]
+                                # The first NaN stays: no comparison with it is true.
+                                better = (value > old) | ((value != value) & (old == old))
+                                best[c] = value if better else old
+                                places[c] = place if better else places[c]
+                    index[p, i, j] = places
+
+    max_index.__qualname__ = name  # which names its file in the cache on disk
+    compiled: Callable[..., None] = jit()(max_index)
+    return compiled
+
+
+_max_index = _max_index_by(np.int32, "_max_index")
+_max_index_int64 = _max_index_by(np.int64, "_max_index_int64")
 
 
 @jit()

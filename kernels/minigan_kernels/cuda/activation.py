@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..epilogue import check_slope
 from .elementwise import flat, images
 
 
@@ -32,6 +33,7 @@ def softplus(x: np.ndarray) -> np.ndarray:
 
 def bias_leaky_relu(x: np.ndarray, bias: np.ndarray, *, slope: float) -> np.ndarray:
     """leaky_relu(x + bias)."""
+    check_slope(slope)
     return _with_bias("bias_leaky_relu", x, bias, x.dtype.type(slope))
 
 
@@ -39,6 +41,7 @@ def bias_leaky_relu_backward(
     g: np.ndarray, y: np.ndarray, *, slope: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradients of `bias_leaky_relu` with respect to x and bias."""
+    check_slope(slope)
     factor = np.result_type(g.dtype, y.dtype).type(slope)
     return _backward("bias_leaky_relu_backward", g, y, factor)
 

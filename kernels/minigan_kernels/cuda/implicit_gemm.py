@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..checks import Window
+from ..checks import Window, check_int32
 from ..epilogue import Epilogue, check_bias
 from ..memo import LARGE, attach
 from . import activation
@@ -38,7 +38,13 @@ def problem_of(
     *,
     transposed: bool,
 ) -> np.ndarray:
-    """The struct Conv of conv.cuh, for images of shapes (N, H, W, C)."""
+    """The struct Conv of conv.cuh, for images of shapes (N, H, W, C).
+
+    Raises:
+        ValueError: if it cannot count all pixels.
+    """
+    for shape in (source, target):
+        check_int32("pixels", math.prod(shape[:3]))
     axes = [(source[1 + i], target[1 + i], *(part[i] for part in window)) for i in range(2)]
     sizes = (source[0], groups, source[3] // groups, target[3] // groups, transposed, 1)
     return np.array((*axes, *sizes), _CONV)

@@ -12,6 +12,7 @@ from ..checks import (
     Pair,
     Window,
     blocks,
+    check_int32,
     check_places,
     check_pooled,
     conv_window,
@@ -87,6 +88,7 @@ def upsample_nearest(x: np.ndarray, *, factor: int) -> np.ndarray:
     n, c, h, w = image_shape(x.shape)
     shape = n, c, h * factor, w * factor
     blocks(shape, factor)
+    check_int32("pixels of a plane", shape[2] * shape[3])
     last = is_channels_last(x)
     y = _empty(shape, x.dtype, x, last)
     numbers = [np.int32(number) for number in (_inner(x, last), h, w, factor)]
@@ -112,6 +114,8 @@ def _windows(
     *options: Any,
 ) -> np.ndarray:
     """The result of a kernel that goes over planes of size `plane` and, pooled, `pooled`."""
+    for high, wide in (plane, pooled):
+        check_int32("pixels of a plane", high * wide)
     last = is_channels_last(x)
     out = _empty(shape, dtype, x, last)
     sizes = _inner(x, last), *plane, *pooled, *window.kernel, *window.stride, *window.padding
@@ -131,6 +135,7 @@ def _places(
     threads_each: int = 1,
 ) -> np.ndarray:
     """The result of a kernel for which `threads_each` threads see to each of `count` things."""
+    check_int32("pixels of a plane", max(plane[2] * plane[3], math.prod(index.shape[2:])))
     last = is_channels_last(x)
     out = _empty(shape, x.dtype, x, last)
     arrays = _memory(x, last), _memory(index.astype(np.int64, copy=False), last), out

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..epilogue import check_slope
+
 
 def leaky_relu(x: np.ndarray, *, slope: float) -> np.ndarray:
     """x where x > 0, else slope * x (Maas et al. 2013), 0 <= slope <= 1; 0 gives ReLU.
@@ -36,7 +38,12 @@ def softplus(x: np.ndarray) -> np.ndarray:
 
 
 def bias_leaky_relu(x: np.ndarray, bias: np.ndarray, *, slope: float) -> np.ndarray:
-    """leaky_relu(x + bias)."""
+    """leaky_relu(x + bias).
+
+    Raises:
+        ValueError: if the slope is not from 0 to 1: the derivative would not follow from the value.
+    """
+    check_slope(slope)
     return leaky_relu(x + _channel(bias, x), slope=slope)
 
 
@@ -44,6 +51,7 @@ def bias_leaky_relu_backward(
     g: np.ndarray, y: np.ndarray, *, slope: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gradients with respect to x and bias; y > 0 exactly where x + bias > 0."""
+    check_slope(slope)
     return _with_bias(leaky_relu_dx(g, y, slope=slope))
 
 
