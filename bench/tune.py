@@ -63,9 +63,13 @@ def _choose(
     steps: dict[str, Step] = {}
     ways = set()
     for name in ALGORITHMS:
+        try:
+            select.check_does(name, kernel, window, 1, np.dtype(np.float32))
+        except ValueError:  # it is not measured
+            continue
         with minigan_kernels.use(name):
             way = select.choose(*of_layer, np.dtype(np.float32))
-        if way not in ways:  # what cannot do a layer leaves it to another one
+        if way not in ways:  # or it would be measured twice
             ways.add(way)
             steps[name] = _forced(name, kept(layer, direction, arrays))
     found = compare(steps, budget=settings.budget(BUDGET), prime=True)
@@ -80,7 +84,7 @@ def _choose(
 
 def _forced(algorithm: str, step: Step) -> Step:
     def forced() -> object:
-        with minigan_kernels.use(algorithm):
+        with minigan_kernels.use(algorithm, strict=True):
             return step()
 
     return forced

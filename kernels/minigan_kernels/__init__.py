@@ -30,7 +30,7 @@ from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from . import memo
-from .algorithms import ALGORITHMS, forced
+from .algorithms import ALGORITHMS, Forced, forced
 from .environment import SettingError, compiles
 from .reference import activation, conv, linalg, maxout, norm, optim, pool, random, softmax
 
@@ -58,13 +58,14 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @contextmanager
-def use(kernels: str) -> Iterator[None]:
+def use(kernels: str, *, strict: bool = False) -> Iterator[None]:
     """Within the block take all kernels from one backend, or convolve by one algorithm.
 
     `kernels` is a backend, "reference", "cpu" or "cuda", or an algorithm. "cuda" runs emulated for
     NumPy arrays: exact to study, slow to use. The algorithms "im2col", "direct", "winograd" and
     "winograd2" (tiles of 2x2 outputs instead of 4x4) are for float32 convolutions of the CPU
-    backend. Layers to which Winograd does not apply use "direct", and float64 always "im2col".
+    backend. Layers to which Winograd does not apply use "direct", and float64 always "im2col"; with
+    `strict`, as to measure an algorithm, such a convolution raises ValueError instead.
 
     Raises:
         ValueError: if there is no such backend or algorithm.
@@ -74,7 +75,7 @@ def use(kernels: str) -> Iterator[None]:
         known = ", ".join(map(repr, backends + ALGORITHMS))
         raise ValueError(f"there are no kernels called {kernels!r}; there are {known}")
     backend = _forced.set(kernels if kernels in backends else "cpu")
-    algorithm = forced.set(kernels if kernels in ALGORITHMS else None)
+    algorithm = forced.set(Forced(kernels, strict) if kernels in ALGORITHMS else Forced())
     try:
         yield
     finally:
@@ -96,7 +97,7 @@ def choices() -> dict[str, str]:
     found: dict[str, str] = dict(importlib.import_module(f"{__name__}.cpu.conv.select").tuned())
     given = {name: os.environ.get(name, default) for name, default in _VARIABLES.items()}
     found |= {name: value for name, value in given.items() if value != _VARIABLES[name]}
-    if kernels := forced.get() or _forced.get():
+    if kernels := forced.get().algorithm or _forced.get():
         found["use"] = kernels
     return dict(sorted(found.items()))
 

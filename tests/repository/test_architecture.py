@@ -80,9 +80,12 @@ ARROWS: dict[str, set[str]] = {
 }  # fmt: skip
 
 # The same within minigan_kernels. A room is a folder (the deepest that is named here) or a file.
-SHARED = {"checks", "environment", "epilogue", "layouts", "memo", "philox", "algorithms"}
+SHARED = {
+    "checks", "environment", "epilogue", "layouts", "memo", "philox", "algorithms", "trust",
+}  # fmt: skip
 KERNEL_ARROWS: dict[str, set[str]] = {
     "algorithms": set(),
+    "trust": set(),
     "checks": set(),
     "environment": set(),
     "epilogue": set(),
@@ -93,7 +96,7 @@ KERNEL_ARROWS: dict[str, set[str]] = {
     # The dispatch: twins by name.
     "minigan_kernels": {"algorithms", "environment", "memo", "reference"},
     "cpu/isa": {"environment"},
-    "cpu/compiler": {"cpu/isa"},
+    "cpu/compiler": {"cpu/isa", "trust"},
     "cpu/runtime": {"cpu/isa", "cpu/compiler"} | SHARED,
     "cpu/transpose": {"cpu/isa", "cpu/compiler"},
     "cpu/gemm": {"cpu/isa", "cpu/compiler", "cpu/runtime", "cpu/transpose"},
@@ -103,7 +106,7 @@ KERNEL_ARROWS: dict[str, set[str]] = {
     } | SHARED,
     "cpu/__main__": {"cpu/isa", "cpu/transpose", "cpu/gemm", "cpu/conv"},
     "cuda/errors": set(),
-    "cuda/cache": {"cuda/errors"},
+    "cuda/cache": {"cuda/errors", "trust"},
     "cuda/emu": {"cuda/cache", "cuda/errors"},
     "cuda": {"cuda/cache", "cuda/emu", "cuda/errors"} | SHARED,
 }  # fmt: skip

@@ -32,7 +32,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import nvrtc
-from .cache import folder, found, keep, key, unit
+from .cache import facts_of, folder, found, keep, key, unit
 from .launch import current_device, is_planning, kernel
 from .tiling import Plan
 
@@ -117,9 +117,9 @@ class Tuner:
             return
         same = ("card", "kernel", "precision", "problem")
         for note in folder().glob("tile-*.json"):
-            with suppress(OSError, ValueError):  # spoilt, or gone
-                kept = json.loads(note.read_text())
-                if isinstance(kept, dict) and all(kept.get(k) == facts[k] for k in same):
+            with suppress(OSError):  # gone
+                kept = facts_of(note.read_bytes())
+                if all(kept.get(k) == facts[k] for k in same):
                     self._told = True
                     break
         if self._told:

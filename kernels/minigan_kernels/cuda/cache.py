@@ -1,5 +1,5 @@
 """What is costly to make, such as compiled kernels, on disk: written whole or not at all, checked
-when read, rebuilt when damaged.
+when read, rebuilt when damaged, and used only if nobody else could have written it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -16,9 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..trust import UntrustedError, check_folder, is_ours
 from .errors import UnavailableError
 
 SOURCES = Path(__file__).parent / "src"
+_MOST_BYTES = 1 << 26  # of a file; of what is longer the digest is wrong
 HEADERS = (SOURCES, Path(__file__).parent / "emu")
 FORSAKEN = 3600  # age in seconds from which what is being built is a dead process's
 
@@ -57,21 +60,70 @@ def key(source: str, folder: Path, *compiler: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def kept(name: str, build: Callable[[Path], dict[str, Any]]) -> Entry:
-    """The file `name`; if it is not there, or not what was written, `build` writes it."""
-    return found(name) or keep(name, build)
+def kept(
+    name: str,
+    build: Callable[[Path], dict[str, Any]],
+    fits: Callable[[dict[str, Any]], bool] = lambda facts: True,
+) -> Entry:
+    """The file `name`; if it is not there, or not what was written, or its facts are none that
+    `fits`, `build` writes it.
+    """
+    entry = found(name)
+    return entry if entry is not None and fits(entry.facts) else keep(name, build)
 
 
 def found(name: str) -> Entry | None:
-    """The file `name`; None if it is not there, or not what was written."""
+    """The file `name`; None if it is not there, or not what was written.
+
+    Raises:
+        UnavailableError: if somebody else could have written it: it may hold machine code.
+    """
     path = folder() / name
     try:
-        facts = json.loads(_note(path).read_text())
-        if facts["sha256"] == _sha256(path):
+        content = _ours(_note(path))
+    except OSError:
+        return None  # not built yet
+    facts = facts_of(content)
+    try:
+        if facts and facts.get("sha256") == hashlib.sha256(_ours(path)).hexdigest():
             return Entry(path, facts)
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # not built yet, or damaged
+    except OSError:
+        pass
+    print(f"minigan: {path} is damaged, and is made again", file=sys.stderr, flush=True)
     return None
+
+
+def facts_of(content: bytes) -> dict[str, Any]:
+    """The facts in a note; none if it is damaged."""
+    try:
+        facts = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _ours(path: Path) -> bytes:
+    """The content of a file that nobody else could have written."""
+    with path.open("rb") as file:
+        _check_trusted(path.parent)
+        if not is_ours(file.fileno()):
+            raise UnavailableError(
+                f"{path} is not used, because others could have written it; delete it"
+            )
+        return file.read(_MOST_BYTES)
+
+
+def _check_trusted(folder: Path) -> None:
+    if folder not in _trusted:
+        try:
+            check_folder(folder, "XDG_CACHE_HOME")
+        except UntrustedError as error:
+            raise UnavailableError(str(error)) from error
+        if folder.exists():
+            _trusted.add(folder)
+
+
+_trusted: set[Path] = set()
 
 
 def keep(name: str, build: Callable[[Path], dict[str, Any]]) -> Entry:
@@ -81,22 +133,27 @@ def keep(name: str, build: Callable[[Path], dict[str, Any]]) -> Entry:
     do not fit, neither is found again.
 
     Raises:
-        UnavailableError: if the folder cannot be made.
+        UnavailableError: if the folder cannot be made, or others may write there.
     """
     path = folder() / name
+    _check_trusted(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o755, exist_ok=True)
     except OSError as error:
         raise UnavailableError(
             f"what is compiled cannot be kept in {path.parent} ({error.strerror}); "
             "set XDG_CACHE_HOME to a folder that can be written"
         ) from error
+    _check_trusted(path.parent)
     _sweep(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="build-") as place:
         fresh = Path(place) / name
         facts = build(fresh)
-        facts["sha256"] = _sha256(fresh)
+        facts["sha256"] = hashlib.sha256(fresh.read_bytes()).hexdigest()
         fresh.with_name("note").write_text(json.dumps(facts))
+        for file in (fresh, fresh.with_name("note")):  # whatever the umask
+            file.chmod(0o755 if file is fresh else 0o644)
         fresh.replace(path)
         fresh.with_name("note").replace(_note(path))
     return Entry(path, facts)
@@ -112,7 +169,3 @@ def _sweep(place: Path) -> None:
 
 def _note(path: Path) -> Path:
     return path.with_name(path.name + ".json")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

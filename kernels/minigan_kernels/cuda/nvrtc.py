@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .cache import HEADERS, kept, key, unit
 from .errors import KernelError, UnavailableError
@@ -62,8 +62,19 @@ def compile_cubin(file: Path, defines: Mapping[str, object], arch: str) -> Cubin
         return {"resources": _resources(log)}
 
     name = f"{file.stem}-{arch}-{key(source, file.parent, version(), *options)}.cubin"
-    entry = kept(name, build)
+    entry = kept(name, build, _has_resources)
     return Cubin(entry.path, {k: Resources(*v) for k, v in entry.facts["resources"].items()})
+
+
+def _has_resources(facts: dict[str, Any]) -> bool:
+    """Whether a cubin's facts say what each kernel takes."""
+    found = facts.get("resources")
+    return isinstance(found, dict) and all(
+        isinstance(each, list)
+        and len(each) == len(Resources._fields)
+        and all(type(number) is int for number in each)
+        for each in found.values()
+    )
 
 
 def version() -> str:

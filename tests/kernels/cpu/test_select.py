@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import minigan_kernels as kernels
 import numpy as np
 import pytest
 from minigan_kernels import reference
-from minigan_kernels.algorithms import ALGORITHMS
+from minigan_kernels.algorithms import ALGORITHMS, ChoicesError
 from minigan_kernels.checks import Pair, Window
 from minigan_kernels.cpu.conv import select
 
@@ -252,9 +253,14 @@ def test_choices_lie_beside_the_compiled_kernels_for_later_runs(
     assert later == [str(DIRECT), "None", str(BIG_TILES)]
 
 
-def test_what_is_remembered_where_winograd_does_not_apply_is_done_directly() -> None:
-    window = Window((1, 1))
-    select.remember("conv2d", (64, 64, 32, 32), (64, 64, 32, 32), window, 1, "winograd")
+def test_what_is_remembered_where_winograd_does_not_apply_is_done_directly(file: Path) -> None:
+    """Not by `remember`, which refuses it; but another version's Winograd may have done more."""
+    layer = ((64, 64, 32, 32), (64, 64, 32, 32), Window((1, 1)), 1)
+    with pytest.raises(ValueError, match=r"winograd does no conv2d with a \(1, 1\) kernel"):
+        select.remember("conv2d", *layer, "winograd")
+    select.remember("conv2d", *layer, "im2col")
+    file.write_text(file.read_text().replace("im2col", "winograd"))
+    select.cache_clear()
     assert choice((64, 64), (32, 32), (1, 1)) == DIRECT
 
 
@@ -298,6 +304,102 @@ def test_choices_of_a_later_format_are_refused_and_stay(file: Path) -> None:
         with pytest.raises(ValueError, match=r"choices\.json is of format 3, .*; delete it$"):
             call()
     assert file.read_text() == later
+
+
+HOSTILE = {
+    "empty": "",
+    "nested": "[" * 100_000,
+    "nested object": '{"a":' * 50_000,
+    "no dict": '"direct"',
+    "NaN": "NaN",
+    "format NaN": '{"format": NaN, "choices": {}}',
+    "format true": '{"format": true, "choices": {}}',
+    "format huge": '{"format": 1e999, "choices": {}}',
+    "format of digits": '{"format": ' + "9" * 5000 + "}",
+    "format list": '{"format": [2], "choices": {}}',
+    "choices null": '{"format": 2, "choices": null}',
+    "choices list": '{"format": 2, "choices": ["direct"]}',
+    "choice NaN": '{"format": 2, "choices": {"a": NaN}}',
+    "choice list": '{"format": 2, "choices": {"a": ["direct"]}}',
+    "choice dict": '{"format": 2, "choices": {"a": {}}}',
+    "choice number": '{"a": 3}',
+    "cut": '{"format": 2, "choices": {"a": "dir',
+    "zeros": "\0" * 4096,
+    "huge": '{"format": 2, "choices": {"a": "' + "x" * (1 << 22) + '"}}',
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_what_is_no_file_of_choices_is_named_with_the_way_out(content: str, file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text(content)
+    for call in (chosen, kernels.choices, lambda: select.remember("conv2d", *LAYER, "direct")):
+        with pytest.raises(ChoicesError, match=r"choices\.json is .*; delete it$") as refusal:
+            call()
+        assert len(str(refusal.value)) < 400
+    select.forget()
+    assert chosen() == BIG_TILES
+
+
+def test_a_folder_in_place_of_the_choices_is_named(file: Path) -> None:
+    file.mkdir(parents=True)
+    with pytest.raises(ChoicesError, match=r"cannot be read .*choices\.json"):
+        chosen()
+
+
+def test_choices_are_on_the_disk_before_they_take_the_place_of_others(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append("file" if not file.exists() else "folder")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    select.remember("conv2d", *LAYER, "direct")
+    assert synced == ["file", "folder"]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "options", "message"),
+    [
+        ("winograd", {"dtype": np.float64}, "winograd does no {} in float64"),
+        ("direct", {"dtype": np.float64}, "direct does no {} in float64"),
+        ("winograd2", {"dilation": 2}, "winograd2 does no {} with a (3, 3) kernel"),
+        ("winograd", {"groups": 2}, "winograd does no {} with a (3, 3) kernel"),
+    ],
+)
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_an_algorithm_that_is_to_be_measured_leaves_nothing_to_another(
+    direction: str, algorithm: str, options: dict, message: str
+) -> None:
+    dtype, options = (
+        options.get("dtype", np.float32),
+        {k: v for k, v in options.items() if k != "dtype"},
+    )
+    x = np.ones((1, 16, 12, 12), dtype)
+    w = np.ones((16, 16 // options.get("groups", 1), 3, 3), dtype)
+    g = kernels.conv2d(x, w, **options)
+    calls = {
+        "conv2d": lambda: kernels.conv2d(x, w, **options),
+        "conv2d_dx": lambda: kernels.conv2d_dx(g, w, shape=x.shape, **options),
+        "conv2d_dw": lambda: kernels.conv2d_dw(x, g, shape=w.shape, **options),
+    }
+    with kernels.use(algorithm):
+        calls[direction]()  # a wish
+    with (
+        kernels.use(algorithm, strict=True),
+        pytest.raises(ValueError, match=re.escape(message.format(direction))),
+    ):
+        calls[direction]()
+
+
+def test_a_direction_that_there_is_not_is_not_remembered(file: Path) -> None:
+    with pytest.raises(ValueError, match="'forward' is none of conv2d, conv2d_dx, conv2d_dw"):
+        select.remember("forward", *LAYER, "direct")
+    assert not file.exists()
 
 
 def test_an_unknown_algorithm_is_not_remembered(file: Path) -> None:

@@ -12,8 +12,8 @@ right, two functions never share a file, generated ones of one name included, an
 several settings is kept side by side.
 
 The files are in NUMBA_CACHE_DIR, else in minigan/ in XDG_CACHE_HOME, else in ~/.cache/minigan, in a
-folder for each copy of this package. A process that has compiled something sweeps them once: see
-`sweep`.
+folder for each copy of this package, if nobody else may write there (see `trust`). A process that
+has compiled something sweeps them once: see `sweep`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from typing import Any
 
 import numba
 
+from ...trust import UntrustedError, check_folder, is_ours
 from .dependencies import (
     Dependencies,
     UnknownDependencyError,
@@ -45,6 +46,7 @@ _PACKAGE = _PLACE.resolve()
 _OWNER = "package.txt"  # in a cache folder: the path of the package that it belongs to
 _DAY = 86400  # seconds
 UNFINISHED_DAYS, UNUSED_DAYS = 1 / 24, 30
+_MOST_BYTES = 1 << 26  # of a file of machine code; of what is longer the digest is wrong
 
 
 def cache_folder() -> Path:
@@ -76,10 +78,14 @@ class DiskCache(Cache):  # type: ignore[misc]
         try:
             key = self._key(sig, target_context.codegen())
             path = self._path(key)
-            content = path.read_bytes()
+            content = read(path, _MOST_BYTES)
         except (UnknownDependencyError, OSError):  # nothing there
             return None
+        except UntrustedError as error:
+            _notice.cannot_trust(error)
+            return None
         if content[:32] != hashlib.sha256(key + content[32:]).digest():
+            _notice.damaged.append(path.name)
             return None
         _mark_as_used(path)
         _mark_as_used(path.parent / _OWNER)
@@ -95,6 +101,8 @@ class DiskCache(Cache):  # type: ignore[misc]
             replace(path, hashlib.sha256(key + content).digest() + content)
         except UnknownDependencyError as unknown:
             _notice.say(f"{self.name} is not kept on disk: {unknown}")
+        except UntrustedError as error:
+            _notice.cannot_trust(error)
         except OSError as error:
             _notice.cannot_keep(error)
         else:
@@ -141,21 +149,88 @@ def _below(path: Path) -> Path:
     return path.relative_to(_PLACE) if path.is_relative_to(_PLACE) else path
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Write a file of a cache folder whole or not at all; a killed process leaves it to `sweep`."""
+def read(path: Path, most: int) -> bytes:
+    """The first bytes of a file of the cache, which may hold machine code.
+
+    Raises:
+        OSError: if it is not there.
+        UntrustedError: if somebody else could have written it.
+    """
+    with path.open("rb") as file:
+        check_trusted(path.parent)
+        if not is_ours(file.fileno()):
+            raise UntrustedError(
+                f"{path} is not used, because others could have written it; delete it"
+            )
+        return file.read(most)
+
+
+def check_trusted(folder: Path) -> None:
+    """Check that nobody else may write a cache folder; once, if nobody may.
+
+    Raises:
+        UntrustedError: if somebody may.
+    """
+    if folder not in _trusted:
+        check_folder(folder, "NUMBA_CACHE_DIR")
+        if folder.exists():
+            _trusted.add(folder)
+
+
+_trusted: set[Path] = set()
+
+
+def replace(path: Path, content: bytes, *, sync: bool = False) -> None:
+    """Write a file of a cache folder whole or not at all; a killed process leaves it to `sweep`.
+
+    With `sync` it is on the disk when this returns.
+    """
     unfinished = path.with_name(f"{path.name}.{os.getpid()}-{time.monotonic_ns()}.unfinished")
     try:
-        unfinished.write_bytes(content)
+        with unfinished.open("xb") as file:
+            file.write(content)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        unfinished.chmod(0o644)  # whatever the umask: what others may write is not used
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+    if sync:
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Write a folder's names to the disk, where the system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _own(folder: Path) -> None:
-    """Make a cache folder, and write into it whose it is."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Make a cache folder that only this user may write, and write into it whose it is.
+
+    Raises:
+        UntrustedError: if others may write it all the same.
+    """
+    make_folder(folder)
     if not (folder / _OWNER).exists():
         replace(folder / _OWNER, bytes(_PACKAGE))
+
+
+def make_folder(folder: Path) -> None:
+    """Make a cache folder.
+
+    Raises:
+        UntrustedError: if others may write there.
+    """
+    check_trusted(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o755, exist_ok=True)
+    check_trusted(folder)
 
 
 def _mark_as_used(path: Path) -> None:
@@ -270,7 +345,8 @@ class _Notice(Listener):
 
     def __init__(self) -> None:
         self._began: list[float] = []  # when each of the nested compilations began
-        self._told = self._warned = False
+        self._told = self._warned = self._mistrusted = False
+        self.damaged: list[str] = []  # files that were, since the last line
 
     def began(self, dispatcher: Any) -> None:
         if not isinstance(dispatcher._cache, DiskCache):
@@ -285,7 +361,9 @@ class _Notice(Listener):
             return
         seconds = time.perf_counter() - self._began.pop()
         if not self._began:
-            self.say(f"  {dispatcher._cache.name} {seconds:.1f} s")
+            why = f", as {', '.join(self.damaged)} was damaged" if self.damaged else ""
+            self.say(f"  {dispatcher._cache.name} {seconds:.1f} s{why}")
+            self.damaged.clear()
 
     def cannot_keep(self, error: OSError) -> None:
         if not self._warned:
@@ -294,6 +372,11 @@ class _Notice(Listener):
                 f"compiled kernels cannot be kept ({error}), so the next run compiles them again; "
                 "NUMBA_CACHE_DIR names another folder"
             )
+
+    def cannot_trust(self, error: UntrustedError) -> None:
+        if not self._mistrusted:
+            self._mistrusted = True
+            self.say(f"{error}; until then each run compiles its kernels")
 
     @staticmethod
     def say(message: str) -> None:

@@ -124,7 +124,7 @@ def _plan(
     plan: Callable[..., tuple[str, ConvProblem]] = select.plan
     if type(groups) is not int or not all(map(_is_exact, (*steps, shapes[0], shapes[1]))):
         plan = select.plan.__wrapped__
-    return plan(direction, *shapes, steps, groups, (a.dtype, b.dtype), forced.get())
+    return plan(direction, *shapes, steps, groups, (a.dtype, b.dtype), *forced.get())
 
 
 def _is_exact(value: Any) -> bool:

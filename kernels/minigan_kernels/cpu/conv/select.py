@@ -20,9 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...algorithms import ALGORITHMS, forced
+from ...algorithms import ALGORITHMS, ChoicesError, forced
 from ...checks import Pair, Window, check_conv, conv_window
-from ..compiler.disk_cache import cache_folder, replace
+from ...trust import UntrustedError
+from ..compiler.disk_cache import cache_folder, make_folder, read, replace
 from ..isa.amx import AMX
 from ..isa.simd import LANES
 from . import winograd
@@ -31,6 +32,8 @@ from .problem import ConvProblem, Shape
 SAVED = 0.75  # of the direct multiplications
 FEW = 16  # channels
 _FORMAT = 2  # of the file; 1 were the choices alone
+_MOST_BYTES = 1 << 22  # of the file; a choice has some hundred
+_DIRECTIONS = "conv2d", "conv2d_dx", "conv2d_dw"
 _UNIT = f"{LANES} lanes with AMX" if AMX else f"{LANES} lanes"
 
 
@@ -44,12 +47,14 @@ def plan(
     groups: int,
     dtypes: tuple[np.dtype, np.dtype],
     wanted: str | None,
+    strict: bool = False,
 ) -> tuple[str, ConvProblem]:
     """Check the arguments of a convolution and choose its algorithm; memoized.
 
     `direction` is the kernel's name: "conv2d", "conv2d_dx" or "conv2d_dw". `steps` are stride,
     padding and dilation; `gradient` is the shape of an output gradient, if there is one; `dtypes`
-    are the operands'. An algorithm that is `wanted` goes before all that `choose` considers.
+    are the operands'. An algorithm that is `wanted` goes before all that `choose` considers. If it
+    cannot do the convolution another one does, or with `strict` none.
 
     Raises:
         ValueError: naming what does not fit.
@@ -57,6 +62,8 @@ def plan(
     window = conv_window(weight, *steps)
     output = check_conv(image, weight, gradient, window, groups)
     dtype = np.result_type(*dtypes)
+    if strict and wanted is not None:
+        check_does(wanted, direction, window, groups, dtype)
     algorithm, tile = _choose(direction, image, output, window, groups, dtype, wanted)
     return algorithm, ConvProblem(image, weight, output, window, groups, tile)
 
@@ -68,7 +75,7 @@ def choose(
 
     `direction` is the kernel's name: "conv2d", "conv2d_dx" or "conv2d_dw".
     """
-    return _choose(direction, image, output, window, groups, dtype, forced.get())
+    return _choose(direction, image, output, window, groups, dtype, forced.get().algorithm)
 
 
 def _choose(
@@ -106,6 +113,29 @@ def by_rule(image: Shape, output: Shape, window: Window, groups: int) -> tuple[s
     return "direct", 0
 
 
+def check_does(
+    algorithm: str, direction: str, window: Window, groups: int, dtype: np.dtype
+) -> None:
+    """Check that there is such an algorithm, and that it does such a layer in this direction
+    itself, rather than leave it to another.
+
+    Raises:
+        ValueError: naming the algorithm, and what it lacks.
+    """
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"{algorithm!r} is none of {', '.join(ALGORITHMS)}")
+    if direction not in _DIRECTIONS:
+        raise ValueError(f"{direction!r} is none of {', '.join(_DIRECTIONS)}")
+    if algorithm != "im2col" and dtype != np.float32:
+        raise ValueError(f"{algorithm} does no {direction} in {dtype}, which im2col alone does")
+    if algorithm.startswith("winograd") and not winograd.fits(window, groups):
+        raise ValueError(
+            f"{algorithm} does no {direction} with a {window.kernel} kernel, stride "
+            f"{window.stride}, dilation {window.dilation} and {groups} group(s); direct and im2col "
+            "do any"
+        )
+
+
 def cache_clear() -> None:
     """Plan again, and read what is remembered from disk again, as another process would."""
     _remembered.cache_clear()
@@ -128,16 +158,18 @@ def remember(
     """Choose `algorithm` for this layer from now on, also in later runs on this machine.
 
     Raises:
-        ValueError: if there is no such algorithm.
+        ValueError: if there is no such algorithm or direction, or it cannot do the layer.
         OSError: if the choice cannot be kept.
     """
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"{algorithm!r} is none of {', '.join(ALGORITHMS)}")
+    check_does(algorithm, direction, window, groups, np.dtype(np.float32))
     choices = _remembered() | {_key(direction, image, output, window, groups): algorithm}
     path = _file()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        make_folder(path.parent)
+    except UntrustedError as error:
+        raise ChoicesError(str(error)) from error
     content = {"format": _FORMAT, "choices": choices}
-    replace(path, json.dumps(content, indent=1, sort_keys=True).encode())
+    replace(path, json.dumps(content, indent=1, sort_keys=True).encode(), sync=True)
     cache_clear()
 
 
@@ -171,20 +203,33 @@ def _file() -> Path:
 @cache
 def _remembered() -> dict[str, str]:
     try:
-        found = json.loads(_file().read_text())
-    except OSError:  # nothing there
+        content = read(_file(), _MOST_BYTES + 1)
+    except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise ValueError(f"{_file()} is damaged ({error}); delete it") from error
+    except (OSError, UntrustedError) as error:
+        raise ChoicesError(f"the algorithms that were tuned cannot be read ({error})") from error
+    if len(content) > _MOST_BYTES:
+        raise _damaged(f"it has more than {_MOST_BYTES} bytes")
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(str(error)) from error
     if not isinstance(found, dict):
-        raise ValueError(f"{_file()} is damaged (it holds no choices); delete it")
+        raise _damaged("it holds no choices")
     version = found.get("format", 1)
-    if version not in (1, _FORMAT):
-        raise ValueError(
-            f"{_file()} is of format {version!r}, and this version of minigan reads formats up to "
-            f"{_FORMAT}; delete it"
+    if type(version) is not int or version not in (1, _FORMAT):
+        raise ChoicesError(
+            f"{_file()} is of format {str(version)[:20]}, and this version of minigan reads "
+            f"formats up to {_FORMAT}; delete it"
         )
     choices = found if version == 1 else found.get("choices")
     if not isinstance(choices, dict):
-        raise ValueError(f"{_file()} is damaged (it holds no choices); delete it")
+        raise _damaged("it holds no choices")
+    for key, value in choices.items():
+        if not isinstance(value, str) and (key, version) != ("format", 1):
+            raise _damaged(f"{key[:100]!r} names no algorithm")
     return {key: value for key, value in choices.items() if value in ALGORITHMS}
+
+
+def _damaged(why: str) -> ChoicesError:
+    return ChoicesError(f"{_file()} is damaged ({why}); delete it")
