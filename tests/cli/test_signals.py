@@ -30,9 +30,11 @@ ALL = [number for number, _ in CODES]
 
 @pytest.fixture(autouse=True)
 def handlers_are_restored() -> Iterator[None]:
+    outside = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup would have ignored
     before = [signal.getsignal(number) for number in ALL]
     yield
     assert [signal.getsignal(number) for number in ALL] == before
+    signal.signal(signal.SIGHUP, outside)
 
 
 def sending(monkeypatch: pytest.MonkeyPatch, *numbers: int, step: int = 3) -> None:

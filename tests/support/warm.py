@@ -105,6 +105,7 @@ def _serve(commands: list[list[str]]) -> None:
     from minigan.metrics import classifier
 
     classifier.STEPS = 1
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup would have ignored
     answers = os.fdopen(os.dup(1), "w")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
