@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import RunError, UserError
 from .batches import Batches
-from .content import HEAD, mistaken_for
+from .content import HEAD, archive, printable_errors
 from .dataset import Dataset
 from .images import check_size
 from .memory import check_memory
@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 
+@printable_errors()
 def load(
     name_or_path: str | Path,
     *,
@@ -94,6 +95,7 @@ def load(
         ) from error
 
 
+@printable_errors()
 def outline(
     name_or_path: str | Path, *, size: int | None = None, split: str = "train", stack: int = 1
 ) -> Outline | None:
@@ -182,9 +184,9 @@ def catalogue() -> list[Entry]:
 def _not_found(name: str, path: Path) -> str:
     if path.is_file():
         with open(path, "rb") as file:
-            what = mistaken_for(file.read(HEAD))
-        if what is not None and "unpack" in what:
-            return f"{name} is {what}, and give the folder."
+            packed = archive(file.read(HEAD))
+        if packed is not None:
+            return f"{name} is {packed}; unpack it, and give the folder."
     if path.exists():
         return f"{name} is a file; give the folder that it is in."
     known = [entry.name for entry in catalogue()]

@@ -3,37 +3,51 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import UserError
 
 HEAD = 512  # bytes of a file that tell what it is
-_SIGNS = (
+_STAND_INS = (
     (b"version https://git-lfs", "a pointer of git-LFS; fetch the file with: git lfs pull"),
     (b"/annex/objects/", "a pointer of git-annex; fetch the file with: git annex get"),
     (b"<!doctype html", "a page in HTML, perhaps of an error; fetch the file again"),
     (b"<html", "a page in HTML, perhaps of an error; fetch the file again"),
     (b"<?xml", "a text in XML, perhaps of an error; fetch the file again"),
-    (b"pk\3\4", "a zip archive; unpack it"),
-    (b"\x1f\x8b", "a gzip file; unpack it"),
-    (b"bzh", "a bzip2 file; unpack it"),
-    (b"\xfd7zxz", "an xz file; unpack it"),
-    (b"7z\xbc\xaf", "a 7z archive; unpack it"),
-    (b"rar!", "a RAR archive; unpack it"),
 )
+_ARCHIVES = (
+    (b"PK\3\4", "a zip archive"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"BZh", "a bzip2 file"),
+    (b"\xfd7zXZ", "an xz file"),
+    (b"7z\xbc\xaf", "a 7z archive"),
+    (b"Rar!", "a RAR archive"),
+)
+
+
+def stand_in(head: bytes) -> str | None:
+    """What a file that begins with `head` is instead of the data, and the way out; None if it may
+    be data.
+    """
+    if not head:
+        return "empty; fetch it again"
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return next((what for sign, what in _STAND_INS if start.startswith(sign)), None)
+
+
+def archive(head: bytes) -> str | None:
+    """Which archive a file that begins with `head` is; None if it is none."""
+    if head[257:262] == b"ustar":
+        return "a tar archive"
+    return next((what for sign, what in _ARCHIVES if head.startswith(sign)), None)
 
 
 def mistaken_for(head: bytes) -> str | None:
     """What a file that begins with `head` is instead of data, and the way out; None if unknown."""
-    if not head:
-        return "empty; fetch it again"
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    for sign, what in _SIGNS:
-        if start.startswith(sign):
-            return what
-    if head[257:262] == b"ustar":
-        return "a tar archive; unpack it"
-    return None
+    packed = archive(head)
+    return stand_in(head) if packed is None else f"{packed}; unpack it"
 
 
 def check_content(path: Path, head: bytes, wanted: str) -> None:
@@ -55,5 +69,20 @@ def file_text(name: str) -> str:
 
 def one_line(error: object) -> str:
     """What an error or warning of a library says, as one line of printable text."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)[:300]
+    return printable(" ".join(str(error).split()) or type(error).__name__)[:300]
+
+
+def printable(text: str) -> str:
+    """A text whose control characters, line breaks among them, are escapes such as \\n."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+@contextmanager
+def printable_errors() -> Iterator[None]:
+    """Let the sentence of a UserError be one line, whatever is in the names of files."""
+    try:
+        yield
+    except UserError as error:
+        if str(error).isprintable():
+            raise
+        raise type(error)(printable(str(error))) from error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from ..errors import UserError
 from ..locks import try_lock, wait_for_lock
+from .content import HEAD, one_line, stand_in
 
 if TYPE_CHECKING:
     import requests
@@ -155,7 +156,7 @@ class _MirrorError(Exception):
     """A mirror did not deliver; `worth_another` if the same mirror may do so at once."""
 
     def __init__(self, reason: str, *, worth_another: bool = False) -> None:
-        super().__init__(reason)
+        super().__init__(one_line(reason))  # parts of it are the mirror's own words
         self.worth_another = worth_another
 
 
@@ -204,9 +205,12 @@ def _continue_part(
             worth_another=True,
         )
     if not _is_whole(part, file):
+        with open(part, "rb") as received:
+            what = stand_in(received.read(HEAD))
         part.unlink()
         # The wrong bytes may be those from before; if not, the mirror's own file is wrong.
-        raise _MirrorError("its file has the wrong content (hash)", worth_another=start > 0)
+        reason = "its file has the wrong content (hash)" + (f": {what}" if what else "")
+        raise _MirrorError(reason, worth_another=start > 0)
 
 
 def _receive(

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import UserError
-from .content import HEAD, check_content, one_line
+from .content import HEAD, mistaken_for, one_line
 
 if TYPE_CHECKING:
     from PIL import Image
 
 Colour = tuple[int, int, int]
+
+# Without a handler Python would print what Pillow logs before it raises.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 # By suffix, and by content: Pillow would open EPS under any name, and start Ghostscript for it.
 SUFFIXES = {
@@ -38,6 +45,7 @@ FORMATS = (
 LARGEST = 89_478_485  # pixels of an image: Pillow's own limit
 # Decoders that hold several copies of an image: with these limits none takes a gigabyte.
 _LARGEST = {"WEBP": 1 << 25, "AVIF": 1 << 25, "JPEG2000": 1 << 24}
+_LARGEST_FILE = 384 << 20  # bytes
 _STRIP = 1 << 20  # pixels that are converted at once, where it takes several copies
 
 
@@ -48,17 +56,19 @@ def read_picture(path: Path, size: int, background: Colour) -> tuple[np.ndarray,
     Raises:
         UserError: if it cannot be read, or has more pixels than the limit of its format.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
     try:
         with warnings.catch_warnings(record=True) as complaints:
             warnings.simplefilter("always")
             # Pillow only warns of images up to twice its limit; here they are refused too.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            # From memory, where no reader asks for more bytes than the file has.
+            with Image.open(io.BytesIO(_content(path)), formats=FORMATS) as image:
                 _check_pixels(image)
                 image.draft(None, (2 * size, 2 * size))  # JPEG: skip detail far below a pixel
-                image.load()
+                with _silent() if image.format == "TIFF" else nullcontext():
+                    image.load()
                 damage = _turn_upright(image)
                 rgb = _rgb(image, background)
             fitted = ImageOps.fit(rgb, (size, size), Image.Resampling.LANCZOS)
@@ -67,25 +77,56 @@ def read_picture(path: Path, size: int, background: Colour) -> tuple[np.ndarray,
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on a broken file
-        _check_file(path)
-        unknown = isinstance(error, UnidentifiedImageError)
-        reason = "no image of a known format" if unknown else one_line(error)
         raise UserError(
-            f"The image {path} cannot be read ({reason}); repair it or take it out of the folder."
+            f"The image {path} cannot be read ({_reason(path, error)}); repair it or take it out "
+            "of the folder."
         ) from error
     if complaints and damage is None:
         damage = one_line(complaints[0].message)
     return np.asarray(fitted), damage
 
 
-def _check_file(path: Path) -> None:
-    """Make sure that a file can be opened and is no pointer, page or archive."""
+def _reason(path: Path, error: Exception) -> str:
+    """Why an image cannot be read: what its file is instead, or what the decoder says."""
+    from PIL import UnidentifiedImageError
+
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if not isinstance(error, UnidentifiedImageError):
+        return one_line(error)
+    with open(path, "rb") as file:
+        what = mistaken_for(file.read(HEAD))
+    return "no image of a known format" if what is None else f"it is {what}"
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        ValueError: if there are more than those of an image of the largest size.
+    """
+    with open(path, "rb") as file:
+        content = file.read(_LARGEST_FILE + 1)
+    if len(content) > _LARGEST_FILE:
+        raise ValueError(f"a file of more than {_LARGEST_FILE:,} bytes")
+    return content
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep libtiff from writing to the process's stderr; Pillow raises what it says."""
     try:
-        with open(path, "rb") as file:
-            head = file.read(HEAD)
-    except OSError as error:
-        raise UserError(f"The image {path} cannot be read ({error.strerror or error}).") from error
-    check_content(path, head, "an image")
+        kept = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _check_pixels(image: Image.Image) -> None:

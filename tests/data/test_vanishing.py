@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from minigan.data import Dataset, NoSplitError, load
+from minigan.data import Dataset, NoSplitError, download, load
 from minigan.data.picture import FORMATS, SUFFIXES
 from minigan.errors import UserError
 
@@ -129,6 +129,17 @@ def test_names_that_are_no_text_become_text(tmp_path: Path) -> None:
     "".join((data.name, *data.classes)).encode()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no file may have such a name")
+def test_a_refusal_is_one_line_whatever_the_names(tmp_path: Path) -> None:
+    folder = tmp_path / "two\nlines"
+    picture(folder / "a" / "\x1b[31m.png").write_bytes(b"x")
+    with pytest.raises(UserError) as refusal:
+        load(folder)
+    assert r"two\nlines/a/\x1b[31m.png cannot be read" in str(refusal.value)
+    with pytest.raises(NoSplitError, match=r"two\\nlines has no test images"):
+        load(folder, split="test")
+
+
 # --- Where data are looked for -----------------------------------------------------------------
 
 
@@ -208,6 +219,22 @@ def test_an_archive_given_as_data_is_to_be_unpacked(tmp_path: Path, name: str) -
     (tmp_path / name).write_bytes(IMPOSTORS[f"a {what} archive"])
     with pytest.raises(UserError, match=f"is a {what} archive; unpack it, and give the folder"):
         load(tmp_path / name)
+
+
+@pytest.mark.parametrize(("what", "content"), list(IMPOSTORS.items())[:5])
+def test_a_mirror_that_sends_no_data_is_quoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, content: bytes
+) -> None:
+    def receive(session: object, url: str, part: Path, file: download.File, report: object) -> None:
+        part.write_bytes(content.ljust(file.size))
+
+    monkeypatch.setattr(download, "_receive", receive)
+    file = download.File("file", 200, "sha256:00")
+    source = download.Source("some", ("http://one/",), (file,), (), "free")
+    with pytest.raises(UserError, match=rf"http://one/: its file .* \(hash\): .*{what}") as refusal:
+        download.fetch(source, tmp_path)
+    assert str(refusal.value).isprintable()
+    assert {path.name for path in tmp_path.iterdir()} == {".lock"}
 
 
 # --- Bombs -------------------------------------------------------------------------------------
