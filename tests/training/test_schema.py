@@ -345,6 +345,7 @@ WEIGHT = "players/G/layers.0.weight"
         ("optimizers/G/steps", lambda a: a[None], "but must be of int64 and shape ()"),
         ("optimizers/G/velocity.layers.0.weight", lambda a: a * np.nan, "not finite"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
     ids=str,
 )
 def test_an_array_that_cannot_be_is_named(run: Path, name: str, change: Any, says: str) -> None:
