@@ -346,7 +346,6 @@ WEIGHT = "players/G/layers.0.weight"
         ("optimizers/G/velocity.layers.0.weight", lambda a: a * np.nan, "not finite"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
-    ids=str,
 )
 def test_an_array_that_cannot_be_is_named(run: Path, name: str, change: Any, says: str) -> None:
     path = checkpoint.newest(run / "checkpoints")
