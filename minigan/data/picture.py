@@ -45,7 +45,7 @@ FORMATS = (
 LARGEST = 89_478_485  # pixels of an image: Pillow's own limit
 # Decoders that hold several copies of an image: with these limits none takes a gigabyte.
 _LARGEST = {"WEBP": 1 << 25, "AVIF": 1 << 25, "JPEG2000": 1 << 24}
-_LARGEST_FILE = 384 << 20  # bytes
+_LARGEST_FILE = 256 << 20  # bytes; they are in memory beside the image
 _STRIP = 1 << 20  # pixels that are converted at once, where it takes several copies
 
 
@@ -103,7 +103,7 @@ def _content(path: Path) -> bytes:
     """The bytes of a file.
 
     Raises:
-        ValueError: if there are more than those of an image of the largest size.
+        ValueError: if there are too many.
     """
     with open(path, "rb") as file:
         content = file.read(_LARGEST_FILE + 1)
