@@ -68,9 +68,13 @@ def _others_write(status: os.stat_result) -> bool:
 
 def _is_own_group(number: int) -> bool:
     """Whether a group has no member but this user, as where each user has one of the same name."""
-    import grp  # like the owners of files, where there is POSIX
-    import pwd
-
+    try:
+        import grp
+        import pwd
+    except ImportError:
+        return False
+    if not hasattr(os, "getuid"):
+        return False
     if number == 0:
         return True  # root's
     try:

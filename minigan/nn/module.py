@@ -51,9 +51,15 @@ class Module:
         return output
 
     def _as_tensor(self, x: Any) -> Tensor:
-        x = x if isinstance(x, Tensor) else Tensor(x)
+        """A tensor of x; floats of an array or a list, which are data, take the module's dtype."""
+        if isinstance(x, Tensor):
+            return x
+        x = Tensor(x)
         if x.dtype.kind not in "biufc":
             raise TypeError(f"{type(self).__name__} takes a tensor or an array, not {x.data!r}")
+        if x.dtype.kind == "f":
+            mine = (a.dtype for a in self.arrays().values() if a.dtype.kind == "f")
+            x = Tensor(x.data, next(mine, x.dtype))
         return x
 
     def parameters(self) -> Parameters:

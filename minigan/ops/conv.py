@@ -122,7 +122,8 @@ def conv_transpose2d(
     if height < 1 or width < 1:
         raise ValueError(
             f"x {x.shape} and w {w.shape} with stride {steps}, padding {edges}, output_padding "
-            f"{extra} and dilation {gaps} would give images of {height}x{width}; lower the padding"
+            f"{extra} and dilation {gaps} would give images of {height}x{width}, without a pixel; "
+            "lower the padding"
         )
     beyond = [e // s for e, s in zip(extra, steps, strict=True)]
     if any(beyond):  # rows of zeros: the convolution reaches one more for every stride

@@ -41,9 +41,11 @@ def ones(*shape: int, dtype: Any = np.float32) -> Tensor:
 # --- Parameters that cannot be moved ---------------------------------------------------------
 
 
-def read_only() -> Tensor:
-    array = np.frombuffer(bytes(8), np.float32)
-    return Tensor(array)
+def of(array: np.ndarray) -> Tensor:
+    """A tensor of the very array, where `Tensor(array)` has a copy."""
+    tensor = ones(2)
+    tensor.data = array
+    return tensor
 
 
 ONE = ones(2)
@@ -65,9 +67,13 @@ PARAMETERS: dict[str, tuple[Callable[[], Any], str]] = {
     "computed": (lambda: {"p": ones(2) * 2}, r"p was computed, by multiply of .*detach\(\)"),
     "twice": (lambda: {"a": ONE, "b": ONE}, "a and b are one parameter"),
     "one array twice": (lambda: {"a": ONE, "b": ONE.detach()}, "a and b are one parameter"),
-    "read-only": (lambda: {"p": read_only()}, "cannot write p, whose memory is read-only"),
+    "read-only": (
+        lambda: {"p": of(np.frombuffer(bytes(8), np.float32))},
+        "cannot write p, whose memory is read-only",
+    ),
     "broadcast": (
-        lambda: {"p": Tensor(np.broadcast_to(np.float32(1), (2, 3)))}, "several values at one addr"
+        lambda: {"p": of(np.broadcast_to(np.float32(1), (2, 3)))},
+        "several values at one address",
     ),
 }  # fmt: skip
 

@@ -226,7 +226,7 @@ def test_parameters_are_pickled_as_names_and_tensors() -> None:
 def test_a_conversion_keeps_the_tensors_and_what_is_tied() -> None:
     net: Any = Parent()
     net.other.weight = net.part.weight
-    net.tied = Tensor(net.part.bias.data)
+    net.tied = net.part.bias.detach()
     before = net.parameters()
     net.astype(np.float64)
     assert all(net.parameters()[name] is p for name, p in before.items())

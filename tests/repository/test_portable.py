@@ -123,6 +123,7 @@ def test_the_guard_is_seen(source: str, found: list[str]) -> None:
 
 WITHOUT = """
 import builtins, io, importlib, os, pathlib, sys
+import platformdirs  # which asks for the system it is on, not for what that has
 absent, lacking = sys.argv[1].split(), sys.argv[2].split()
 for name in absent:
     module, _, attribute = name.partition(".")

@@ -331,7 +331,7 @@ def test_what_runs_for_each_layer_is_told_of_either_device() -> None:
 def test_doctor_compares_the_kernels_of_the_device_itself() -> None:
     for device in (HOST, FakeGpu()):
         found = doctor._compare(device)
-        assert found.keys() == {"conv2d", "batch norm", "leaky relu"}
+        assert found.keys() == {"conv2d", "batch norm", "leaky relu", "NaN pixel"}
         assert all(error < 1e-6 for error, _ in found.values())
 
 

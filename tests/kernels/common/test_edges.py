@@ -114,7 +114,7 @@ def test_a_kernel_without_taps_or_larger_than_the_image_is_refused(twin: str) ->
 def test_a_transposed_convolution_to_no_pixels_says_so(padding: Any, bias: bool) -> None:
     x, w = mg.Tensor(ones(1, 1, 1, 1)), mg.Tensor(ones(1, 1, 2, 2))
     more = (mg.Tensor(ones(1)),) if bias else ()
-    with pytest.raises(ValueError, match=r"conv_transpose2d .* without a pixel; choose a smaller"):
+    with pytest.raises(ValueError, match="without a pixel; lower the padding"):
         mg.conv_transpose2d(x, w, *more, padding=padding)
 
 
