@@ -309,13 +309,13 @@ CASES: dict[Case, int] = {  # the number of inputs of the long test
 }
 
 
-def check(case: Case, count: int, seed: int) -> None:
+def check(case: Case, count: int, seed: int) -> str:
     report = fuzz(case, count, seed=seed)
     assert not report.findings, str(report)
     # Both happen, or the inputs say nothing about the reader.
     assert report.refused > 0.1 * count, str(report)
     assert case is cifar_program or report.read > 0.03 * count, str(report)
-    print(f"{case.__name__}: {report}")
+    return str(report)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
@@ -325,5 +325,5 @@ def test_some_mutated_inputs(case: Case) -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
-def test_many_mutated_inputs(case: Case) -> None:
-    check(case, CASES[case], seed=1)
+def test_many_mutated_inputs(case: Case, record_property: Callable[[str, object], None]) -> None:
+    record_property("found", check(case, CASES[case], seed=1))

@@ -219,7 +219,7 @@ def _remembered() -> dict[str, str]:
     version = found.get("format", 1)
     if type(version) is not int or version not in (1, _FORMAT):
         raise ChoicesError(
-            f"{_file()} is of format {str(version)[:20]}, and this version of minigan reads "
+            f"{_file()} is of format {version!r:.20}, and this version of minigan reads "
             f"formats up to {_FORMAT}; delete it"
         )
     choices = found if version == 1 else found.get("choices")
