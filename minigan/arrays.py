@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -117,6 +119,9 @@ def floats(arrays: list[Array], options: object = None) -> list[Array]:
         ValueError: if they are of two dtypes, with both, and what to do.
     """
     found = list(dict.fromkeys(array.dtype for array in arrays if array.dtype.kind == "f"))
+    if len(found) > 1 and _promoting.get():
+        dtype = np.result_type(*found)
+        return [array.astype(dtype, copy=False) for array in arrays]
     if len(found) > 1:
         raise ValueError(
             f"its arguments are {' and '.join(map(str, found))}, but must be of one dtype; convert "
@@ -124,6 +129,22 @@ def floats(arrays: list[Array], options: object = None) -> list[Array]:
         )
     dtype = found[0] if found else FLOAT32
     return [array.astype(dtype) if array.dtype.kind in INTEGERS else array for array in arrays]
+
+
+@contextmanager
+def promoting() -> Iterator[None]:
+    """Within the block functions of two float dtypes compute in the wider one, as sums do.
+
+    So a network in float64 takes what a recipe makes in float32: gradients are checked like that.
+    """
+    before = _promoting.set(True)
+    try:
+        yield
+    finally:
+        _promoting.reset(before)
+
+
+_promoting: ContextVar[bool] = ContextVar("promoting", default=False)
 
 
 def own_option(value: Any) -> Any:

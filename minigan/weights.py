@@ -61,6 +61,8 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise DamagedError(path, "it is not a file")
         with safe_open(path, "numpy") as file:
             text = (file.metadata() or {}).get("minigan")
             if text is None:

@@ -15,8 +15,11 @@ from tiny import Shell
 
 pytest.register_assert_rewrite("calls")
 
-if not compiles():
-    pytest.exit("most tests are of compiled kernels: unset NUMBA_DISABLE_JIT", returncode=2)
+
+def pytest_configure() -> None:
+    if not compiles():
+        raise pytest.UsageError("most tests are of compiled kernels: unset NUMBA_DISABLE_JIT")
+
 
 # A Python that a test starts finds the modules of support/ as well.
 SUPPORT = str(Path(__file__).parent / "support")

@@ -87,13 +87,15 @@ def choices() -> dict[str, str]:
     """What was tuned or forced here and changes the last bits of results on a CPU, by its name.
 
     That is each layer's algorithm that `bench tune` keeps for this CPU's vectors, the variables
-    MINIGAN_LANES and MINIGAN_AMX, and what `use` forces now. Empty if each layer goes by the rule.
-    The number of threads is not among it, since it changes no result. Two runs of the same
-    versions on the same CPU can be equal in each bit only if their choices are.
+    MINIGAN_LANES and MINIGAN_AMX, and what `use` forces now; or that nothing is compiled. Empty if
+    each layer goes by the rule. The number of threads is not among it, since it changes no result.
+    Two runs of the same versions on the same CPU can be equal in each bit only if these are.
 
     Raises:
         ValueError: if the file of the algorithms is damaged, with the way out.
     """
+    if not compiles():
+        return {"NUMBA_DISABLE_JIT": "1"}
     found: dict[str, str] = dict(importlib.import_module(f"{__name__}.cpu.conv.select").tuned())
     given = {name: os.environ.get(name, default) for name, default in _VARIABLES.items()}
     found |= {name: value for name, value in given.items() if value != _VARIABLES[name]}

@@ -37,6 +37,8 @@ def check_folder(folder: Path, variable: str) -> None:
                 status = each.stat()
             except OSError:  # not there yet, or not to be seen: then nothing in it can be read
                 continue
+            if not stat.S_ISDIR(status.st_mode):  # whoever makes the folder will say so
+                continue
             way_out = f"set {variable} to a folder of your own"
             if status.st_uid not in (0, os.getuid()):
                 raise UntrustedError(

@@ -21,6 +21,8 @@ class Sequential(Module):
         TypeError: for what is no layer, such as a list of layers, or a class.
     """
 
+    takes_arrays = True
+
     def __init__(self, *layers: Layer) -> None:
         self.layers = check_layers(self, layers)
 

@@ -43,9 +43,14 @@ class Parameters(dict[str, Tensor]):
 
     def __ior__(self, other: Any) -> Self:  # type: ignore[override]
         joint = self | other
-        self.update(joint)
+        super().update(joint)
         self.places |= joint.places
         return self
+
+    def update(self, *others: Any, **named: Tensor) -> None:
+        """As `|=`, so that nothing is dropped."""
+        for other in (*others, named):
+            self |= other if isinstance(other, Mapping) else dict(other)
 
     def __reduce__(self) -> Any:
         return Parameters, (dict(self),)  # without the places, which belong to this process

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..tensor import Tensor, primitive
+from ..tensor import Tensor, primitive, tensors
 
 Shape = tuple[int, ...]
 
@@ -132,7 +132,7 @@ def concatenate(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
 
 def stack(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Tensors of one shape joined along a new axis."""
-    return concatenate([expand_dims(x, axis) for x in xs], axis)
+    return concatenate([expand_dims(x, axis) for x in tensors(*xs)], axis)
 
 
 def pad(x: Tensor, width: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:

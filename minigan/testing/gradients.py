@@ -9,6 +9,7 @@ from operator import add
 
 import numpy as np
 
+from ..arrays import promoting
 from ..tensor import Array, Tensor, grad
 from .quotients import STEPS, Line, Quotient, quotient
 
@@ -115,7 +116,8 @@ def examine(
         if x.dtype != np.float64:
             raise ValueError(f"{name} is {x.dtype}; gradients are checked in float64")
     check = _Check(list(names), Evidence(tolerance), np.random.default_rng(seed))
-    check.compare(f, f, arrays, order)
+    with promoting():
+        check.compare(f, f, arrays, order)
     return check.evidence
 
 

@@ -99,8 +99,7 @@ class Checkpoint:
                     )
             if isinstance(part, Optimizer) and not 0 <= (steps := int(arrays["steps"])) <= MANY:
                 raise damaged(self.path, f"{kind}/{owner} has done {steps} updates")
-            learned = arrays if isinstance(part, Optimizer) else part.parameters()
-            if bad := nonfinite_array({name: arrays[name] for name in learned}):
+            if bad := nonfinite_array(arrays):
                 raise damaged(self.path, f"{kind}/{owner}/{bad} has values that are not finite")
 
     def write(self, kind: str, owners: Mapping[str, Module] | Mapping[str, Optimizer]) -> None:

@@ -48,7 +48,7 @@ def train(
         bounds = state.recipe.output_range(dataset.shape)
         samples = state.samples(z)
         if not np.isfinite(samples).all():
-            raise RunError(f"the samples of G are not finite after step {state.step}")
+            raise state.not_saved("the samples of G are", run.checkpoints, name)
         arrows = _arrows(state, dataset, z)
         draw_samples(
             run,

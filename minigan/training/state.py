@@ -201,23 +201,27 @@ class State(Trained):
         return path
 
     def _check_finite(self, arrays: Mapping[str, np.ndarray], folder: Path, recipe: str) -> None:
-
-        learned = [f"players/{o}/{n}" for o, p in self.players.items() for n in p.parameters()]
-        kept = [name for name in arrays if name.startswith("optimizers/")]
-        bad = nonfinite_array({name: arrays[name] for name in (*learned, *kept)})
+        bad = nonfinite_array(arrays)
         if bad is None:
             return
         kind, owner, name = bad.split("/", 2)
-        what = f"the parameter {name}" if kind == "players" else f"{name} in the optimiser"
+        what = f"{name} in the optimiser"
+        if kind == "players":
+            kind = "parameter" if name in self.players[owner].parameters() else "buffer"
+            what = f"the {kind} {name}"
+        raise self.not_saved(f"{what} of {owner} is", folder, recipe)
+
+    def not_saved(self, what: str, folder: Path, recipe: str) -> RunError:
+        """The error for something that is not finite after a step, with the way to go on."""
         good, way = checkpoint.newest(folder), "lower the learning rate"
         if good is not None:
             way = (
                 f"the checkpoint of step {checkpoint.step_of(good)} is kept, and "
                 f"{resume_command(folder.parent, recipe)} continues from it"
             )
-        raise RunError(
-            f"{what} of {owner} is not finite after step {self.step}, though the losses were, so "
-            f"this step is not saved; {way}"
+        return RunError(
+            f"{what} not finite after step {self.step}, though the losses were, so this step is "
+            f"not saved; {way}"
         )
 
     def _arrays(self) -> dict[str, Array]:

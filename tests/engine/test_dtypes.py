@@ -386,3 +386,12 @@ def test_options_may_be_numpys_numbers(name: str, backend: str) -> None:
     assert (y.dtype, g.dtype) == (f32, f32)
     assert not seen.float64
     np.testing.assert_allclose(y.numpy(), OF_NUMBERS[name](x, 0.25).numpy(), rtol=1e-6)
+
+
+def test_what_is_stacked_takes_the_dtype_of_the_tensors() -> None:
+    assert mg.stack([Tensor(normal(3).astype(f32)), normal(3)]).dtype == f32
+
+
+def test_a_sequence_takes_arrays_as_its_layers_do() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, rng=rng()))
+    assert net(normal(3, 2, 2)).dtype == f32

@@ -268,3 +268,11 @@ def test_only_tensors_of_the_same_shape_take_a_parameter_s_place() -> None:
     ):
         with pytest.raises(ValueError, match=words), net.replaced({"part.weight": given}):  # type: ignore[dict-item]
             pass
+
+
+def test_an_update_of_parameters_drops_none() -> None:
+    G, D = player(1), player(2)
+    both = G.parameters()
+    both.update(D.parameters())
+    assert len(both) == len(G.parameters()) + len(D.parameters())
+    assert both.keys() == (G.parameters() | D.parameters()).keys()

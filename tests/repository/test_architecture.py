@@ -63,7 +63,7 @@ ARROWS: dict[str, set[str]] = {
         "random", "errors",
     },
     # Checks of one's own code: nothing but a command may use it.
-    "testing": {"data", "errors", "nn", "ops", "random", "tensor", "training"},
+    "testing": {"arrays", "data", "errors", "nn", "ops", "random", "tensor", "training"},
     "evaluation": {"data", "errors", "metrics", "progress", "random", "training"},
     "commands": {
         "data", "device", "errors", "evaluation", "files", "gans", "kernels", "metrics", "nn",

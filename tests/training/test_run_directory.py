@@ -5,6 +5,7 @@ it does not ask: the data for samples, empty folders, steps after one that went 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 import zlib
@@ -21,7 +22,7 @@ from minigan import weights
 from minigan.commands.open_run import open_run, open_trained
 from minigan.data import Dataset, load
 from minigan.data.stacked import stack
-from minigan.errors import UserError
+from minigan.errors import RunError, UserError
 from minigan.training import checkpoint
 from minigan.training.run import Run
 
@@ -443,3 +444,25 @@ def test_the_data_that_a_run_knows_are_those_it_had(finished: Path) -> None:
     assert found.classes == data.classes
     assert found.parts == data.parts == ()
     assert found.is_image
+
+
+# --- Values that are not finite, and what is no file ------------------------------------------
+
+
+def test_a_buffer_that_is_not_finite_is_not_saved(run: Path) -> None:
+    state, _, found = open_run(run)
+    before = {path.name: path.read_bytes() for path in found.checkpoints.iterdir()}
+    state.players["D"].own_moment = np.array([np.nan], np.float32)  # type: ignore[assignment]
+    state.step += 1
+    with pytest.raises(RunError, match=r"the buffer own_moment of D is not finite .* is kept, and"):
+        state.save(found.checkpoints, found.config["recipe"])
+    assert {path.name: path.read_bytes() for path in found.checkpoints.iterdir()} == before
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_in_place_of_a_checkpoint_is_not_waited_for(run: Path) -> None:
+    (path,) = [p for p in (run / "checkpoints").iterdir() if "2" in p.name]
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="is damaged: it is not a file; remove it"):
+        open_run(run)

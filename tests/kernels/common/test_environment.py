@@ -155,7 +155,7 @@ def test_the_tests_say_that_they_need_the_compiler() -> None:
     root = Path(__file__).parents[3]
     words = ["-m", "pytest", "-n0", "--collect-only", "-q", "tests/viz"]
     done = python(root, *words, NUMBA_DISABLE_JIT="1")
-    assert done.returncode == 2
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "unset NUMBA_DISABLE_JIT" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
 
