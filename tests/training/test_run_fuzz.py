@@ -32,5 +32,5 @@ def test_a_changed_run_directory_at_length(
     case: Case, record_property: Callable[[str, object], None]
 ) -> None:
     report = fuzz(case, 5000, seed=1)
-    record_property("found", report)
+    record_property("found", str(report))
     assert not report.findings, str(report)
