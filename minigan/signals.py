@@ -26,6 +26,7 @@ ENDING = _ending()
 TWICE = 1.0  # seconds within which a second SIGTERM is the first: to a process, and to its group
 SOON = 0.01  # seconds
 Handler = Callable[[int, FrameType | None], None]
+_raised: list[int] = []  # signals, in the command that goes on
 
 
 class Stopped(KeyboardInterrupt):
@@ -58,8 +59,17 @@ def raised() -> Iterator[None]:
     So temporary files are removed, and locks and pools given back. The second one ends the process
     as if nothing handled it. What is ignored, as SIGHUP by nohup, stays ignored.
     """
-    with _handled((n for n in ENDING if signal.getsignal(n) is signal.SIG_DFL), _raise), _again():
-        yield
+    ending = (n for n in ENDING if signal.getsignal(n) is signal.SIG_DFL)
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with (
+        _handled(ending, _raise),
+        _handled((signal.SIGINT,) if usual else (), _interrupt),
+        _again(),
+    ):
+        try:
+            yield
+        finally:
+            _raised.clear()
 
 
 @contextmanager
@@ -72,7 +82,8 @@ def deferred() -> Iterator[Callable[[], int | None]]:
     SIGTERM and SIGHUP are handled only within `raised`, that is in a command: who calls a function
     of minigan keeps them.
     """
-    came: list[tuple[int, float]] = []
+    # What was raised before, and has not ended the command, was swallowed by some library.
+    came = [(number, time.monotonic()) for number in _raised]
 
     def handle(number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -88,7 +99,13 @@ def deferred() -> Iterator[Callable[[], int | None]]:
 
 def _raise(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
+    _raised.append(number)
     raise Stopped(number)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _raised.append(number)
+    raise KeyboardInterrupt
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -348,6 +349,17 @@ def test_a_signal_while_kernels_are_chosen_or_pages_printed(shell: Shell, monkey
     monkeypatch.setattr("minigan.commands.recipes.main", main)
     answer = shell("recipes")
     assert (answer.code, answer.err) == (143, "minigan: interrupted by SIGTERM\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_a_library_swallows_stops_the_training(number: int) -> None:
+    with signals.raised():
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(number)
+        with signals.deferred() as came:
+            assert came() == number
+    with signals.raised(), signals.deferred() as came:
+        assert came() is None
 
 
 # --- Processes -------------------------------------------------------------------------------
