@@ -183,7 +183,7 @@ class Primitive:
             if not plain:
                 arrays = self.check(arrays, options)
                 pairs = zip(args, arrays, strict=True)
-                args = tuple([t if t.data is a else adopt(a) for t, a in pairs])
+                args = tuple([t if t.data is a else _converted(t, a) for t, a in pairs])
             data = self.kernel(*arrays, **options)
         except (ValueError, TypeError, IndexError) as error:
             raise GraphError(f"{_signature(self.name, args)}: {error}") from error
@@ -227,6 +227,13 @@ def primitive(
 identity = primitive(lambda x: x, "identity").gradients(lambda g, y, x: g)
 astype = primitive(lambda x, *, dtype: x.astype(dtype), "astype")
 astype.gradients(lambda g, y, x, dtype: astype(g, dtype=x.dtype))
+
+
+def _converted(t: Tensor, array: Array) -> Tensor:
+    """t in the dtype of `array`, its values: integers have no gradient, floats (where two dtypes
+    are promoted) pass it on.
+    """
+    return astype(t, dtype=array.dtype) if t.dtype.kind == "f" else adopt(array)
 
 
 def grad(

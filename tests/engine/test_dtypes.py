@@ -16,6 +16,7 @@ from draw import normal
 
 import minigan as mg
 from minigan import gans, losses, nn, penalties
+from minigan.arrays import promoting
 from minigan.tensor import GraphError, Node, Tensor, grad
 from minigan.training.state import State
 
@@ -395,3 +396,13 @@ def test_what_is_stacked_takes_the_dtype_of_the_tensors() -> None:
 def test_a_sequence_takes_arrays_as_its_layers_do() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, rng=rng()))
     assert net(normal(3, 2, 2)).dtype == f32
+
+
+def test_where_two_dtypes_are_promoted_the_gradient_reaches_the_narrower_one() -> None:
+    x, w = Tensor(normal(2, 4).astype(f32)), Tensor(normal(4, 3))
+    with promoting():
+        y = mg.matmul(x, w)
+        assert y.dtype == f64
+        g = mg.grad(mg.sum(y), x)
+    assert g.dtype == f32
+    np.testing.assert_allclose(g.numpy(), np.tile(w.numpy().sum(1), (2, 1)), rtol=1e-6)
