@@ -14,8 +14,9 @@ from ..arrays import promoting
 from ..data import Dataset
 from ..data.stacked import stack
 from ..errors import UserError
-from ..tensor import Tensor
-from ..training.device_batches import DeviceBatches
+from ..random import Generator, Shape
+from ..tensor import Array, Tensor
+from ..training.device_batches import DeviceBatches, Fetch
 from ..training.recipe import Recipe, Update, defaults
 from ..training.state import State
 from .gradients import TOLERANCE, Evidence, UndecidedError, examine
@@ -134,6 +135,7 @@ class Point:
         small = {name: value for name, value in SMALL.items() if name in known}
         recipe = kind(**(defaults(kind, dataset) | small | fields))
         self.state = State.fresh(recipe, dataset, seed)
+        self.state.rng = _DoubleGenerator(self.state.rng)
         self.random_weights(seed)
         self.fixed = Fixed(self.state.players, self.state.rng)
         with self.given({}), promoting():
@@ -157,7 +159,7 @@ class Point:
         state = self.state
         self.fixed.restore()
         state.batches.position = 0
-        return state.recipe.round(state.players, DeviceBatches(state.batches), state.rng, 0)
+        return state.recipe.round(state.players, _DoubleBatches(state.batches), state.rng, 0)
 
     @contextmanager
     def given(self, values: Mapping[str, tuple[Tensor, ...]]) -> Iterator[None]:
@@ -188,6 +190,29 @@ class Point:
                 "it fields with which a step has one update of this player"
             )
         return found
+
+
+class _DoubleGenerator(Generator):
+    """The numbers of another generator in float64: a penalty may differentiate by them."""
+
+    def __init__(self, other: Generator) -> None:
+        super().__init__(0)
+        self.state, self.device = other.state, other.device
+
+    def _draw(self, shape: Shape, kernel: Any, **options: Any) -> Array:
+        return super()._draw(shape, kernel, **options).astype(np.float64)
+
+
+class _DoubleBatches(DeviceBatches):
+    """Batches in float64."""
+
+    def _device_batch(self, kind: str, fetch: Fetch) -> list[Array]:
+        arrays = super()._device_batch(kind, fetch)
+        return [a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays]
+
+    def few(self, count: int) -> tuple[Tensor, Array]:
+        x, labels = super().few(count)
+        return Tensor(x.data, np.float64), labels
 
 
 def _data() -> Iterator[tuple[str, Iterator[Dataset]]]:
