@@ -31,7 +31,7 @@ def drawn(run: Path) -> list[int]:
 
 def saved(run: Path) -> list[int]:
     """The steps whose checkpoints are there."""
-    return sorted(int(path.stem.split("-")[1]) for path in (run / "checkpoints").iterdir())
+    return sorted(int(path.stem.split("-")[1]) for path in (run / "checkpoints").glob("step-*"))
 
 
 def start(run: Path, digits: Path, checkpoint_every: int) -> subprocess.Popen[str]:
