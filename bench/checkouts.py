@@ -50,5 +50,5 @@ def parse(made: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Names
 
 
 def numbers(text: str) -> list[int]:
-    """The whole numbers of a list such as 1,2."""
+    """The integers of a list such as 1,2."""
     return [int(word) for word in text.split(",")]

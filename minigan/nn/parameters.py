@@ -69,7 +69,7 @@ def joined(**players: Mapping[str, Tensor]) -> Parameters:
     """The parameters of several players, for one optimiser: `joined(G=G.parameters(), ...)`.
 
     Each name gets its player as a prefix, "G.layers.0.weight" say. A parameter that players share
-    appears once, under its first name. Gradients by name are joined in the same way.
+    appears once, under its first name. A dict of gradients is joined in the same way.
 
     Raises:
         TypeError: if a player is given as anything else than tensors by name.

@@ -16,7 +16,7 @@ from ..nn.parameters import Parameters
 from ..nn.saved import fitted, plain
 from ..tensor import Array, Tensor
 from .clipping import Clip, Gradients
-from .parameters import check_parameter, check_parameters, gradient_array
+from .parameters import check_dict, check_parameter, check_parameters, gradient_array
 from .schedules import Schedule, checked
 
 _RATE = Interval("[0, inf]")  # an infinite one diverges, and the run says so
@@ -112,11 +112,8 @@ class Optimizer:
             ValueError: if a gradient is missing, belongs to no parameter or has another shape, or a
                 parameter was replaced; no parameter has changed then.
         """
-        if type(gradients) is not dict and not isinstance(gradients, Mapping):
-            raise TypeError(
-                "a step takes gradients by name, such as minigan.grad(loss, net.parameters()), not "
-                f"a {type(gradients).__name__}"
-            )
+        if type(gradients) is not dict:
+            check_dict(gradients, "a step")
         if odd := self.parameters.keys() ^ gradients.keys():
             raise ValueError(f"parameters and gradients differ in {', '.join(sorted(odd))}")
         self._check_places()

@@ -79,18 +79,27 @@ def check_parameter(name: str, p: Tensor, owner: str) -> None:
 
 
 def gradient_arrays(gradients: Any, taker: str) -> dict[str, Array]:
-    """The arrays of gradients by name, which may be tensors or arrays.
+    """The arrays of a dict of gradients, which are tensors or arrays.
 
     Raises:
         TypeError: if they are none.
         ValueError: naming a gradient that is not of floating-point numbers.
     """
+    check_dict(gradients, taker)
+    return {name: gradient_array(name, g) for name, g in gradients.items()}
+
+
+def check_dict(gradients: Any, taker: str) -> None:
+    """Make sure that gradients are a dict, or another mapping.
+
+    Raises:
+        TypeError: if they are none.
+    """
     if not isinstance(gradients, Mapping):
         raise TypeError(
-            f"{taker} takes gradients by name, such as minigan.grad(loss, net.parameters()), not a "
-            f"{type(gradients).__name__}"
+            f"{taker} takes a dict of gradients, such as minigan.grad(loss, net.parameters()), "
+            f"not a {type(gradients).__name__}"
         )
-    return {name: gradient_array(name, g) for name, g in gradients.items()}
 
 
 def gradient_array(name: str, gradient: Any) -> Array:

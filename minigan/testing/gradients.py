@@ -242,7 +242,7 @@ class _Check:
         ]
 
     def _direction(self, g: np.ndarray) -> np.ndarray:
-        """A random direction, v ~ N(0, 1), that is not across the gradient by chance.
+        """A random direction, v ~ N(0, 1), that is not orthogonal to the gradient by chance.
 
         An error of a single value has its part in it, and one of the gradient's length is seen in
         full.
