@@ -19,6 +19,43 @@ class UntrustedError(Exception):
     """Others may write a cache; the text says which folder, and the way out."""
 
 
+class Trust:
+    """The folders of a cache that turned out to be trusted, each checked once.
+
+    `variable` is the environment variable that names another place for the cache.
+    """
+
+    def __init__(self, variable: str) -> None:
+        self.variable = variable
+        self.folders: set[Path] = set()
+
+    def check(self, folder: Path) -> None:
+        """Check that nobody else may write a folder of the cache.
+
+        Raises:
+            UntrustedError: if somebody may.
+        """
+        if folder not in self.folders:
+            check_folder(folder, self.variable)
+            if folder.exists():
+                self.folders.add(folder)
+
+    def read(self, path: Path, most: int) -> bytes:
+        """The first bytes of a file of the cache, which may hold machine code.
+
+        Raises:
+            OSError: if it is not there.
+            UntrustedError: if somebody else could have written it.
+        """
+        with path.open("rb") as file:
+            self.check(path.parent)
+            if not is_ours(file.fileno()):
+                raise UntrustedError(
+                    f"{path} is not used, because others could have written it; delete it"
+                )
+            return file.read(most)
+
+
 def check_folder(folder: Path, variable: str) -> None:
     """Check that nobody else may write `folder`, or put another in its place.
 

@@ -17,10 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..trust import UntrustedError, check_folder, is_ours
+from ..trust import Trust, UntrustedError
 from .errors import UnavailableError
 
 SOURCES = Path(__file__).parent / "src"
+trust = Trust("XDG_CACHE_HOME")
 _MOST_BYTES = 1 << 26  # of a file; of what is longer the digest is wrong
 HEADERS = (SOURCES, Path(__file__).parent / "emu")
 FORSAKEN = 3600  # age in seconds from which what is being built is a dead process's
@@ -104,26 +105,17 @@ def facts_of(content: bytes) -> dict[str, Any]:
 
 def _ours(path: Path) -> bytes:
     """The content of a file that nobody else could have written."""
-    with path.open("rb") as file:
-        _check_trusted(path.parent)
-        if not is_ours(file.fileno()):
-            raise UnavailableError(
-                f"{path} is not used, because others could have written it; delete it"
-            )
-        return file.read(_MOST_BYTES)
+    try:
+        return trust.read(path, _MOST_BYTES)
+    except UntrustedError as error:
+        raise UnavailableError(str(error)) from error
 
 
 def _check_trusted(folder: Path) -> None:
-    if folder not in _trusted:
-        try:
-            check_folder(folder, "XDG_CACHE_HOME")
-        except UntrustedError as error:
-            raise UnavailableError(str(error)) from error
-        if folder.exists():
-            _trusted.add(folder)
-
-
-_trusted: set[Path] = set()
+    try:
+        trust.check(folder)
+    except UntrustedError as error:
+        raise UnavailableError(str(error)) from error
 
 
 def keep(name: str, build: Callable[[Path], dict[str, Any]]) -> Entry:

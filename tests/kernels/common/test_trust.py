@@ -27,8 +27,8 @@ needs_posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners of
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is known to be trusted, and nothing was said yet."""
-    monkeypatch.setattr(disk_cache, "_trusted", set())
-    monkeypatch.setattr(cache, "_trusted", set())
+    monkeypatch.setattr(disk_cache.trust, "folders", set())
+    monkeypatch.setattr(cache.trust, "folders", set())
     monkeypatch.setattr(disk_cache._notice, "_mistrusted", False)
     monkeypatch.setattr(disk_cache._notice, "damaged", [])
 
@@ -180,7 +180,7 @@ def test_nothing_is_loaded_from_or_kept_in_a_folder_that_others_may_write(
     assert function(1)(1) == 2
     (file,) = files(kernels)
     kernels.chmod(0o777)
-    disk_cache._trusted.clear()
+    disk_cache.trust.folders.clear()
 
     def unpack(*args: object) -> None:
         raise AssertionError("somebody's machine code is loaded")
@@ -233,7 +233,7 @@ def test_a_damaged_file_is_compiled_again_with_a_word(
     capsys.readouterr()
     assert function(1)(1) == 2
     assert f"as {file.name} was damaged" in capsys.readouterr().err
-    assert disk_cache.read(file, 1 << 20)[36:] != b""
+    assert disk_cache.trust.read(file, 1 << 20)[36:] != b""
     assert function(1)(1) == 2
     assert "damaged" not in capsys.readouterr().err
 
@@ -242,7 +242,7 @@ def test_a_damaged_file_is_compiled_again_with_a_word(
 def test_choices_that_others_may_write_are_refused(kernels: Path) -> None:
     select.remember("conv2d", *LAYER, "direct")
     kernels.chmod(0o777)
-    disk_cache._trusted.clear()
+    disk_cache.trust.folders.clear()
     select.cache_clear()
     with pytest.raises(ChoicesError, match="others may write"):
         select.remembered()
@@ -281,7 +281,7 @@ def test_cubins_that_others_may_write_are_refused(cubins: Path) -> None:
     assert builds == ["a.cubin"]
     for place, mode in ((cubins, 0o777), (cubins.parent, 0o777)):
         place.chmod(mode)
-        cache._trusted.clear()
+        cache.trust.folders.clear()
         for name in ("a.cubin", "b.cubin"):
             with pytest.raises(UnavailableError, match=f"chmod go-w {place}, or set XDG_CACHE"):
                 make(name, builds)

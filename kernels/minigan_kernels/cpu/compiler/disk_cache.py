@@ -30,7 +30,7 @@ from typing import Any
 
 import numba
 
-from ...trust import UntrustedError, check_folder, is_ours
+from ...trust import Trust, UntrustedError
 from .dependencies import (
     Dependencies,
     UnknownDependencyError,
@@ -46,6 +46,7 @@ _PACKAGE = _PLACE.resolve()
 _OWNER = "package.txt"  # in a cache folder: the path of the package that it belongs to
 _DAY = 86400  # seconds
 UNFINISHED_DAYS, UNUSED_DAYS = 1 / 24, 30
+trust = Trust("NUMBA_CACHE_DIR")
 _MOST_BYTES = 1 << 26  # of a file of machine code; of what is longer the digest is wrong
 
 
@@ -78,7 +79,7 @@ class DiskCache(Cache):  # type: ignore[misc]
         try:
             key = self._key(sig, target_context.codegen())
             path = self._path(key)
-            content = read(path, _MOST_BYTES)
+            content = trust.read(path, _MOST_BYTES)
         except (UnknownDependencyError, OSError):  # nothing there
             return None
         except UntrustedError as error:
@@ -149,37 +150,6 @@ def _below(path: Path) -> Path:
     return path.relative_to(_PLACE) if path.is_relative_to(_PLACE) else path
 
 
-def read(path: Path, most: int) -> bytes:
-    """The first bytes of a file of the cache, which may hold machine code.
-
-    Raises:
-        OSError: if it is not there.
-        UntrustedError: if somebody else could have written it.
-    """
-    with path.open("rb") as file:
-        check_trusted(path.parent)
-        if not is_ours(file.fileno()):
-            raise UntrustedError(
-                f"{path} is not used, because others could have written it; delete it"
-            )
-        return file.read(most)
-
-
-def check_trusted(folder: Path) -> None:
-    """Check that nobody else may write a cache folder; once, if nobody may.
-
-    Raises:
-        UntrustedError: if somebody may.
-    """
-    if folder not in _trusted:
-        check_folder(folder, "NUMBA_CACHE_DIR")
-        if folder.exists():
-            _trusted.add(folder)
-
-
-_trusted: set[Path] = set()
-
-
 def replace(path: Path, content: bytes, *, sync: bool = False) -> None:
     """Write a file of a cache folder whole or not at all; a killed process leaves it to `sweep`.
 
@@ -227,10 +197,10 @@ def make_folder(folder: Path) -> None:
     Raises:
         UntrustedError: if others may write there.
     """
-    check_trusted(folder)
+    trust.check(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o755, exist_ok=True)
-    check_trusted(folder)
+    trust.check(folder)
 
 
 def _mark_as_used(path: Path) -> None:

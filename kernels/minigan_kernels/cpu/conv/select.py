@@ -23,7 +23,7 @@ import numpy as np
 from ...algorithms import ALGORITHMS, ChoicesError, forced
 from ...checks import Pair, Window, check_conv, conv_window
 from ...trust import UntrustedError
-from ..compiler.disk_cache import cache_folder, make_folder, read, replace
+from ..compiler.disk_cache import cache_folder, make_folder, replace, trust
 from ..isa.amx import AMX
 from ..isa.simd import LANES
 from . import winograd
@@ -203,7 +203,7 @@ def _file() -> Path:
 @cache
 def _remembered() -> dict[str, str]:
     try:
-        content = read(_file(), _MOST_BYTES + 1)
+        content = trust.read(_file(), _MOST_BYTES + 1)
     except FileNotFoundError:
         return {}
     except (OSError, UntrustedError) as error:

@@ -96,10 +96,8 @@ def conv2d(x: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None = None)
         u = _weights(q, w, key, taps, side_by_side=False)
         parallel_for(*_output_task(q, v, u, _cut(y, part), fused), grain=1)
         exceeding += _exceeding(v, q, part)
-    result, left = _cropped(y, shape[1]), end if fused is None else None
-    if exceeding:
-        _redo(direct.conv2d, exceeding, given, w, p, end if left is None else None, result)
-    return result, left
+    left = end if fused is None else None
+    return _exact(direct.conv2d, exceeding, given, w, p, end, _cropped(y, shape[1]), left)
 
 
 def conv2d_dx(g: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None = None) -> Ended:
@@ -119,10 +117,8 @@ def conv2d_dx(g: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None = No
         u = _weights(q, w, key, taps, side_by_side=True)
         parallel_for(*_image_gradient_task(q, z, u, _cut(dx, part), fused), grain=1)
         exceeding += _exceeding(z, q, part)
-    result, left = _cropped(dx, shape[1]), end if fused is None else None
-    if exceeding:
-        _redo(direct.conv2d_dx, exceeding, given, w, p, end if left is None else None, result)
-    return result, left
+    left = end if fused is None else None
+    return _exact(direct.conv2d_dx, exceeding, given, w, p, end, _cropped(dx, shape[1]), left)
 
 
 def conv2d_dw(x: np.ndarray, g: np.ndarray, p: ConvProblem) -> np.ndarray:
@@ -263,20 +259,25 @@ def _exceeding(tiles: np.ndarray, p: WinogradProblem, part: slice) -> list[int]:
     return found
 
 
-def _redo(
+def _exact(
     convolve: Callable[..., Ended],
-    images: list[int],
+    exceeding: list[int],
     source: np.ndarray,
     w: np.ndarray,
     p: ConvProblem,
     end: End | None,
     result: np.ndarray,
-) -> None:
-    """Compute the `images` of a result again, by another algorithm."""
-    count = len(images)
-    few = p._replace(image=(count, *p.image[1:]), output=(count, *p.output[1:]))
-    again, left = convolve(source[images], w, few, end)
-    result[images] = again if left is None else apply_epilogue(again, *left)
+    left: End | None,
+) -> Ended:
+    """A result, of which the images that exceed the range are computed by another algorithm, and
+    what is `left` to do.
+    """
+    if exceeding:
+        count = len(exceeding)
+        few = p._replace(image=(count, *p.image[1:]), output=(count, *p.output[1:]))
+        again, rest = convolve(source[exceeding], w, few, end if left is None else None)
+        result[exceeding] = again if rest is None else apply_epilogue(again, *rest)
+    return result, left
 
 
 def _weights(
