@@ -3,6 +3,9 @@
 Importing this package also gives tensors their operators.
 """
 
+import numpy as np
+
+from ..tensor import PRIMITIVES
 from . import operators as operators
 from . import protocols
 from .conv import avg_pool2d, conv2d, conv_transpose2d, max_pool2d, upsample_nearest
@@ -78,3 +81,6 @@ __all__ = [
 ]  # fmt: skip
 
 protocols.OWN.update(__all__)
+protocols.BY_UFUNC.update(
+    {p.kernel: p for p in PRIMITIVES.values() if isinstance(p.kernel, np.ufunc)}
+)

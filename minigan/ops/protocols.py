@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from minigan_kernels import matmul
 
 from ..device import on_host, to_host
 from ..tensor import PRIMITIVES, Array, Node, Primitive, Tensor, adopt, is_recording
+from .linalg import matmul
 
 OWN: set[str] = set()  # names of minigan's own functions, which `minigan.ops` fills in
+BY_UFUNC: dict[Any, Primitive] = {}  # the primitives of minigan.ops that are NumPy's functions
 _OWN_NAMES = {"amax": "max", "amin": "min"}  # of functions that NumPy calls otherwise
 _METADATA = (np.shape, np.ndim, np.size)
 _COMPARISONS: dict[Any, Callable[[Any, Any], Any]] = {
@@ -129,7 +130,9 @@ def _ufunc(x: Tensor, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any
     So an operator between an array and a tensor gives what the tensor's own operator gives.
     """
     if method == "__call__" and not options:
-        if p := _primitives().get(ufunc):
+        if ufunc is np.matmul:  # of vectors too
+            return matmul(*inputs)
+        if p := BY_UFUNC.get(ufunc):
             return p(*inputs)
         if compare := _COMPARISONS.get(ufunc):
             a, b = inputs
@@ -146,18 +149,6 @@ class _OfType:
 
     def __get__(self, instance: Tensor | None, owner: type[Tensor]) -> Any:
         return _ufunc if instance is None else None
-
-
-def _primitives() -> dict[Any, Primitive]:
-    """The primitives of this package by NumPy's function."""
-    if not _by_ufunc:
-        for p in PRIMITIVES.values():
-            if p.kernel is matmul or isinstance(p.kernel, np.ufunc):
-                _by_ufunc[np.matmul if p.kernel is matmul else p.kernel] = p
-    return _by_ufunc
-
-
-_by_ufunc: dict[Any, Primitive] = {}
 
 
 def _function(x: Tensor, function: Any, types: Any, inputs: Any, options: Any) -> Any:

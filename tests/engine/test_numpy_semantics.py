@@ -313,6 +313,10 @@ def test_matmul_of_all_ranks(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     v, u = normal(*a, seed=3), normal(*b, seed=4)
     np.testing.assert_allclose(np.sum(by_x.data * v), np.sum(g * (v @ w)), atol=1e-12)
     np.testing.assert_allclose(np.sum(by_w.data * u), np.sum(g * (x @ u)), atol=1e-12)
+    of_array = x @ t  # NumPy asks the tensor
+    np.testing.assert_array_equal(of_array.data, y.data, strict=True)
+    again = grad(of_array, t, grad_output=Tensor(g))
+    np.testing.assert_array_equal(again.data, by_w.data, strict=True)
 
 
 @pytest.mark.parametrize(
