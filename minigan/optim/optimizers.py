@@ -129,14 +129,27 @@ class Optimizer:
                 raise ValueError(f"the gradient of {name} is {array.shape}, not {p.shape}")
             gs.append(array)
         if self.clip is not None:
-            clipped = self.clip(gradients)
-            gs = [gradient_array(name, clipped[name]) for name in self.parameters]
+            gs = self._clipped(gradients)
         ps = [p.data for p in self.parameters.values()]
         states = [[self.slot[f"{kind}.{n}"] for n in self.parameters] for kind in self.slots]
         if ps:
             with writable(*ps):
                 self._move(ps, gs, *states)
         on_replay(self._count)
+
+    def _clipped(self, gradients: Gradients) -> list[Array]:
+        """The arrays of the gradients that the clipper gives, whose shapes are those of before."""
+        assert self.clip is not None
+        clipped = self.clip(gradients)
+        if not isinstance(clipped, Mapping):
+            raise TypeError(f"clip must give a dict of gradients, not a {type(clipped).__name__}")
+        if odd := self.parameters.keys() ^ clipped.keys():
+            raise ValueError(f"parameters and clipped gradients differ in {', '.join(sorted(odd))}")
+        gs = [gradient_array(name, clipped[name]) for name in self.parameters]
+        for (name, p), g in zip(self.parameters.items(), gs, strict=True):
+            if g.shape != p.shape:
+                raise ValueError(f"the clipped gradient of {name} is {g.shape}, not {p.shape}")
+        return gs
 
     def _check_places(self) -> None:
         """Make sure that all parameters are still where they were found."""

@@ -423,3 +423,25 @@ def test_a_count_of_updates_that_cannot_be_is_refused_whole(steps: Any, words: s
         rule.load_state(state | {"steps": np.array(steps)})
     assert rule.steps == 0
     assert not any(a.any() for a in rule.state().values())
+
+
+# --- What a clipper gives ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("clip", "error", "says"),
+    [
+        (lambda gs: {n: np.zeros(1, np.float32) for n in gs}, ValueError, r"clipped gradient of"),
+        (lambda gs: {}, ValueError, "clipped gradients differ in"),
+        (lambda gs: None, TypeError, "clip must give a dict of gradients, not a NoneType"),
+    ],
+    ids=["shapes", "names", "nothing"],
+)
+def test_what_a_clip_gives_is_checked(clip: Any, error: type[Exception], says: str) -> None:
+    network = net()
+    optimiser = optim.SGD(network.parameters(), 0.1, clip=clip)
+    before = {name: p.numpy().copy() for name, p in network.parameters().items()}
+    with pytest.raises(error, match=says):
+        optimiser.step(gradients(network))
+    for name, p in network.parameters().items():
+        np.testing.assert_array_equal(p.numpy(), before[name])
