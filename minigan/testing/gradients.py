@@ -154,7 +154,8 @@ class _Check:
         values = float(np.linalg.norm(u * y))
         if self.now == 1:
             self._note(slopes, values)
-        self.size = max(self.size, *slopes, VALUE * values)
+        finite = (slope for slope in slopes if np.isfinite(slope))
+        self.size = max(self.size, *finite, VALUE * values)
         for i in range(len(inputs)):
             self._compare(plain, inputs, i, [way[i] for way in ways], (y, u, scales[i]))
         if inputs and self.now < order:
@@ -315,9 +316,11 @@ def _worst(analytic: list[float], numeric: float, floor: float) -> tuple[float, 
     """The analytic derivative that is farthest from the quotient, and its relative error."""
     worst, error = 0.0, 0.0
     for a in analytic:
+        if not np.isfinite(a):  # nothing is worse
+            return a, np.inf
         off = abs(a - numeric)
         relative = off / max(abs(a), abs(numeric), floor) if off else 0.0
-        if not relative <= error:  # NaN is the worst
+        if relative > error:
             worst, error = a, relative
     return worst, error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigan as mg
+from minigan.fused import fused
 from minigan.tensor import Tensor
 from minigan.testing import (
     Evidence,
@@ -214,6 +216,23 @@ def test_a_gradient_that_is_not_finite_is_wrong(value: str) -> None:
 
     with np.errstate(all="ignore"), pytest.raises(GradientError, match=value):
         check_gradients(wrong, [np.array([0.3])], order=1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_kernel_whose_gradient_is_not_finite_is_wrong_beside_a_right_reference(
+    value: float,
+) -> None:
+    """At order 2 the reference is differentiated as well, and is right."""
+
+    def backward(g: Any, y: Any, residuals: Any, x: Any) -> Any:
+        return (np.full_like(x, value),)
+
+    @fused(lambda x: (np.sin(x), ()), backward)
+    def sine(x: Tensor) -> Tensor:
+        return mg.sin(x)
+
+    with np.errstate(all="ignore"), pytest.raises(GradientError):
+        check_gradients(sine, [normal(3)], order=2)
 
 
 def test_a_function_of_nothing_that_varies_is_right() -> None:
