@@ -56,9 +56,9 @@ def resume(words: list[str]) -> int:
     place = _parse(words, Continue())[0].out
     if place is None:
         raise UserError("--resume needs --out, the run directory to continue")
-    Run.open(place)  # or nothing may be written there
+    run = Run.open(place)  # or nothing may be written there
     with ExitStack() as stack:
-        with writable(place):
+        with writable(run):
             stack.enter_context(sole_writer(place, say))
         return _go_on(words, place)
 
@@ -108,7 +108,7 @@ def _go_on(words: list[str], place: Path) -> int:
         "checkpoint_every": given.checkpoint_every or config["checkpoint_every"],
         "resumed": [*config["resumed"], now],
     }
-    with writable(place):
+    with writable(run):
         run.rewind(state.step)
         run.write_config()
     return run_to_end(state, dataset, run)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..data import Dataset
 from ..errors import RunError, UserError
 from ..signals import interrupted
 from ..training.loop import train
-from ..training.run import Run
+from ..training.run import Run, resume_command
 from ..training.state import State
 from .console import say, show
 from .flags import Count
@@ -45,7 +44,7 @@ def run_to_end(state: State, dataset: Dataset, run: Run) -> int:
     )
     if run.config.get("graphs", True):
         state.use_graphs(say)
-    with writable(run.path):
+    with writable(run):
         number = train(
             state,
             dataset,
@@ -58,7 +57,7 @@ def run_to_end(state: State, dataset: Dataset, run: Run) -> int:
     if number is not None:
         say(
             f"{interrupted(number)} at step {state.step}; "
-            f"minigan train --resume --out {run.path} continues"
+            f"{resume_command(run.path, run.config['recipe'])} continues"
         )
         return 128 + number
     show(run.picture(state.step))
@@ -67,7 +66,7 @@ def run_to_end(state: State, dataset: Dataset, run: Run) -> int:
 
 
 @contextmanager
-def writable(path: Path) -> Iterator[None]:
+def writable(run: Run) -> Iterator[None]:
     """Within the block a run directory is written.
 
     Raises:
@@ -77,6 +76,6 @@ def writable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunError(
-            f"{path} cannot be written ({error.strerror or error}); once it can be, "
-            f"continue with minigan train --resume --out {path}"
+            f"{run.path} cannot be written ({error.strerror or error}); once it can be, "
+            f"continue with {resume_command(run.path, run.config['recipe'])}"
         ) from error

@@ -108,7 +108,10 @@ class Checkpoint:
             part.load_state(self.arrays[f"{kind}/{owner}"])
 
     def _unfit(self, why: str) -> UserError:
-        return UserError(f"{self.path} does not fit this run: {why}; remove it to go on without it")
+        return UserError(
+            f"{self.path} does not fit this run: {why}; use the recipe and the config.json with "
+            "which it was trained, or train again"
+        )
 
 
 def damaged(path: Path, why: object) -> UserError:

@@ -212,16 +212,19 @@ class State(Trained):
         raise self.not_saved(f"{what} of {owner} is", folder, recipe)
 
     def not_saved(self, what: str, folder: Path, recipe: str) -> RunError:
-        """The error for something that is not finite after a step, with the way to go on."""
-        good, way = checkpoint.newest(folder), "lower the learning rate"
+        """The error for something that is not finite after a step, with the way to go on.
+
+        The same steps follow from the checkpoint that is kept, unless its recipe is changed.
+        """
+        good, kept = checkpoint.newest(folder), ""
         if good is not None:
-            way = (
-                f"the checkpoint of step {checkpoint.step_of(good)} is kept, and "
-                f"{resume_command(folder.parent, recipe)} continues from it"
+            kept = (
+                f"; the checkpoint of step {checkpoint.step_of(good)} is kept "
+                f"({resume_command(folder.parent, recipe)} continues from it)"
             )
         return RunError(
-            f"{what} not finite after step {self.step}, though the losses were, so this step is "
-            f"not saved; {way}"
+            f"{what} not finite after step {self.step}, so this step is not saved{kept}; train "
+            "again with a lower learning rate"
         )
 
     def _arrays(self) -> dict[str, Array]:
