@@ -30,15 +30,18 @@ LONG = Path(__file__).with_name("long.txt")
 
 
 def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
 ) -> None:
-    """After `pytest -m long`, of all files, write into long.txt what each test recorded as found.
+    """After all of `pytest -m long` write into long.txt what each test recorded as found.
 
     Raises:
         OSError: if it cannot be written.
     """
-    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    if config.option.markexpr != "long" or config.option.keyword or not everything:
+    option = config.option
+    part = option.keyword or option.deselect or option.maxfail or option.lf
+    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not part
+    ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    if option.markexpr != "long" or not everything or not ended:
         return
     lines = [f"pytest -m long, {datetime.date.today()}"]
     for outcome in ("passed", "failed", "error"):
