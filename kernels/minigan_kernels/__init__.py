@@ -51,7 +51,12 @@ BACKENDS = {  # array type -> package; types by name, since CuPy need not be ins
     "cupy.ndarray": "cuda",
 }
 
-_VARIABLES = {"MINIGAN_LANES": "", "MINIGAN_AMX": "1"}  # what overrules the CPU: its default
+_VARIABLES = {  # what overrules the CPU: its default
+    "MINIGAN_LANES": "",
+    "MINIGAN_AMX": "1",
+    "NUMBA_CPU_NAME": "",
+    "NUMBA_CPU_FEATURES": "",
+}
 
 _forced: ContextVar[str | None] = ContextVar("backend", default=None)
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -87,7 +92,8 @@ def choices() -> dict[str, str]:
     """What was tuned or forced here and changes the last bits of results on a CPU, by its name.
 
     That is each layer's algorithm that `bench tune` keeps for this CPU's vectors, the variables
-    MINIGAN_LANES and MINIGAN_AMX, and what `use` forces now; or that nothing is compiled. Empty if
+    MINIGAN_LANES, MINIGAN_AMX, NUMBA_CPU_NAME and NUMBA_CPU_FEATURES, and what `use` forces now; or
+    that nothing is compiled. Empty if
     each layer goes by the rule. The number of threads is not among it, since it changes no result.
     Two runs of the same versions on the same CPU can be equal in each bit only if these are.
 

@@ -18,7 +18,7 @@ LAYER = ((64, 64, 32, 32), (64, 64, 32, 32), Window((3, 3), padding=(1, 1)), 1)
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where choices are kept: a folder of their own, in which there are none."""
     monkeypatch.setattr(select, "cache_folder", lambda: tmp_path / "kernels")
-    for name in ("MINIGAN_LANES", "MINIGAN_AMX"):
+    for name in kernels._VARIABLES:
         monkeypatch.delenv(name, raising=False)
     select.cache_clear()
     yield tmp_path / "kernels" / "choices.json"
@@ -55,6 +55,8 @@ def test_variables_that_overrule_the_cpu_are_named(monkeypatch: pytest.MonkeyPat
     assert kernels.choices() == {"MINIGAN_LANES": "8"}
     monkeypatch.setenv("MINIGAN_AMX", "0")
     assert kernels.choices() == {"MINIGAN_AMX": "0", "MINIGAN_LANES": "8"}
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", "-avx512f")
+    assert kernels.choices()["NUMBA_CPU_FEATURES"] == "-avx512f"
 
 
 @pytest.mark.parametrize("name", ["winograd2", "reference"])
