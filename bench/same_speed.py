@@ -77,6 +77,8 @@ def compare(options: argparse.Namespace) -> bool:
     Raises:
         UserError: if a checkout cannot take a step.
     """
+    from minigan.errors import UserError
+
     from . import table
 
     slower = False
@@ -86,10 +88,13 @@ def compare(options: argparse.Namespace) -> bool:
             for name, workload in workloads(options.recipes).items():
                 pace = measured(here, there, workload, options.pairs)
                 if pace is None:
+                    say(f"{name}: left out, neither checkout takes it")
                     continue
                 slower = slower or pace.slower
                 rows.append(_row(name, pace))
                 say(" ".join(rows[-1]))
+        if not rows:
+            raise UserError("nothing was measured: neither checkout takes any of these steps")
         table.show(
             f"{table.counted(threads, 'thread')}, {options.pairs} pairs",
             ("step", "here", "there", "here / there", "quartiles"),
@@ -111,7 +116,7 @@ def measured(
     workload: tuple[str, dict[str, Any], list[int] | str],
     pairs: int,
 ) -> Pace | None:
-    """The pace of a workload; None if neither checkout trains that recipe on points.
+    """The pace of a workload; None if both checkouts refuse that recipe on points.
 
     Raises:
         UserError: if only one of them does, or a step fails.
@@ -123,7 +128,7 @@ def measured(
     if len(refused) == 2 and workload[2] == POINTS:
         return None
     if refused:
-        raise UserError(f"a step of {workload[0]} fails: {refused[0]}")
+        raise UserError(f"{workload[0]} is refused in one checkout: {refused[0]}")
     steps = max(1, round(SHORTEST / min(map(float, first))))
     taken: list[tuple[float, float]] = []
     for number in range(pairs):
@@ -136,10 +141,10 @@ def measured(
 
 
 def ask(child: subprocess.Popen[str], workload: Sequence[Any], steps: int) -> float | str:
-    """The seconds of a step in a child, or why it cannot take one.
+    """The seconds of a step in a child, or why the recipe does not take such data.
 
     Raises:
-        UserError: if the child has ended.
+        UserError: if a step fails, which ends the child.
     """
     from minigan.errors import UserError
 

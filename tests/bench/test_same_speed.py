@@ -82,7 +82,7 @@ def test_one_that_only_one_checkout_can_do_is_named(
         same_speed, "ask", lambda side, *_: "KeyError: 'gan'" if side == "there" else 0.1
     )
     assert bench_main.main(["same-speed", other, "--threads", "1", "--recipes", "gan"]) == 2
-    assert "a step of gan fails: KeyError: 'gan'" in capsys.readouterr().err
+    assert "gan is refused in one checkout: KeyError: 'gan'" in capsys.readouterr().err
 
 
 def test_children_take_steps_and_say_what_they_cannot(tmp_path: Path) -> None:
