@@ -25,6 +25,7 @@ def main() -> None:
     import minigan_kernels
 
     import minigan
+    from minigan.errors import UserError
 
     checkout = Path(sys.argv[1])
     for package in (minigan, minigan_kernels):
@@ -37,9 +38,8 @@ def main() -> None:
         if key not in ready:
             try:
                 ready[key] = _advance(*wanted)
-            except Exception as error:  # a recipe refuses data in its own way; it is told
-                refusal = f"{type(error).__name__}: {error}".splitlines()[0]
-                print(json.dumps(refusal), flush=True)
+            except UserError as error:
+                print(json.dumps(str(error)), flush=True)
                 continue
             ready[key]()  # compiles
             gc.collect()

@@ -19,6 +19,7 @@ from ..testing import (
     checks_of,
     examine,
     examine_module,
+    tested,
 )
 from ..training.recipe import Recipe
 from .console import show, show_page
@@ -176,8 +177,10 @@ def own_check(place: str, what: Callable[..., Any], inputs: list[np.ndarray]) ->
     """
     try:
         if isinstance(what, Module):
-            return examine_module(what, *inputs)
-        return examine_function(what, inputs)
+            found = examine_module(what, *inputs)
+        else:
+            found = examine_function(what, inputs)
+        return tested(found, "it", "its inputs and parameters; give it floating-point numbers")
     except (GradientError, UndecidedError):
         raise
     except Exception as error:  # a user's function may raise anything

@@ -1,7 +1,7 @@
 """Gradients of one's own code against difference quotients, each in one line.
 
     check_gradients(f, [x, w])           a function of arrays: an operation, a primitive, a loss
-    check_module(MyLayer(3, rng=rng), x)  a layer or a network, by its inputs and its parameters
+    check_module(MyLayer(3, rng=rng), x)  a layer or a network: inputs and parameters
     check_recipe(MyGAN)                  a recipe: all updates of a step, on all data that it takes
 
 Each answers with the largest relative error, and raises `GradientError` where a gradient is wrong,
@@ -15,6 +15,7 @@ from .gradients import (
     UndecidedError,
     check_gradients,
     examine,
+    tested,
 )
 from .modules import check_module, examine_module
 from .recipes import RecipeCheck, check_recipe, checks_of
@@ -31,4 +32,5 @@ __all__ = [
     "checks_of",
     "examine",
     "examine_module",
+    "tested",
 ]

@@ -121,6 +121,17 @@ def examine(
     return check.evidence
 
 
+def tested(found: Evidence, what: str, of: str) -> Evidence:
+    """What was found, if anything was.
+
+    Raises:
+        UndecidedError: if `what` changed with nothing: with none `of` what was moved.
+    """
+    if found.slope == 0:
+        raise UndecidedError(f"nothing was tested: {what} does not change with any of {of}")
+    return found
+
+
 @dataclass
 class _Check:
     """One run of `examine`, at one order after the other."""

@@ -19,7 +19,7 @@ from ..tensor import Array, Tensor
 from ..training.device_batches import DeviceBatches, Fetch
 from ..training.recipe import Recipe, Update, defaults
 from ..training.state import State
-from .gradients import TOLERANCE, Evidence, UndecidedError, examine
+from .gradients import TOLERANCE, Evidence, UndecidedError, examine, tested
 from .modules import Fixed
 
 # Fields that make networks small, where a recipe has them; in BEGAN, k is to be above 0.
@@ -60,12 +60,11 @@ class RecipeCheck:
                 tolerance=self.tolerance,
                 seed=self.seed,
             )
-        if found.slope == 0:
-            raise UndecidedError(
-                f"the loss of {self.player} does not change with any of its parameters, so nothing "
-                "was tested; other fields of the recipe may help"
-            )
-        return found
+        return tested(
+            found,
+            f"the loss of {self.player}",
+            "its parameters; other fields of the recipe may help",
+        )
 
 
 def check_recipe(

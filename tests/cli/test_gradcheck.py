@@ -238,6 +238,19 @@ def test_own_code_that_fails_is_named(
     assert all(part in line for part in says), line
 
 
+def test_what_has_nothing_to_differentiate_is_undecided(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "constant.py"
+    path.write_text(
+        "import numpy as np\nimport minigan as mg\n"
+        "def f(x):\n    return mg.Tensor(np.ones(2))\n"
+        "GRADCHECK = {'of labels': (f, np.arange(3)), 'of nothing': (f, (3,))}\n"
+    )
+    answer = shell("gradcheck", path)
+    assert answer.code == 1
+    assert answer.out.count("UNDECIDED, nothing was tested: it does not change with any of") == 2
+    assert answer.out.endswith("0 of 2 right\n")
+
+
 def test_a_recipe_that_takes_no_data_says_why(shell: Shell, tmp_path: Path) -> None:
     path = own(tmp_path, "(n,) = shape", "raise ValueError('never')")
     shell.refuses("gradcheck", path, says=("Squares takes none of images", "ValueError: never"))
