@@ -44,11 +44,8 @@ def read_folder(
         NoSplitError: if there is no batch of this split.
         UserError: if a file is no such batch.
     """
-    check_split(split)
     folder = Path(folder)
-    paths = [folder / name for name in _BATCHES[split] if (folder / name).is_file()]
-    if not paths:
-        raise NoSplitError(f"The folder {folder} lacks {' and '.join(_BATCHES[split])}.")
+    paths = _paths(folder, split)
     lacking = [name for name in _BATCHES[split] if folder / name not in paths]
     if lacking and report is not None:
         report(f"{folder} lacks {', '.join(lacking)}; the data are the other batches")
@@ -59,14 +56,25 @@ def read_folder(
     return Dataset("cifar10", x if size is None else resize(x, size), y, classes)
 
 
+def _paths(folder: Path, split: str) -> list[Path]:
+    """The batches of a split that are there."""
+    check_split(split)
+    paths = [folder / name for name in _BATCHES[split] if (folder / name).is_file()]
+    if not paths:
+        raise NoSplitError(f"The folder {folder} lacks {' and '.join(_BATCHES[split])}.")
+    return paths
+
+
 def outline(folder: Path, *, split: str, size: int | None) -> Outline:
-    """What `read_folder` would give but for the number of samples, which is that of CIFAR-10.
+    """What `read_folder` would give but for the number of samples, which is at most this.
 
     Raises:
+        NoSplitError: if there is no batch of this split.
         UserError: if the names of the classes cannot be read.
     """
     side = SHAPE[1] if size is None else size
-    samples = 10_000 * len(_BATCHES[split])
+    sizes = [path.stat().st_size for path in _paths(folder, split)]
+    samples = sum(min(10_000, size // pickled.COLUMNS) for size in sizes)
     return Outline(((SHAPE[0], side, side),), len(_names(folder / _META)), samples)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minigan.data import NoSplitError, load
+from minigan.data import NoSplitError, cifar, load, outline
 from minigan.errors import UserError
 
 
@@ -93,3 +93,13 @@ def test_a_split_that_is_not_there(folder: Path) -> None:
         load(folder, split="test")
     (folder / "batches.meta").unlink()
     assert load(folder).classes[9] == "9"
+
+
+def test_what_is_known_before_reading_counts_the_batches_that_are_there(folder: Path) -> None:
+    known = outline(folder)
+    assert known is not None
+    assert 8 <= known.samples < 20  # of files that have 4 images each, and some bytes more
+    assert outline(folder, size=64).shapes == ((3, 64, 64),)
+    (folder / "test_batch").unlink()
+    with pytest.raises(NoSplitError, match="lacks test_batch"):
+        cifar.outline(folder, split="test", size=None)
