@@ -8,7 +8,9 @@ tile's largest. (Zeros do not count: a tile at the border of an empty plane is n
 The transforms sum the squares of a few values of each tile, to which every pixel adds: that costs
 one to four instructions of hundreds. Only a tile whose sum is JUMP times that of the one before it
 in its block is looked at closely; so the block's first tile is, and each that a lone huge pixel is
-in. A spread that grows from tile to tile by less is not seen.
+in. What is not seen: a spread that grows from tile to tile by less; and, but in a block's first
+tile, the edge where a bright area ends, or a huge pixel behind a brighter tile, which may be of the
+image before. So an image may be computed in one way in this batch and in another way in that.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, misc, attr-defined, call-arg"
