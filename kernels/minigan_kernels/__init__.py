@@ -112,7 +112,7 @@ def choices() -> dict[str, str]:
 
 @functools.cache
 def backend_of(kind: type) -> str:
-    """The package whose kernels take arrays of this type: "cpu" or "cuda"; see `BACKENDS`.
+    """The package whose kernels take arrays of this type, as `BACKENDS` has it.
 
     Raises:
         TypeError: if there is none.

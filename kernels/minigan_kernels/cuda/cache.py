@@ -82,8 +82,10 @@ def found(name: str) -> Entry | None:
     path = folder() / name
     try:
         content = _ours(_note(path))
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None  # not built yet
+    except OSError as error:
+        raise _unkept(path.parent, error) from error
     facts = facts_of(content)
     try:
         if facts and facts.get("sha256") == hashlib.sha256(_ours(path)).hexdigest():
@@ -125,22 +127,23 @@ def keep(name: str, build: Callable[[Path], dict[str, Any]]) -> Entry:
     do not fit, neither is found again.
 
     Raises:
-        UnavailableError: if the folder cannot be made, or others may write there.
+        UnavailableError: if it cannot be kept, or others may write there.
     """
     path = folder() / name
     _check_trusted(path.parent)
     try:
-        path.parent.parent.mkdir(parents=True, exist_ok=True)
-        path.parent.mkdir(mode=0o755, exist_ok=True)
+        return _kept(path, build)
     except OSError as error:
-        raise UnavailableError(
-            f"what is compiled cannot be kept in {path.parent} ({error.strerror}); "
-            "set XDG_CACHE_HOME to a folder that can be written"
-        ) from error
+        raise _unkept(path.parent, error) from error
+
+
+def _kept(path: Path, build: Callable[[Path], dict[str, Any]]) -> Entry:
+    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o755, exist_ok=True)
     _check_trusted(path.parent)
     _sweep(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="build-") as place:
-        fresh = Path(place) / name
+        fresh = Path(place) / path.name
         facts = build(fresh)
         facts["sha256"] = hashlib.sha256(fresh.read_bytes()).hexdigest()
         fresh.with_name("note").write_text(json.dumps(facts))
@@ -149,6 +152,13 @@ def keep(name: str, build: Callable[[Path], dict[str, Any]]) -> Entry:
         fresh.replace(path)
         fresh.with_name("note").replace(_note(path))
     return Entry(path, facts)
+
+
+def _unkept(place: Path, error: OSError) -> UnavailableError:
+    return UnavailableError(
+        f"what is compiled cannot be kept in {place} ({error.strerror or error}); "
+        "set XDG_CACHE_HOME to a folder that can be written"
+    )
 
 
 def _sweep(place: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from minigan_kernels.checks import Window
 from minigan_kernels.cpu.compiler import disk_cache
 from minigan_kernels.cpu.compiler.jit import jit
 from minigan_kernels.cpu.conv import select
+from minigan_kernels.cpu.maxout import _repeat
 from minigan_kernels.cuda import cache, nvrtc
 from minigan_kernels.cuda.errors import UnavailableError
 
@@ -319,3 +321,30 @@ def test_a_damaged_note_is_made_again_with_a_word(
 def test_facts_that_are_none_of_a_cubin_do_not_fit(resources: object) -> None:
     assert not nvrtc._has_resources({"resources": resources})
     assert nvrtc._has_resources({"resources": {"k": [1, 2, 3, 4]}})
+
+
+def test_what_a_disk_cannot_keep_for_a_gpu_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def full(place: Path) -> dict[str, Any]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))
+
+    with pytest.raises(UnavailableError, match=r"cannot be kept in .*No space left.*XDG_CACHE_HOME"):
+        cache.keep("some.cubin", full)
+
+
+def test_a_cache_that_cannot_be_read_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(path: Path, most: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr(disk_cache.trust, "read", broken)
+    monkeypatch.setattr(disk_cache, "_notice", disk_cache._Notice())
+    function: Any = _repeat
+    function(np.ones(2, np.float32), np.zeros(4, np.float32), 2)
+    signature = function.nopython_signatures[0].args
+    assert disk_cache.DiskCache(function).load_overload(signature, function.targetctx) is None
+    assert "Input/output error" in capsys.readouterr().err

@@ -80,7 +80,10 @@ class DiskCache(Cache):  # type: ignore[misc]
             key = self._key(sig, target_context.codegen())
             path = self._path(key)
             content = trust.read(path, _MOST_BYTES)
-        except (UnknownDependencyError, OSError):  # nothing there
+        except (UnknownDependencyError, FileNotFoundError, NotADirectoryError):  # nothing there
+            return None
+        except OSError as error:
+            _notice.cannot_keep(error)
             return None
         except UntrustedError as error:
             _notice.cannot_trust(error)

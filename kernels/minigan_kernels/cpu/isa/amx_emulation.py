@@ -122,7 +122,7 @@ def provide(prefix: str) -> None:
     """Let compiled code call the instructions by LLVM's names for them after a `prefix`.
 
     Raises:
-        ValueError: on Windows, which has no POSIX threads.
+        SettingError: on Windows, which has no POSIX threads.
     """
     if sys.platform == "win32":
         raise SettingError("MINIGAN_AMX=emulate needs POSIX threads: use MINIGAN_AMX=0 on Windows")
