@@ -102,22 +102,20 @@ def is_ours(file: int) -> bool:
 def _others_write(status: os.stat_result) -> bool:
     if status.st_mode & stat.S_IWOTH:
         return True
-    return bool(status.st_mode & stat.S_IWGRP) and not _is_own_group(status.st_gid)
+    return bool(status.st_mode & stat.S_IWGRP) and not _is_owners(status.st_gid, status.st_uid)
 
 
-def _is_own_group(number: int) -> bool:
-    """Whether a group has no member but this user, as where each user has one of the same name."""
+def _is_owners(group: int, owner: int) -> bool:
+    """Whether a group is root's, or has the owner's name and lists no other member."""
+    if group == 0:
+        return True
     try:
         import grp
         import pwd
-    except ImportError:
+    except ImportError:  # files have no groups here
         return False
-    if not hasattr(os, "getuid"):
-        return False
-    if number == 0:
-        return True  # root's
     try:
-        user, group = pwd.getpwuid(os.getuid()), grp.getgrgid(number)
+        name, found = pwd.getpwuid(owner).pw_name, grp.getgrgid(group)
     except KeyError:
         return False
-    return group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}
+    return found.gr_name == name and set(found.gr_mem) <= {name}

@@ -331,7 +331,7 @@ def test_what_a_disk_cannot_keep_for_a_gpu_is_said(
     def full(place: Path) -> dict[str, Any]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))
 
-    with pytest.raises(UnavailableError, match=r"cannot be kept in .*No space left.*XDG_CACHE_HOME"):
+    with pytest.raises(UnavailableError, match="No space left on device"):
         cache.keep("some.cubin", full)
 
 

@@ -96,8 +96,9 @@ def conv2d(x: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None = None)
         u = _weights(q, w, key, taps, side_by_side=False)
         parallel_for(*_output_task(q, v, u, _cut(y, part), fused), grain=1)
         exceeding += _exceeding(v, q, part)
-    left = end if fused is None else None
-    return _exact(direct.conv2d, exceeding, given, w, p, end, _cropped(y, shape[1]), left)
+    done, left = (end, None) if fused is not None else (None, end)
+    result = _cropped(y, shape[1])
+    return _exact(direct.conv2d, exceeding, given, w, p, done, result), left
 
 
 def conv2d_dx(g: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None = None) -> Ended:
@@ -117,8 +118,9 @@ def conv2d_dx(g: np.ndarray, w: np.ndarray, p: ConvProblem, end: End | None = No
         u = _weights(q, w, key, taps, side_by_side=True)
         parallel_for(*_image_gradient_task(q, z, u, _cut(dx, part), fused), grain=1)
         exceeding += _exceeding(z, q, part)
-    left = end if fused is None else None
-    return _exact(direct.conv2d_dx, exceeding, given, w, p, end, _cropped(dx, shape[1]), left)
+    done, left = (end, None) if fused is not None else (None, end)
+    result = _cropped(dx, shape[1])
+    return _exact(direct.conv2d_dx, exceeding, given, w, p, done, result), left
 
 
 def conv2d_dw(x: np.ndarray, g: np.ndarray, p: ConvProblem) -> np.ndarray:
@@ -267,17 +269,14 @@ def _exact(
     p: ConvProblem,
     end: End | None,
     result: np.ndarray,
-    left: End | None,
-) -> Ended:
-    """A result, of which the images that exceed the range are computed by another algorithm, and
-    what is `left` to do.
-    """
+) -> np.ndarray:
+    """The result with those images computed again, by another algorithm, that exceed the range."""
     if exceeding:
         count = len(exceeding)
         few = p._replace(image=(count, *p.image[1:]), output=(count, *p.output[1:]))
-        again, rest = convolve(source[exceeding], w, few, end if left is None else None)
-        result[exceeding] = again if rest is None else apply_epilogue(again, *rest)
-    return result, left
+        again, left = convolve(source[exceeding], w, few, end)
+        result[exceeding] = again if left is None else apply_epilogue(again, *left)
+    return result
 
 
 def _weights(
