@@ -87,7 +87,7 @@ def _primitives() -> dict[str, Primitive]:
             kernel("matrices", shared=16 * 24 * 2), (1,), [halves, lanes, lanes.copy()], (1, 2)
         ),
     }  # fmt: skip
-    for name, values in (("whole numbers", 0), ("any numbers", 1)):
+    for name, values in (("integers", 0), ("any numbers", 1)):
         for kind in ("bf16", "tf32"):
             a, b, d = (_fragments(rng, kind, count, values) for count in (4, 2, 0))
             test = Primitive(kernel(f"product_{kind}"), (1,), [a, b, d], (2,), SUM * 64 * values)

@@ -321,7 +321,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     made = checkouts.parser(
         "same-bytes", "Whether another checkout trains to the same bytes.", both
     )
-    made.add_argument("--steps", type=int, default=STEPS, help="of each run (default: 20)")
+    made.add_argument("--steps", type=int, default=STEPS, help=f"of each run (default: {STEPS})")
     lanes = ",".join(map(str, LANES))
     made.add_argument("--lanes", type=checkouts.numbers, default=list(LANES), help=f"of {lanes}")
     options = checkouts.parse(made, words)

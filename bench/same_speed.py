@@ -193,7 +193,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
         "Whether another checkout takes training steps as fast.",
         [len(processors())],
     )
-    made.add_argument("--pairs", type=int, default=PAIRS, help="of turns (default: 15)")
+    made.add_argument("--pairs", type=int, default=PAIRS, help=f"of turns (default: {PAIRS})")
     options = checkouts.parse(made, words)
     if options.pairs < 2:
         made.error("--pairs must be at least 2")

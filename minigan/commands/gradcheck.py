@@ -155,7 +155,9 @@ def own_checks(word: str, module: ModuleType) -> list[Named]:
     found: list[Named] = []
     for name, entry in listed.items():
         what, *inputs = entry if isinstance(entry, tuple) and entry else (None,)
-        shapes = (isinstance(x, tuple) and all(isinstance(n, int) for n in x) for x in inputs)
+        shapes = (
+            isinstance(x, tuple) and all(type(n) is int and n >= 0 for n in x) for x in inputs
+        )
         arrays = (isinstance(x, np.ndarray) for x in inputs)
         if not callable(what) or not inputs or not all(map(any, zip(shapes, arrays, strict=True))):
             raise UserError(

@@ -42,7 +42,7 @@ def run_to_end(state: State, dataset: Dataset, run: Run) -> int:
         f"training {run.config['recipe']} on {dataset.name} up to step {run.config['steps']}; "
         f"pictures and checkpoints go to {run.path}"
     )
-    if run.config.get("graphs", True):
+    if run.config["graphs"]:
         state.use_graphs(say)
     with writable(run):
         number = train(

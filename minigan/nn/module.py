@@ -12,7 +12,7 @@ from minigan_kernels.memo import writable
 
 from ..device import Device, is_array
 from ..random import Generator
-from ..tensor import Array, Tensor
+from ..tensor import Array, Tensor, adopt
 from .parameters import Parameters
 from .saved import fitted, plain
 
@@ -59,7 +59,7 @@ class Module:
             raise TypeError(f"{type(self).__name__} takes a tensor or an array, not {x.data!r}")
         if x.dtype.kind == "f":
             mine = (a.dtype for a in self.arrays().values() if a.dtype.kind == "f")
-            x = Tensor(x.data, next(mine, x.dtype))
+            x = adopt(x.data.astype(next(mine, x.dtype), copy=False))
         return x
 
     def parameters(self) -> Parameters:

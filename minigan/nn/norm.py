@@ -141,12 +141,14 @@ class LayerNorm(Module):
         self.gamma = Tensor(np.ones(shape, np.float32))
         self.beta = Tensor(np.zeros(shape, np.float32))
         self.eps = eps
+        if not self.gamma.ndim or not self.gamma.size:
+            raise ValueError(f"LayerNorm is over axes of at least 1 value, not {shape}")
 
     def forward(self, x: Tensor) -> Tensor:
         own = self.gamma.shape
         if x.shape[-len(own) :] != own:
             raise ValueError(
-                f"LayerNorm of {own} takes (N, ..., *{own}), but x has shape {x.shape}"
+                f"LayerNorm of {own} takes x whose last axes are {own}, but x has shape {x.shape}"
             )
         return ops.layer_norm(x, self.gamma, self.beta, eps=self.eps)
 

@@ -9,7 +9,7 @@ import numpy as np
 from minigan_kernels.memo import writable
 
 from ..nn.arguments import Interval
-from ..tensor import Tensor
+from ..tensor import Tensor, adopt
 from .parameters import check_floats, gradient_arrays
 
 Gradients = Mapping[str, Tensor]
@@ -22,7 +22,7 @@ def clip_by_value(gradients: Gradients, limit: float) -> dict[str, Tensor]:
     """Every value of every gradient limited to [-limit, limit]; `limit` is above 0."""
     limit = _LIMIT.check(limit, "the limit of clip_by_value")
     arrays = gradient_arrays(gradients, "clip_by_value")
-    return {n: Tensor(np.clip(g, -limit, limit)) for n, g in arrays.items()}
+    return {n: adopt(np.clip(g, -limit, limit)) for n, g in arrays.items()}
 
 
 def clip_by_norm(gradients: Gradients, limit: float) -> dict[str, Tensor]:
@@ -35,7 +35,7 @@ def clip_by_norm(gradients: Gradients, limit: float) -> dict[str, Tensor]:
     arrays = gradient_arrays(gradients, "clip_by_norm")
     norm = np.sqrt(sum(np.square(g, dtype=np.float64).sum() for g in arrays.values()))
     scale = limit / np.fmax(norm, limit)  # 1 where the norm is below the limit, or NaN
-    return {n: Tensor(g * scale.astype(g.dtype)) for n, g in arrays.items()}
+    return {n: adopt(g * scale.astype(g.dtype)) for n, g in arrays.items()}
 
 
 def clip_weights(parameters: Mapping[str, Tensor], limit: float) -> None:

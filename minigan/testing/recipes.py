@@ -183,7 +183,8 @@ class Point:
         before = [value.data.copy() for value in values]
         with self.given({player: values}):
             _, found, _ = next(islice(self.updates(), update, None))
-        if any((a != value.data).any() for a, value in zip(before, values, strict=True)):
+        pairs = zip(before, values, strict=True)
+        if not all(np.array_equal(a, value.data, equal_nan=True) for a, value in pairs):
             raise UndecidedError(
                 f"the recipe writes the parameters of {player} between two updates of a step; give "
                 "it fields with which a step has one update of this player"

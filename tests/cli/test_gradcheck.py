@@ -209,6 +209,7 @@ def test_what_is_not_right_in_it(
         ("GRADCHECK = {'a': (abs,)}", ["GRADCHECK['a']"]),
         ("GRADCHECK = {'a': (abs, [1.0])}", ["GRADCHECK['a']", "a shape such as (4, 3)"]),
         ("GRADCHECK = {'a': (3, (4,))}", ["GRADCHECK['a']"]),
+        ("GRADCHECK = {'a': (abs, (-1,))}", ["GRADCHECK['a']"]),
         ("1 / 0", ["cannot be imported", "ZeroDivisionError"]),
     ],
 )

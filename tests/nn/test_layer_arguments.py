@@ -264,3 +264,9 @@ def test_parts_of_a_sequence() -> None:
     assert not net.eval()[1:].training
     with pytest.raises(IndexError):
         net[4]
+
+
+@pytest.mark.parametrize("shape", [(), 0, (3, 0)])
+def test_a_layer_norm_of_nothing_is_refused(shape: Any) -> None:
+    with pytest.raises(ValueError, match="LayerNorm is over axes of at least 1 value, not"):
+        nn.LayerNorm(shape)
