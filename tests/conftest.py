@@ -38,7 +38,8 @@ def pytest_terminal_summary(
         OSError: if it cannot be written.
     """
     option = config.option
-    part = option.keyword or option.deselect or option.maxfail or option.lf
+    last_failed = getattr(option, "lf", False)  # unknown where pytest's cache is switched off
+    part = option.keyword or option.deselect or option.maxfail or last_failed
     everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not part
     ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
     if option.markexpr != "long" or not everything or not ended:
