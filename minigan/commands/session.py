@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..data import Dataset
-from ..errors import RunError, UserError
+from ..errors import UserError
 from ..signals import interrupted
-from ..training.loop import train
+from ..training.loop import carry_out, unwritable
 from ..training.run import Run, resume_command
 from ..training.state import State
 from .console import say, show
@@ -42,18 +42,7 @@ def run_to_end(state: State, dataset: Dataset, run: Run) -> int:
         f"training {run.config['recipe']} on {dataset.name} up to step {run.config['steps']}; "
         f"pictures and checkpoints go to {run.path}"
     )
-    if run.config["graphs"]:
-        state.use_graphs(say)
-    with writable(run):
-        number = train(
-            state,
-            dataset,
-            run,
-            steps=run.config["steps"],
-            sample_every=run.config["sample_every"],
-            checkpoint_every=run.config["checkpoint_every"],
-            say=say,
-        )
+    number = carry_out(state, dataset, run, say)
     if number is not None:
         say(
             f"{interrupted(number)} at step {state.step}; "
@@ -75,7 +64,4 @@ def writable(run: Run) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(
-            f"{run.path} cannot be written ({error.strerror or error}); once it can be, "
-            f"continue with {resume_command(run.path, run.config['recipe'])}"
-        ) from error
+        raise unwritable(run, error) from error

@@ -8,14 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import gans
-from ..data import Dataset, catalogue, load, outline
-from ..errors import RunError, UserError
-from ..random import Generator
-from ..training.loop import check_range
-from ..training.recipe import Recipe, defaults
-from ..training.run import chosen, fresh_directory, provenance
-from ..training.state import State
+from ..errors import UserError
+from ..start import Asked, find, prepare
+from ..training.recipe import Recipe
+from ..training.run import fresh_directory
 from ..training.writer import new_run
 from .console import say
 from .flags import Computing, Count, Folder, UnknownFlagError, check_order, parse
@@ -29,8 +25,6 @@ DESCRIPTION = (
     "Train a GAN. minigan train --resume --out DIR continues a run, with --steps N up to step N, "
     "or with --more N for N steps more."
 )
-PICTURES = 20  # sample pictures of a run, unless --sample-every says otherwise
-CHECKPOINTS = 10  # checkpoints on the way, unless --checkpoint-every says otherwise
 
 
 @dataclass(frozen=True)
@@ -44,6 +38,9 @@ class Start(Computing, Length):
     out: Folder = None  # the run directory; runs/RECIPE-DATA-1 or the next free number
     resume: bool = False  # continue the run in --out: minigan train --resume --help
 
+    def asked(self) -> Asked:
+        return Asked(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Asked)})
+
 
 def main(words: list[str]) -> int:
     if "--resume" in words:
@@ -52,107 +49,29 @@ def main(words: list[str]) -> int:
         words = ALONE
         say(f"minigan train alone means: minigan train {shlex.join(words)}")
     name, flags = _split(words)
-    file = gans.identity(gans.file_of(name))
-    kind = gans.load(name)
+    source = find(name)
+    kind = source.kind
     if "-h" in flags or "--help" in flags:
         _parse(name, kind, ["--help"], kind())
     try:
-        try:
-            start, _ = _parse(name, kind, flags, kind())
-        except UnknownFlagError as error:
-            if flags == words:  # no recipe is named in its place
-                check_order(error)
-            raise
-        device = start.opened()
-        _check_outline(name, kind, flags, start)
-        dataset = load(start.data, size=start.size, stack=start.stack, seed=start.seed, report=say)
-        # Parsed again, now that the data are known: the recipe may have other defaults for them.
-        known = defaults(kind, dataset)
-        start, recipe = _parse(name, kind, flags, kind(**known))
-        if "classes" in known:
-            _check_classes(recipe, dataset)
-        steps = start.steps or kind.steps
-        recipe.check_new(dataset.shape)
-        recipe.check_length(steps)
-        state = State.fresh(recipe, dataset, start.seed, device)
-        check_range(state, start.seed)
-    except ValueError as error:
+        start, _ = _parse(name, kind, flags, kind())
+    except UnknownFlagError as error:
+        if flags == words:  # no recipe is named in its place
+            check_order(error)
+        raise
+    except ValueError as error:  # of a recipe's own __post_init__
         raise UserError(f"minigan train {name}: {error}") from error
-    except MemoryError as error:
-        raise RunError(
-            f"minigan train {name}: the networks need more memory than there is ({error}); give a "
-            "smaller --size, or make them smaller"
-        ) from error
-    path = start.out or fresh_directory(Path(name).stem, dataset.name)
-    config: dict[str, Any] = {
-        "recipe": gans.canonical(name),
-        "recipe_doc": kind.__doc__,
-        "recipe_file": file,
-        "data": {
-            "name": dataset.name,
-            "source": _absolute(start.data),
-            "size": start.size,
-            "stack": start.stack,
-            "samples": len(dataset),
-            "shape": list(dataset.shape),
-            "classes": list(dataset.classes),
-            "digest": dataset.digest(),
-        },
-        "hyper_parameters": dataclasses.asdict(recipe),
-        "steps": steps,
-        "seed": start.seed,
-        "device": start.device,
-        "precision": start.precision,
-        "deterministic": start.deterministic,
-        "graphs": start.graphs,
-        "sample_every": start.sample_every or max(1, steps // PICTURES),
-        "checkpoint_every": start.checkpoint_every or max(1, steps // CHECKPOINTS),
-        "command": shlex.join(["minigan", "train", *words]),
-        **provenance(device.versions()),
-        "choices": chosen(),
-    }
-    with new_run(path, config, say) as run:
-        return run_to_end(state, dataset, run)
-
-
-def _check_outline(name: str, kind: type[Recipe], flags: list[str], start: Start) -> None:
-    """Make sure that a recipe can make such samples, before minutes go into reading them.
-
-    Raises:
-        UserError: if it cannot, whatever the images turn out to be.
-    """
-    known = outline(start.data, size=start.size, stack=start.stack)
-    if known is None:  # data by name are read in a second
-        return
-    refusals = []
-    for shape in known.shapes:
-        try:
-            fields = kind.defaults(
-                shape, classes=known.classes, samples=known.samples, tags=known.tags
-            )
-            _, recipe = _parse(name, kind, flags, kind(**fields))
-            recipe.check_new(shape)
-            recipe.players(Generator(0), shape)
-            return
-        except UserError as error:
-            refusals.append(error)
-    raise refusals[0]
-
-
-def _check_classes(recipe: Any, dataset: Dataset) -> None:
-    """Make sure that a recipe has as many classes as the data.
-
-    Raises:
-        UserError: if a flag gave another number.
-    """
-    tags, there = getattr(recipe, "tags", 1), len(dataset.classes)
-    if recipe.classes**tags != there:
-        told, them = f"--classes {recipe.classes}", "it"
-        if tags > 1:
-            told, them = f"{told} and --tags {tags}, {recipe.classes**tags} in all", "both"
-        raise UserError(
-            f"{dataset.name} has {there} classes, not those of {told}; leave {them} out"
-        )
+    # Parsed again, once the data are known: the recipe may have other defaults for them.
+    new = prepare(
+        source,
+        lambda known: _parse(name, kind, flags, kind(**known))[1],
+        start.asked(),
+        start.opened(),
+        say,
+    )
+    path = start.out or fresh_directory(Path(name).stem, new.dataset.name)
+    with new_run(path, new.config(shlex.join(["minigan", "train", *words])), say) as run:
+        return run_to_end(new.state, new.dataset, run)
 
 
 def _split(words: list[str]) -> tuple[str, list[str]]:
@@ -174,8 +93,3 @@ def _parse(
         raise UserError("--more N continues a run: minigan train --resume --out DIR --more N")
     value: Any = parse(both, flags, verb=f"train {name}", description=DESCRIPTION)
     return value.run, value.recipe
-
-
-def _absolute(data: str) -> str:
-    """A name of the data that is valid in any folder: a known name unchanged, a path in full."""
-    return data if data in {entry.name for entry in catalogue()} else str(Path(data).resolve())

@@ -15,9 +15,41 @@ from ..random import Generator
 from ..signals import deferred
 from ..tensor import Array
 from .recipe import Recipe
-from .run import Run
+from .run import Run, resume_command
 from .snapshots import draw_data, draw_progress, draw_samples
 from .state import State
+
+
+def carry_out(state: State, dataset: Dataset, run: Run, say: Callable[[str], None]) -> int | None:
+    """Train a new or a continued run up to the step that its configuration names.
+
+    Gives the number of the signal that ended it before, with a checkpoint written, or None.
+
+    Raises:
+        RunError: if a loss stops being finite, or the run directory cannot be written any more.
+    """
+    if run.config["graphs"]:
+        state.use_graphs(say)
+    try:
+        return train(
+            state,
+            dataset,
+            run,
+            steps=run.config["steps"],
+            sample_every=run.config["sample_every"],
+            checkpoint_every=run.config["checkpoint_every"],
+            say=say,
+        )
+    except OSError as error:
+        raise unwritable(run, error) from error
+
+
+def unwritable(run: Run, error: OSError) -> RunError:
+    """The error for the directory of a run, of which nothing more can be kept."""
+    return RunError(
+        f"{run.path} cannot be written ({error.strerror or error}); once it can be, "
+        f"continue with {resume_command(run.path, run.config['recipe'])}"
+    )
 
 
 def train(

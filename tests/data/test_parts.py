@@ -135,5 +135,5 @@ def test_a_size_is_refused_before_the_images_are_read(
 ) -> None:
     for i in range(3):
         picture(tmp_path / f"{i % 2}" / f"{i}.png", "red")
-    monkeypatch.setattr("minigan.commands.train.load", lambda *a, **k: pytest.fail("it reads"))
+    monkeypatch.setattr("minigan.start.load", lambda *a, **k: pytest.fail("it reads"))
     shell.refuses("train", recipe, "--data", tmp_path, "--size", 63)

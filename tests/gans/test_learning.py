@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from minigan import Tensor, gans
-from minigan.commands.train import defaults
 from minigan.data import Dataset, load
 from minigan.data.stacked import first_channel, labels_of_parts
 from minigan.gans import _latent_codes as codes
 from minigan.metrics import pca
 from minigan.random import Generator
+from minigan.training.recipe import defaults
 from minigan.training.state import State
 from minigan.viz.figure1 import density_of
 

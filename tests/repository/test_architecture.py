@@ -65,10 +65,11 @@ ARROWS: dict[str, set[str]] = {
     # Checks of one's own code: nothing but a command may use it.
     "testing": {"arrays", "data", "errors", "nn", "ops", "random", "tensor", "training"},
     "evaluation": {"data", "errors", "metrics", "progress", "random", "training"},
+    "start": {"data", "device", "errors", "gans", "random", "training"},
     "commands": {
         "data", "device", "errors", "evaluation", "files", "gans", "kernels", "metrics", "nn",
-        "progress", "random", "schema", "signals", "tensor", "terminal", "testing", "training",
-        "viz",
+        "progress", "random", "schema", "signals", "start", "tensor", "terminal", "testing",
+        "training", "viz",
     },
     "cli": {"commands", "errors", "kernels", "minigan", "signals", "terminal"},
     "__main__": {"cli"},
