@@ -17,6 +17,7 @@ from .activation import Activation, bias_activation, check_activation
 from .arguments import check_sizes
 from .init import Initializer, constant, he, initial
 from .module import Module
+from .parameters import Parameter
 
 
 class _Convolution(Module):
@@ -88,8 +89,8 @@ class Conv2d(_Convolution):
             "dilation": dilation,
             "groups": groups,
         }
-        self.weight = Tensor(conv_weight(initial(init or he(), rng, shape, *fans)))
-        self.bias = Tensor(constant(0)(rng, (out_channels,), *fans)) if bias else None
+        self.weight = Parameter(conv_weight(initial(init or he(), rng, shape, *fans)))
+        self.bias = Parameter(constant(0)(rng, (out_channels,), *fans)) if bias else None
         self.activation = activation
 
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
@@ -136,8 +137,8 @@ class ConvTranspose2d(_Convolution):
             "dilation": dilation,
             "groups": groups,
         }
-        self.weight = Tensor(conv_weight(initial(init or he(), rng, shape, *fans)))
-        self.bias = Tensor(constant(0)(rng, (out_channels,), *fans)) if bias else None
+        self.weight = Parameter(conv_weight(initial(init or he(), rng, shape, *fans)))
+        self.bias = Parameter(constant(0)(rng, (out_channels,), *fans)) if bias else None
         self.activation = activation
 
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:

@@ -14,6 +14,7 @@ from ..tensor import Array, Tensor
 from .arguments import check_sizes
 from .init import Initializer, initial, normal
 from .module import Module
+from .parameters import Parameter
 
 
 class Embedding(Module):
@@ -29,7 +30,7 @@ class Embedding(Module):
     ) -> None:
         check_sizes(self, count=count, features=features)
         weight = initial(init or normal(1.0), rng, (count, features), count, features)
-        self.weight = Tensor(weight)
+        self.weight = Parameter(weight)
 
     def forward(self, labels: Array) -> Tensor:
         labels = as_labels(labels)

@@ -14,6 +14,7 @@ from .activation import Activation, bias_activation, check_activation
 from .arguments import check_sizes
 from .init import Initializer, constant, he, initial
 from .module import Module
+from .parameters import Parameter
 
 
 class Linear(Module):
@@ -42,9 +43,9 @@ class Linear(Module):
         fans = in_features, out_features
         weight = initial(init or he(), rng, (out_features, in_features), *fans)
         # Stored as W^T: the layout in which the product gives the gradient, so both are read alike.
-        self.weight = Tensor(np.asfortranarray(weight))
+        self.weight = Parameter(np.asfortranarray(weight))
         first = bias_init or constant(0)
-        self.bias = Tensor(initial(first, rng, (out_features,), *fans)) if bias else None
+        self.bias = Parameter(initial(first, rng, (out_features,), *fans)) if bias else None
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
@@ -13,7 +14,7 @@ from minigan_kernels.memo import writable
 from ..device import Device, is_array
 from ..random import Generator
 from ..tensor import Array, Tensor, adopt
-from .parameters import Parameters
+from .parameters import Parameter, Parameters
 from .saved import fitted, plain
 
 Place = tuple[str, Any, Any, Any]  # the dotted path to a value, what holds it, its key, the value
@@ -23,11 +24,13 @@ _SCALARS = (bool, int, float, str)
 class Module:
     """A function with parameters.
 
-    A `Tensor` attribute is a parameter, an array attribute is a buffer (state that is not trained),
-    and a `Module`, or a list, tuple or dict of modules, is a part. They are found by walking the
-    attributes in the order in which they were set, and named by the dotted path to them:
-    `trunk.0.weight`. A tuple must not hold arrays that `astype` or others replace, nor tensors that
-    `replaced` does.
+    A `Parameter` is trained, an array is a buffer (state that is not trained), and a `Module`, or a
+    list, tuple or dict of modules, is a part. They are found by walking the attributes in the order
+    in which they were set, and named by the dotted path to them: `trunk.0.weight`. A tuple must not
+    hold arrays that `astype` or others replace, nor parameters that `replaced` does.
+
+    A bare tensor is no attribute of a module, nor in its lists and dicts: a `TypeError` names it,
+    since nobody could tell whether it is to be trained, to be saved, or neither.
 
     No part may lead back to a module that it is a part of. One that must know its parent keeps
     `weakref.ref(parent)`, which is not walked.
@@ -35,6 +38,11 @@ class Module:
 
     training = True
     takes_arrays = False  # whether arrays and lists that it is called with become tensors
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if type(value) is Tensor:
+            raise TypeError(_bare(type(self).__name__, name))
+        object.__setattr__(self, name, value)
 
     def forward(self, *inputs: Any) -> Any:
         raise TypeError(f"{type(self).__name__} has no forward method")
@@ -195,13 +203,19 @@ class Module:
                 raise ValueError(f"{name} is a tensor of shape {mine[name].shape}, not {given}")
         substitute = {id(mine[name]): tensor for name, tensor in parameters.items()}
         slots = [(o, k, v) for _, o, k, v in self._leaves() if id(v) in substitute]
+        in_place = [id(tensor) for tensor in substitute.values()]
         try:
+            _substitutes.update(in_place)
             for owner, key, value in slots:
                 _put(owner, key, substitute[id(value)])
             yield self
         finally:
             for owner, key, value in slots:
                 _put(owner, key, value)
+            _substitutes.subtract(in_place)
+            for key in in_place:
+                if not _substitutes[key]:
+                    del _substitutes[key]
 
     def copy(self) -> Self:
         """An independent copy with equal parameters and buffers; random generators are shared."""
@@ -221,11 +235,14 @@ class Module:
         """The places of all parameters and buffers.
 
         Raises:
+            TypeError: naming a bare tensor.
             ValueError: if two of them have one name.
         """
         names = set()
         for place in _walk(self, "", []):
             if not isinstance(place[3], Module):
+                if not _is_kept(place[3]):
+                    raise TypeError(_bare(type(self).__name__, place[0]))
                 if place[0] in names:
                     raise ValueError(
                         f"{type(self).__name__} has two values called {place[0]}; rename one"
@@ -234,6 +251,8 @@ class Module:
                 yield place
 
 
+# Identities of the tensors that `replaced` has put somewhere, and in how many blocks.
+_substitutes = Counter[int]()
 _watchers: list[Callable[[Module, tuple[Any, ...], Any], None]] = []
 
 
@@ -335,9 +354,23 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, _SCALARS) or (type(value) is tuple and all(map(_is_plain, value)))
 
 
+def _is_kept(value: Any) -> bool:
+    """Whether a module may have this value: an array, a parameter or what `replaced` put there."""
+    return (
+        not isinstance(value, Tensor) or isinstance(value, Parameter) or id(value) in _substitutes
+    )
+
+
+def _bare(kind: str, name: str) -> str:
+    return (
+        f"{kind}.{name} is a bare tensor: write nn.Parameter(x) if it is to be trained, x.numpy() "
+        "for a buffer; keep a result in a local variable, or return it"
+    )
+
+
 def _put(owner: Any, key: Any, value: Any) -> None:
     if isinstance(owner, Module):
-        setattr(owner, key, value)
+        vars(owner)[key] = value
     elif isinstance(owner, tuple):
         if owner[key] is not value:
             raise TypeError(

@@ -12,6 +12,7 @@ from .activation import Activation, LeakyReLU, check_activation
 from .arguments import Interval, check_floating, check_sizes
 from .init import Initializer, initial
 from .module import Module
+from .parameters import Parameter
 
 _EPS, _MOMENTUM = Interval("[0, inf)"), Interval("[0, 1]")
 
@@ -49,8 +50,8 @@ class BatchNorm(Module):
         gamma = np.ones(channels, np.float32)
         if gamma_init is not None and rng is not None:
             gamma = initial(gamma_init, rng, (channels,), channels, channels)
-        self.gamma: Tensor | Array = Tensor(gamma) if learn_scale else gamma
-        self.beta = Tensor(np.zeros(channels, np.float32))
+        self.gamma: Tensor | Array = Parameter(gamma) if learn_scale else gamma
+        self.beta = Parameter(np.zeros(channels, np.float32))
         self.running_mean = np.zeros(channels, np.float32)
         self.running_var = np.ones(channels, np.float32)
         self.eps, self.momentum, self.activation = eps, momentum, activation
@@ -117,8 +118,8 @@ class InstanceNorm2d(Module):
     def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
         check_sizes(self, channels=channels)
         _EPS.check(eps, "eps of InstanceNorm2d")
-        self.gamma = Tensor(np.ones(channels, np.float32))
-        self.beta = Tensor(np.zeros(channels, np.float32))
+        self.gamma = Parameter(np.ones(channels, np.float32))
+        self.beta = Parameter(np.zeros(channels, np.float32))
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
@@ -138,8 +139,8 @@ class LayerNorm(Module):
 
     def __init__(self, shape: int | tuple[int, ...], *, eps: float = 1e-5) -> None:
         _EPS.check(eps, "eps of LayerNorm")
-        self.gamma = Tensor(np.ones(shape, np.float32))
-        self.beta = Tensor(np.zeros(shape, np.float32))
+        self.gamma = Parameter(np.ones(shape, np.float32))
+        self.beta = Parameter(np.zeros(shape, np.float32))
         self.eps = eps
         if not self.gamma.ndim or not self.gamma.size:
             raise ValueError(f"LayerNorm is over axes of at least 1 value, not {shape}")

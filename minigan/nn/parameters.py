@@ -1,11 +1,37 @@
-"""Parameters by name, of one module or of several."""
+"""Parameters, and their names in one module or in several."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Self
 
+import numpy as np
+
 from ..tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A tensor that is trained: as an attribute of a module, it is one of its parameters.
+
+    Its values are a copy of an array, a list, a number or a tensor, whose history they do not
+    keep; `dtype` as for a tensor. Results of operations on it, and its `detach()`, are plain
+    tensors.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, dtype: Any = None) -> None:
+        given = data.data if isinstance(data, Tensor) else data
+        super().__init__(given, dtype)
+        if self.data is given:  # a read-only array, which a tensor takes as it is: optimisers write
+            self.data = self.data.copy(order="K")
+
+    def __copy__(self) -> Parameter:
+        return type(self)(self)
+
+    def __repr__(self) -> str:
+        values = np.array2string(self.numpy(), separator=", ", prefix="Parameter(", threshold=100)
+        return f"Parameter({values}, {self.dtype})"
 
 
 class Parameters(dict[str, Tensor]):

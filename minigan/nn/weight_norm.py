@@ -14,6 +14,7 @@ from .activation import Activation, bias_activation, check_activation
 from .arguments import check_sizes
 from .init import Initializer, initial, normal
 from .module import Module
+from .parameters import Parameter
 
 
 class WeightNormLinear(Module):
@@ -42,10 +43,10 @@ class WeightNormLinear(Module):
         check_activation(self, activation)
         fans = in_features, out_features
         v = initial(init or normal(0.05), rng, (out_features, in_features), *fans)
-        self.v = Tensor(np.asfortranarray(v))  # as in Linear
+        self.v = Parameter(np.asfortranarray(v))  # as in Linear
         g = np.ones(out_features, np.float32)
-        self.g: Tensor | Array = Tensor(g) if learn_scale else g
-        self.bias = Tensor(np.zeros(out_features, np.float32))
+        self.g: Tensor | Array = Parameter(g) if learn_scale else g
+        self.bias = Parameter(np.zeros(out_features, np.float32))
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:

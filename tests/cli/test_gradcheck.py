@@ -58,7 +58,7 @@ class Scale(nn.Module):
     """x times a number, with dropout."""
 
     def __init__(self, rng):
-        self.factor = Tensor(np.ones(3, np.float32))
+        self.factor = nn.Parameter(np.ones(3, np.float32))
         self.drop = nn.Dropout(0.5, rng=rng)
 
     def forward(self, x):

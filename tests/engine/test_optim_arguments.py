@@ -58,7 +58,7 @@ PARAMETERS: dict[str, tuple[Callable[[], Any], str]] = {
     "groups": (lambda: [{"params": net().parameters()}], "not a list"),
     "a group": (lambda: {"params": net().parameters(), "lr": 1e-3}, "not 'params': Parameters"),
     "arrays": (lambda: {"p": np.ones(2, np.float32)}, "takes tensors by name, .* not 'p': ndarray"),
-    "numbered": (lambda: dict(enumerate(net().parameters().values())), "not 0: Tensor"),
+    "numbered": (lambda: dict(enumerate(net().parameters().values())), "not 0: Parameter"),
     "int64": (lambda: {"p": ones(2, dtype=np.int64)}, "p is int64"),
     "uint8": (lambda: {"p": ones(2, dtype=np.uint8)}, "p is uint8"),
     "bool": (lambda: {"p": ones(2, dtype=bool)}, "p is bool"),
@@ -312,7 +312,7 @@ def test_a_parameter_that_cannot_be_moved_any_more_is_refused() -> None:
 
 
 def replace(network: Any) -> None:
-    network.layers[0].weight = Tensor(network.layers[0].weight.data.copy())
+    network.layers[0].weight = nn.Parameter(network.layers[0].weight)
 
 
 @pytest.mark.parametrize("joined", [False, True])

@@ -147,7 +147,7 @@ def test_weight_norm_parts_length_and_direction() -> None:
     v = layer.v.data
     w = layer.g.data[:, None] * v / np.linalg.norm(v, axis=1, keepdims=True)
     np.testing.assert_allclose(layer(Tensor(x)).numpy(), x @ w.T, rtol=1e-4, atol=1e-6)
-    layer.v = Tensor(3 * v)  # the length of v says nothing
+    layer.v = nn.Parameter(3 * v)  # the length of v says nothing
     np.testing.assert_allclose(layer(Tensor(x)).numpy(), x @ w.T, rtol=1e-4, atol=1e-6)
 
 

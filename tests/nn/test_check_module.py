@@ -34,7 +34,7 @@ class Two(nn.Module):
 
     def __init__(self) -> None:
         self.table = nn.Embedding(5, 3, rng=rng())
-        self.bias = Tensor(np.zeros(3, np.float32))
+        self.bias = nn.Parameter(np.zeros(3, np.float32))
 
     def forward(self, x: Tensor, index: np.ndarray) -> tuple[Tensor, Tensor]:
         y = x * self.table(index) + self.bias
@@ -53,7 +53,7 @@ class Constant(nn.Module):
     """A factor whose gradient is right while it is 1, as it is at first: y x where y^2 x is due."""
 
     def __init__(self) -> None:
-        self.factor = Tensor(np.ones(3, np.float32))
+        self.factor = nn.Parameter(np.ones(3, np.float32))
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.factor

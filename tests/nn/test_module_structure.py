@@ -86,7 +86,7 @@ def test_what_is_shared_is_no_cycle() -> None:
 
 def test_two_values_of_one_name_are_refused() -> None:
     net: Any = nn.Module()
-    net.heads = {1: Tensor([1.0]), "1": Tensor([2.0])}
+    net.heads = {1: nn.Parameter([1.0]), "1": nn.Parameter([2.0])}
     with pytest.raises(ValueError, match=r"Module has two values called heads\.1; rename one"):
         net.parameters()
 
@@ -226,7 +226,8 @@ def test_parameters_are_pickled_as_names_and_tensors() -> None:
 def test_a_conversion_keeps_the_tensors_and_what_is_tied() -> None:
     net: Any = Parent()
     net.other.weight = net.part.weight
-    net.tied = net.part.bias.detach()
+    net.tied = nn.Parameter(0.0)
+    net.tied.data = net.part.bias.data
     before = net.parameters()
     net.astype(np.float64)
     assert all(net.parameters()[name] is p for name, p in before.items())

@@ -18,12 +18,12 @@ class Parts(nn.Module):
     """Every kind of attribute that a module looks into."""
 
     def __init__(self) -> None:
-        self.scale = Tensor(np.ones(2, np.float32))
+        self.scale = nn.Parameter(np.ones(2, np.float32))
         self.name = "not a parameter"
         self.trunk = [nn.Linear(2, 3, rng=rng()), nn.BatchNorm1d(3)]
         self.heads = {"a": nn.Linear(3, 1, rng=rng(), bias=False), "b": nn.Tanh()}
         self.pair = (nn.Linear(1, 1, rng=rng()), [nn.Flatten()])
-        self.loose = [Tensor(np.zeros(1, np.float32))]
+        self.loose = [nn.Parameter(np.zeros(1, np.float32))]
         self.count = np.array(3)
         self.nothing = None
 
@@ -60,7 +60,7 @@ def test_a_shared_parameter_gets_the_sum_of_its_gradients() -> None:
     one, two = nn.Linear(2, 2, rng=rng()), nn.Linear(2, 2, rng=rng())
     x = Tensor(normal(3, 2, dtype=np.float32))
     separate = nn.Sequential(one, two)
-    two.weight = Tensor(one.weight.data.copy())
+    two.weight = nn.Parameter(one.weight)
     by_one, by_two = grad(separate(x).sum(), [one.weight, two.weight])
     two.weight = one.weight
     shared = grad(separate(x).sum(), separate.parameters())
@@ -163,8 +163,8 @@ def test_a_copy_shares_the_generator_of_the_run() -> None:
 def test_what_lies_in_a_tuple_cannot_be_replaced() -> None:
     class Pair(nn.Module):
         def __init__(self) -> None:
-            self.scale = Tensor(2.0)
-            self.pair = (Tensor([1.0]), Tensor([2.0]))
+            self.scale = nn.Parameter(2.0)
+            self.pair = (nn.Parameter([1.0]), nn.Parameter([2.0]))
 
     net = Pair()
     scale, pair = net.scale, net.pair

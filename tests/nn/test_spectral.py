@@ -45,11 +45,11 @@ def test_the_layer_is_its_own_layer_divided() -> None:
     inner = nn.Conv2d(3, 4, 3, stride=2, padding=1, rng=rng(), activation=nn.LeakyReLU(0.1))
     layer = nn.SpectralNorm(inner, rng=rng())
     layer.converge(200)
-    inner.bias = Tensor(np.arange(4, dtype=np.float32))
+    inner.bias = nn.Parameter(np.arange(4, dtype=np.float32))
     before = inner.weight
     y = layer(x)
     assert inner.weight is before
-    inner.weight = Tensor(before.data / np.float32(largest(before.data)))
+    inner.weight = nn.Parameter(before.data / np.float32(largest(before.data)))
     np.testing.assert_allclose(y.data, inner(x).data, rtol=1e-4, atol=1e-5)
 
 
@@ -129,7 +129,7 @@ def test_a_whole_discriminator(order: int) -> None:
 
 def test_a_zero_weight_gives_no_nan_in_the_iteration() -> None:
     layer = linear()
-    layer.layer.weight = Tensor(np.zeros((5, 3), np.float32))
+    layer.layer.weight = nn.Parameter(np.zeros((5, 3), np.float32))
     layer.converge(2)
     assert np.isfinite(layer.u).all()
     assert np.isfinite(layer.v).all()

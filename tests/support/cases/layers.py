@@ -212,7 +212,7 @@ def _spectral_norm(s: Source, name: str) -> Any:
         x = s.normal((s.int(1, 2), columns, 3, 2))
     layer = nn.SpectralNorm(inner, rng=rng())
     f, (x, *values) = layer_case(s, layer, x)
-    inner.weight = Tensor(values[0])
+    inner.weight = nn.Parameter(values[0])
     layer.converge()
     layer.eval()
     return f, [x, *values]
