@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 from .. import ops
 from ..tensor import Tensor
 from .module import Module
+from .saved import Renamed
 
 Layer = Module | Callable[[Any], Any]
 
@@ -22,6 +23,7 @@ class Sequential(Module):
     """
 
     takes_arrays = True
+    pytorch_names: ClassVar[Renamed] = {"layers": ("",)}
 
     def __init__(self, *layers: Layer) -> None:
         self.layers = check_layers(self, layers)

@@ -6,7 +6,7 @@ import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from minigan_kernels.memo import writable
@@ -15,7 +15,7 @@ from ..device import Device, is_array
 from ..random import Generator
 from ..tensor import Array, Tensor, adopt
 from .parameters import Parameter, Parameters
-from .saved import fitted, plain
+from .saved import Renamed, Unmatched, known_names, matched, plain
 
 Place = tuple[str, Any, Any, Any]  # the dotted path to a value, what holds it, its key, the value
 _SCALARS = (bool, int, float, str)
@@ -38,6 +38,8 @@ class Module:
 
     training = True
     takes_arrays = False  # whether arrays and lists that it is called with become tensors
+    # What PyTorch calls an attribute; "" if it has no name for it. See `load_state_dict`.
+    pytorch_names: ClassVar[Renamed] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
         if type(value) is Tensor:
@@ -122,28 +124,48 @@ class Module:
         """
         return {name: p.data for name, p in self.parameters().items()} | self.buffers()
 
-    def state(self) -> dict[str, np.ndarray]:
-        """The values of all parameters and buffers by name, to be saved.
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The values of all parameters and buffers by name, to be saved; `state` is the same.
 
-        They are read-only NumPy arrays in C order: copies, whatever they are copied from.
+        They are read-only NumPy arrays in C order: copies, whatever they are copied from. So other
+        libraries may save them too, such as `safetensors.numpy.save_file`, which takes C order for
+        granted.
         """
         return plain(self.arrays())
 
-    def load_state(self, state: Mapping[str, Array]) -> None:
-        """Write the arrays of `state` into the parameters and buffers of the same names.
+    def load_state_dict(self, state: Mapping[str, Array], strict: bool = True) -> Unmatched:
+        """Write the arrays of `state` into the parameters and buffers of the same names;
+        `load_state` is the same.
 
-        They may have any order in memory, be on any device, and be of another dtype of the same
-        kind; see `minigan.nn.saved.fitted`.
+        A name may also be PyTorch's: "0.weight" in a `Sequential`, the weight and bias of a norm,
+        the weight_orig and weight_u of a spectral norm, and "module." before every name. Its
+        num_batches_tracked is passed over. The arrays may have any order in memory, be on any
+        device, be PyTorch's tensors, and be of another dtype of the same kind; see
+        `minigan.nn.saved.fitted`.
+
+        What is missing and unexpected is returned, as in PyTorch: nothing, unless `strict` is
+        false.
 
         Raises:
-            ValueError: naming an array that is missing, unknown, of another shape, or of a dtype
-                that does not fit; nothing is written then.
+            ValueError: naming every array that is missing, unknown, of another shape, or of a dtype
+                that does not fit; nothing is written then. Without `strict` arrays may be missing
+                or unknown.
         """
         mine = self.arrays()
-        found = fitted(mine, state, type(self).__name__)
-        with writable(*mine.values()):
-            for name, array in mine.items():
-                array[...] = found[name]
+        names = known_names(self._leaves(), self.modules())
+        found, unmatched = matched(names, mine, state, type(self).__name__, strict=strict)
+        with writable(*(mine[name] for name in found)):
+            for name, array in found.items():
+                mine[name][...] = array
+        return unmatched
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The same as `state_dict`."""
+        return self.state_dict()
+
+    def load_state(self, state: Mapping[str, Array], strict: bool = True) -> Unmatched:
+        """The same as `load_state_dict`."""
+        return self.load_state_dict(state, strict)
 
     def astype(self, dtype: Any) -> Self:
         """Convert all parameters and floating-point buffers to `dtype`, in place: to check

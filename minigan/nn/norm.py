@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import minigan_kernels as kernels
 import numpy as np
 
@@ -13,7 +15,9 @@ from .arguments import Interval, check_floating, check_sizes
 from .init import Initializer, initial
 from .module import Module
 from .parameters import Parameter
+from .saved import Renamed
 
+_AFFINE = {"gamma": ("weight",), "beta": ("bias",)}
 _EPS, _MOMENTUM = Interval("[0, inf)"), Interval("[0, 1]")
 
 
@@ -28,6 +32,7 @@ class BatchNorm(Module):
     """
 
     takes_arrays = True
+    pytorch_names: ClassVar[Renamed] = _AFFINE
 
     @takes_generator
     def __init__(
@@ -114,6 +119,7 @@ class InstanceNorm2d(Module):
     """
 
     takes_arrays = True
+    pytorch_names: ClassVar[Renamed] = _AFFINE
 
     def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
         check_sizes(self, channels=channels)
@@ -136,6 +142,7 @@ class LayerNorm(Module):
     """
 
     takes_arrays = True
+    pytorch_names: ClassVar[Renamed] = _AFFINE
 
     def __init__(self, shape: int | tuple[int, ...], *, eps: float = 1e-5) -> None:
         _EPS.check(eps, "eps of LayerNorm")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import minigan_kernels as kernels
 import numpy as np
 
@@ -11,6 +13,7 @@ from ..tensor import Array, Tensor, adopt
 from .conv import Conv2d, ConvTranspose2d
 from .linear import Linear
 from .module import Module
+from .saved import Renamed
 
 
 class SpectralNorm(Module):
@@ -32,6 +35,12 @@ class SpectralNorm(Module):
     """
 
     takes_arrays = True
+    pytorch_names: ClassVar[Renamed] = {  # of its older function, and of its parametrization
+        "layer": ("",),
+        "layer.weight": ("weight_orig", "parametrizations.weight.original"),
+        "u": ("weight_u", "parametrizations.weight.0._u"),
+        "v": ("weight_v", "parametrizations.weight.0._v"),
+    }
 
     @takes_generator
     def __init__(self, layer: Linear | Conv2d, *, rng: Generator, iterations: int = 1) -> None:

@@ -109,7 +109,7 @@ def test_a_state_is_loaded_in_place() -> None:
     ("how", "words"),
     [
         ("missing", "loose.0 is missing in the saved state"),
-        ("extra", "more is missing in Parts"),
+        ("extra", "more is not in Parts"),
         ("shape", r"loose.0 has shape \(1,\), not \(2,\)"),
         ("buffer", "count is missing in the saved state"),
     ],

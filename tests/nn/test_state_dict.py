@@ -1,0 +1,171 @@
+"""State dicts by PyTorch's names, and what does not fit: named, all of it, and nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minigan import Generator, Tensor, nn
+
+
+def net(seed: int = 0) -> nn.Module:
+    rng = Generator(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, rng=rng),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Sequential(
+            nn.InstanceNorm2d(8), nn.ConvTranspose2d(8, 4, 4, stride=2, padding=1, rng=rng)
+        ),
+        nn.Flatten(),
+        nn.LayerNorm(4 * 36),
+        nn.SpectralNorm(nn.Linear(4 * 36, 2, rng=rng), rng=rng),
+    )
+
+
+NAMES = {  # PyTorch's: ours
+    "0.weight": "layers.0.weight",
+    "0.bias": "layers.0.bias",
+    "1.weight": "layers.1.gamma",
+    "1.bias": "layers.1.beta",
+    "1.running_mean": "layers.1.running_mean",
+    "1.running_var": "layers.1.running_var",
+    "3.0.weight": "layers.3.layers.0.gamma",
+    "3.0.bias": "layers.3.layers.0.beta",
+    "3.1.weight": "layers.3.layers.1.weight",
+    "3.1.bias": "layers.3.layers.1.bias",
+    "5.weight": "layers.5.gamma",
+    "5.bias": "layers.5.beta",
+    "6.weight_orig": "layers.6.layer.weight",
+    "6.bias": "layers.6.layer.bias",
+    "6.weight_u": "layers.6.u",
+    "6.weight_v": "layers.6.v",
+}
+
+
+def pytorch_state(seed: int = 0) -> dict[str, np.ndarray]:
+    state = net(seed).state_dict()
+    theirs = {name: state[own] for name, own in NAMES.items()}
+    return theirs | {"1.num_batches_tracked": np.array(7)}
+
+
+def same(one: nn.Module, state: Mapping[str, np.ndarray]) -> bool:
+    return all(np.array_equal(array, state[name]) for name, array in one.state_dict().items())
+
+
+FORMS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "as they are": lambda state: state,
+    "of DataParallel": lambda state: {f"module.{name}": a for name, a in state.items()},
+    "compiled": lambda state: {f"_orig_mod.{name}": a for name, a in state.items()},
+    "both": lambda state: {f"module._orig_mod.{name}": a for name, a in state.items()},
+    "in another order": lambda state: dict(reversed(state.items())),
+    "parametrised": lambda state: {
+        name.replace("weight_orig", "parametrizations.weight.original")
+        .replace("weight_u", "parametrizations.weight.0._u")
+        .replace("weight_v", "parametrizations.weight.0._v"): a
+        for name, a in state.items()
+    },
+    "some of ours": lambda state: {NAMES[n] if n[0] == "3" else n: a for n, a in state.items()},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_state_by_the_names_of_pytorch(form: str) -> None:
+    one = net(seed=1)
+    assert sorted(one.state_dict()) == sorted(NAMES.values())
+    unmatched = one.load_state_dict(FORMS[form](pytorch_state()))
+    assert unmatched == ([], [])
+    assert repr(unmatched) == "<every name has been matched>"
+    assert same(one, net().state_dict())
+
+
+def test_the_older_names_of_the_methods() -> None:
+    one = net(seed=1)
+    assert list(one.state()) == list(one.state_dict())
+    assert one.load_state(pytorch_state()) == ([], [])
+    assert same(one, net().state())
+
+
+def test_all_misfits_are_named_and_nothing_is_written() -> None:
+    one = net(seed=1)
+    before, state = one.state_dict(), pytorch_state()
+    del state["0.bias"], state["5.weight"]
+    state |= {"2.weight": np.ones(3), "head.bias": np.ones(1), "1.bias": np.ones(9)}
+    state["3.1.weight"] = state["3.1.weight"].swapaxes(0, 1)
+    with pytest.raises(ValueError, match=r"Sequential|saved state") as caught:
+        one.load_state_dict(state)
+    for words in (
+        "layers.0.bias, layers.5.gamma are missing in the saved state",
+        "2.weight, head.bias are not in Sequential",
+        "layers.1.beta has shape (8,), not (9,)",
+        "layers.3.layers.1.weight has shape (8, 4, 4, 4), not (4, 8, 4, 4)",
+    ):
+        assert words in str(caught.value)
+    assert same(one, before)
+
+
+def test_what_fits_is_loaded_if_asked_for() -> None:
+    one, state = net(seed=1), pytorch_state()
+    before = one.state_dict()
+    del state["0.bias"]
+    state["head.bias"] = np.ones(1)
+    unmatched = one.load_state_dict(state, strict=False)
+    assert unmatched.missing_keys == ["layers.0.bias"]
+    assert unmatched.unexpected_keys == ["head.bias"]
+    assert "head.bias" in repr(unmatched)
+    now, wanted = one.state_dict(), net().state_dict()
+    for name, array in now.items():
+        source = before if name == "layers.0.bias" else wanted
+        np.testing.assert_array_equal(array, source[name])
+    before = one.state_dict()
+    with pytest.raises(ValueError, match=r"layers.1.beta has shape \(8,\), not \(9,\)"):
+        one.load_state_dict({"1.bias": np.ones(9), "1.weight": np.zeros(8)}, strict=False)
+    assert same(one, before)
+    assert one.load_state_dict({}, strict=False).missing_keys == list(before)
+
+
+class Tied(nn.Module):
+    """One array under two names, a module in a dict, and names that PyTorch has for others."""
+
+    def __init__(self) -> None:
+        self.encoder = nn.Linear(2, 2, rng=Generator(0))
+        self.decoder = self.encoder
+        self.parts = {"norm": nn.BatchNorm1d(2)}
+        self.module = nn.Linear(1, 1, rng=Generator(1))
+
+
+def test_one_array_with_two_names() -> None:
+    one, w = Tied(), np.arange(4.0).reshape(2, 2)
+    state = {**one.state_dict(), "encoder.weight": w, "decoder.weight": w.copy()}
+    one.load_state_dict(state)
+    np.testing.assert_array_equal(one.decoder.weight.numpy(), w)
+    with pytest.raises(ValueError, match=r"encoder.weight and decoder.weight are one array"):
+        one.load_state_dict({**state, "decoder.weight": w + 1})
+    one.load_state_dict({"decoder.weight": w + 1, "parts.norm.weight": [3, 4.0]}, strict=False)
+    np.testing.assert_array_equal(one.encoder.weight.numpy(), w + 1)
+    np.testing.assert_array_equal(one.parts["norm"].gamma.numpy(), [3, 4])
+
+
+def test_a_part_called_module_keeps_its_name() -> None:
+    one = Tied()
+    one.load_state_dict({"module.weight": [[5.0]], "module.bias": [6.0]}, strict=False)
+    assert one.module.weight.numpy() == 5
+    assert one.module.bias.numpy() == 6
+
+
+class Twice(nn.Module):
+    """A norm with a parameter that has the name by which PyTorch knows another one."""
+
+    def __init__(self) -> None:
+        self.norm = nn.BatchNorm1d(2)
+        self.norm.weight = Tensor(np.zeros(2, np.float32))  # beside gamma, which PyTorch calls so
+
+
+def test_a_name_of_ours_goes_before_a_name_of_pytorch_s() -> None:
+    one = Twice()
+    one.load_state_dict({"norm.weight": [5.0, 5.0]}, strict=False)
+    np.testing.assert_array_equal(one.norm.weight.numpy(), [5, 5])
+    np.testing.assert_array_equal(one.norm.gamma.numpy(), [1, 1])
