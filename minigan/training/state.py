@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..data import Batches, Dataset
-from ..device import HOST, Device, on_host, to_host
+from ..device import HOST, Device, on_host, to_host, to_numbers
 from ..errors import DivergedError, RunError
 from ..optim import Optimizer
 from ..random import Generator
-from ..tensor import Array, Tensor, grad
+from ..tensor import Array, Tensor, adopt, grad
 from . import checkpoint
 from .checkpoint import Checkpoint
 from .device_batches import DeviceBatches
@@ -26,6 +27,15 @@ from .run import resume_command
 from .trained import InitialGenerator, Trained
 
 PREPARED = 5000  # samples from which a recipe sets initial values, minimum
+
+
+class Turn(NamedTuple):
+    """One update of a step, which has been applied."""
+
+    player: str  # whose parameters it has moved
+    loss: Tensor  # of the player, a single number
+    gradients: Mapping[str, Tensor]  # of the loss, by parameter, before they are clipped
+    extras: Mapping[str, Any]  # what else the recipe reports
 
 
 @dataclass(kw_only=True)
@@ -91,27 +101,57 @@ class State(Trained):
             RunError: if a loss is not finite, or the device's memory is exhausted. The players are
                 then as the last update left them. On a GPU the loss is checked after the step.
         """
+        with self._computing():
+            compute = self.compute if self.replay is None else self.replay.advance
+            outcome = compute(self.step)
+            self.feed.prefetch()  # while the GPU computes
+            numbers, players = outcome.numbers(), outcome.players
+            row = dict(zip(outcome.names, numbers[len(players) :], strict=True))
+            for player, value in zip(players, numbers, strict=False):
+                self._check(player, value, row)
+            self.step += 1
+            return row
+
+    def turns(self) -> Iterator[Turn]:
+        """Do one step as `advance` does, and stop after each update to be looked at.
+
+        Each update is applied when its turn is given, and `step` counts on after the last one.
+        Looking changes no byte: the state is the same afterwards as after `advance`. A step that
+        is left before its last turn cannot be ended; go on from a checkpoint then.
+
+        Raises:
+            RunError: as of `advance`.
+        """
+        row: dict[str, Any] = {}
+        updates = self._updates(self.step, row)
+        while True:
+            with self._computing():  # not while somebody looks
+                turn = next(updates, None)
+                if turn is None:
+                    break
+                if not on_host(turn.loss.data):
+                    self._check(turn.player, turn.loss.item(), row)
+                numbers = to_numbers([*turn.extras.values()])
+                turn = turn._replace(extras=dict(zip(turn.extras, numbers, strict=True)))
+            yield turn
+            del turn  # or its gradients would stay in memory until the next ones are there
+        self.feed.prefetch()
+        self.step += 1
+        if self.replay is not None:  # the step has replaced arrays that its graph holds
+            self.use_graphs(self.replay.say)
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
         # NumPy's warnings would only repeat what a loss that is not finite says.
         with np.errstate(all="ignore"), self.device.context():
             try:
-                return self._advance()
+                yield
             except MemoryError as error:
                 fixed = sum(array.nbytes for array in self._arrays().values())
                 sentence = self.device.out_of_memory(error, self.recipe.batch_size, fixed)
                 if sentence is None:
                     raise
                 raise RunError(sentence) from error
-
-    def _advance(self) -> dict[str, float]:
-        compute = self.compute if self.replay is None else self.replay.advance
-        outcome = compute(self.step)
-        self.feed.prefetch()  # while the GPU computes
-        numbers, players = outcome.numbers(), outcome.players
-        row = dict(zip(outcome.names, numbers[len(players) :], strict=True))
-        for player, value in zip(players, numbers, strict=False):
-            self._check(player, value, row)
-        self.step += 1
-        return row
 
     def compute(self, step: Any) -> Outcome:
         """Compute a step, which a graph may replay; its losses and extras stay on the device.
@@ -120,18 +160,28 @@ class State(Trained):
         """
         row: dict[str, Any] = {}
         players, losses = [], []
+        for turn in self._updates(step, row):
+            players.append(turn.player)
+            losses.append(turn.loss.data)
+            del turn  # or its gradients would stay in memory until the next ones are there
+        return Outcome(players, [*row], [*losses, *row.values()])
+
+    def _updates(self, step: Any, row: dict[str, Any]) -> Iterator[Turn]:
+        """The updates of a step, each applied when it is given; `row` gets what they report."""
         for name, loss, extras in self.recipe.round(self.players, self.feed, self.rng, step):
             if on_host(loss.data):  # on a GPU reading it would wait for the GPU
                 self._check(name, loss.item(), row, loss)
             optimizer = self.optimizers[name]
-            optimizer.step(grad(loss, optimizer.parameters))
-            players.append(name)
-            losses.append(loss.data)
-            row[f"loss_{name}"] = loss.data
-            row |= {key: _value(extra) for key, extra in extras.items()}
-            del loss, extras  # or they would stay in memory until the next loss is computed
+            gradients = grad(loss, optimizer.parameters)
+            optimizer.step(gradients)
+            told = {key: _value(extra) for key, extra in extras.items()}
+            row |= {f"loss_{name}": loss.data, **told}
+            turn = Turn(name, adopt(loss.data), gradients, told)
+            # Or they would stay in memory until the next loss is computed.
+            del loss, extras, gradients
+            yield turn
+            del turn
         self.recipe.after_step(self.players, step)
-        return Outcome(players, [*row], [*losses, *row.values()])
 
     def use_graphs(self, say: Callable[[str], None]) -> None:
         """From now on replay steps from a graph, if the device can.
