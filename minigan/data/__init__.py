@@ -1,4 +1,4 @@
-"""Data sets by name or from a folder, and seekable batches of them."""
+"""Data sets by name, from a folder or from arrays, and seekable batches of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import RunError, UserError
+from .arrays import from_arrays
 from .batches import Batches
 from .content import HEAD, archive, printable_errors
 from .dataset import Dataset
@@ -26,6 +27,7 @@ __all__ = [
     "NoSplitError",
     "Outline",
     "catalogue",
+    "from_arrays",
     "load",
     "outline",
 ]

@@ -19,6 +19,17 @@ class Batches:
     len(dataset), `seed` from 0 to 2**64 - 1. `output_range` holds the values of the pixels 0 and
     255, such as (-1, 1); None for points.
 
+    A loop over batches never ends; `len(batches)` are an epoch, and `epoch()` gives the rest of
+    one. There is nothing to shuffle, no worker and no `drop_last`: samples are in memory.
+
+    >>> from minigan.data import from_arrays
+    >>> dataset = from_arrays(np.zeros((10, 8, 8), np.uint8))
+    >>> batches = Batches(dataset, 4, seed=0, output_range=(-1, 1))
+    >>> batches
+    <Batches of arrays: 4 of 10 samples each, 2 in an epoch, position 0>
+    >>> [x.shape for x in batches.epoch()]
+    [(4, 1, 8, 8), (4, 1, 8, 8)]
+
     Raises:
         UserError: if the batch does not fit the data, or the range does not fit its kind.
     """
@@ -71,6 +82,21 @@ class Batches:
         """
         index = self._index(i)
         return self._samples(index), None if self.dataset.y is None else self.dataset.y[index]
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        return self.per_epoch
+
+    def __repr__(self) -> str:
+        return (
+            f"<Batches of {self.dataset.name}: {self.batch_size} of {len(self.dataset):,} samples "
+            f"each, {self.per_epoch:,} in an epoch, position {self.position:,}>"
+        )
+
+    def epoch(self) -> Iterator[np.ndarray]:
+        """The batches up to the end of this epoch; all of the next one, if that is reached."""
+        for _ in range(self.per_epoch - self.position % self.per_epoch):
+            yield next(self)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, overload
 
 import numpy as np
 
@@ -14,13 +17,19 @@ from .mixture import Mixture
 _HASHED = 1 << 24  # bytes hashed at once, so that an array with strides is copied by pieces
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Samples with their labels and true factors, as far as these are known.
 
-    x is (N, C, H, W) uint8 in 0 .. 255 for images, or (N, D) float32 for points; y (N,) int64 in
-    0 .. len(classes) - 1; each factor (N,) float32. If each channel is an image with its own class,
-    `parts` are those classes, and `classes` their tuples.
+    x is (N, C, H, W) uint8 in 0 .. 255 for images, or (N, D) float32 for points; y (N,) int64 (or
+    integers that become it) in 0 .. len(classes) - 1; each factor (N,) float32. If each channel is
+    an image with its own class, `parts` are those classes, and `classes` their tuples.
+
+    `minigan.data.from_arrays` takes other arrays: floats in a range, any labels.
+
+    `dataset[i]` is sample i and its label, or the sample alone if there are none; a slice, a mask
+    or an array of indices gives a data set. Iterating gives one sample after the other, once;
+    `Batches` draws them at random.
 
     Raises:
         UserError: for another shape or type, or if there are no samples.
@@ -39,11 +48,14 @@ class Dataset:
         if kind not in ((4, np.dtype(np.uint8)), (2, np.dtype(np.float32))):
             raise UserError(
                 f"The data set {self.name} must be uint8 images (N, C, H, W) or float32 points "
-                f"(N, D), not {self.x.dtype} {self.x.shape}."
+                f"(N, D), not {self.x.dtype} {self.x.shape}; minigan.data.from_arrays takes other "
+                "arrays."
             )
         if self.x.size == 0:
             raise UserError(f"The data set {self.name} is empty: {self.x.shape}.")
         if self.y is not None:
+            if self.y.dtype.kind in "iu":
+                object.__setattr__(self, "y", self.y.astype(np.int64, copy=False))
             if self.y.shape != (len(self),) or self.y.dtype != np.int64:
                 raise UserError(
                     f"The data set {self.name} has {len(self)} samples but labels "
@@ -64,6 +76,56 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def __repr__(self) -> str:
+        return f"<Dataset {self.name}: {', '.join(self._facts())}>"
+
+    def _facts(self) -> list[str]:
+        facts = [f"{len(self):,} {'images' if self.is_image else 'points'} {self.shape}"]
+        if self.classes:
+            shown = ", ".join(self.classes[:10]) + (", ..." if len(self.classes) > 10 else "")
+            plural = "es" if len(self.classes) > 1 else ""
+            facts.append(f"{len(self.classes)} class{plural}: {shown}")
+        if self.factors:
+            facts.append(f"factors {', '.join(self.factors)}")
+        return facts
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the facts and some samples."""
+        from .thumbnail import images, points
+
+        text = html.escape(f"{self.name}: {', '.join(self._facts())}")
+        picture = images(self.x) if self.is_image else points(self.x)
+        return f"<div>{text}</div>{picture}"
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | np.ndarray) -> Dataset: ...
+    def __getitem__(self, index: Any) -> Any:
+        try:
+            if isinstance(index, int | np.integer):
+                return self.x[index] if self.y is None else (self.x[index], int(self.y[index]))
+            if isinstance(index, str) and index in self.factors:
+                raise TypeError(f"the factor {index} is dataset.factors[{index!r}]")
+            if not isinstance(index, slice):
+                index = np.asarray(index)
+                if index.ndim != 1 or index.dtype.kind not in "iub":
+                    raise TypeError(
+                        "a data set is indexed by an integer, a slice, a mask or an array of "
+                        "integers; sample i is dataset[i], and all of them are dataset.x"
+                    )
+            return replace(
+                self,
+                x=self.x[index],
+                y=None if self.y is None else self.y[index],
+                factors={name: values[index] for name, values in self.factors.items()},
+            )
+        except IndexError as error:
+            raise IndexError(f"{self.name} has {len(self)} samples: {error}") from None
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
 
     @property
     def shape(self) -> tuple[int, ...]:
