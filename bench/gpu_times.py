@@ -247,6 +247,7 @@ def passes(watch: Watch, shape: tuple[int, ...], width: int, roof: Row) -> list[
         "beta2": 0.999,
         "eps": 1e-8,
         "weight_decay": 0.0,
+        "decoupled": False,
         "step": 1,
     }
     steps: dict[str, tuple[Callable[[], object], int]] = {

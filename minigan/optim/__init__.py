@@ -6,6 +6,7 @@ must write an array which may be part of a graph does so within `minigan_kernels
 `joined` gives one optimiser the parameters of several players.
 """
 
+from ..nn.elsewhere import missing
 from ..nn.parameters import joined
 from .clipping import Clip as Clip
 from .clipping import Gradients as Gradients
@@ -16,13 +17,14 @@ from .clipping import (
     project_to_sphere,
 )
 from .ema import average
-from .optimizers import SGD, Adam, Optimizer, RMSProp
+from .optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
 from .schedules import Schedule as Schedule
 from .schedules import constant, cosine, exponential, linear, scheduled, warming
 
 __all__ = [
     "SGD",
     "Adam",
+    "AdamW",
     "Optimizer",
     "RMSProp",
     "average",
@@ -38,3 +40,18 @@ __all__ = [
     "scheduled",
     "warming",
 ]
+
+_SCHEDULE = "a learning rate is a function of the updates done: lr=optim.cosine(1e-3, 0, 1000)"
+__getattr__ = missing(
+    __name__,
+    {
+        "RMSprop": "say optim.RMSProp",
+        "Adagrad": "there are SGD, RMSProp, Adam and AdamW",
+        "clip_grad_norm_": "optim.clip_by_norm(gradients, 1.0) gives the clipped ones; or say "
+        "clip=partial(optim.clip_by_norm, limit=1.0) to the optimiser",
+        "clip_grad_value_": "optim.clip_by_value(gradients, 1.0) gives the clipped ones; or say "
+        "clip=partial(optim.clip_by_value, limit=1.0) to the optimiser",
+        "lr_scheduler": _SCHEDULE,
+        "swa_utils": "optim.average(slow, fast, decay) is the moving average of weights",
+    },
+)

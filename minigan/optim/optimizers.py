@@ -1,8 +1,9 @@
-"""Optimisers: SGD, RMSProp, Adam."""
+"""Optimisers: SGD, RMSProp, Adam, AdamW."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import minigan_kernels as kernels
@@ -11,70 +12,72 @@ from minigan_kernels.memo import freeze, writable
 
 from ..device import asarray_like, on_host
 from ..device.graph_inputs import graph_scalar, on_replay
+from ..nn import Module
 from ..nn.arguments import Interval
+from ..nn.elsewhere import Elsewhere, without_hints
 from ..nn.parameters import Parameters
 from ..nn.saved import fitted, plain
 from ..tensor import Array, Tensor
 from .clipping import Clip, Gradients
-from .parameters import check_dict, check_parameter, check_parameters, gradient_array
-from .schedules import Schedule, checked
+from .parameters import check_dict, check_parameter, check_parameters, collected, gradient_array
+from .rates import Group, Rate, SharedRate
+from .schedules import Schedule
 
-_RATE = Interval("[0, inf]")  # an infinite one diverges, and the run says so
+# What an optimiser is built over: see `Optimizer`.
+Trained = Module | Mapping[str, Tensor] | Iterable[Any]
+_STEP = "optimizer.step(minigan.grad(loss, net.parameters()))"
 _DECAY, _SHARE, _EPS = Interval("[0, inf)"), Interval("[0, 1)"), Interval("(0, inf)")
-
-
-class Rate:
-    """An attribute of an optimiser that is set as a number or as a schedule, and is a schedule.
-
-    Its values must be in `interval`.
-    """
-
-    def __init__(self, interval: Interval) -> None:
-        self.interval = interval
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    def __get__(self, optimizer: Any, kind: type | None = None) -> Any:
-        return self if optimizer is None else vars(optimizer)[self.name]
-
-    def __set__(self, optimizer: Any, value: float | Schedule) -> None:
-        what = f"the {self.name} of {type(optimizer).__name__}"
-        vars(optimizer)[self.name] = checked(value, self.interval, what)
 
 
 class Optimizer:
     """A rule that updates parameters by their gradients.
 
-    `parameters` are tensors by name, as a module's `parameters()` gives them; their arrays become
-    read-only. `lr` is a number of at least 0 or a schedule, a function of the number of updates
-    done; it can be set at any time. `clip`, if given, is applied to the gradients first:
-    `partial(clip_by_norm, limit=1.0)`, say.
+    It is built over a module, or over parameters by name, as a module's `parameters()` gives them;
+    over a list of these, joined as by `|`; or over a list of tensors, which get their places as
+    names. `optimizer.parameters` has them all by name, for `minigan.grad`. Their arrays become
+    read-only.
+
+    `lr` is a number of at least 0 or a schedule, a function of the number of updates done; it can
+    be set at any time, `optimizer.lr = 1e-4`. In a list of groups, {"params": G, "lr": 1e-4}, some
+    may have a rate of their own, then `optimizer.groups[0].lr`; `lr` is that of the others. `clip`,
+    if given, is applied to the gradients first: `partial(clip_by_norm, limit=1.0)`, say.
 
     It follows parameters that `Module.astype` and `Module.to` convert. One that is replaced by
     another tensor (`net.weight = ...`) needs a new optimiser. It can be copied and pickled, best
     together with its module: (net, optimizer).
 
     Raises:
-        TypeError: if `parameters` are no tensors by name.
+        TypeError: if `parameters` are none of these.
         ValueError: naming a parameter that cannot be moved: of integers, computed, read-only, or
             there under two names; or a number that is outside of its range.
     """
 
     slots: tuple[str, ...] = ()  # names of the arrays that the rule keeps for each parameter
-    lr = Rate(_RATE)
+    lr = SharedRate()
+    groups: Sequence[Group] = ()  # if some have a rate of their own: they follow one another
 
-    def __init__(
-        self, parameters: Mapping[str, Tensor], lr: float | Schedule, clip: Clip | None = None
-    ) -> None:
-        check_parameters(parameters, type(self).__name__)
+    zero_grad = Elsewhere(f"gradients are kept nowhere, so none are reset: {_STEP}")
+    param_groups = Elsewhere(
+        "optimizer.lr = 1e-4 sets the rate, optimizer.groups[0].lr that of a group"
+    )
+    add_param_group = Elsewhere(
+        "build it over a list, optim.Adam([G, D], lr), or make a second one"
+    )
+    state_dict = Elsewhere("say optimizer.state()")
+    load_state_dict = Elsewhere("say optimizer.load_state(state)")
+
+    def __init__(self, parameters: Trained, lr: float | Schedule, clip: Clip | None = None) -> None:
+        named, groups = collected(parameters, type(self).__name__)
+        check_parameters(named, type(self).__name__)
         if clip is not None and not callable(clip):
             raise TypeError(
                 f"clip is a function of gradients, such as partial(clip_by_norm, limit=1.0), not "
                 f"{clip!r}"
             )
-        self.parameters = Parameters(parameters)
+        self.parameters = Parameters(named)
         self.lr = lr
+        if groups:
+            self.groups = [Group(count, own) for count, own in groups]
         self.clip = clip
         self.steps = 0  # updates done
         self.slot: dict[str, Array] = {}
@@ -104,8 +107,9 @@ class Optimizer:
             self.slot[key] = np.empty_like(p.data)
             self.slot[key][...] = asarray_like(array, p.data)
 
-    def step(self, gradients: Gradients) -> None:
-        """Update every parameter once; `gradients` must have exactly their names.
+    def step(self, gradients: Gradients = None) -> None:  # type: ignore[assignment]
+        """Update every parameter once; `gradients` must have exactly their names, or be a list of
+        as many, if it was built over a list of tensors.
 
         Raises:
             TypeError: if they are no tensors or arrays by name.
@@ -113,9 +117,12 @@ class Optimizer:
                 parameter was replaced; no parameter has changed then.
         """
         if type(gradients) is not dict:
-            check_dict(gradients, "a step")
+            gradients = self._by_name(gradients)
         if odd := self.parameters.keys() ^ gradients.keys():
-            raise ValueError(f"parameters and gradients differ in {', '.join(sorted(odd))}")
+            raise ValueError(
+                f"parameters and gradients differ in {', '.join(sorted(odd))}; "
+                "minigan.grad(loss, optimizer.parameters) has the names of all"
+            )
         self._check_places()
         gs = []
         for name, p in self.parameters.items():
@@ -132,10 +139,31 @@ class Optimizer:
             gs = self._clipped(gradients)
         ps = [p.data for p in self.parameters.values()]
         states = [[self.slot[f"{kind}.{n}"] for n in self.parameters] for kind in self.slots]
+        rates = [self._now(part.lr if part.has_rate else self.lr) for part in self.groups]
+        rates = rates or [self._now(self.lr)]
         if ps:
             with writable(*ps):
-                self._move(ps, gs, *states)
+                for part, lr in zip(self._parts(), rates, strict=True):
+                    self._move(ps[part], gs[part], *(s[part] for s in states), lr=lr)
         on_replay(self._count)
+
+    def _parts(self) -> list[slice]:
+        """The groups in a list of all parameters."""
+        if not self.groups:
+            return [slice(None)]
+        ends = list(accumulate(part.count for part in self.groups))
+        return [slice(end - part.count, end) for part, end in zip(self.groups, ends, strict=True)]
+
+    def _by_name(self, gradients: Any) -> Any:
+        """Gradients that are no plain dict, by name."""
+        listed = list(self.parameters) == [str(i) for i in range(len(self.parameters))]
+        if isinstance(gradients, (list, tuple)) and listed:
+            if len(gradients) != len(self.parameters):
+                count = len(self.parameters)
+                raise ValueError(f"{len(gradients)} gradients are no step of {count} parameters")
+            return dict(zip(self.parameters, gradients, strict=True))
+        check_dict(gradients, "a step")
+        return gradients
 
     def _clipped(self, gradients: Gradients) -> list[Array]:
         """The arrays of the gradients that the clipper gives, whose shapes are those of before."""
@@ -184,8 +212,10 @@ class Optimizer:
         """The value of a schedule for this update."""
         return graph_scalar(lambda: schedule(self.steps), np.float64)
 
-    def _move(self, ps: list[Array], gs: list[Array], *states: list[Array]) -> None:
-        """Write all parameters `ps` and their `states`, a list for each of `slots`."""
+    def _move(self, ps: list[Array], gs: list[Array], *states: list[Array], lr: Any) -> None:
+        """Write the parameters `ps` and their `states`, a list for each of `slots`, at the rate of
+        this update.
+        """
         raise TypeError(f"{type(self).__name__} has no rule")
 
     def arrays(self) -> dict[str, Array]:
@@ -222,6 +252,9 @@ class Optimizer:
         vars(self).update(state)
         self._prepare()  # a copied array is writable, and an unpickled one in C order
 
+    def __dir__(self) -> list[str]:
+        return without_hints(type(self), vars(self))
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.parameters)} parameters, {self.steps} updates)"
 
@@ -245,7 +278,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        parameters: Mapping[str, Tensor],
+        parameters: Trained,
         lr: float | Schedule,
         *,
         momentum: float | Schedule = 0.0,
@@ -258,12 +291,12 @@ class SGD(Optimizer):
         self.nesterov = nesterov
         self.weight_decay = _DECAY.check(weight_decay, "the weight_decay of SGD")
 
-    def _move(self, ps: list[Array], gs: list[Array], *states: list[Array]) -> None:
+    def _move(self, ps: list[Array], gs: list[Array], *states: list[Array], lr: Any) -> None:
         kernels.sgd(
             ps,
             gs,
             *states,
-            lr=self._now(self.lr),
+            lr=lr,
             momentum=self._now(self.momentum),
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
@@ -280,7 +313,7 @@ class RMSProp(Optimizer):
 
     def __init__(
         self,
-        parameters: Mapping[str, Tensor],
+        parameters: Trained,
         lr: float | Schedule,
         *,
         alpha: float = 0.99,
@@ -295,22 +328,23 @@ class RMSProp(Optimizer):
             "weight_decay": _DECAY.check(weight_decay, "the weight_decay of RMSProp"),
         }
 
-    def _move(self, ps: list[Array], gs: list[Array], *states: list[Array]) -> None:
-        kernels.rmsprop(ps, gs, *states, lr=self._now(self.lr), **self.options)
+    def _move(self, ps: list[Array], gs: list[Array], *states: list[Array], lr: Any) -> None:
+        kernels.rmsprop(ps, gs, *states, lr=lr, **self.options)
 
 
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1).
 
-    Both `betas` are in [0, 1), and `eps` is above 0. `weight_decay` is decoupled, as in AdamW
-    (Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2).
+    Both `betas` are in [0, 1), and `eps` is above 0. `weight_decay` adds weight_decay * p to the
+    gradient, an L2 penalty; `AdamW` has the decoupled one.
     """
 
     slots = ("mean", "square")
+    decoupled = False  # whether the decay is apart from the gradient
 
     def __init__(
         self,
-        parameters: Mapping[str, Tensor],
+        parameters: Trained,
         lr: float | Schedule,
         betas: tuple[float, float] = (0.9, 0.999),
         *,
@@ -319,15 +353,27 @@ class Adam(Optimizer):
         clip: Clip | None = None,
     ) -> None:
         super().__init__(parameters, lr, clip)
+        kind = type(self).__name__
         if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise TypeError(f"the betas of Adam are two numbers, such as (0.9, 0.999), not {betas}")
+            raise TypeError(
+                f"the betas of {kind} are two numbers, such as (0.9, 0.999), not {betas}"
+            )
         self.options: dict[str, Any] = {
-            "beta1": _SHARE.check(betas[0], "the first beta of Adam"),
-            "beta2": _SHARE.check(betas[1], "the second beta of Adam"),
-            "eps": _EPS.check(eps, "the eps of Adam"),
-            "weight_decay": _DECAY.check(weight_decay, "the weight_decay of Adam"),
+            "beta1": _SHARE.check(betas[0], f"the first beta of {kind}"),
+            "beta2": _SHARE.check(betas[1], f"the second beta of {kind}"),
+            "eps": _EPS.check(eps, f"the eps of {kind}"),
+            "weight_decay": _DECAY.check(weight_decay, f"the weight_decay of {kind}"),
         }
 
-    def _move(self, ps: list[Array], gs: list[Array], *states: list[Array]) -> None:
+    def _move(self, ps: list[Array], gs: list[Array], *states: list[Array], lr: Any) -> None:
         update = graph_scalar(lambda: self.steps + 1, np.int64)
-        kernels.adam(ps, gs, *states, lr=self._now(self.lr), step=update, **self.options)
+        options = {"decoupled": self.decoupled, "step": update, **self.options}
+        kernels.adam(ps, gs, *states, lr=lr, **options)
+
+
+class AdamW(Adam):
+    """Adam with a decoupled `weight_decay`, which shrinks p by lr * weight_decay * p beforehand
+    (Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2).
+    """
+
+    decoupled = True

@@ -1,15 +1,71 @@
-"""What an optimiser, a clipper and an average may move: tensors by name."""
+"""What an optimiser, a clipper and an average may move: tensors by name, and their gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from minigan_kernels.memo import writable
 
 from ..device import is_array
+from ..nn import Module
+from ..nn.parameters import Parameters
 from ..tensor import Array, Tensor
+
+PARAMS, RATE = "params", "lr"  # of a group: its parameters, and its learning rate
+
+
+def collected(given: Any, owner: str) -> tuple[Any, list[tuple[int, Any]]]:
+    """The parameters by name that an optimiser is built over, and of each of its groups how many
+    there are, with the group's own learning rate or None.
+
+    `given` is a module, parameters by name, or a list of those, of groups {"params": ..., "lr":
+    ...}, or of tensors, which are named by their places. Only a list has groups. What is neither is
+    given back, for `check_parameters` to name it.
+
+    Raises:
+        TypeError: if a list holds anything else, or a group more than parameters and a rate.
+    """
+    if isinstance(given, Module):
+        return given.parameters(), []
+    if isinstance(given, (Mapping, str, Tensor)) or not isinstance(given, Iterable):
+        return given, []
+    found, groups = Parameters(), list[tuple[int, Any]]()
+    for i, part in enumerate(given):
+        before, lr = len(found), None
+        if isinstance(part, Mapping) and PARAMS in part and not isinstance(part[PARAMS], Tensor):
+            if more := [str(key) for key in part if key not in (PARAMS, RATE)]:
+                raise TypeError(
+                    f"a group of {owner} has {PARAMS!r} and {RATE!r} alone, not {more[0]!r}; for "
+                    "other options make a second optimiser"
+                )
+            lr = part.get(RATE)
+            part = collected(part[PARAMS], owner)[0]
+        found |= _named(part, str(i), owner)
+        groups.append((len(found) - before, lr))
+    return found, groups if any(lr is not None for _, lr in groups) else []
+
+
+def _named(part: Any, place: str, owner: str) -> Any:
+    """One entry of a list of parameters, as parameters by name."""
+    if isinstance(part, Module):
+        return part.parameters()
+    if isinstance(part, Tensor):
+        return {place: part}
+    if isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], str):
+        return dict([part])  # of named_parameters(), or of items()
+    if isinstance(part, Mapping):
+        return part
+    way = (
+        "it is given names alone: a module's parameters() are a dict; give"
+        if isinstance(part, str)
+        else f"a list of parameters cannot hold {type(part).__name__}; give"
+    )
+    raise TypeError(
+        f"{owner} takes a module, or parameters by name; {way} {owner}(net, lr), or, for several, "
+        f"{owner}([G, D], lr)"
+    )
 
 
 def check_parameters(parameters: Any, owner: str) -> None:
@@ -96,9 +152,10 @@ def check_dict(gradients: Any, taker: str) -> None:
         TypeError: if they are none.
     """
     if not isinstance(gradients, Mapping):
+        given = "nothing" if gradients is None else f"a {type(gradients).__name__}"
         raise TypeError(
             f"{taker} takes a dict of gradients, such as minigan.grad(loss, net.parameters()), "
-            f"not a {type(gradients).__name__}"
+            f"not {given}"
         )
 
 

@@ -19,9 +19,18 @@ Schedule = Callable[[int], float]
 _FINITE, _SHARE = Interval("(-inf, inf)"), Interval("[0, 1]")
 
 
+class Constant(float):
+    """A number that is a schedule, too: the same at every update."""
+
+    __slots__ = ()
+
+    def __call__(self, step: int) -> float:
+        return float(self)
+
+
 def constant(value: float) -> Schedule:
     """The same value at every update."""
-    return partial(_constant, value)
+    return Constant(value)
 
 
 def linear(start: float, end: float, steps: int, *, hold: int = 0) -> Schedule:
@@ -83,13 +92,9 @@ def checked(value: float | Schedule, interval: Interval, what: str) -> Schedule:
         TypeError: if it is neither a number nor a function.
         ValueError: if the number is outside. Of a function each value is checked when it is asked.
     """
-    if callable(value):
+    if callable(value) and not isinstance(value, Constant):
         return partial(_checked, value, interval, what)
-    return constant(interval.check(value, what))
-
-
-def _constant(value: float, step: int) -> float:
-    return value
+    return Constant(interval.check(value, what))
 
 
 def _linear(start: float, end: float, steps: int, hold: int, step: int) -> float:

@@ -26,7 +26,8 @@ RULES: dict[str, Make] = {
     ),
     "rmsprop": lambda p: optim.RMSProp(p, 0.01, alpha=0.9, weight_decay=0.01),
     "adam": lambda p: optim.Adam(p, 2e-4, (0.5, 0.999)),
-    "adamw": lambda p: optim.Adam(p, 1e-2, weight_decay=0.1),
+    "adam with L2": lambda p: optim.Adam(p, 1e-2, weight_decay=0.1),
+    "adamw": lambda p: optim.AdamW(p, 1e-2, weight_decay=0.1),
 }
 
 
@@ -66,7 +67,10 @@ def by_hand(name: str, p: np.ndarray, gs: list[np.ndarray]) -> np.ndarray:
                 x -= 0.01 * g / (math.sqrt(v) + 1e-8)
             else:
                 lr, b1, decay = (2e-4, 0.5, 0) if name == "adam" else (1e-2, 0.9, 0.1)
-                x -= lr * decay * x
+                if name == "adam with L2":
+                    slope += decay * x
+                else:
+                    x -= lr * decay * x
                 m = b1 * m + (1 - b1) * slope
                 v = 0.999 * v + 0.001 * slope**2
                 unbiased = m / (1 - b1 ** (t + 1)), v / (1 - 0.999 ** (t + 1))
@@ -210,8 +214,10 @@ STEPS: dict[str, tuple[int, dict[str, Any]]] = {  # the states of a rule, and it
     "sgd": (1, {"lr": 0.1, "momentum": 0.9, "nesterov": False, "weight_decay": 0.01}),
     "rmsprop": (1, {"lr": 0.1, "alpha": 0.9, "eps": 1e-3, "weight_decay": 0.01}),
     "adam": (2, {"lr": 0.1, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3, "weight_decay": 0.1,
-                 "step": 3}),
+                 "decoupled": False, "step": 3}),
 }  # fmt: skip
+STEPS["adamw"] = 2, STEPS["adam"][1] | {"decoupled": True}
+KERNELS = {"adamw": "adam"}
 SHAPES = [(300, 500), (7,), (), (0, 3), (33, 5, 4, 4), (1 << 16,), (70_001,)]
 
 
@@ -235,9 +241,9 @@ def test_a_list_is_stepped_as_each_parameter_alone(name: str, backend: str) -> N
     states, numbers = STEPS[name]
     together = arrays(2 + states)
     alone = copies(together)
-    getattr(kernels, name)(*together, **numbers)
+    getattr(kernels, KERNELS.get(name, name))(*together, **numbers)
     for one in zip(*alone, strict=True):
-        getattr(kernels, name)(*one, **numbers)
+        getattr(kernels, KERNELS.get(name, name))(*one, **numbers)
     for a, b in zip(together, alone, strict=True):
         for x, y in zip(a, b, strict=True):
             np.testing.assert_array_equal(x, y, strict=True)
@@ -255,12 +261,12 @@ def test_any_layout_gives_the_same_bytes(name: str, backend: str) -> None:
         lambda a: a[::-1].copy()[::-1],
     ]
     want = copies(plain)
-    getattr(kernels, name)(*want, **numbers)
+    getattr(kernels, KERNELS.get(name, name))(*want, **numbers)
     for i in range(4**2):
         chosen = [layouts[i % 4], *(layouts[(i + k) // 4 % 4] for k in range(1 + states))]
         lying = [[lay(a[0])] for lay, a in zip(chosen, plain, strict=True)]
         strides = [a[0].strides for a in lying]
-        getattr(kernels, name)(*lying, **numbers)
+        getattr(kernels, KERNELS.get(name, name))(*lying, **numbers)
         for a, b in zip(lying, want, strict=True):
             np.testing.assert_array_equal(a[0], b[0])
         assert [a[0].strides for a in lying] == strides
@@ -269,7 +275,7 @@ def test_any_layout_gives_the_same_bytes(name: str, backend: str) -> None:
 @pytest.mark.parametrize("name", STEPS)
 def test_what_does_not_fit_is_refused_and_nothing_moves(name: str, backend: str) -> None:
     states, numbers = STEPS[name]
-    step = getattr(kernels, name)
+    step = getattr(kernels, KERNELS.get(name, name))
     lists = [[np.ones(3, np.float32), np.ones(2, np.float32)] for _ in range(2 + states)]
     with pytest.raises(ValueError, match="as many"):
         step(lists[0], lists[1][:1], *lists[2:], **numbers)

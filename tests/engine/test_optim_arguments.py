@@ -21,6 +21,7 @@ RULES: dict[str, Callable[..., optim.Optimizer]] = {
     "SGD": partial(optim.SGD, momentum=0.5),
     "RMSProp": optim.RMSProp,
     "Adam": optim.Adam,
+    "AdamW": optim.AdamW,
 }
 
 
@@ -50,12 +51,17 @@ def of(array: np.ndarray) -> Tensor:
 
 ONE = ones(2)
 PARAMETERS: dict[str, tuple[Callable[[], Any], str]] = {
-    "a list": (lambda: list(net().parameters().values()), r"net\.parameters\(\) .* not a list"),
-    "a module": (net, r"net\.parameters\(\) of a module net, not a Sequential"),
+    "a list of arrays": (lambda: [np.ones(2)], r"a list of parameters cannot hold ndarray; give "),
     "a tensor": (lambda: ones(2), "not a Tensor"),
-    "a generator": (lambda: (p for p in net().parameters().values()), "not a generator"),
-    "names": (lambda: net().parameters().keys(), "not a dict_keys"),
-    "groups": (lambda: [{"params": net().parameters()}], "not a list"),
+    "names": (
+        lambda: [*net().parameters(), *net().parameters()],
+        r"is given names alone: .* are a dict; give \w+\(net, lr\), or, for several, .*\(\[G, D\]",
+    ),
+    "a number": (lambda: 3, "not a int"),
+    "options of a group": (
+        lambda: [{"params": net(), "weight_decay": 1.0}],
+        r"has 'params' and 'lr' alone, not 'weight_decay'; for other options make a second",
+    ),
     "a group": (lambda: {"params": net().parameters(), "lr": 1e-3}, "not 'params': Parameters"),
     "arrays": (lambda: {"p": np.ones(2, np.float32)}, "takes tensors by name, .* not 'p': ndarray"),
     "numbered": (lambda: dict(enumerate(net().parameters().values())), "not 0: Parameter"),
@@ -160,7 +166,11 @@ def test_a_rate_may_be_set_later() -> None:
     rule.lr = 0.25
     rule.step({"p": ones(1)})
     assert p.item() == 0.75
-    assert rule.lr(3) == 0.25
+    assert rule.lr(3) == rule.lr == 0.25
+    rule.lr *= 0.5  # it is a number, too
+    assert f"{rule.lr:.3f}" == "0.125"
+    rule.lr = optim.linear(1.0, 0.0, 4)
+    assert rule.lr(2) == 0.5
     with pytest.raises(ValueError, match="the lr of SGD"):
         rule.lr = -1.0
     rule.momentum = 0.5

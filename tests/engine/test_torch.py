@@ -321,8 +321,12 @@ RULES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
         lambda p: optim.Adam(p, 0.01, (0.5, 0.9)),
         lambda p: torch.optim.Adam(p, 0.01, (0.5, 0.9)),
     ),
-    "adamw": (
+    "adam with L2": (
         lambda p: optim.Adam(p, 0.01, weight_decay=0.1),
+        lambda p: torch.optim.Adam(p, 0.01, weight_decay=0.1),
+    ),
+    "adamw": (
+        lambda p: optim.AdamW(p, 0.01, weight_decay=0.1),
         lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0.1),
     ),
 }

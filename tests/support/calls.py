@@ -296,6 +296,7 @@ def _step(s: Source, name: str) -> Call:
     if name == "rmsprop":
         return s.call(p, g, square, alpha=0.9, eps=1e-3, **shared)
     options = {"beta1": s.pick(0.0, 0.5), "beta2": 0.999, "eps": 1e-3, "step": s.int(1, 9)}
+    options |= {"decoupled": s.flag()}
     return s.call(p, g, s.normal(*shape), square, **options, **shared)
 
 

@@ -64,9 +64,9 @@ def same(replayed: State, usual: State, steps: int = CHECKED + 2) -> bool:
 
 
 def the_step_is_counted_on_the_host(patch: pytest.MonkeyPatch) -> None:
-    def move(self: Adam, ps: Any, gs: Any, *states: Any) -> None:
-        lr = self._now(self.lr)
-        kernels.adam(ps, gs, *states, lr=lr, step=self.steps + 1, **self.options)
+    def move(self: Adam, ps: Any, gs: Any, *states: Any, lr: Any) -> None:
+        options = {**self.options, "decoupled": self.decoupled, "step": self.steps + 1}
+        kernels.adam(ps, gs, *states, lr=lr, **options)
 
     patch.setattr(Adam, "_move", move)
 

@@ -60,12 +60,16 @@ def adam(
     beta2: float,
     eps: float,
     weight_decay: float,
+    decoupled: bool,
     step: int,
 ) -> None:
-    """Adam, the decay decoupled as in AdamW; `step` counts from 1."""
-    shrink, rate, root = 1 - lr * weight_decay, lr / (1 - beta1**step), math.sqrt(1 - beta2**step)
-    numbers = shrink, beta1, 1 - beta1, beta2, 1 - beta2, rate, root, eps
-    _in_place(_adam, numbers, ps, gs, means, squares)
+    """Adam, its decay added to the gradient, or `decoupled` as in AdamW; `step` counts from 1."""
+    rate, root = lr / (1 - beta1**step), math.sqrt(1 - beta2**step)
+    numbers = beta1, 1 - beta1, beta2, 1 - beta2, rate, root, eps
+    if decoupled or not weight_decay:
+        _in_place(_adamw, (*numbers, 1 - lr * weight_decay), ps, gs, means, squares)
+    else:
+        _in_place(_adam, (*numbers, weight_decay), ps, gs, means, squares)
 
 
 def _in_place(loop: Callable[..., None], numbers: tuple[float, ...], *arguments: Arrays) -> None:
@@ -142,6 +146,27 @@ def _rmsprop(
 
 
 @jit()
+def _adamw(
+    p: np.ndarray,
+    g: np.ndarray,
+    mean: np.ndarray,
+    square: np.ndarray,
+    numbers: np.ndarray,
+    first: int,
+    last: int,
+) -> None:
+    beta1, rest1, beta2, rest2 = numbers[0], numbers[1], numbers[2], numbers[3]
+    rate, root, eps, shrink = numbers[4], numbers[5], numbers[6], numbers[7]
+    p, g, mean, square = p[first:last], g[first:last], mean[first:last], square[first:last]
+    mode = flush_denormals()
+    for i in range(p.size):
+        mean[i] = beta1 * mean[i] + rest1 * g[i]
+        square[i] = beta2 * square[i] + rest2 * g[i] * g[i]
+        p[i] = shrink * p[i] - rate * mean[i] / (math.sqrt(square[i]) / root + eps)
+    restore_denormals(mode)
+
+
+@jit()
 def _adam(
     p: np.ndarray,
     g: np.ndarray,
@@ -151,14 +176,13 @@ def _adam(
     first: int,
     last: int,
 ) -> None:
-    shrink, beta1, rest1, beta2, rest2 = (
-        numbers[0], numbers[1], numbers[2], numbers[3], numbers[4],
-    )  # fmt: skip
-    rate, root, eps = numbers[5], numbers[6], numbers[7]
+    beta1, rest1, beta2, rest2 = numbers[0], numbers[1], numbers[2], numbers[3]
+    rate, root, eps, weight_decay = numbers[4], numbers[5], numbers[6], numbers[7]
     p, g, mean, square = p[first:last], g[first:last], mean[first:last], square[first:last]
     mode = flush_denormals()
     for i in range(p.size):
-        mean[i] = beta1 * mean[i] + rest1 * g[i]
-        square[i] = beta2 * square[i] + rest2 * g[i] * g[i]
-        p[i] = shrink * p[i] - rate * mean[i] / (math.sqrt(square[i]) / root + eps)
+        gradient = g[i] + weight_decay * p[i]
+        mean[i] = beta1 * mean[i] + rest1 * gradient
+        square[i] = beta2 * square[i] + rest2 * gradient * gradient
+        p[i] -= rate * mean[i] / (math.sqrt(square[i]) / root + eps)
     restore_denormals(mode)

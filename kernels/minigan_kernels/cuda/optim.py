@@ -66,11 +66,13 @@ def adam(
     beta2: float,
     eps: float,
     weight_decay: float,
+    decoupled: bool,
     step: int,
 ) -> None:
-    """Adam, the decay decoupled as in AdamW; `step` counts from 1."""
+    """Adam, its decay added to the gradient, or `decoupled` as in AdamW; `step` counts from 1."""
     word, count = scalar(step, np.int64)
-    options = count, *(np.float64(number) for number in (beta1, beta2, eps, weight_decay))
+    numbers = (np.float64(number) for number in (beta1, beta2, eps, weight_decay))
+    options = count, *numbers, np.int32(decoupled)
     _update("adam", lr, options, ps, gs, means, squares, step=word)
 
 

@@ -64,18 +64,24 @@ def adam(
     beta2: float,
     eps: float,
     weight_decay: float,
+    decoupled: bool,
     step: int,
 ) -> None:
-    """Adam (Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1), the decay decoupled as in AdamW.
+    """Adam (Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1).
 
-    `step` counts updates from 1. `weight_decay` shrinks p by lr * weight_decay * p beforehand
-    (Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2).
+    `step` counts updates from 1. `weight_decay` adds weight_decay * p to g. A `decoupled` one, as
+    in AdamW, shrinks p by lr * weight_decay * p beforehand instead (Loshchilov & Hutter 2019,
+    arXiv:1711.05101, Algorithm 2).
     """
     for weight, gradient, m, s in each(ps, gs, means, squares):
-        weight *= 1 - lr * weight_decay
+        total = gradient
+        if decoupled:
+            weight *= 1 - lr * weight_decay
+        elif weight_decay:
+            total = gradient + weight_decay * weight
         m *= beta1
-        m += (1 - beta1) * gradient
+        m += (1 - beta1) * total
         s *= beta2
-        s += (1 - beta2) * gradient * gradient
+        s += (1 - beta2) * total * total
         root = np.sqrt(s) / math.sqrt(1 - beta2**step) + eps
         weight -= lr / (1 - beta1**step) * m / root

@@ -234,7 +234,7 @@ SIZES = [(3,), (0,), (1030,), (7, 1031), (5, 1, 2), ()]
 OPTIONS: dict[str, dict[str, Any]] = {
     "sgd": {"momentum": 0.9, "nesterov": True},
     "rmsprop": {"alpha": 0.9, "eps": 1e-3},
-    "adam": {"beta1": 0.5, "beta2": 0.999, "eps": 1e-3, "step": 7},
+    "adam": {"beta1": 0.5, "beta2": 0.999, "eps": 1e-3, "step": 7, "decoupled": False},
 }
 
 

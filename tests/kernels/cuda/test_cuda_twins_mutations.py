@@ -62,6 +62,7 @@ def adam() -> Any:
     memory = np.random.default_rng(0).uniform(1, 2, (4, 3000)).astype(np.float32)
     lists = [[row[:5], row[16:2067], row[2080:2083]] for row in memory]
     options = {"beta1": 0.5, "beta2": 0.9, "eps": 1e-3, "weight_decay": 0.0, "step": 2}
+    options |= {"decoupled": False}
     kernels.adam(*lists, lr=0.1, **options)
     return memory
 

@@ -101,18 +101,20 @@ struct Rates {
 // The rates are computed in float64 by one thread for its block.
 extern "C" __global__ void __launch_bounds__(THREADS, 4)
 adam(const __grid_constant__ Table table, LR lr, STEP step, double beta1, double beta2, double eps,
-     double weight_decay) {
+     double weight_decay, int decoupled) {
     SHARED(Rates, rates);
     if (threadIdx.x == 0) {
         const double by = number(lr);
         const long long n = number(step);
-        rates = {T(1 - by * weight_decay), T(by / (1 - power(beta1, n))),
+        rates = {T(decoupled ? 1 - by * weight_decay : 1), T(by / (1 - power(beta1, n))),
                  T(1 / sqrt(1 - power(beta2, n)))};
     }
     __syncthreads();
     const T keep1 = beta1, rest1 = 1 - beta1, keep2 = beta2, rest2 = 1 - beta2, least = eps;
+    const T decay = decoupled ? 0 : weight_decay;  // of the gradient
     const Rates by = rates;
     each<2>(table, [=](T& p, T g, T& mean, T& square) {
+        if (decay != 0) g += decay * p;
         mean = keep1 * mean + rest1 * g;
         square = keep2 * square + rest2 * g * g;
         p = by.shrink * p - by.rate * mean / (sqrt(square) * by.root + least);
