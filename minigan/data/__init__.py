@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..content import HEAD, archive, printable_errors
 from ..errors import RunError, UserError
 from .arrays import from_arrays
 from .batches import Batches
-from .content import HEAD, archive, printable_errors
 from .dataset import Dataset
 from .images import check_size
 from .memory import check_memory

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ..content import check_content
 from ..errors import UserError
-from . import pickled
-from .content import check_content
+from ..pickled import Holder
+from . import cifar_pickle
 from .dataset import Dataset
 from .images import resize
 from .outline import Outline
@@ -74,7 +75,7 @@ def outline(folder: Path, *, split: str, size: int | None) -> Outline:
     """
     side = SHAPE[1] if size is None else size
     sizes = [path.stat().st_size for path in _paths(folder, split)]
-    samples = sum(min(10_000, size // pickled.COLUMNS) for size in sizes)
+    samples = sum(min(10_000, size // cifar_pickle.COLUMNS) for size in sizes)
     return Outline(((SHAPE[0], side, side),), len(_names(folder / _META)), samples)
 
 
@@ -82,9 +83,9 @@ def _batch(path: Path, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Images (N, 3, 32, 32) uint8 and labels (N,) int64 of one file."""
     found = _load(path)
     data, labels = found.get("data"), found.get("labels")
-    if not isinstance(data, pickled.Pixels) or data.array is None:
+    if not isinstance(data, Holder) or data.array is None:
         raise UserError(
-            f"{path} is no CIFAR-10 batch: it lacks uint8 data of {pickled.COLUMNS} columns."
+            f"{path} is no CIFAR-10 batch: it lacks uint8 data of {cifar_pickle.COLUMNS} columns."
         )
     if not isinstance(labels, list) or len(labels) != len(data.array) or not labels:
         raise UserError(f"{path} is no CIFAR-10 batch: it lacks one label an image.")
@@ -118,7 +119,7 @@ def _load(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
     check_content(path, program, "a batch of CIFAR-10")
     try:
-        found = pickled.load(program)
+        found = cifar_pickle.load(program)
     except ValueError as error:
         raise UserError(
             f"{path} is no batch of CIFAR-10, or damaged ({error}); fetch it again."

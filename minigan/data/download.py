@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from ..content import HEAD, one_line, stand_in
 from ..errors import UserError
 from ..locks import try_lock, wait_for_lock
-from .content import HEAD, one_line, stand_in
 
 if TYPE_CHECKING:
     import requests

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..content import file_text
 from ..errors import UserError
-from .content import file_text
 from .picture import SUFFIXES
 from .streams import NoSplitError, check_split
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..content import file_text
 from ..errors import UserError
-from .content import file_text
 from .dataset import Dataset
 from .files import find
 from .images import check_size

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..content import HEAD, check_content, file_text
 from ..errors import UserError
-from .content import HEAD, check_content, file_text
 from .dataset import Dataset
 from .images import LARGEST, resize
 from .memory import check_memory

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..content import HEAD, mistaken_for, one_line
 from ..errors import UserError
-from .content import HEAD, mistaken_for, one_line
 
 if TYPE_CHECKING:
     from PIL import Image

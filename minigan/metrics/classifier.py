@@ -123,7 +123,7 @@ def classifier(train: Dataset, test: Dataset | None, *, say: Say) -> Classifier:
     known = (train.name, len(train.classes))
     if path.exists():
         try:
-            arrays, facts = weights.load(path)
+            arrays, facts = weights.read(path)
             check(facts, FACTS)
             if not all(np.isfinite(array).all() for array in arrays.values()):
                 raise ValueError("its weights are not finite")
@@ -141,7 +141,7 @@ def classifier(train: Dataset, test: Dataset | None, *, say: Say) -> Classifier:
     say(f"it is right on {accuracy:.2%} of {len(test):,} images: {tested_on}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        weights.save(path, network.state(), {"accuracy": accuracy, "tested": len(test)})
+        weights.write(path, network.state(), {"accuracy": accuracy, "tested": len(test)})
     except OSError as error:
         say(f"it could not be kept ({error.strerror or error}), and will be trained again")
     return Classifier(network, *known, accuracy, len(test), tested_on, digest)

@@ -147,9 +147,17 @@ def check_state(saved: Any) -> None:
 
 
 def as_array(given: Any) -> Array:
-    """The array of a tensor, an array, or what NumPy makes one of: PyTorch's tensors too."""
+    """The array of a tensor, an array, or what NumPy makes one of; of PyTorch's tensors too, whose
+    bfloat16 becomes float32.
+    """
     if isinstance(given, Tensor):
         return given.data
+    if hasattr(given, "detach"):  # PyTorch's; it looks like an array of a GPU
+        host = given.detach().cpu()
+        try:
+            return host.numpy()
+        except TypeError:  # NumPy has no bfloat16
+            return host.float().numpy()
     return given if is_array(given) else np.asarray(given)
 
 

@@ -18,10 +18,10 @@ from ..errors import UserError
 from ..nn import Module
 from ..optim import Optimizer
 from ..schema import MANY, SchemaError, check, printable
-from ..weights import save as save
 from .nonfinite import nonfinite_array
 from .schema import FACTS
 
+save = weights.write  # arrays and facts, atomically
 KEPT = 2  # newest checkpoints that stay in a run directory
 
 
@@ -32,7 +32,7 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         UserError: if it is missing, damaged, no checkpoint of minigan, or of a newer format.
     """
     try:
-        return weights.load(path)
+        return weights.read(path)
     except weights.DamagedError as error:
         raise damaged(path, error.why) from error
 

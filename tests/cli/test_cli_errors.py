@@ -257,7 +257,7 @@ def test_a_checkpoint_of_a_newer_format(
     path = checkpoint.newest(run / "checkpoints")
     arrays, facts = checkpoint.load(path)
     with monkeypatch.context() as patch:
-        patch.setattr(weights, "FORMAT", 99)
+        patch.setattr(weights.facts, "FORMAT", 99)
         facts.pop("format")
         checkpoint.save(path, arrays, facts)
     before = tiny.tree(run)

@@ -20,7 +20,7 @@ from minigan.recipe import EMA, GradientClipping, LearningRateDecay, Players, Sh
 from minigan.tensor import Array
 from minigan.training.run import Run
 from minigan.training.state import State
-from minigan.weights import load
+from minigan.weights import read
 
 AVERAGED = [name for name in gans.names() if issubclass(gans.load(name), EMA)]
 LATER = [name for name in AVERAGED if not gans.load(name).warms]  # type: ignore[attr-defined]
@@ -150,8 +150,8 @@ def test_a_recipe_of_ones_own_has_an_average(mine: Path, shell: Shell, tmp_path:
     run = Run.open(whole)
     assert run.config["hyper_parameters"]["ema"] == 0.7
     assert tiny.same_but_for_time(run.rows(), Run.open(without).rows())
-    found, _ = load(run.checkpoints / "step-000004.safetensors")
-    plain, _ = load(without / "checkpoints" / "step-000004.safetensors")
+    found, _ = read(run.checkpoints / "step-000004.safetensors")
+    plain, _ = read(without / "checkpoints" / "step-000004.safetensors")
     own = {key for key in found if key.startswith("players/average/")}
     assert found.keys() - plain.keys() == own
     assert len(own) == 2

@@ -46,8 +46,10 @@ ARROWS: dict[str, set[str]] = {
     "penalties": {"nn", "ops", "tensor", "random"},
     "minigan": {"errors", "fused", "losses", "nn", "ops", "optim", "penalties", "random", "tensor"},
     "schema": set(),
-    "weights": {"errors", "files", "schema"},
-    "data": {"errors", "files", "locks"},
+    "content": {"errors"},
+    "pickled": set(),
+    "weights": {"content", "errors", "files", "nn", "pickled", "schema", "tensor"},
+    "data": {"content", "errors", "files", "locks", "pickled"},
     "viz": {"errors", "files", "terminal"},
     "metrics": {
         "data", "errors", "losses", "nn", "optim", "progress", "random", "schema", "tensor",

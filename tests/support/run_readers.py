@@ -25,6 +25,7 @@ from minigan.training import checkpoint
 from minigan.training.run import Run
 from minigan.training.snapshots import draw_progress, record
 from minigan.viz.report import write_report
+from minigan.weights.facts import checksum
 
 Reader = Callable[[], object]
 
@@ -89,7 +90,7 @@ def facts(rng: random.Random, folder: Path) -> Reader:
     run = copied(folder)
     path = checkpoint.newest(run / "checkpoints")
     assert path is not None
-    arrays, known = weights.load(path)
+    arrays, known = weights.read(path)
     resigned(path, arrays, mutated_json(rng, known))
     return lambda: everything(run)
 
@@ -99,10 +100,10 @@ def arrays(rng: random.Random, folder: Path) -> Reader:
     run = copied(folder)
     path = checkpoint.newest(run / "checkpoints")
     assert path is not None
-    found, known = weights.load(path)
+    found, known = weights.read(path)
     for _ in range(rng.choice((1, 1, 2))):
         spoil(rng, found)
-    weights.save(path, found, {k: v for k, v in known.items() if k != "format"})
+    weights.write(path, found, {k: v for k, v in known.items() if k != "format"})
     return lambda: everything(run)
 
 
@@ -124,7 +125,7 @@ def resigned(path: Path, found: dict[str, np.ndarray], text: bytes) -> None:
         value = json.loads(said)
         if isinstance(value, dict):
             value.pop("checksum", None)
-            value["checksum"] = weights._checksum(found, value)
+            value["checksum"] = checksum(found, value)
             said = json.dumps(value)
     except (ValueError, RecursionError):
         pass  # it is refused before the checksum counts

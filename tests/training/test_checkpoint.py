@@ -142,13 +142,13 @@ def test_metadata_of_any_kind_is_refused(value: object, text: str) -> None:
 
 
 def test_a_newer_format_says_what_to_do(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    newer = weights.FORMAT + 1
+    newer = weights.facts.FORMAT + 1
     with monkeypatch.context() as patch:
-        patch.setattr(weights, "FORMAT", newer)
+        patch.setattr(weights.facts, "FORMAT", newer)
         checkpoint.save(file, arrays(), FACTS)
     sentence = refusal(file)
     assert f"format {newer}" in sentence
-    assert f"reads up to {weights.FORMAT}" in sentence
+    assert f"reads up to {weights.facts.FORMAT}" in sentence
     assert "install a newer" in sentence
 
 

@@ -392,10 +392,10 @@ def test_a_checkpoint_that_is_not_finite_names_the_older_one(run: Path, shell: S
     shell.succeeds("train", "--resume", "--out", run, "--more", "1")
     path = checkpoint.newest(run / "checkpoints")
     assert path is not None
-    arrays, facts = weights.load(path)
+    arrays, facts = weights.read(path)
     arrays["players/G/layers.0.weight"][0, 0] = np.nan
     del facts["format"]
-    weights.save(path, arrays, facts)
+    weights.write(path, arrays, facts)
     for opened in (open_run, open_trained):
         with pytest.raises(UserError, match="remove it to go on from step 2"):
             opened(run)

@@ -301,9 +301,9 @@ def rewrite(run: Path, arrays: dict[str, np.ndarray] | None = None, **facts: Any
     """Save the newest checkpoint again with other contents; its checksum is right."""
     path = checkpoint.newest(run / "checkpoints")
     assert path is not None
-    whole, known = weights.load(path)
+    whole, known = weights.read(path)
     del known["format"]
-    weights.save(path, whole if arrays is None else arrays, known | facts)
+    weights.write(path, whole if arrays is None else arrays, known | facts)
     return path
 
 
@@ -350,7 +350,7 @@ WEIGHT = "players/G/layers.0.weight"
 def test_an_array_that_cannot_be_is_named(run: Path, name: str, change: Any, says: str) -> None:
     path = checkpoint.newest(run / "checkpoints")
     assert path is not None
-    arrays, _ = weights.load(path)
+    arrays, _ = weights.read(path)
     arrays[name] = np.asarray(change(arrays[name]))
     rewrite(run, arrays)
     with pytest.raises(UserError) as caught:
@@ -376,7 +376,7 @@ def test_an_array_too_few_or_too_many_is_named(
 ) -> None:
     path = checkpoint.newest(run / "checkpoints")
     assert path is not None
-    arrays, _ = weights.load(path)
+    arrays, _ = weights.read(path)
     if gone is not None:
         del arrays[gone]
     if new is not None:

@@ -1,10 +1,11 @@
-"""A reader of the pickles that hold batches of CIFAR-10, which runs nothing that they name.
+"""An interpreter of pickles that runs nothing that they name.
 
 A pickle is a program for a small stack machine. Python's own machine calls what the program names,
 and NumPy's reader of a pickled array trusts sizes and pointers that the program chose. This machine
-knows lists, dictionaries, tuples, texts, bytes and integers, and one kind of array: uint8 of
-(n, 3072). It knows the five names that such an array is pickled with by Python 2 and 3, by NumPy 1
-and 2, in the protocols 0 to 5; each has a check of its own here instead of the real thing.
+knows lists, dictionaries, tuples, texts, bytes and numbers, in the protocols 0 to 5. What else a
+program may name is a table of its subclass, which has a check of its own for each name instead of
+the real thing. `ArrayMachine` knows the names that an array is pickled with by Python 2 and 3, by
+NumPy 1 and 2.
 
 The memory it takes is bounded by the program's length, and its time by the number of operations.
 """
@@ -12,16 +13,17 @@ The memory it takes is bounded by the program's length, and its time by the numb
 from __future__ import annotations
 
 import codecs
+import math
+import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-COLUMNS = 3072  # bytes of an image of 3 x 32 x 32
-_OPERATIONS = 1_000_000  # a batch of 10,000 images has some 60,000
+_OPERATIONS = 1_000_000  # a batch of CIFAR-10 of 10,000 images has some 60,000
 _DIGITS = 20  # of an integer
 
 
@@ -34,29 +36,6 @@ class Name(Enum):
     DTYPE = auto()
     ENCODE = auto()  # bytes from text, in protocols that have no bytes
     BYTES = auto()  # b"" in these protocols
-
-
-_NAMES = {
-    ("numpy.core.multiarray", "_reconstruct"): Name.RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): Name.RECONSTRUCT,
-    ("numpy.core.numeric", "_frombuffer"): Name.FROM_BUFFER,
-    ("numpy._core.numeric", "_frombuffer"): Name.FROM_BUFFER,
-    ("numpy", "ndarray"): Name.NDARRAY,
-    ("numpy", "dtype"): Name.DTYPE,
-    ("_codecs", "encode"): Name.ENCODE,
-    ("__builtin__", "bytes"): Name.BYTES,
-}
-
-
-@dataclass
-class Pixels:
-    """The array of a batch, (n, 3072) uint8; None until the program gives its state."""
-
-    array: np.ndarray | None = None
-
-
-class _UInt8:
-    """The only type of an array's values."""
 
 
 _MARK = object()
@@ -86,28 +65,74 @@ _TUPLES = {0x85: 1, 0x86: 2, 0x87: 3}
 _SKIPPED = {0x80: 1, 0x95: 8}  # the protocol, and the length of a frame
 
 
-def load(program: bytes) -> Any:
-    """What a program builds: values of Python, with `Pixels` for arrays.
+class Machine:
+    """A machine for one program, which begins at `place` in `program`.
 
-    Raises:
-        ValueError: if it is no such program, or asks for anything else; with the reason.
+    A subclass says what a program may name, and what calls, states and persistent identities are.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # codecs warns of an escape that is none
-        try:
-            return _Machine(program).run()
-        except (IndexError, TypeError, KeyError, Warning) as error:
-            raise ValueError("its operations do not fit each other") from error
 
+    known: ClassVar[str] = "file"  # what such programs are in, for messages
+    names: ClassVar[Mapping[tuple[str, str], Any]] = {}  # (module, name) -> what stands for it
+    keys: ClassVar[tuple[type, ...]] = (bytes, str)  # of dictionaries; their hashes are harmless
+    integer_bytes: ClassVar[int] = 8  # of the largest integer
 
-class _Machine:
-    def __init__(self, program: bytes) -> None:
+    def __init__(self, program: bytes, place: int = 0) -> None:
         self.program = program
-        self.place = 0
+        self.place = place
         self.stack: list[Any] = []
         self.marks: list[int] = []  # their places on the stack
         self.memo: dict[int, Any] = {}
-        self.encoded = 0  # bytes made from text
+        self.spent = 0  # bytes and values that were made from others, beyond one an operation
+
+    def load(self) -> Any:
+        """What the program builds; `place` is then behind its end.
+
+        Raises:
+            ValueError: if it is no such program, or asks for anything else; with the reason.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # codecs warns of an escape that is none
+            try:
+                return self.run()
+            except (IndexError, TypeError, KeyError, struct.error, Warning) as error:
+                raise ValueError("its operations do not fit each other") from error
+
+    def called(self, name: Any, arguments: tuple[Any, ...]) -> Any:
+        """What a name of the table gives for `arguments`.
+
+        Raises:
+            ValueError: if nothing is called so.
+        """
+        raise ValueError(f"it calls {name} in a way that no {self.known} does")
+
+    def filled(self, target: Any, state: Any) -> None:
+        """Give `target` a state.
+
+        Raises:
+            ValueError: if it has none, or no such one.
+        """
+        raise ValueError(f"it gives a state to what has none in a {self.known}")
+
+    def persistent(self, identity: Any) -> Any:
+        """What is outside the program under an identity.
+
+        Raises:
+            ValueError: if nothing does.
+        """
+        raise self.unknown(ord("Q"))
+
+    def unknown(self, code: int) -> ValueError:
+        return ValueError(f"it has the operation 0x{code:02x}, which no {self.known} has")
+
+    def spend(self, count: int, what: str) -> None:
+        """Count work that the program's length does not bound.
+
+        Raises:
+            ValueError: if there is more of it than the program is long.
+        """
+        self.spent += count
+        if self.spent > len(self.program):
+            raise ValueError(f"it {what} again and again")
 
     def run(self) -> Any:
         for _ in range(_OPERATIONS):
@@ -152,7 +177,7 @@ class _Machine:
         elif code in _OTHERS:
             _OTHERS[code](self)
         else:
-            raise ValueError(f"it has the operation 0x{code:02x}, which no batch has")
+            raise self.unknown(code)
 
     def sized(self, width: int, kind: str) -> Any:
         content = self.take(self.number(width))
@@ -160,8 +185,8 @@ class _Machine:
             return content
         if kind == "text":
             return content.decode("utf-8", "surrogatepass")
-        if len(content) > 8:
-            raise ValueError("it has an integer of more than 8 bytes")
+        if len(content) > self.integer_bytes:
+            raise ValueError(f"it has an integer of more than {self.integer_bytes} bytes")
         return int.from_bytes(content, "little", signed=True)
 
     def last(self, count: int) -> list[Any]:
@@ -215,9 +240,9 @@ class _Machine:
     def named(self, module: Any, name: Any) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
             raise ValueError("it names what is no text")
-        if (module, name) not in _NAMES:
-            raise ValueError(f"it wants to call {f'{module}.{name}'[:80]!a}")
-        self.stack.append(_NAMES[module, name])
+        if (module, name) not in self.names:
+            raise ForeignNameError(f"{module}.{name}")
+        self.stack.append(self.names[module, name])
 
     def stack_named(self) -> None:
         name, module = self.pop(), self.pop()
@@ -235,7 +260,7 @@ class _Machine:
             raise ValueError("it sets items of what is no dictionary")
         for key, value in zip(values[::2], values[1::2], strict=True):
             # Nothing else: a tuple in a tuple, a million deep, would exhaust C's stack in its hash.
-            if not isinstance(key, (bytes, str)):
+            if type(key) not in self.keys:
                 raise ValueError("it has a key that is no text")
             target[key] = value
 
@@ -250,66 +275,126 @@ class _Machine:
 
     def reduce(self) -> None:
         arguments, name = self.pop(), self.pop()
-        if not isinstance(name, Name) or type(arguments) is not tuple:
+        if not isinstance(name, Enum) or type(arguments) is not tuple:
             raise ValueError("it calls what cannot be called")
         self.stack.append(self.called(name, arguments))
 
-    def called(self, name: Name, arguments: tuple[Any, ...]) -> Any:
+    def build(self) -> None:
+        state = self.pop()
+        self.filled(self.last(1)[0], state)
+
+    def identify(self) -> None:
+        self.stack.append(self.persistent(self.pop()))
+
+    def real(self) -> None:
+        self.stack.append(struct.unpack(">d", self.take(8))[0])
+
+
+class ForeignNameError(ValueError):
+    """A program names what is not in the table."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"it wants to call {name[:80]!a}")
+        self.name = name
+
+
+@dataclass
+class Holder:
+    """The array of a program; None until the program gives its state."""
+
+    array: np.ndarray | None = None
+
+
+@dataclass
+class _DType:
+    """A type of an array's values, to which the program gives the byte order later."""
+
+    dtype: np.dtype
+
+
+class ArrayMachine(Machine):
+    """A machine that knows NumPy's arrays of some `dtypes`, which it gives as `Holder`s."""
+
+    names: ClassVar[Mapping[tuple[str, str], Any]] = {
+        ("numpy.core.multiarray", "_reconstruct"): Name.RECONSTRUCT,
+        ("numpy._core.multiarray", "_reconstruct"): Name.RECONSTRUCT,
+        ("numpy.core.numeric", "_frombuffer"): Name.FROM_BUFFER,
+        ("numpy._core.numeric", "_frombuffer"): Name.FROM_BUFFER,
+        ("numpy", "ndarray"): Name.NDARRAY,
+        ("numpy", "dtype"): Name.DTYPE,
+        ("_codecs", "encode"): Name.ENCODE,
+        ("__builtin__", "bytes"): Name.BYTES,
+    }
+    dtypes: ClassVar[Mapping[str, str]] = {"u1": "uint8"}  # NumPy's short names, and its long ones
+
+    def array(self, content: bytes, shape: Any, dtype: np.dtype, *, fortran: bool) -> np.ndarray:
+        """The array of these bytes.
+
+        Raises:
+            ValueError: if its shape does not fit them.
+        """
+        if type(shape) is not tuple or not all(type(n) is int and n >= 0 for n in shape):
+            raise ValueError("its array has a shape that is none")
+        if len(content) != math.prod(shape) * dtype.itemsize:
+            raise ValueError("its array has another size than its shape")
+        flat = np.frombuffer(content, dtype)
+        return flat.reshape(shape, order="F" if fortran else "C")
+
+    def called(self, name: Any, arguments: tuple[Any, ...]) -> Any:
         match name, arguments:
             case Name.ENCODE, (str(text), "latin1" | "latin-1"):
-                self.encoded += len(text)
-                if self.encoded > len(self.program):
-                    raise ValueError("it encodes one text again and again")
+                self.spend(len(text), "encodes one text")
                 return text.encode("latin-1")
             case Name.BYTES, ():
                 return b""
             case Name.RECONSTRUCT, (Name.NDARRAY, (0,), b"b" | "b"):
-                return Pixels()
-            case Name.DTYPE, (b"u1" | "u1", 0, 1):
-                return _UInt8()
-            case Name.FROM_BUFFER, (bytes(content), _UInt8(), shape, "C" | "F" as order):
-                return Pixels(_array(content, shape, fortran=order == "F"))
-            case Name.DTYPE, _:
-                raise ValueError("it has an array of another type than uint8")
-        raise ValueError(f"it calls {name.name.lower()} in a way that no batch does")
+                return Holder()
+            case Name.DTYPE, (bytes() | str() as code, 0 | False, 1 | True):
+                code = code.decode("latin-1") if isinstance(code, bytes) else code
+                if code in self.dtypes:
+                    return _DType(np.dtype(code))
+            case Name.FROM_BUFFER, (bytes(content), _DType(dtype), shape, "C" | "F" as order):
+                return Holder(self.array(content, shape, dtype, fortran=order == "F"))
+        if name is Name.DTYPE:
+            known = ", ".join(self.dtypes.values())
+            raise ValueError(f"it has an array of another type than {known}")
+        return super().called(getattr(name, "name", str(name)).lower(), arguments)
 
-    def build(self) -> None:
-        state, target = self.pop(), self.last(1)[0]
+    def filled(self, target: Any, state: Any) -> None:
+        if not isinstance(target, (_DType, Holder)):
+            super().filled(target, state)
         match target, state:
-            case _UInt8(), (3, b"|" | "|", None, None, None, -1, -1, 0):
+            case _DType(), (3, bytes() | str() as order, None, None, None, -1, -1, 0):
+                order = order.decode("latin-1") if isinstance(order, bytes) else order
+                if (order == "|") == (target.dtype.itemsize == 1) and order in ("|", "<", ">", "="):
+                    target.dtype = np.dtype(order + target.dtype.str[1:])
+                    return
+            case Holder(), (1, shape, _DType(dtype), int(fortran), bytes(content)):
+                target.array = self.array(content, shape, dtype, fortran=bool(fortran))
                 return
-            case Pixels(), (1, shape, _UInt8(), int(fortran), bytes(content)):
-                target.array = _array(content, shape, fortran=bool(fortran))
-                return
-        raise ValueError("it gives a state that no array of uint8 has")
+        raise ValueError(f"it gives a state that no array of {', '.join(self.dtypes.values())} has")
 
 
-def _array(content: bytes, shape: Any, *, fortran: bool) -> np.ndarray:
-    match shape:
-        case (int(count), int(columns)) if columns == COLUMNS and len(content) == count * COLUMNS:
-            array = np.frombuffer(content, np.uint8)
-            return array.reshape((count, COLUMNS), order="F" if fortran else "C")
-    raise ValueError(f"its array is not of n rows and {COLUMNS} columns, with a byte for each")
-
-
-_OTHERS: dict[int, Callable[[_Machine], None]] = {
-    ord("("): _Machine.mark,
-    ord("I"): _Machine.integer,
-    ord("L"): _Machine.integer,
-    ord("S"): _Machine.quoted,
+_OTHERS: dict[int, Callable[[Machine], None]] = {
+    ord("("): Machine.mark,
+    ord("I"): Machine.integer,
+    ord("L"): Machine.integer,
+    ord("S"): Machine.quoted,
     ord("V"): lambda m: m.stack.append(m.line().decode("raw-unicode-escape")),
     ord("c"): lambda m: m.named(m.line().decode(), m.line().decode()),
-    0x93: _Machine.stack_named,
+    0x93: Machine.stack_named,
     ord("l"): lambda m: m.stack.append(m.marked()),
     ord("t"): lambda m: m.stack.append(tuple(m.marked())),
-    ord("d"): _Machine.dictionary,
+    ord("d"): Machine.dictionary,
     ord("a"): lambda m: m.append([m.pop()]),
     ord("e"): lambda m: m.append(m.marked()),
-    ord("s"): _Machine.set_item,
+    ord("s"): Machine.set_item,
     ord("u"): lambda m: m.set_items(m.marked()),
     ord("p"): lambda m: m.put(m.digits()),
     ord("g"): lambda m: m.get(m.digits()),
     0x94: lambda m: m.put(len(m.memo)),
-    ord("R"): _Machine.reduce,
-    ord("b"): _Machine.build,
+    ord("R"): Machine.reduce,
+    ord("b"): Machine.build,
+    ord("Q"): Machine.identify,
+    ord("G"): Machine.real,
 }

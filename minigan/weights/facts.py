@@ -1,4 +1,4 @@
-"""Arrays and facts in one safetensors file, written whole or not at all.
+"""minigan's own files: arrays and facts in one safetensors file, written whole or not at all.
 
 Beside the arrays a file has one metadata entry: a JSON text with the format, whatever facts the
 caller gives, and a checksum over all of it. (One entry, because safetensors does not keep the order
@@ -17,23 +17,23 @@ from typing import Any
 
 import numpy as np
 
-from .errors import UserError
-from .files import atomic_write
-from .schema import TEXT, Table, check, integer, parse
+from ..errors import UserError
+from ..files import atomic_write
+from ..schema import TEXT, Table, check, integer, parse
 
 FORMAT = 1
 FACTS = Table({"format": integer(1), "checksum": TEXT}, {})
 
 
 class DamagedError(UserError):
-    """The file at `path` cannot be read; `why` says what is wrong with it."""
+    """The file at `path` cannot be read; `why` says what is wrong with it, `way` what to do."""
 
-    def __init__(self, path: Path, why: object) -> None:
-        super().__init__(f"{path} is damaged: {why}; remove it")
+    def __init__(self, path: Path, why: object, way: str = "remove it") -> None:
+        super().__init__(f"{path} is damaged: {why}; {way}")
         self.path, self.why = path, why
 
 
-def save(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
+def write(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
     """Write `arrays` and `facts` (plain JSON values) atomically.
 
     Raises:
@@ -42,17 +42,25 @@ def save(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any])
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    plain = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
-    facts = {"format": FORMAT, **facts}
-    facts["checksum"] = _checksum(plain, facts)
+    plain, metadata = signed(arrays, facts)
     with atomic_write(path) as temporary:
         try:
-            save_file(plain, temporary, {"minigan": json.dumps(facts, sort_keys=True)})
+            save_file(plain, temporary, metadata)
         except SafetensorError as error:  # so it reports a full disk
             raise OSError(errno.EIO, str(error), str(path)) from error
 
 
-def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def signed(
+    arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays in C order, and the metadata of their file: the facts and a checksum."""
+    plain = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
+    facts = {"format": FORMAT, **facts}
+    facts["checksum"] = checksum(plain, facts)
+    return plain, {"minigan": json.dumps(facts, sort_keys=True)}
+
+
+def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays and facts of a checkpoint.
 
     Raises:
@@ -79,12 +87,25 @@ def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise UserError(f"there is no checkpoint {path}") from None
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise DamagedError(path, error) from error
-    if facts.pop("checksum") != _checksum(arrays, facts):
+    if facts.pop("checksum") != checksum(arrays, facts):
         raise DamagedError(path, "its checksum does not match its contents")
     return arrays, facts
 
 
-def _checksum(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:
+def is_ours(path: Path) -> bool:
+    """Whether a file says that minigan has written it; one that cannot be read does not."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        return False
+    try:
+        with safe_open(path, "numpy") as file:
+            return "minigan" in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
+def checksum(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> str:
     """Changes if any fact, name, dtype, shape or byte does."""
     digest = hashlib.blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=16)
     for name in sorted(arrays):

@@ -1,0 +1,400 @@
+"""A reader of PyTorch's files that runs nothing that they name.
+
+`torch.save` writes a pickle beside the values of storages. Its two layouts are read here: a zip
+(PyTorch 1.6 and later), and before that five pickles in a row; and a plain pickle, which may have
+NumPy's arrays. The pickle is obeyed by the machine
+of `minigan.pickled`, which knows tensors, ordered dictionaries and NumPy's arrays, and otherwise
+plain values. All numbers in it were chosen by whoever wrote the file: each size, offset and stride
+is held against the storage that is really there, before any memory is taken for it.
+
+Source of the layouts: pytorch/torch/serialization.py.
+"""
+
+from __future__ import annotations
+
+import math
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, NamedTuple
+
+import numpy as np
+
+from ..content import HEAD, archive, one_line, stand_in
+from ..errors import UserError
+from ..pickled import ArrayMachine, ForeignNameError, Holder
+from .facts import DamagedError
+from .halves import BFLOAT16, widened
+
+PROGRAM = 32 << 20  # bytes of a pickle; a state dict of 1,000 tensors has some 0.1 MB
+AXES = 32  # of a tensor
+DEEPEST = 16  # levels of dictionaries and lists
+MOST = 200_000  # values in them
+LARGER = 4  # times as large may all tensors be as the file: several may share a storage
+_LEGACY = 0x1950A86A20F9469CFC6C, 1001  # the first two of the five pickles
+_MAGIC = _LEGACY[0].to_bytes(10, "little")
+_AGAIN = "save it again with a newer PyTorch, as torch.save(net.state_dict(), path)"
+# What reading a zip or an array of numbers that do not fit may raise.
+_UNFIT = (
+    zipfile.BadZipFile, zlib.error, struct.error, ArithmeticError, EOFError, LookupError,
+    NotImplementedError, RuntimeError, ValueError,
+)  # fmt: skip
+
+
+class _Name(Enum):
+    """What a program may name, beside arrays."""
+
+    ORDERED = auto()  # an OrderedDict: a dictionary here
+    TENSOR = auto()
+    TENSOR_OLD = auto()  # of the first versions
+    PARAMETER = auto()
+    SIZE = auto()  # a tuple
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A class of storages."""
+
+    dtype: np.dtype
+
+
+class _Storage(NamedTuple):
+    """The values `offset` to `offset + size` of the storage `key`, which has `whole` values."""
+
+    key: str
+    dtype: np.dtype
+    whole: int
+    offset: int
+    size: int
+
+
+class _Tensor(NamedTuple):
+    """A tensor within its storage."""
+
+    storage: _Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+_KINDS: dict[str, Any] = {
+    "Float": "f4", "Double": "f8", "Half": "f2", "BFloat16": BFLOAT16, "Long": "i8", "Int": "i4",
+    "Short": "i2", "Char": "i1", "Byte": "u1", "Bool": "?",
+}  # fmt: skip
+
+
+class _Machine(ArrayMachine):
+    known = "state dict"
+    keys = (bytes, str, int)
+    integer_bytes = 10  # as many as the first number of an old file has
+    dtypes: ClassVar = {
+        "f4": "float32", "f8": "float64", "f2": "float16", "i8": "int64", "i4": "int32",
+        "i2": "int16", "i1": "int8", "u1": "uint8", "b1": "bool",
+    }  # fmt: skip
+    names: ClassVar = {
+        **ArrayMachine.names,
+        **{("torch", f"{kind}Storage"): _Kind(np.dtype(code)) for kind, code in _KINDS.items()},
+        ("collections", "OrderedDict"): _Name.ORDERED,
+        ("torch._utils", "_rebuild_tensor_v2"): _Name.TENSOR,
+        ("torch._utils", "_rebuild_tensor"): _Name.TENSOR_OLD,
+        ("torch._utils", "_rebuild_parameter"): _Name.PARAMETER,
+        ("torch", "Size"): _Name.SIZE,
+    }
+
+    def __init__(self, program: bytes, place: int = 0) -> None:
+        super().__init__(program, place)
+        self.storages: dict[str, _Storage] = {}  # each whole
+
+    def persistent(self, identity: Any) -> Any:
+        match identity:
+            case (b"storage" | "storage", _Kind(dtype), key, bytes() | str(), int(whole), *more):
+                key = _text(key)
+            case (b"module" | "module", *_):
+                raise ForeignNameError("a module's source")
+            case _:
+                raise ValueError("it has an identity that is no storage's")
+        if type(whole) is not int or whole < 0:
+            raise ValueError("it has a storage of a size that is none")
+        storage = _Storage(key, dtype, whole, 0, whole)
+        if self.storages.setdefault(key, storage) != storage:
+            raise ValueError("it has one storage twice, in two ways")
+        match more:
+            case [] | [None]:
+                return storage
+            case [(_, int(offset), int(size))] if offset >= 0 and 0 <= size <= whole - offset:
+                return storage._replace(offset=offset, size=size)
+        raise ValueError("it has a part of a storage that is not in it")
+
+    def called(self, name: Any, arguments: tuple[Any, ...]) -> Any:
+        match name, arguments:
+            case _Name.TENSOR, (_Storage() as storage, offset, shape, strides, bool(), dict(), *_):
+                return _tensor(storage, offset, shape, strides)
+            case _Name.TENSOR_OLD, (_Storage() as storage, offset, shape, strides):
+                return _tensor(storage, offset, shape, strides)
+            case _Name.PARAMETER, (_Tensor() as tensor, bool(), dict()):
+                return tensor
+            case _Name.ORDERED, ():
+                return {}
+            case _Name.ORDERED, (list(pairs),) if all(_is_pair(pair) for pair in pairs):
+                self.spend(len(pairs), "copies one list")
+                self.stack.append({})
+                self.set_items([value for pair in pairs for value in pair])
+                return self.pop()
+            case _Name.SIZE, (tuple(sizes),):
+                return sizes
+        return super().called(name, arguments)
+
+    def array(self, content: bytes, shape: Any, dtype: np.dtype, *, fortran: bool) -> np.ndarray:
+        if dtype.kind != "b":
+            return super().array(content, shape, dtype, fortran=fortran)
+        bytes_ = super().array(content, shape, np.dtype(np.uint8), fortran=fortran)
+        return np.asarray(bytes_ != 0)  # a byte of 2 would be neither true nor false
+
+    def filled(self, target: Any, state: Any) -> None:
+        if type(target) is not dict or type(state) is not dict:  # of an OrderedDict: its versions
+            super().filled(target, state)
+
+
+def _is_pair(value: Any) -> bool:
+    return type(value) in (list, tuple) and len(value) == 2
+
+
+def _text(value: Any) -> str:
+    """A text, which Python 2 has written as bytes; a number is its digits."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if type(value) not in (str, int):
+        raise ValueError("it has a name that is no text")
+    return str(value)
+
+
+def _tensor(storage: _Storage, offset: Any, shape: Any, strides: Any) -> _Tensor:
+    """A tensor, if it is within its storage and is not larger.
+
+    Raises:
+        ValueError: if it does not, or is.
+    """
+    for numbers in ((offset,), shape, strides):
+        if type(numbers) is not tuple or not all(type(n) is int and n >= 0 for n in numbers):
+            raise ValueError("it has a tensor whose offset, shape or strides are none")
+    if len(shape) != len(strides) or len(shape) > AXES:
+        raise ValueError(f"it has a tensor of {len(shape)} axes and {len(strides)} strides")
+    size = math.prod(shape)
+    last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+    if size > storage.size:  # of an expanded one, whose strides are 0, too
+        raise ValueError("it has a tensor of more values than its storage")
+    if last >= storage.size if size else offset > storage.size:
+        raise ValueError("it has a tensor that is not within its storage")
+    if not size and max(shape) > MOST:
+        raise ValueError("it has an empty tensor with an absurd shape")
+    return _Tensor(storage, offset, shape, strides)
+
+
+# --- What a program has built ------------------------------------------------------------------
+
+
+def _named(found: Any) -> dict[str, _Tensor | np.ndarray]:
+    """The tensors and arrays in nested dictionaries and lists by their dotted paths.
+
+    Other values beside them, such as the number of an epoch, are left out.
+
+    Raises:
+        ValueError: if there is none, or two have one name, or they are nested too deep.
+    """
+    named: dict[str, _Tensor | np.ndarray] = {}
+    if isinstance(found, (_Tensor, Holder)):
+        raise ValueError("it holds one tensor alone, and not tensors by name")
+    for count, (name, value) in enumerate(_walked(found, "", 0)):
+        if count >= MOST:
+            raise ValueError(f"it has more than {MOST:,} values")
+        if isinstance(value, Holder):
+            if value.array is None:
+                raise ValueError("it has an array without values")
+            value = value.array
+        if isinstance(value, (_Tensor, np.ndarray)):
+            if name in named:
+                raise ValueError(f"it has two tensors called {one_line(name)}")
+            named[name] = value
+    if not named:
+        raise ValueError("it holds no tensors by name")
+    return named
+
+
+def _walked(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
+    yield name, value
+    if type(value) is dict:
+        items = [(_text(key), inner) for key, inner in value.items()]
+    elif type(value) in (list, tuple):
+        items = [(str(position), inner) for position, inner in enumerate(value)]
+    else:
+        return
+    if depth == DEEPEST:
+        raise ValueError(f"it is nested more than {DEEPEST} deep")
+    for key, inner in items:
+        yield from _walked(inner, f"{name}.{key}" if name else key, depth + 1)
+
+
+def _arrays(
+    named: dict[str, _Tensor | np.ndarray], values: dict[str, bytes], order: str, room: int
+) -> dict[str, np.ndarray]:
+    """The arrays of tensors whose storages have these `values`, in C order; equal views are one.
+
+    Raises:
+        ValueError: if the arrays would take more than `room` bytes.
+    """
+    storages: dict[tuple[str, np.dtype], np.ndarray] = {}
+    made: dict[Any, np.ndarray] = {}
+    arrays = {}
+    for name, tensor in named.items():
+        identity = tensor if isinstance(tensor, _Tensor) else id(tensor)
+        if identity not in made:
+            view = tensor
+            if isinstance(view, _Tensor):
+                key = view.storage.key, view.storage.dtype
+                if key not in storages:
+                    storages[key] = _flat(values[key[0]], key[1], order)
+                view = _view(view, storages[key])
+            room -= view.size * max(view.itemsize, 4)
+            if room < 0:
+                raise ValueError("its tensors overlap, and are far larger than the file")
+            made[identity] = np.array(widened(view), order="C")
+        arrays[name] = made[identity]
+    return arrays
+
+
+def _flat(values: bytes, dtype: np.dtype, order: str) -> np.ndarray:
+    """The values of a storage, whose bytes have this order, "little" or "big"."""
+    if dtype.kind == "b":  # a byte of 2 would be neither true nor false
+        return np.frombuffer(values, np.uint8) != 0
+    return widened(np.frombuffer(values, dtype.newbyteorder("<" if order == "little" else ">")))
+
+
+def _view(tensor: _Tensor, flat: np.ndarray) -> np.ndarray:
+    """The tensor in the values of its storage; `_tensor` has checked that it is within."""
+    strides = [step * flat.itemsize for step in tensor.strides]
+    start = tensor.storage.offset + tensor.offset
+    return np.lib.stride_tricks.as_strided(flat[start:], tensor.shape, strides)
+
+
+# --- The two layouts ---------------------------------------------------------------------------
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """The tensors in a file of `torch.save`, by name: new arrays in C order.
+
+    Names of nested dictionaries are joined by dots: "model.0.weight". What is no tensor is left
+    out. Tensors that are one in the file are one array. Halves become float32.
+
+    Raises:
+        UserError: if there is no such file, it is damaged, or it holds what only its own code could
+            open.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise DamagedError(path, "it is not a file", "name one")
+        with open(path, "rb") as file:
+            head = file.read(HEAD)
+            if (what := stand_in(head)) is not None:
+                raise UserError(f"{path} is not a file of PyTorch but {what}")
+            file.seek(0)
+            if archive(head) == "a tar archive":
+                raise UserError(f"{path} is a tar archive of a PyTorch before 0.1.10; {_AGAIN}")
+            if head.startswith(b"PK\3\4"):
+                return _read_zip(path, file, path.stat().st_size)
+            if _MAGIC in head[:32]:
+                return _read_legacy(path, file, path.stat().st_size)
+            program = file.read()
+            return _arrays(_named(_Machine(program).load()), {}, "little", LARGER * len(program))
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ForeignNameError as error:
+        raise UserError(
+            f"{path} needs {one_line(error.name)}, and no code that a file names is run; save the "
+            "weights alone in PyTorch, as torch.save(net.state_dict(), path)"
+        ) from error
+    except _UNFIT as error:
+        raise DamagedError(path, one_line(error), "fetch it again, or save it again") from error
+
+
+def _read_zip(path: Path, file: BinaryIO, size: int) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(file) as opened:
+        entries = {entry.filename: entry for entry in opened.infolist()}
+        if len(entries) != len(opened.infolist()):
+            raise ValueError("it has one entry twice")
+        roots = [name.removesuffix("data.pkl") for name in entries if name.endswith("/data.pkl")]
+        roots = [root for root in roots if root.count("/") == 1]
+        if len(roots) != 1:
+            raise ValueError("it is a zip archive, but not PyTorch's: it has no data.pkl")
+        root = roots[0]
+        if f"{root}constants.pkl" in entries:
+            raise UserError(
+                f"{path} holds TorchScript, which is code, and no code of a file is run; save the "
+                "weights alone in PyTorch, as torch.save(torch.jit.load(path).state_dict(), other)"
+            )
+        left = size
+
+        def content(name: str, most: int) -> bytes:
+            nonlocal left
+            entry = entries.get(root + name)
+            if entry is None:
+                raise ValueError(f"it lacks {one_line(name)}")
+            if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+                raise ValueError("its entries are compressed or encrypted, as PyTorch leaves none")
+            left -= entry.file_size  # entries that overlap would take more than the file has
+            if entry.file_size != entry.compress_size or entry.file_size > most or left < 0:
+                raise ValueError(f"its {one_line(name)} has an absurd size")
+            return opened.read(entry)
+
+        order = "little"
+        if f"{root}byteorder" in entries:
+            order = content("byteorder", 16).decode("ascii", "replace")
+        if order not in ("little", "big"):
+            raise ValueError("it has a byte order that is none")
+        machine = _Machine(content("data.pkl", PROGRAM))
+        named = _named(machine.load())
+        values = {}
+        for key, storage in machine.storages.items():
+            wanted = storage.whole * storage.dtype.itemsize
+            values[key] = content(f"data/{key}", wanted)
+            if len(values[key]) != wanted:
+                raise ValueError(f"its storage {one_line(key)} is cut short")
+    return _arrays(named, values, order, LARGER * size)
+
+
+def _read_legacy(path: Path, file: BinaryIO, size: int) -> dict[str, np.ndarray]:
+    program = file.read(PROGRAM)
+    place, parts, machines = 0, [], []
+    for part in range(5):
+        machine = _Machine(program, place)
+        parts.append(machine.load())
+        if part < 2 and parts[part] != _LEGACY[part]:
+            raise ValueError("it does not begin as a file of torch.save does")
+        place = machine.place
+        machines.append(machine)
+    match parts[2]:
+        case {"little_endian": False} | {b"little_endian": False}:
+            raise UserError(f"{path} was written on a big-endian machine; {_AGAIN}")
+    named, storages, keys = _named(parts[3]), machines[3].storages, parts[4]
+    if type(keys) is not list or sorted(map(_text, keys)) != sorted(storages):
+        raise ValueError("its list of storages is not that of its tensors")
+    values = {}
+    for key in map(_text, keys):
+        file.seek(place)
+        count = int.from_bytes(file.read(8), "little")
+        if count != storages[key].whole:
+            raise ValueError(f"its storage {one_line(key)} has another size than its tensors say")
+        wanted = count * storages[key].dtype.itemsize
+        if wanted > size - place - 8:
+            raise ValueError("it ends too early")
+        values[key] = file.read(wanted)
+        place += 8 + wanted
+    if place != size:
+        raise ValueError("it goes on behind its last storage")
+    return _arrays(named, values, "little", LARGER * size)

@@ -1,0 +1,475 @@
+"""PyTorch's files: both layouts are read, and nothing in them is run or believed.
+
+The files of the quick tests are written byte by byte (support/pytorch_files.py); the slow ones
+compare with what PyTorch itself writes.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_files as files
+from pytorch_files import Saved
+
+import minigan.weights.pytorch as reader
+from minigan.errors import UserError
+from minigan.weights import load
+
+RNG = np.random.default_rng(0)
+ARRAYS: dict[str, np.ndarray] = {
+    "0.weight": RNG.standard_normal((2, 3, 4, 4), np.float32),
+    "0.bias": RNG.standard_normal(3),
+    "transposed": np.asfortranarray(RNG.standard_normal((4, 5)).astype(np.float32)),
+    "half": RNG.standard_normal(5).astype(np.float16),
+    "1.num_batches_tracked": np.array(2**40),
+    "int": np.array([-(2**31), 7], np.int32),
+    "short": np.array([-5, 6], np.int16),
+    "char": np.array([[-5], [6]], np.int8),
+    "byte": np.arange(6, dtype=np.uint8).reshape(3, 1, 2),
+    "bool": np.array([True, False]),
+    "empty": np.zeros((0, 3), np.float32),
+    "café": np.ones(1, np.float32),
+}
+LAYOUTS: dict[str, Callable[[dict[str, np.ndarray]], bytes]] = {
+    "zip": files.zip_of,
+    "legacy": files.legacy_of,
+}
+
+
+def same(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
+    assert list(found) == list(wanted)
+    for name, array in wanted.items():
+        widened = array.astype(np.float32) if array.dtype == np.float16 else array
+        np.testing.assert_array_equal(found[name], widened, strict=True)
+        assert found[name].flags.c_contiguous
+        assert found[name].flags.writeable
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".pkl", ".ckpt", ".pth.tar"])
+def test_a_state_dict(tmp_path: Path, layout: str, suffix: str) -> None:
+    path = tmp_path / f"net{suffix}"
+    path.write_bytes(LAYOUTS[layout](ARRAYS))
+    same(load(path), ARRAYS)
+
+
+def both(
+    tensors: dict[str, Saved], values: dict[str, bytes], path: Path
+) -> list[dict[str, np.ndarray]]:
+    """What is read of the same tensors in each layout."""
+    made = files.state_dict({name: files.tensor(t) for name, t in tensors.items()})
+    path.write_bytes(files.zipped(made, values))
+    found = [load(path)]
+    made = files.state_dict({name: files.tensor(t, legacy=True) for name, t in tensors.items()})
+    sizes = {t.key: t.numel for t in tensors.values()}
+    path.write_bytes(files.legacy(made, {k: (sizes[k], v) for k, v in values.items()}))
+    return [*found, load(path)]
+
+
+def test_views_of_one_storage(tmp_path: Path) -> None:
+    flat = np.arange(12, dtype=np.float32)
+    tensors = {
+        "whole": Saved("s", "Float", 12, 0, (3, 4), (4, 1)),
+        "again": Saved("s", "Float", 12, 0, (3, 4), (4, 1)),
+        "steps": Saved("s", "Float", 12, 1, (2, 3), (1, 4)),
+        "last": Saved("s", "Float", 12, 11, (), ()),
+        "nothing": Saved("s", "Float", 12, 12, (0,), (1,)),
+    }
+    for found in both(tensors, {"s": flat.tobytes()}, tmp_path / "a.pth"):
+        np.testing.assert_array_equal(found["whole"], flat.reshape(3, 4))
+        assert found["whole"] is found["again"]  # as in PyTorch
+        np.testing.assert_array_equal(found["steps"], [[1, 5, 9], [2, 6, 10]])
+        assert found["last"] == 11
+        assert found["nothing"].shape == (0,)
+
+
+def test_a_part_of_a_storage(tmp_path: Path) -> None:
+    saved = Saved("s", "Float", 6, 1, (2,), (1,), view=(3, 3))
+    program = files.state_dict({"x": files.tensor(saved, legacy=True)})
+    content = np.arange(6, dtype=np.float32).tobytes()
+    (tmp_path / "a.pth").write_bytes(files.legacy(program, {"s": (6, content)}))
+    np.testing.assert_array_equal(load(tmp_path / "a.pth")["x"], [4, 5])
+
+
+def test_bfloat16_and_booleans_of_any_byte(tmp_path: Path) -> None:
+    wide = np.array([1.5, -2.0, 3e38, np.inf], np.float32)
+    values = {"b": (wide.view(np.uint32) >> 16).astype("<u2").tobytes(), "t": bytes([0, 2, 255])}
+    tensors = {
+        "b": Saved("b", "BFloat16", 4, 0, (2, 2), (1, 2)),
+        "t": Saved("t", "Bool", 3, 0, (3,), (1,)),
+    }
+    for found in both(tensors, values, tmp_path / "a.pth"):
+        exact = (wide.view(np.uint32) & 0xFFFF0000).view(np.float32)
+        np.testing.assert_array_equal(found["b"], exact.reshape(2, 2).T, strict=True)
+        np.testing.assert_array_equal(found["t"], [False, True, True], strict=True)
+
+
+def test_the_other_byte_order(tmp_path: Path) -> None:
+    arrays = {name: a for name, a in ARRAYS.items() if name != "half"}
+    tensors, _ = files.of_arrays(arrays)
+    values = {
+        tensors[name].key: array.astype(array.dtype.newbyteorder(">")).tobytes("A")
+        for name, array in arrays.items()
+    }
+    program = files.state_dict({name: files.tensor(t) for name, t in tensors.items()})
+    (tmp_path / "a.pth").write_bytes(files.zipped(program, values, order=b"big"))
+    same(load(tmp_path / "a.pth"), arrays)
+    (tmp_path / "a.pth").write_bytes(files.legacy_of(arrays).replace(b"endian\x88", b"endian\x89"))
+    with pytest.raises(UserError, match="written on a big-endian machine"):
+        load(tmp_path / "a.pth")
+
+
+def test_nested_dictionaries(tmp_path: Path) -> None:
+    one = files.tensor(Saved("0", "Float", 1, 0, (1,), (1,)))
+    program = b"\x80\x02}(" + files.text("epoch") + b"K\3" + files.text("lr") + b"G" + bytes(8)
+    program += files.text("model") + b"}(" + files.text("w") + one + b"u" + files.text("opt") + b"}"
+    program += b"K\5" + b"](" + one + b"Ne" + b"su."
+    (tmp_path / "a.pth").write_bytes(files.zipped(program, {"0": bytes(4)}))
+    assert list(load(tmp_path / "a.pth")) == ["model.w", "opt.5.0"]
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_pickle_of_arrays(tmp_path: Path, protocol: int) -> None:
+    """As of other frameworks; big-endian arrays too."""
+    arrays = {**ARRAYS, "big": ARRAYS["0.bias"].astype(">f8")}
+    nested = {"net": {name: np.array(a) for name, a in arrays.items()}, "step": 3}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(nested, protocol))
+    same(
+        load(tmp_path / "a.pkl"),
+        {f"net.{n}": a.astype(a.dtype.newbyteorder("=")) for n, a in arrays.items()},
+    )
+
+
+# --- what is refused ---------------------------------------------------------------------------
+
+ONE = Saved("0", "Float", 4, 0, (2, 2), (2, 1))
+FOUR = {"0": np.arange(4, dtype=np.float32).tobytes()}
+
+
+def spoilt(**changes: Any) -> bytes:
+    saved = ONE._replace(**changes)
+    return files.zipped(files.state_dict({"x": files.tensor(saved)}), FOUR)
+
+
+def program(operations: bytes) -> bytes:
+    return files.zipped(b"\x80\x02" + operations, FOUR)
+
+
+WHOLE = files.state_dict({"x": files.tensor(ONE)})
+OLD = files.state_dict({"x": files.tensor(ONE, legacy=True)})
+LEGACY = files.legacy(OLD, {"0": (4, FOUR["0"])})
+X = files.text("x")
+MANY = b"ctorch\nFloatStorage\n"
+TREE = b"]q\0" + b"(h\0h\0lq\0" * 60  # 2 ** 60 values in 300 bytes
+BIG = 2**62
+
+HOSTILE: dict[str, tuple[bytes, str]] = {
+    # calls
+    "a function": (
+        program(b"cposix\nsystem\n(" + files.text("true") + b"tR."),
+        "needs posix.system",
+    ),
+    "eval": (program(b"cbuiltins\neval\n."), "needs builtins.eval, and no code"),
+    "a network": (program(b"ctorch.nn.modules.linear\nLinear\n)\x81."), "needs torch.nn.modules"),
+    "a stack name": (
+        program(files.text("os") + files.text("system") + b"\x93."),
+        "needs os.system",
+    ),
+    "a source": (program(b"(" + files.text("module") + X + b"tQ."), "needs a module's source"),
+    "a loader": (program(b"ctorch.storage\n_load_from_bytes\n."), "needs torch.storage"),
+    "a new object": (program(b"ccollections\nOrderedDict\n)\x81."), "operation 0x81"),
+    "an instance": (program(b"(icollections\nOrderedDict\n."), "operation 0x69"),
+    "a storage called": (program(MANY + b")R."), "cannot be called"),
+    "a tensor called": (program(b"ctorch._utils\n_rebuild_tensor_v2\n)R."), "tensor in a way"),
+    "a state of a list": (program(b"]}b."), "what has none"),
+    "an identity": (program(b"K\1Q."), "no storage's"),
+    "control codes": (program(b"c\x1b[31m\nx\n."), "needs"),
+    # tensors
+    "a large shape": (spoilt(shape=(2, 3)), "more values than its storage"),
+    "an absurd shape": (spoilt(shape=(BIG, BIG)), "more values than its storage"),
+    "expanded": (spoilt(shape=(1000,), strides=(0,)), "more values than its storage"),
+    "a large stride": (spoilt(strides=(3, 1)), "is not within"),
+    "an absurd stride": (spoilt(strides=(BIG, 1)), "is not within"),
+    "an offset": (spoilt(offset=1), "is not within"),
+    "an absurd offset": (spoilt(offset=BIG), "is not within"),
+    "a negative offset": (spoilt(offset=-1), "are none"),
+    "a negative stride": (spoilt(strides=(-1, 1)), "are none"),
+    "a negative shape": (spoilt(shape=(-2, 2)), "are none"),
+    "an offset of nothing": (spoilt(shape=(0,), strides=(1,), offset=5), "is not within"),
+    "an absurd shape of nothing": (spoilt(shape=(0, BIG)), "absurd shape"),
+    "fewer strides": (spoilt(strides=(1,)), "2 axes and 1 strides"),
+    "many axes": (spoilt(shape=(1,) * 40, strides=(0,) * 40), "40 axes"),
+    "a truth as a shape": (
+        program(WHOLE[2:].replace(files.numbers((2, 2)), b"(\x88\x88t")),
+        "are none",
+    ),
+    # storages
+    "a larger storage": (spoilt(numel=5), "cut short"),
+    "a smaller storage": (spoilt(numel=3, shape=(3,), strides=(1,)), "absurd size"),
+    "a negative storage": (spoilt(numel=-1), "size that is none"),
+    "a storage of complex numbers": (
+        spoilt(kind="ComplexFloat"),
+        "needs torch.ComplexFloatStorage",
+    ),
+    "a storage that is not there": (spoilt(key="7"), "lacks data/7"),
+    "a storage elsewhere": (spoilt(key="../version"), "lacks data/../version"),
+    "one storage, two kinds": (
+        files.zipped(
+            files.state_dict({"x": files.tensor(ONE), "y": files.tensor(ONE._replace(kind="Int"))}),
+            FOUR,
+        ),
+        "in two ways",
+    ),
+    "overlapping tensors": (
+        files.zipped(
+            files.state_dict(
+                {
+                    str(i): files.tensor(Saved("0", "Byte", 9999, i, (9000,), (1,)))
+                    for i in range(99)
+                }
+            ),
+            {"0": bytes(9999)},
+        ),
+        "far larger than the file",
+    ),
+    # what is built
+    "a text": (program(X + b"."), "no tensors by name"),
+    "nothing in it": (program(b"}."), "no tensors by name"),
+    "one tensor": (program(files.tensor(ONE) + b"."), "one tensor alone"),
+    "two of one name": (
+        program(
+            b"}("
+            + X
+            + b"}"
+            + X
+            + files.tensor(ONE)
+            + b"s"
+            + files.text("x.x")
+            + files.tensor(ONE)
+            + b"u."
+        ),
+        "two tensors called x.x",
+    ),
+    "deep": (program(b"]" * 50 + files.tensor(ONE) + b"a" * 50 + b"."), "nested more than 16"),
+    "a circle": (program(b"]q\0h\0a."), "nested more than 16"),
+    "a tree": (program(TREE + b"."), "nested more than 16"),
+    "a wide tree": (
+        program(b"]q\0(" + b"N" * 99 + b"eq\1(" + b"h\1" * 99 + b"lq\2(" + b"h\2" * 99 + b"l."),
+        "more than 200,000 values",
+    ),
+    "a name of a tuple": (program(b"})Ns."), "no text"),
+    "a name that is true": (program(b"}\x88Ns."), "no text"),
+    "a list copied": (
+        program(
+            b"]("
+            + (X + b"N\x86") * 50
+            + b"eq\0"
+            + b"ccollections\nOrderedDict\nq\1"
+            + b"h\1h\0\x85R0" * 900
+            + b"."
+        ),
+        "operation 0x30|again and again",
+    ),
+    # the zip
+    "compressed": (files.zipped(WHOLE, FOUR, compression=zipfile.ZIP_DEFLATED), "are compressed"),
+    "TorchScript": (
+        files.zipped(WHOLE, FOUR, extra=[("archive/constants.pkl", b"")]),
+        "TorchScript, which is",
+    ),
+    "an order": (files.zipped(WHOLE, FOUR, order=b"middle"), "byte order that is none"),
+    "a long order": (files.zipped(WHOLE, FOUR, order=b"little" * 9), "byteorder has an absurd"),
+    "two roots": (files.zipped(WHOLE, FOUR, extra=[("b/data.pkl", b"")]), "has no data.pkl"),
+    "no root": (files.zipped(WHOLE, FOUR, root="a/b"), "has no data.pkl"),
+    "half a zip": (files.zipped(WHOLE, FOUR)[:300], "damaged"),
+    "a flipped byte": (
+        files.zipped(WHOLE, FOUR).replace(FOUR["0"], FOUR["0"][:-1] + b"\1"),
+        "Bad CRC-32",
+    ),
+    # the older layout
+    "another magic": (LEGACY.replace(files.SECOND, b"\x80\x02M\xea\x03."), "does not begin"),
+    "half of it": (LEGACY[:-3], "ends too early"),
+    "half a program": (LEGACY[:120], "ends too early"),
+    "more behind it": (LEGACY + b"x", "goes on behind"),
+    "another count": (files.legacy(OLD, {"0": (3, FOUR["0"])}), "another size than its tensors"),
+    "an absurd count": (files.legacy(OLD, {"0": (-1, FOUR["0"])}), "another size than its tensors"),
+    "no keys": (files.legacy(OLD, {}), "list of storages"),
+    "a key twice": (files.legacy(OLD, {"0": (4, FOUR["0"])}, keys=["0", "0"]), "list of storages"),
+    "a key more": (files.legacy(OLD, {"0": (4, FOUR["0"])}, keys=["0", "1"]), "list of storages"),
+    "a part outside": (
+        files.legacy(
+            files.state_dict({"x": files.tensor(ONE._replace(view=(2, 3)), legacy=True)}),
+            {"0": (4, FOUR["0"])},
+        ),
+        "part of a storage",
+    ),
+    # other files
+    "nothing": (b"", "empty"),
+    "a pointer": (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
+    "a page": (b" <!DOCTYPE HTML><html>", "a page in HTML"),
+    "a tar": (bytes(257) + b"ustar\x0000" + bytes(300), "save it again with a newer"),
+    "noise": (b"\x93NUMPY\1\0 and more", "damaged"),
+    "a pickle of text": (pickle.dumps("x"), "no tensors by name"),
+    "a pickle of objects": (pickle.dumps({"x": np.array([{}])}), "another type than float32"),
+    "a pickle of dates": (pickle.dumps({"x": np.array(["2020"], "M8[D]")}), "another type"),
+}
+
+
+@pytest.mark.parametrize(("content", "words"), HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_file_is_refused_in_one_line(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "a.pth"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=words) as refusal:
+        load(path)
+    assert str(refusal.value).isprintable()
+    assert str(path) in str(refusal.value)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_an_entry_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    path.write_bytes(files.zipped(WHOLE, FOUR, extra=[("archive/data/0", FOUR["0"])]))
+    with pytest.raises(UserError, match="one entry twice"):
+        load(path)
+
+
+def test_entries_that_overlap_are_not_read_again_and_again(tmp_path: Path) -> None:
+    """Many names for one place of the file: a bomb, though nothing in it is compressed."""
+    tensors = {str(i): Saved(str(i), "Byte", 9000, 0, (9000,), (1,)) for i in range(60)}
+    program = files.state_dict({name: files.tensor(t) for name, t in tensors.items()})
+    whole = files.zipped(program, {"0": bytes(9000)} | {str(i): b"" for i in range(1, 60)})
+    path = tmp_path / "a.pth"
+    path.write_bytes(_all_entries_at_one_place(whole))
+    with pytest.raises(
+        UserError, match=r"damaged: (Overlapped|its data/\d+ has an absurd|File name)"
+    ):
+        load(path)
+
+
+def _all_entries_at_one_place(content: bytes) -> bytes:
+    """A zip whose directory says of each storage that it lies where the first one does."""
+    changed, place = bytearray(content), 0
+    first = None
+    while (place := changed.find(b"PK\1\2", place)) >= 0:
+        name = changed[
+            place + 46 : place + 46 + int.from_bytes(changed[place + 28 : place + 30], "little")
+        ]
+        if name.startswith(b"archive/data/"):
+            if first is None:
+                first = changed[place + 16 : place + 28], changed[place + 42 : place + 46]
+            changed[place + 16 : place + 28], changed[place + 42 : place + 46] = first
+        place += 4
+    return bytes(changed)
+
+
+def test_no_module_is_imported_and_no_pickle_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **options: object) -> None:
+        raise AssertionError("Python's own reader was called")
+
+    for name in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, name, fail)
+    monkeypatch.setattr("importlib.import_module", fail)
+    (tmp_path / "a.pth").write_bytes(files.zip_of(ARRAYS))
+    same(load(tmp_path / "a.pth"), ARRAYS)
+
+
+def test_a_program_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "PROGRAM", 200)
+    for layout in LAYOUTS.values():
+        (tmp_path / "a.pth").write_bytes(layout(ARRAYS))
+        with pytest.raises(UserError, match=r"absurd size|ends too early"):
+            load(tmp_path / "a.pth")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    import os
+
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("there are no pipes with names")
+    os.mkfifo(tmp_path / "a.pth")
+    with pytest.raises(UserError, match="is not a file"):
+        load(tmp_path / "a.pth")
+
+
+# --- PyTorch itself ----------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "legacy"])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_what_pytorch_writes(tmp_path: Path, old: bool, protocol: int) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ConvTranspose2d(4, 2, 4)
+    )
+    optimizer = torch.optim.Adam(net.parameters())
+    net(torch.ones(2, 3, 8, 8)).sum().backward()
+    optimizer.step()
+    tied = torch.arange(6.0)
+    extra = {
+        "view": tied.reshape(2, 3).t(),
+        "tail": tied[3:],
+        "parameter": torch.nn.Parameter(torch.ones(2)),
+        "bfloat16": torch.randn(3).bfloat16(),
+        "half": torch.randn(3).half(),
+        "bool": torch.tensor([True, False]),
+        "scalar": torch.tensor(3, dtype=torch.int16),
+        "empty": torch.empty(0, 2),
+        "size": torch.Size([2]),
+    }
+    path = tmp_path / "a.pth"
+    torch.save(
+        {"net": net.state_dict(), "extra": extra, "optimizer": optimizer.state_dict(), "step": 3},
+        path,
+        pickle_protocol=protocol,
+        _use_new_zipfile_serialization=not old,
+    )
+    found = load(path)
+    for name, tensor in net.state_dict().items():
+        np.testing.assert_array_equal(found[f"net.{name}"], tensor.numpy(), strict=True)
+    for name, tensor in extra.items():
+        if name != "size":
+            plain = (
+                tensor.detach().float()
+                if tensor.dtype.itemsize == 2 and name != "scalar"
+                else tensor.detach()
+            )
+            np.testing.assert_array_equal(found[f"extra.{name}"], plain.numpy(), strict=True)
+    assert "optimizer.state.0.exp_avg" in found
+
+
+@pytest.mark.slow
+def test_a_network_of_pytorch_computes_the_same_here(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from minigan import Generator, Tensor, nn
+
+    torch.manual_seed(0)
+    theirs = torch.nn.Sequential(
+        torch.nn.ConvTranspose2d(5, 8, 4), torch.nn.BatchNorm2d(8), torch.nn.ReLU(),
+        torch.nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1), torch.nn.Flatten(),
+        torch.nn.Linear(3 * 64, 6), torch.nn.LayerNorm(6),
+        torch.nn.utils.spectral_norm(torch.nn.Linear(6, 2)),
+    )  # fmt: skip
+    theirs(torch.randn(4, 5, 1, 1))
+    torch.save(torch.nn.DataParallel(theirs).state_dict(), tmp_path / "a.pth")
+    rng = Generator(0)
+    mine = nn.Sequential(
+        nn.ConvTranspose2d(5, 8, 4, rng=rng), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1, rng=rng), nn.Flatten(),
+        nn.Linear(3 * 64, 6, rng=rng), nn.LayerNorm(6),
+        nn.SpectralNorm(nn.Linear(6, 2, rng=rng), rng=rng),
+    )  # fmt: skip
+    assert mine.load_state_dict(load(tmp_path / "a.pth")) == ([], [])
+    assert mine.load_state_dict(theirs.state_dict()) == ([], [])  # as it is, without a file
+    x = np.random.default_rng(0).standard_normal((3, 5, 1, 1), np.float32)
+    theirs.eval(), mine.eval()
+    wanted = theirs(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(mine(Tensor(x)).numpy(), wanted, rtol=1e-4, atol=1e-5)
