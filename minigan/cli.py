@@ -23,12 +23,23 @@ REMEDIES = {
 
 
 def _verbs() -> dict[str, tuple[Callable[[list[str]], int], str]]:
-    from .commands import bench, data, doctor, evaluate, gradcheck, recipes, sample, train
+    from .commands import (
+        bench,
+        data,
+        doctor,
+        evaluate,
+        export,
+        gradcheck,
+        recipes,
+        sample,
+        train,
+    )  # fmt: skip
 
     return {
         "train": (train.main, "train a GAN; with nothing more, a DCGAN on built-in digits"),
         "sample": (sample.main, "draw samples from a run: a grid, single images, a walk"),
         "evaluate": (evaluate.main, "score a run against the truth: modes, likelihood, classes"),
+        "export": (export.main, "write the generator of a run as a file of its own"),
         "recipes": (recipes.main, "list the GANs that can be trained"),
         "data": (data.main, "list the data sets, or fetch one"),
         "gradcheck": (gradcheck.main, "check a recipe's gradients against finite differences"),

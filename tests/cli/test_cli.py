@@ -17,7 +17,7 @@ from tiny import Shell
 import minigan
 from minigan import gans
 
-VERBS = ["train", "sample", "evaluate", "recipes", "data", "gradcheck", "doctor"]
+VERBS = ["train", "sample", "evaluate", "export", "recipes", "data", "gradcheck", "doctor"]
 
 
 # --- What works ------------------------------------------------------------------------------

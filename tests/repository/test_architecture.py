@@ -71,7 +71,7 @@ ARROWS: dict[str, set[str]] = {
     "commands": {
         "data", "device", "errors", "evaluation", "files", "gans", "kernels", "metrics", "nn",
         "progress", "random", "schema", "signals", "start", "tensor", "terminal", "testing",
-        "training", "viz",
+        "training", "viz", "weights",
     },
     "cli": {"commands", "errors", "kernels", "minigan", "signals", "terminal"},
     "__main__": {"cli"},
