@@ -125,6 +125,7 @@ class GON(Recipe):
 
 
 def prior(players: Players) -> Gaussian:
+    """The normal distribution of a GON's latent vectors."""
     Z = players["Z"]
     assert isinstance(Z, Gaussian)
     return Z
