@@ -28,6 +28,10 @@ def gradient_penalty(
 
     Raises:
         ValueError: if real and fake differ in shape.
+
+    >>> real, fake = mg.Tensor(rng.normal((8, 1))), mg.Tensor(rng.normal((8, 1)))
+    >>> gradient_penalty(lambda x: 2 * x, real, fake, rng).item()  # (2 - 1)^2
+    1.0
     """
     check_shapes("gradient_penalty", real.shape, fake.shape)
     a = rng.uniform((len(real), *(1,) * (real.ndim - 1)))
@@ -39,12 +43,19 @@ def gradient_penalty(
 def r1_penalty(D: Critic, real: Tensor) -> Tensor:
     """E[|grad D(x)|^2] on real samples x (N, ...) (Mescheder et al. 2018, arXiv:1801.04406,
     equation 9, without its factor gamma / 2).
+
+    >>> r1_penalty(lambda x: 3 * x, mg.Tensor(rng.normal((8, 1)))).item()
+    9.0
     """
     return mean(_square_of_slope(D, real.detach()))
 
 
 def l2_penalty(parameters: Mapping[str, Tensor]) -> Tensor:
-    """The sum of squares of all parameters: with a factor, weight decay as part of the loss."""
+    """The sum of squares of all parameters: with a factor, weight decay as part of the loss.
+
+    >>> l2_penalty({"weight": mg.Tensor([1.0, 2.0]), "bias": mg.Tensor([3.0])}).item()
+    14.0
+    """
     first, *others = (sum(square(p)) for p in parameters.values())
     for other in others:
         first = first + other
@@ -61,6 +72,10 @@ def gaussian_kl(real: Tensor, fake: Tensor, *, eps: float = 1e-3) -> Tensor:
 
     Raises:
         ValueError: if their samples differ in shape.
+
+    >>> x = mg.Tensor(rng.normal((64, 3)))
+    >>> gaussian_kl(x, x).item()
+    0.0
     """
     check_shapes("gaussian_kl, of a sample,", real.shape[1:], fake.shape[1:])
     m, s = mean(real, 0), var(real, 0) + eps

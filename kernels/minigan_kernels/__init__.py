@@ -74,6 +74,10 @@ def use(kernels: str, *, strict: bool = False) -> Iterator[None]:
 
     Raises:
         ValueError: if there is no such backend or algorithm.
+
+    >>> with use("reference"):  # or "winograd", "direct", "im2col"
+    ...     sigmoid(np.zeros(1, np.float32))
+    array([0.5], dtype=float32)
     """
     backends = ("reference", "cpu", "cuda")
     if kernels not in backends + ALGORITHMS:
@@ -99,6 +103,10 @@ def choices() -> dict[str, str]:
 
     Raises:
         ValueError: if the file of the algorithms is damaged, with the way out.
+
+    >>> with use("im2col"):
+    ...     choices()["use"]
+    'im2col'
     """
     if not compiles():
         return {"NUMBA_DISABLE_JIT": "1"}
@@ -116,6 +124,9 @@ def backend_of(kind: type) -> str:
 
     Raises:
         TypeError: if there is none.
+
+    >>> backend_of(np.ndarray) in ("cpu", "reference")
+    True
     """
     for base in kind.__mro__:
         name = f"{base.__module__.partition('.')[0]}.{base.__name__}"
@@ -126,7 +137,11 @@ def backend_of(kind: type) -> str:
 
 @functools.cache
 def twin(file: str, name: str, backend: str) -> Callable[..., Any]:
-    """The kernel `name` of `file` in a backend's package, as `twin("norm", "moments", "cpu")`."""
+    """The kernel `name` of `file` in a backend's package, as `twin("norm", "moments", "cpu")`.
+
+    >>> twin("linalg", "matmul", "reference").__name__
+    'matmul'
+    """
     return getattr(importlib.import_module(f"{__name__}.{backend}.{file}"), name)
 
 

@@ -15,11 +15,19 @@ LAYERS = ("default", "safe", "threadsafe", "forksafe", "tbb", "omp", "workqueue"
 
 
 class SettingError(Exception):
-    """An environment variable has a value that cannot be; the message is one sentence."""
+    """An environment variable has a value that cannot be; the message is one sentence.
+
+    >>> issubclass(SettingError, Exception)
+    True
+    """
 
 
 def compiles() -> bool:
-    """Whether Numba may compile. NUMBA_DISABLE_JIT, for debuggers and coverage, forbids it."""
+    """Whether Numba may compile. NUMBA_DISABLE_JIT, for debuggers and coverage, forbids it.
+
+    >>> isinstance(compiles(), bool)
+    True
+    """
     try:
         return not int(os.environ.get("NUMBA_DISABLE_JIT", "0"))
     except ValueError:

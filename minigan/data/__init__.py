@@ -58,6 +58,9 @@ def load(
         NoSplitError: if the data have no such split.
         UserError: if there is no such data set or folder, or its files cannot be used.
         RunError: if the memory does not suffice.
+
+    >>> load("ring").shape, load("glyphs", split="test").shape
+    ((2,), (1, 28, 28))
     """
     from minigan.data import cifar, download, folder, glyphs, idx, points, stacked
 
@@ -105,6 +108,9 @@ def outline(
 
     Raises:
         UserError: as of `load`, as far as it is known.
+
+    >>> outline("glyphs") is None
+    True
     """
     from minigan.data import cifar, folder, idx, stacked
 
@@ -147,7 +153,11 @@ def _folder(name_or_path: str | Path) -> Path:
 
 @dataclass(frozen=True)
 class Entry:
-    """A data set in the catalogue; `count` is the number of its training samples."""
+    """A data set in the catalogue; `count` is the number of its training samples.
+
+    >>> next(entry.shape for entry in catalogue() if entry.name == "ring")
+    (2,)
+    """
 
     name: str
     kind: str  # "built-in" or "download"
@@ -159,7 +169,11 @@ class Entry:
 
 
 def catalogue() -> list[Entry]:
-    """The data sets that `load` knows by name; nothing is fetched or generated."""
+    """The data sets that `load` knows by name; nothing is fetched or generated.
+
+    >>> [entry.name for entry in catalogue() if entry.kind == "built-in"]
+    ['glyphs', 'ring', 'grid', 'mixture1d']
+    """
     from minigan.data import download, glyphs, points
 
     shape = (1, glyphs.NATIVE, glyphs.NATIVE)

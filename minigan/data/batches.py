@@ -32,6 +32,11 @@ class Batches:
 
     Raises:
         UserError: if the batch does not fit the data, or the range does not fit its kind.
+
+    >>> data = mg.data.Dataset("mine", np.zeros((6, 1, 28, 28), np.uint8))
+    >>> batches = Batches(data, 2, seed=0, output_range=(-1, 1))
+    >>> next(batches).shape, batches.position
+    ((2, 1, 28, 28), 1)
     """
 
     def __init__(

@@ -33,6 +33,11 @@ class Dataset:
 
     Raises:
         UserError: for another shape or type, or if there are no samples.
+
+    >>> images = np.zeros((6, 1, 28, 28), np.uint8)
+    >>> data = Dataset("mine", images, np.arange(6) % 2, classes=("zero", "one"))
+    >>> len(data), data.shape, data.histogram()
+    (6, (1, 28, 28), {'zero': 3, 'one': 3})
     """
 
     name: str

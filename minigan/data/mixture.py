@@ -16,6 +16,9 @@ class Mixture:
 
     Raises:
         UserError: if the shapes disagree, a sigma is not positive, or a weight is negative.
+
+    >>> Mixture([[0.0, 0.0], [4.0, 0.0]], sigma=0.5).weights
+    array([0.5, 0.5])
     """
 
     def __init__(self, means: ArrayLike, sigma: ArrayLike, weights: ArrayLike = 1.0) -> None:

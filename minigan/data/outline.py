@@ -10,6 +10,9 @@ class Outline:
     """The shapes that samples may have, one of them in the end; the numbers of classes and samples.
 
     `shapes` are (C, H, W); whether a folder's images are grey is known from the last one only.
+
+    >>> mg.data.outline("glyphs") is None  # a known name needs no look
+    True
     """
 
     shapes: tuple[tuple[int, ...], ...]

@@ -10,7 +10,11 @@ from ..errors import UserError
 
 
 class NoSplitError(UserError):
-    """The data have no such split: they are training data only, say."""
+    """The data have no such split: they are training data only, say.
+
+    >>> issubclass(NoSplitError, mg.UserError)
+    True
+    """
 
 
 class Purpose(IntEnum):

@@ -19,7 +19,11 @@ from ..training.recipe import Recipe
 
 
 def names() -> list[str]:
-    """Names of all recipes that can be found, sorted."""
+    """Names of all recipes that can be found, sorted.
+
+    >>> "dcgan" in names()
+    True
+    """
     return sorted(_files())
 
 
@@ -28,6 +32,9 @@ def load(name: str) -> type[Recipe]:
 
     Raises:
         UserError: if there is none; the message has the nearest name.
+
+    >>> load("dcgan")(width=16).width
+    16
     """
     path = file_of(name)
     found = recipes_of(_import(path))
@@ -41,12 +48,19 @@ def load_file(name: str) -> ModuleType:
 
     Raises:
         UserError: if there is no such file, or it cannot be imported.
+
+    >>> load_file("dcgan").DCGAN is load("dcgan")
+    True
     """
     return _import(file_of(name))
 
 
 def recipes_of(module: ModuleType) -> list[type[Recipe]]:
-    """The recipes that a module defines, in order; not those that it imports."""
+    """The recipes that a module defines, in order; not those that it imports.
+
+    >>> [kind.__name__ for kind in recipes_of(load_file("gan"))]
+    ['GAN']
+    """
     return [
         value
         for value in vars(module).values()
@@ -61,6 +75,9 @@ def file_of(name: str) -> Path:
 
     Raises:
         UserError: if there is none; the message has the nearest name.
+
+    >>> file_of("wgan-gp").name
+    'wgan_gp.py'
     """
     files = _files()
     key = canonical(name)
@@ -77,7 +94,11 @@ def file_of(name: str) -> Path:
 
 
 def identity(path: Path) -> dict[str, str] | None:
-    """The path and the SHA-256 of a recipe's file; None for minigan's own recipes."""
+    """The path and the SHA-256 of a recipe's file; None for minigan's own recipes.
+
+    >>> identity(file_of("dcgan")) is None
+    True
+    """
     if path.parent == Path(__file__).parent:
         return None
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -85,12 +106,20 @@ def identity(path: Path) -> dict[str, str] | None:
 
 
 def is_built_in(name: str) -> bool:
-    """Whether a recipe of this name is one of minigan's own."""
+    """Whether a recipe of this name is one of minigan's own.
+
+    >>> is_built_in("dcgan"), is_built_in("mine")
+    (True, False)
+    """
     return canonical(name) in _within(Path(__file__).parent)
 
 
 def canonical(name: str) -> str:
-    """The canonical name of a recipe: with underscores, or the full path of a file."""
+    """The canonical name of a recipe: with underscores, or the full path of a file.
+
+    >>> canonical("wgan-gp")
+    'wgan_gp'
+    """
     return str(Path(name).resolve()) if name.endswith(".py") else name.replace("-", "_")
 
 

@@ -16,6 +16,12 @@ def spectral(players: Mapping[str, nn.Module]) -> list[Score]:
 
     A convolution's matrix is (O, I kH kW), which bounds the convolution up to a factor
     (`nn.SpectralNorm`).
+
+    >>> layer = nn.SpectralNorm(nn.Linear(3, 2, rng=rng), rng=rng)
+    >>> layer.converge()
+    >>> (score,) = spectral({"D": layer})
+    >>> round(score.value, 3)
+    1.0
     """
     layers = [
         module

@@ -30,11 +30,19 @@ Function = Callable[..., Tensor]
 
 
 class GradientError(AssertionError):
-    """A gradient differs from the difference quotient; the message says by how much and where."""
+    """A gradient differs from the difference quotient; the message says by how much and where.
+
+    >>> issubclass(GradientError, AssertionError)
+    True
+    """
 
 
 class UndecidedError(AssertionError):
-    """The difference quotients cannot tell whether a gradient is right; the message says why."""
+    """The difference quotients cannot tell whether a gradient is right; the message says why.
+
+    >>> issubclass(UndecidedError, AssertionError)
+    True
+    """
 
 
 @dataclass
@@ -49,6 +57,9 @@ class Evidence:
     slope: size of the largest derivative of order 1, for an input changed by 100 %.
     idle: inputs that have no influence on the function to first order, so that an error in their
         gradients could not be seen.
+
+    >>> examine(lambda x: x**3, [np.array([1.0, 2.0])]).idle
+    []
     """
 
     tolerance: float
@@ -96,6 +107,10 @@ def check_gradients(
         UndecidedError: if no direction could be used: `inputs` are on a kink, or rounding hides the
             derivative; or if `f` is not float64, or not the same at every call.
         ValueError: if an input is not float64, in which differences would drown in rounding.
+
+    >>> x = np.random.default_rng(0).standard_normal((3, 4))
+    >>> check_gradients(lambda x: mg.exp(x).sum(), [x]) < 1e-6
+    True
     """
     return examine(f, inputs, order=order, tolerance=tolerance, seed=seed).error
 
@@ -109,7 +124,12 @@ def examine(
     tolerance: float = TOLERANCE,
     seed: int = 0,
 ) -> Evidence:
-    """`check_gradients` that answers with all that was found; messages call inputs by `names`."""
+    """`check_gradients` that answers with all that was found; messages call inputs by `names`.
+
+    >>> found = examine(mg.tanh, [np.array([0.5, -1.0])], order=1)
+    >>> found.error < found.tolerance
+    True
+    """
     arrays = [np.asarray(x) for x in inputs]
     names = names or [f"input {i}" for i in range(len(arrays))]
     for name, x in zip(names, arrays, strict=True):
@@ -126,6 +146,9 @@ def tested(found: Evidence, what: str, of: str) -> Evidence:
 
     Raises:
         UndecidedError: if `what` changed with nothing: with none `of` what was moved.
+
+    >>> tested(examine(mg.sin, [np.ones(3)]), "sin", "of its inputs").kinks
+    0
     """
     if found.slope == 0:
         raise UndecidedError(f"nothing was tested: {what} does not change with any of {of}")

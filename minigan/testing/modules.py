@@ -34,6 +34,9 @@ def check_module(
 
     Raises:
         GradientError, UndecidedError: as `check_gradients` does.
+
+    >>> check_module(nn.Linear(3, 2, rng=rng), rng.normal((4, 3))) < 1e-6
+    True
     """
     return examine_module(module, *inputs, order=order, tolerance=tolerance, seed=seed).error
 
@@ -45,7 +48,11 @@ def examine_module(
     tolerance: float = TOLERANCE,
     seed: int = 0,
 ) -> Evidence:
-    """`check_module` that answers with all that was found."""
+    """`check_module` that answers with all that was found.
+
+    >>> examine_module(nn.ELU(), rng.normal((4, 3))).idle
+    []
+    """
     rng = np.random.default_rng(seed)
     own = module.copy().astype(np.float64)
     parameters = own.parameters()

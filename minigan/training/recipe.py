@@ -27,7 +27,11 @@ DECAYS = {"beta1", "beta2", "ema"}  # fields that are weights of an average, in 
 
 
 class Feed(Protocol):
-    """The batches that a recipe's `round` sees."""
+    """The batches that a recipe's `round` sees.
+
+    >>> def round(self, players, batches, rng, step):
+    ...     x, y = batches.labelled()  # Tensor (N, C, H, W), labels (N,)
+    """
 
     def __next__(self) -> Tensor:
         """The next batch: images (N, C, H, W) in the recipe's output range, or points (N, D)."""
@@ -53,6 +57,9 @@ class Recipe:
     A step is one pass through the algorithm, which is `round`; it may have several updates.
     Everything that it changes is kept in the players, their optimisers, `rng` and the position in
     the data, so that a checkpoint holds all of it.
+
+    >>> mg.gans.load("dcgan")(width=16, lr_d=1e-4).batch_size
+    64
     """
 
     batch_size: int = 64  # samples in a batch
@@ -226,6 +233,9 @@ class EMA(Recipe):
 
     The average begins as a copy of that player, is updated after each step, and takes the player's
     place in `shown`.
+
+    >>> mg.gans.load("dcgan")(ema=0.999).ema
+    0.999
     """
 
     ema: float = 0.0  # samples come from an average of G's weights with this decay, if above 0
@@ -250,7 +260,11 @@ class EMA(Recipe):
 
 @dataclass(frozen=True)
 class GradientClipping(Recipe):
-    """A recipe whose optimisers may clip gradients."""
+    """A recipe whose optimisers may clip gradients.
+
+    >>> mg.gans.load("dcgan")(clip_norm=1.0).clip_norm
+    1.0
+    """
 
     clip_norm: float = 0.0  # limit of the joint norm of a player's gradients, if above 0
 
@@ -267,7 +281,12 @@ class GradientClipping(Recipe):
 
 @dataclass(frozen=True)
 class LearningRateDecay(Recipe):
-    """A recipe whose learning rates fall to 0."""
+    """A recipe whose learning rates fall to 0.
+
+    >>> kind = mg.gans.load("sgan")
+    >>> issubclass(kind, LearningRateDecay), kind(lr_steps=20_000).lr_steps
+    (True, 20000)
+    """
 
     lr_steps: int = 100_000  # steps over which the learning rates fall to zero
 

@@ -28,6 +28,10 @@ def save_animation(path: str | Path, frames: Sequence[str | Path], *, fps: float
         ValueError: if there is no frame, fps is out of range, a frame is no picture, or the sizes
             differ.
         OSError: if a frame cannot be opened or the GIF not written.
+
+    >>> from minigan.viz.grid import save_images
+    >>> frames = save_images("frames", np.zeros((2, 1, 8, 8)), value_range=(-1, 1))
+    >>> save_animation("film.gif", frames, fps=5)
     """
     if not frames:
         raise ValueError("an animation needs at least one frame")

@@ -41,6 +41,9 @@ def optimal_discriminator(p_data: np.ndarray, p_g: np.ndarray) -> np.ndarray:
         ValueError: if the shapes differ or a density is negative.
 
     Source: arXiv:1406.2661, Proposition 1, equation (2).
+
+    >>> optimal_discriminator(np.array([0.3, 0.0]), np.array([0.1, 0.2]))
+    array([0.75, 0.  ])
     """
     if p_data.shape != p_g.shape:
         raise ValueError(f"the densities have different shapes: {p_data.shape} and {p_g.shape}")
@@ -64,6 +67,10 @@ def density_of(samples: np.ndarray, x: np.ndarray, *, bandwidth: float | None = 
             `x` beside samples without spread.
 
     Source: Silverman 1986, "Density Estimation for Statistics and Data Analysis", equation (3.31).
+
+    >>> p = density_of(np.zeros(1), np.array([0.0]), bandwidth=1.0)  # 1 / sqrt(2 pi)
+    >>> p.round(4).tolist()
+    [0.3989]
     """
     if samples.ndim != 1 or len(samples) == 0 or x.ndim != 1 or len(x) == 0:
         raise ValueError(
@@ -119,6 +126,10 @@ def save_figure1(
         ValueError: if shapes differ, D leaves [0, 1], x does not increase, a value is not finite,
             or only one of z and g_of_z is given.
         OSError: if the file cannot be written.
+
+    >>> x = np.linspace(-3, 3, 50)
+    >>> p = np.exp(-(x**2) / 2) / 2.5
+    >>> save_figure1("figure1.png", x=x, p_data=p, p_g=p, d=np.full(50, 0.5), step=100)
     """
     curves = {"x": x, "p_data": p_data, "p_g": p_g} | ({} if d is None else {"d": d})
     for name, curve in curves.items():

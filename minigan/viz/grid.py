@@ -37,6 +37,9 @@ def image_grid(
 
     Raises:
         ValueError: for another shape or range, and for NaN or infinity, naming the image.
+
+    >>> image_grid(np.zeros((6, 1, 28, 28)), value_range=(-1, 1), columns=3, scale=1).size
+    (92, 62)
     """
     pixels = _to_pixels(images, value_range)  # (N, H, W, C)
     count, height, width, _ = pixels.shape
@@ -90,6 +93,8 @@ def save_grid(
     Raises:
         ValueError: as `image_grid`.
         OSError: if the file cannot be written.
+
+    >>> save_grid("grid.png", np.zeros((6, 1, 28, 28)), value_range=(-1, 1))
     """
     picture = image_grid(
         images,
@@ -114,6 +119,9 @@ def save_images(
         ValueError: as `image_grid`; then nothing has been written.
         UserError: if the folder has further images, which would seem to belong to this draw.
         OSError: if a file cannot be written.
+
+    >>> [path.name for path in save_images("drawn", np.zeros((2, 3, 8, 8)), value_range=(-1, 1))]
+    ['0000.png', '0001.png']
     """
     pixels = _to_pixels(images, value_range)  # (N, H, W, C)
     folder = Path(folder)

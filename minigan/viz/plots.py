@@ -51,6 +51,9 @@ def save_losses(path: str | Path, rows: Sequence[Mapping[str, Any]], *, title: s
     Raises:
         ValueError: if a row has no step.
         OSError: if the file cannot be written.
+
+    >>> rows = [{"step": 1, "loss_D": 1.4}, {"step": 2, "loss_D": 1.3}]
+    >>> save_losses("loss.png", rows, title="gan on glyphs")
     """
     if any("step" not in row for row in rows):
         raise ValueError('every row of the metrics must have a "step"')
@@ -113,6 +116,8 @@ def save_class_histogram(path: str | Path, counts: Mapping[str, int]) -> None:
     Raises:
         ValueError: if there is no class or a count is negative.
         OSError: if the file cannot be written.
+
+    >>> save_class_histogram("classes.png", {"zero": 10, "one": 12})
     """
     if not counts:
         raise ValueError("a class histogram needs at least one class")
@@ -165,6 +170,8 @@ def save_points(
     Raises:
         ValueError: for another shape, no real point, or NaN or infinity, naming the argument.
         OSError: if the file cannot be written.
+
+    >>> save_points("points.png", real=np.eye(2), fake=np.ones((3, 2)))
     """
     given = {"real": real, "fake": fake} | ({} if modes is None else {"modes": modes})
     for name, points in given.items():
@@ -241,6 +248,9 @@ def running_mean(values: np.ndarray, window: int) -> np.ndarray:
 
     Values that are not finite become NaN, and do not enter the means around them. An even `window`
     is made odd, and one longer than the values is cut; it must be at least 1.
+
+    >>> running_mean(np.array([1.0, 2.0, 6.0]), 3)
+    array([1.5, 3. , 4. ])
     """
     finite = np.isfinite(values)
     ones = np.ones((min(window, len(values)) - 1) // 2 * 2 + 1)

@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,6 +42,10 @@ def _pages() -> ModuleType:
 
 
 pages = _pages()
+# Pages of a recipe, whose class is its documentation, and of the loop behind `minigan train`.
+WITHOUT_EXAMPLES = re.compile(
+    r"minigan(_kernels)?\.(gans|training)\..*|minigan(\.(nn|nn\.init|optim|losses))?"
+)
 
 
 def public(page: str) -> dict[str, Any]:
@@ -59,12 +64,23 @@ def is_documented(value: Any) -> bool:
     return isinstance(value, type | Primitive) or inspect.isroutine(value)
 
 
+def members(name: str, kind: type) -> Iterator[tuple[str, str]]:
+    """The public methods and properties that a class defines, and their docstrings."""
+    for key, value in vars(kind).items():
+        if key.startswith("_") or not (
+            inspect.isfunction(value) or isinstance(value, property | classmethod | staticmethod)
+        ):
+            continue
+        yield f"{name}.{key}", inspect.getdoc(getattr(kind, key)) or ""
+
+
 def test_the_reader_of_docstrings_is_not_content_with_anything() -> None:
     primitive = minigan.primitive(lambda x: x, "undocumented")
     assert docstring(primitive) == ""
     assert docstring(minigan.exp) == minigan.exp.__doc__ != Primitive.__doc__
     assert "exp" in public("minigan")
     assert "nn" not in public("minigan")
+    assert dict(members("T", minigan.Tensor))["T.detach"].startswith("The same array")
 
 
 @pytest.mark.parametrize("page", pages.PAGES)
@@ -74,6 +90,8 @@ def test_all_that_is_public_is_documented(page: str) -> None:
     for name, value in public(page).items():
         if is_documented(value) and not docstring(value):
             silent.append(name)
+        if isinstance(value, type) and not WITHOUT_EXAMPLES.fullmatch(page):
+            silent += [where for where, text in members(name, value) if not text]
     assert not silent, ", ".join(silent)
 
 
@@ -116,6 +134,18 @@ def test_the_examples_of_primitives_work() -> None:
     primitives = {n: v for n, v in public("minigan").items() if isinstance(v, Primitive)}
     assert len(primitives) > 20
     run([parser.get_doctest(docstring(v), names(), n, None, 0) for n, v in primitives.items()])
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in pages.PAGES if not WITHOUT_EXAMPLES.fullmatch(page)]
+)
+def test_all_that_is_public_has_an_example(page: str) -> None:
+    lacking = [
+        name
+        for name, value in public(page).items()
+        if is_documented(value) and ">>>" not in docstring(value)
+    ]
+    assert not lacking, ", ".join(lacking)
 
 
 @pytest.mark.slow

@@ -17,23 +17,38 @@ def leaky_relu(x: np.ndarray, *, slope: float) -> np.ndarray:
 
     With a slope of 0 it is that product too: -0.0 for x < 0, and NaN, not 0, for -infinity. So an
     overflow in a network stays visible.
+
+    >>> kernels.leaky_relu(np.array([-2.0, 3.0]), slope=0.5)
+    array([-1.,  3.])
     """
     return np.where(x > 0, x, x.dtype.type(slope) * x)
 
 
 def leaky_relu_dx(g: np.ndarray, x: np.ndarray, *, slope: float) -> np.ndarray:
-    """g where x > 0, else slope * g."""
+    """g where x > 0, else slope * g.
+
+    >>> kernels.leaky_relu_dx(np.ones(2), np.array([-2.0, 3.0]), slope=0.5)
+    array([0.5, 1. ])
+    """
     return np.where(x > 0, g, x.dtype.type(slope) * g)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-x)), without overflow at either end."""
+    """1 / (1 + exp(-x)), without overflow at either end.
+
+    >>> kernels.sigmoid(np.array([-1e4, 0.0, 1e4]))
+    array([0. , 0.5, 1. ])
+    """
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, small) / (1 + small)
 
 
 def softplus(x: np.ndarray) -> np.ndarray:
-    """log(1 + exp(x)), without overflow."""
+    """log(1 + exp(x)), without overflow.
+
+    >>> kernels.softplus(np.array([-1e4, 0.0, 50.0])).round(3)
+    array([ 0.   ,  0.693, 50.   ])
+    """
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
@@ -42,6 +57,9 @@ def bias_leaky_relu(x: np.ndarray, bias: np.ndarray, *, slope: float) -> np.ndar
 
     Raises:
         ValueError: if the slope is not from 0 to 1: the derivative would not follow from the value.
+
+    >>> kernels.bias_leaky_relu(np.array([[-3.0, 3.0]]), np.ones(2), slope=0.5)
+    array([[-1.,  4.]])
     """
     check_slope(slope)
     return leaky_relu(x + _channel(bias, x), slope=slope)
@@ -50,28 +68,49 @@ def bias_leaky_relu(x: np.ndarray, bias: np.ndarray, *, slope: float) -> np.ndar
 def bias_leaky_relu_backward(
     g: np.ndarray, y: np.ndarray, *, slope: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients with respect to x and bias; y > 0 exactly where x + bias > 0."""
+    """Gradients with respect to x and bias; y > 0 exactly where x + bias > 0.
+
+    >>> y = kernels.bias_leaky_relu(np.array([[-2.0, 3.0]]), np.ones(2), slope=0.5)
+    >>> kernels.bias_leaky_relu_backward(np.ones((1, 2)), y, slope=0.5)[0]
+    array([[0.5, 1. ]])
+    """
     check_slope(slope)
     return _with_bias(leaky_relu_dx(g, y, slope=slope))
 
 
 def bias_tanh(x: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """tanh(x + bias)."""
+    """tanh(x + bias).
+
+    >>> kernels.bias_tanh(np.array([[-1.0, 0.0]]), np.ones(2)).round(3)
+    array([[0.   , 0.762]])
+    """
     return np.tanh(x + _channel(bias, x))
 
 
 def bias_tanh_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients with respect to x and bias; tanh' = 1 - y^2."""
+    """Gradients with respect to x and bias; tanh' = 1 - y^2.
+
+    >>> kernels.bias_tanh_backward(np.ones((1, 2)), np.array([[0.0, 0.5]]))[0]
+    array([[1.  , 0.75]])
+    """
     return _with_bias(g * (1 - y * y))
 
 
 def bias_sigmoid(x: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """sigmoid(x + bias)."""
+    """sigmoid(x + bias).
+
+    >>> kernels.bias_sigmoid(np.array([[-1.0, 0.0]]), np.ones(2)).round(3)
+    array([[0.5  , 0.731]])
+    """
     return sigmoid(x + _channel(bias, x))
 
 
 def bias_sigmoid_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Gradients with respect to x and bias; sigmoid' = y (1 - y)."""
+    """Gradients with respect to x and bias; sigmoid' = y (1 - y).
+
+    >>> kernels.bias_sigmoid_backward(np.ones((1, 1)), np.array([[0.5]]))[0]
+    array([[0.25]])
+    """
     return _with_bias(g * (y * (1 - y)))
 
 

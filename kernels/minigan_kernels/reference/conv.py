@@ -25,7 +25,12 @@ def conv2d(
     dilation: int | Pair = 1,
     groups: int = 1,
 ) -> np.ndarray:
-    """Convolution of x (N, C, H, W) with w (O, C/groups, kH, kW), giving (N, O, H', W')."""
+    """Convolution of x (N, C, H, W) with w (O, C/groups, kH, kW), giving (N, O, H', W').
+
+    >>> x, w = np.ones((1, 3, 8, 8), np.float32), np.ones((4, 3, 4, 4), np.float32)
+    >>> kernels.conv2d(x, w, stride=2, padding=1).shape
+    (1, 4, 4, 4)
+    """
     window = conv_window(w.shape, stride, padding, dilation)
     shape = check_conv(x.shape, w.shape, None, window, groups)
     patches = _grouped(_windows(x, window), groups, axis=1)  # (N, G, C/G, H', W', kH, kW)
@@ -45,6 +50,10 @@ def conv2d_dx(
 ) -> np.ndarray:
     """Gradient of `conv2d` with respect to its image of `shape` (N, C, H, W), for an output
     gradient g (N, O, H', W').
+
+    >>> g, w = np.ones((1, 4, 4, 4), np.float32), np.ones((4, 3, 4, 4), np.float32)
+    >>> kernels.conv2d_dx(g, w, shape=(1, 3, 8, 8), stride=2, padding=1).shape
+    (1, 3, 8, 8)
     """
     window = conv_window(w.shape, stride, padding, dilation)
     check_conv(shape, w.shape, g.shape, window, groups)
@@ -78,6 +87,10 @@ def conv2d_dw(
 ) -> np.ndarray:
     """Gradient of `conv2d` with respect to its weight of `shape` (O, C/groups, kH, kW), for an
     output gradient g (N, O, H', W').
+
+    >>> x, g = np.ones((1, 3, 8, 8), np.float32), np.ones((1, 4, 4, 4), np.float32)
+    >>> kernels.conv2d_dw(x, g, shape=(4, 3, 4, 4), stride=2, padding=1).shape
+    (4, 3, 4, 4)
     """
     window = conv_window(shape, stride, padding, dilation)
     check_conv(x.shape, shape, g.shape, window, groups)
@@ -97,7 +110,12 @@ def conv2d_activated(
     groups: int = 1,
     epilogue: Epilogue = LINEAR,
 ) -> np.ndarray:
-    """f(conv2d(x, w) + bias), with the f of `epilogue` and bias (O,)."""
+    """f(conv2d(x, w) + bias), with the f of `epilogue` and bias (O,).
+
+    >>> x, w = np.ones((1, 1, 2, 2), np.float32), np.ones((1, 1, 2, 2), np.float32)
+    >>> kernels.conv2d_activated(x, w, np.ones(1, np.float32)).item()  # 4 + 1
+    5.0
+    """
     y = conv2d(x, w, stride=stride, padding=padding, dilation=dilation, groups=groups)
     return epilogue.apply(activation, y, bias)
 
@@ -114,7 +132,13 @@ def conv2d_dx_activated(
     groups: int = 1,
     epilogue: Epilogue = LINEAR,
 ) -> np.ndarray:
-    """f(conv2d_dx(g, w) + bias), with the f of `epilogue` and bias (C,)."""
+    """f(conv2d_dx(g, w) + bias), with the f of `epilogue` and bias (C,).
+
+    >>> g, w = np.ones((1, 1, 1, 1), np.float32), np.ones((1, 1, 2, 2), np.float32)
+    >>> kernels.conv2d_dx_activated(g, w, np.ones(1, np.float32), shape=(1, 1, 2, 2))[0, 0]
+    array([[2., 2.],
+           [2., 2.]], dtype=float32)
+    """
     dx = conv2d_dx(
         g, w, shape=shape, stride=stride, padding=padding, dilation=dilation, groups=groups
     )
@@ -129,7 +153,12 @@ def im2col(
     padding: int | Pair = 0,
     dilation: int | Pair = 1,
 ) -> np.ndarray:
-    """Every window of x (N, C, H, W) as a column: (N, C*kH*kW, H'*W')."""
+    """Every window of x (N, C, H, W) as a column: (N, C*kH*kW, H'*W').
+
+    >>> kernels.im2col(np.arange(4.0).reshape(1, 1, 2, 2), kernel=(1, 2))[0]
+    array([[0., 2.],
+           [1., 3.]])
+    """
     window = conv_window((1, 1, *kernel), stride, padding, dilation)
     image_shape(x.shape)
     patches = _windows(x, window).transpose(0, 1, 4, 5, 2, 3)  # (N, C, kH, kW, H', W')
@@ -146,7 +175,11 @@ def col2im(
     padding: int | Pair = 0,
     dilation: int | Pair = 1,
 ) -> np.ndarray:
-    """Adjoint of `im2col`: columns (N, C*kH*kW, H'*W') are added back to an image of `shape`."""
+    """Adjoint of `im2col`: columns (N, C*kH*kW, H'*W') are added back to an image of `shape`.
+
+    >>> kernels.col2im(np.ones((1, 2, 2)), shape=(1, 1, 1, 3), kernel=(1, 2))[0, 0]
+    array([[1., 2., 1.]])
+    """
     window = conv_window((1, 1, *kernel), stride, padding, dilation)
     (rows, cols), (sy, sx), (py, px), (dy, dx) = window
     n, c, h, w = image_shape(shape)

@@ -12,7 +12,11 @@ from ..checks import check_pieces
 
 
 def bias_maxout(x: np.ndarray, bias: np.ndarray, *, pieces: int) -> np.ndarray:
-    """The largest piece of x + bias for each unit, (N, units)."""
+    """The largest piece of x + bias for each unit, (N, units).
+
+    >>> kernels.bias_maxout(np.array([[1.0, 5.0, 3.0, 2.0]]), np.zeros(4), pieces=2)
+    array([[5., 3.]])
+    """
     check_pieces(x.shape, bias.shape, pieces)
     return _by_unit(x + bias, pieces).max(axis=2)
 
@@ -23,6 +27,11 @@ def bias_maxout_backward(
     """Gradients with respect to x and bias of y = bias_maxout(x, bias).
 
     The largest pieces of a unit, if several are equal, get the same part of its gradient.
+
+    >>> x, bias = np.array([[1.0, 5.0, 3.0, 2.0]]), np.zeros(4)
+    >>> y = kernels.bias_maxout(x, bias, pieces=2)
+    >>> kernels.bias_maxout_backward(np.ones((1, 2)), y, x, bias, pieces=2)[0]
+    array([[0., 1., 1., 0.]])
     """
     check_pieces(x.shape, bias.shape, pieces, y.shape, g.shape)
     largest = _by_unit(x + bias, pieces) == y[:, :, None]

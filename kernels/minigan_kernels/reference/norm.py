@@ -16,7 +16,11 @@ from .activation import leaky_relu, leaky_relu_dx
 
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and biased variance (C,) of each channel of x over all other axes."""
+    """Mean and biased variance (C,) of each channel of x over all other axes.
+
+    >>> kernels.moments(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    (array([2., 5.]), array([1., 0.]))
+    """
     axes = _others(x)
     return x.mean(axis=axes), x.var(axis=axes)
 
@@ -31,7 +35,13 @@ def batch_norm(
     eps: float,
     slope: float = 1.0,
 ) -> np.ndarray:
-    """leaky_relu(gamma (x - mean) / sqrt(var + eps) + beta), of x's shape and dtype."""
+    """leaky_relu(gamma (x - mean) / sqrt(var + eps) + beta), of x's shape and dtype.
+
+    >>> x, one, zero = np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1)
+    >>> kernels.batch_norm(x, one, zero, *kernels.moments(x), eps=0.0)
+    array([[-1.],
+           [ 1.]])
+    """
     centred = x - _channel(mean, x)
     y = centred * _channel(gamma / np.sqrt(var + eps), x) + _channel(beta, x)
     return leaky_relu(y, slope=slope)
@@ -53,6 +63,12 @@ def batch_norm_backward(
     Ioffe & Szegedy 2015, section 3, with the terms of mean and var gathered:
     dx = gamma / sqrt(var + eps) * (h - mean(h) - xhat mean(h xhat)), where h is the gradient with
     respect to the activation's input.
+
+    >>> x, one, zero = np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1)
+    >>> dx, _, _ = kernels.batch_norm_backward(x, x, one, zero, *kernels.moments(x), eps=0.0)
+    >>> dx  # of two values, only their order is left
+    array([[0.],
+           [0.]])
     """
     options = {"eps": eps, "slope": slope}
     dx, dgamma, dbeta = batch_norm_inference_backward(g, x, gamma, beta, mean, var, **options)
@@ -74,7 +90,13 @@ def batch_norm_inference_backward(
     eps: float,
     slope: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients with respect to x, gamma and beta, where mean and var are constants."""
+    """Gradients with respect to x, gamma and beta, where mean and var are constants.
+
+    >>> x, one, zero = np.array([[1.0], [3.0]]), np.ones(1), np.zeros(1)
+    >>> kernels.batch_norm_inference_backward(x, x, one, zero, zero, 4 * one, eps=0.0)[0]
+    array([[0.5],
+           [1.5]])
+    """
     axes = _others(x)
     y = batch_norm(x, gamma, beta, mean, var, eps=eps)
     h = leaky_relu_dx(g, y, slope=slope)

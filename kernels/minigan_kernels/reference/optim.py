@@ -27,6 +27,11 @@ def sgd(
     """Gradient descent with momentum (Sutskever et al. 2013): v = mu v + g, p -= lr v.
 
     Nesterov's form moves along g + mu v instead. `weight_decay` adds weight_decay * p to g.
+
+    >>> p, g, v = [np.ones(1)], [np.ones(1)], [np.zeros(1)]
+    >>> kernels.sgd(p, g, v, lr=0.5, momentum=0.9, nesterov=False, weight_decay=0.0)
+    >>> p
+    [array([0.5])]
     """
     for weight, gradient, v in each(ps, gs, velocities):
         total = gradient + weight_decay * weight
@@ -45,7 +50,13 @@ def rmsprop(
     eps: float,
     weight_decay: float,
 ) -> None:
-    """RMSProp (Tieleman & Hinton 2012): s = alpha s + (1-alpha) g^2, p -= lr g / (sqrt s + eps)."""
+    """RMSProp (Tieleman & Hinton 2012): s = alpha s + (1-alpha) g^2, p -= lr g / (sqrt s + eps).
+
+    >>> p, g, squares = [np.ones(1)], [np.ones(1)], [np.zeros(1)]
+    >>> kernels.rmsprop(p, g, squares, lr=0.1, alpha=0.0, eps=0.0, weight_decay=0.0)
+    >>> p
+    [array([0.9])]
+    """
     for weight, gradient, s in each(ps, gs, squares):
         total = gradient + weight_decay * weight
         s *= alpha
@@ -72,6 +83,12 @@ def adam(
     `step` counts updates from 1. `weight_decay` adds weight_decay * p to g. A `decoupled` one, as
     in AdamW, shrinks p by lr * weight_decay * p beforehand instead (Loshchilov & Hutter 2019,
     arXiv:1711.05101, Algorithm 2).
+
+    >>> p, g, means, squares = [np.ones(1)], [np.ones(1)], [np.zeros(1)], [np.zeros(1)]
+    >>> rule = {"beta1": 0.9, "beta2": 0.999, "eps": 0.0, "weight_decay": 0.0, "decoupled": False}
+    >>> kernels.adam(p, g, means, squares, lr=0.5, step=1, **rule)
+    >>> p[0].round(6)  # the first move is one of lr
+    array([0.5])
     """
     for weight, gradient, m, s in each(ps, gs, means, squares):
         total = gradient

@@ -21,6 +21,10 @@ def max_pool2d_index(
     """Index i*W + j of the first maximum of each window of x (N, C, H, W), as int64 (N, C, H', W').
 
     Padding never wins, and a window that holds NaN gives the index of its first NaN.
+
+    >>> x = np.arange(4.0).reshape(1, 1, 2, 2)
+    >>> kernels.max_pool2d_index(x, kernel=(2, 2), stride=2).item()
+    3
     """
     window = pool_window(kernel, stride, padding)
     _, _, h, w = image_shape(x.shape)
@@ -37,7 +41,12 @@ def max_pool2d_index(
 
 
 def gather_plane(x: np.ndarray, *, index: np.ndarray) -> np.ndarray:
-    """Values of x (N, C, H, W) at the indices `index` (N, C, H', W') of each plane."""
+    """Values of x (N, C, H, W) at the indices `index` (N, C, H', W') of each plane.
+
+    >>> x = np.arange(4.0).reshape(1, 1, 2, 2)
+    >>> kernels.gather_plane(x, index=np.full((1, 1, 1, 1), 2)).item()
+    2.0
+    """
     check_places(x.shape, index.shape, index.shape)
     n, c = x.shape[:2]
     return np.take_along_axis(x.reshape(n, c, -1), index.reshape(n, c, -1), axis=-1).reshape(
@@ -46,7 +55,13 @@ def gather_plane(x: np.ndarray, *, index: np.ndarray) -> np.ndarray:
 
 
 def scatter_plane(g: np.ndarray, *, index: np.ndarray, shape: Shape) -> np.ndarray:
-    """Adjoint of `gather_plane`: zeros of `shape` with each g added at its index."""
+    """Adjoint of `gather_plane`: zeros of `shape` with each g added at its index.
+
+    >>> index = np.full((1, 1, 1, 1), 2)
+    >>> kernels.scatter_plane(np.ones((1, 1, 1, 1)), index=index, shape=(1, 1, 2, 2))[0, 0]
+    array([[0., 0.],
+           [1., 0.]])
+    """
     check_places(shape, index.shape, g.shape)
     n, c = shape[:2]
     planes = np.zeros((n * c, shape[2] * shape[3]), g.dtype)
@@ -58,7 +73,12 @@ def scatter_plane(g: np.ndarray, *, index: np.ndarray, shape: Shape) -> np.ndarr
 def avg_pool2d(
     x: np.ndarray, *, kernel: Pair, stride: int | Pair, padding: int | Pair = 0
 ) -> np.ndarray:
-    """Mean of each window of x (N, C, H, W); padding counts as zeros in the mean."""
+    """Mean of each window of x (N, C, H, W); padding counts as zeros in the mean.
+
+    >>> x = np.arange(4.0).reshape(1, 1, 2, 2)
+    >>> kernels.avg_pool2d(x, kernel=(2, 2), stride=2).item()
+    1.5
+    """
     window = conv_window((1, 1, *kernel), stride, padding, 1)
     image_shape(x.shape)
     return np.ascontiguousarray(_windows(x, window).mean(axis=(4, 5), dtype=x.dtype))
@@ -72,7 +92,12 @@ def avg_pool2d_dx(
     stride: int | Pair,
     padding: int | Pair = 0,
 ) -> np.ndarray:
-    """Adjoint of `avg_pool2d`: each g (N, C, H', W') spread evenly over its window."""
+    """Adjoint of `avg_pool2d`: each g (N, C, H', W') spread evenly over its window.
+
+    >>> g = np.ones((1, 1, 1, 1))
+    >>> kernels.avg_pool2d_dx(g, shape=(1, 1, 1, 2), kernel=(1, 2), stride=2)[0, 0]
+    array([[0.5, 0.5]])
+    """
     check_pooled(shape, g.shape, conv_window((1, 1, *kernel), stride, padding, 1))
     n, c, oh, ow = g.shape
     taps = kernel[0] * kernel[1]
@@ -82,13 +107,21 @@ def avg_pool2d_dx(
 
 
 def upsample_nearest(x: np.ndarray, *, factor: int) -> np.ndarray:
-    """Each pixel of x (N, C, H, W) as a block of factor x factor."""
+    """Each pixel of x (N, C, H, W) as a block of factor x factor.
+
+    >>> kernels.upsample_nearest(np.ones((1, 1, 2, 2)), factor=2).shape
+    (1, 1, 4, 4)
+    """
     n, c, h, w = image_shape(x.shape)
     blocks((n, c, h * factor, w * factor), factor)
     return x.repeat(factor, axis=2).repeat(factor, axis=3)
 
 
 def upsample_nearest_dx(g: np.ndarray, *, factor: int) -> np.ndarray:
-    """Adjoint of `upsample_nearest`: the sum of each block of g."""
+    """Adjoint of `upsample_nearest`: the sum of each block of g.
+
+    >>> kernels.upsample_nearest_dx(np.ones((1, 1, 2, 2)), factor=2).item()
+    4.0
+    """
     n, c, h, w = blocks(g.shape, factor)
     return g.reshape(n, c, h, factor, w, factor).sum(axis=(3, 5))

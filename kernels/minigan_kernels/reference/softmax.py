@@ -14,6 +14,10 @@ def softmax_cross_entropy(x: np.ndarray, *, labels: np.ndarray) -> tuple[np.ndar
 
     Raises:
         ValueError: if a label names no class, or shapes do not fit.
+
+    >>> loss, p = kernels.softmax_cross_entropy(np.zeros((1, 2)), labels=np.array([0]))
+    >>> loss.round(3), p  # ln 2
+    (array([0.693]), array([[0.5, 0.5]]))
     """
     check_labels(x.shape, labels)
     top = x.max(axis=1, keepdims=True)
@@ -26,7 +30,12 @@ def softmax_cross_entropy(x: np.ndarray, *, labels: np.ndarray) -> tuple[np.ndar
 def softmax_cross_entropy_backward(
     g: np.ndarray, p: np.ndarray, *, labels: np.ndarray
 ) -> np.ndarray:
-    """Gradient with respect to x: g (p - 1) at the label, g p elsewhere; g is (N,)."""
+    """Gradient with respect to x: g (p - 1) at the label, g p elsewhere; g is (N,).
+
+    >>> p = np.array([[0.25, 0.75]])
+    >>> kernels.softmax_cross_entropy_backward(np.ones(1), p, labels=np.array([1]))
+    array([[ 0.25, -0.25]])
+    """
     check_labels(p.shape, labels, g.shape)
     chosen = labels[:, None] == np.arange(p.shape[1])
     return g[:, None] * (p - chosen.astype(p.dtype))
