@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable, Sequence
 
@@ -10,7 +9,7 @@ from minigan_kernels import SettingError
 
 from . import GraphError, __version__, signals
 from .commands.console import lasting_log, say, show, show_page, silence
-from .errors import RunError, UserError
+from .errors import RunError, UserError, nearest
 from .terminal import standard_streams
 
 DONE, FAILED, WRONG, SIGNALLED = 0, 1, 2, 128
@@ -117,7 +116,7 @@ def _dispatch(words: list[str]) -> int:
         later = [word for word in words if word in verbs]
         if words[0].startswith("-") and later:
             raise UserError(f"the command comes first, before its flags: minigan {later[0]}")
-        near = difflib.get_close_matches(words[0].lower(), verbs, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(verbs)}"
+        near = nearest(words[0], verbs)
+        hint = f"did you mean {near}?" if near else f"there are {', '.join(verbs)}"
         raise UserError(f"there is no command {words[0]}; {hint}")
     return verbs[words[0]][0](words[1:])

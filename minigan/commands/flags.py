@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import io
 import os
 import sys
@@ -18,7 +17,7 @@ from minigan_kernels import compiles
 
 from .. import gans
 from ..device import Device, cuda
-from ..errors import UserError
+from ..errors import UserError, nearest
 from ..terminal import NARROW, columns
 from .console import say, show_page
 
@@ -191,8 +190,8 @@ def flags_of(value: Any) -> list[str]:
 
 def _unknown(word: str, flags: list[str], verb: str) -> str:
     flag = word.split("=")[0].replace("_", "-")
-    near = difflib.get_close_matches(flag, flags, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"minigan {verb} --help lists what there is"
+    near = nearest(flag, flags)
+    hint = f"did you mean {near}?" if near else f"minigan {verb} --help lists what there is"
     if word.startswith("-"):
         return f"minigan {verb} has no flag {word}; {hint}"
     return f"minigan {verb} does not know what to do with {word!r}; {hint}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..content import HEAD, archive, printable_errors
-from ..errors import RunError, UserError
+from ..errors import RunError, UserError, nearest
 from .arrays import from_arrays
 from .batches import Batches
 from .dataset import Dataset
@@ -206,6 +205,6 @@ def _not_found(name: str, path: Path) -> str:
     if path.exists():
         return f"{name} is a file; give the folder that it is in."
     known = [entry.name for entry in catalogue()]
-    close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}?" if close else "give a folder or a known name."
+    near = nearest(name, known)
+    hint = f"did you mean {near}?" if near else "give a folder or a known name."
     return f"There is no data set or folder {name}; {hint} (Known: {', '.join(known)})"

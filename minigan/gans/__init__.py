@@ -6,7 +6,6 @@ are searched too, and the path of a file is a name as well.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import importlib.util
 import os
@@ -14,7 +13,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from ..errors import UserError
+from ..errors import UserError, nearest
 from ..training.recipe import Recipe
 
 
@@ -88,8 +87,8 @@ def file_of(name: str) -> Path:
         return path
     if key in files:
         return files[key]
-    near = difflib.get_close_matches(key.lower(), files, n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(files))}"
+    near = nearest(key, files)
+    hint = f"; did you mean {near}?" if near else f"; there are {', '.join(sorted(files))}"
     raise UserError(f"there is no recipe called {name}{hint}")
 
 
