@@ -335,7 +335,7 @@ class _Images:
         """The recipe's answer to a question about images uint8; None if it has none."""
         levels = np.linspace(*self.bounds, 256).astype(np.float32)
         answers = []
-        with Progress(0, len(images)) as progress:
+        with Progress(0, len(images), name="asking the networks", unit="images") as progress:
             for start in range(0, len(images), CHUNK):
                 answer = self.state.ask(question, levels[images[start : start + CHUNK]])
                 if answer is None:
@@ -346,7 +346,7 @@ class _Images:
 
     def generated(self, z: np.ndarray) -> np.ndarray:
         """Samples of latent vectors, as uint8."""
-        with Progress(0, len(z)) as progress:
+        with Progress(0, len(z), name="generating", unit="samples") as progress:
             parts = []
             for start in range(0, len(z), CHUNK):
                 parts.append(self.bytes(_samples(self.state, z[start : start + CHUNK])))

@@ -152,7 +152,7 @@ def _train(network: Network, dataset: Dataset) -> None:
     batches = Batches(dataset, min(BATCH, len(dataset)), seed=0, output_range=RANGE)
     rng = Generator(0, "shifts")
     optimizer = Adam(network.parameters(), cosine(RATE, 0.0, STEPS))
-    with Progress(0, STEPS) as progress:
+    with Progress(0, STEPS, name="training the classifier") as progress:
         for step in range(1, STEPS + 1):
             x, y = batches.labelled()
             loss = softmax_cross_entropy(network(Tensor(_shifted(x, rng))), y)

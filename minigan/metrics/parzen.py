@@ -70,7 +70,8 @@ def log_likelihood(x: np.ndarray, samples: np.ndarray, sigmas: np.ndarray) -> np
     s = _vectors(samples)
     s_squares = (s**2).sum(axis=1)
     found = np.empty((len(sigmas), len(x)))
-    with Progress(0, len(x)) as progress:
+    name = f"Parzen windows, {len(sigmas)} width{'s' * (len(sigmas) > 1)}"
+    with Progress(0, len(x), name=name, unit="images") as progress:
         for start in range(0, len(x), BLOCK):
             block = _vectors(x[start : start + BLOCK])
             squares = (block**2).sum(axis=1)[:, None] - 2 * block @ s.T + s_squares

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 import tiny
+from minigan_kernels.compiling import Compiling
 from tiny import Shell
 
-from minigan import gans, terminal
+from minigan import gans, progress, terminal
 from minigan.cli import main
 from minigan.commands import console
-from minigan.progress import Progress
+from minigan.progress import NARROWEST, WIDEST, Progress, duration, fitted
 
 HOSTILE = {
     "a\nb": "a\\nb",
@@ -290,6 +291,90 @@ def test_no_color_holds_for_the_bar(monkeypatch: pytest.MonkeyPatch, wide: Termi
     assert not colours(without)
 
 
+# --- Bars -------------------------------------------------------------------------------------
+
+FACTS = ["1234/20000", "1 h 05 min left"]
+MORE = ["9.4 steps/s", "loss_D 1.29 ", "D(x) 0.488", "D(G(z)) 0.433", "loss_G 0.848"]
+
+
+@pytest.mark.parametrize("name", ["", "training the classifier"])
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 200])
+def test_a_bar_keeps_count_and_time_left_in_any_window(width: int, name: str) -> None:
+    before, bar, text = fitted(width, name, FACTS, MORE)
+    assert len(before) + bar + 2 + len(text) <= width
+    shown = text.split("  ")
+    assert shown[:2] == FACTS
+    assert [word.strip() for word in shown[2:] if word] == [m.strip() for m in MORE][
+        : len(shown) - 2
+    ]
+    assert NARROWEST <= bar <= WIDEST
+    assert before.strip() == (name if width >= 60 else "")
+    if width == 200:
+        assert bar == WIDEST
+        assert text.endswith(MORE[-1])
+
+
+def test_what_fits_nowhere_is_left_out() -> None:
+    assert fitted(10, "name", FACTS, MORE) == ("", 0, "  ".join(FACTS))
+    assert fitted(40, "", ["0/9", ""], []) == ("", 24, "0/9")
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_compiling_is_in_neither_the_rate_nor_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock, compiling = Clock(), Compiling()
+    monkeypatch.setattr(progress, "time", clock)
+    monkeypatch.setattr(progress, "COMPILING", compiling)
+    monkeypatch.setattr(Compiling, "seconds", lambda self: 50.0 * len(self.names))
+    with Progress(0, 4, name="drawing", unit="images", every=0) as job:
+        assert (job.rate(), job.left()) == ("", "")
+        compiling.names.append("kernel")
+        clock.now += 52
+        job.update(1, {})
+        compiling.names.append("kernel")  # while this one is compiled, the numbers stay
+        assert (job.rate(), job.left()) == ("2.0 s/image", "6 s left")
+        clock.now += 51
+        job.update(2, {"loss": 0.5})
+        clock.now += 1
+        job.update(4, {})
+    assert capsys.readouterr().err.splitlines() == [
+        "drawing 1/4  2.0 s/image  6 s left",
+        "drawing 2/4  1.5 s/image  3 s left  loss 0.5",
+        "drawing 4/4  1.0 images/s  in 1 min 44 s, 1 min 40 s of it compiling",
+    ]
+
+
+def test_a_bar_shows_what_is_compiled(wide: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiling = Compiling()
+    monkeypatch.setattr(progress, "COMPILING", compiling)
+    with contextlib.redirect_stderr(wide), Progress(0, 2, name="drawing") as job:
+        assert compiling.watched
+        compiling.begin("conv")
+        job.bar.refresh()
+        compiling.end()
+        job.update(2, {})
+    assert not compiling.watched
+    assert "compiling kernel 1, 0 s so far" in wide.getvalue()
+    assert "drawing" in wide.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.6, "1 min 00 s"), (125, "2 min 05 s"), (7384, "2 h 03 min")],
+)
+def test_a_duration_is_read_at_a_glance(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
 # --- The order of the words -------------------------------------------------------------------
 
 
@@ -302,6 +387,10 @@ def test_no_color_holds_for_the_bar(monkeypatch: pytest.MonkeyPatch, wide: Termi
         (["train", "--resume", "--out", "run", "gan", "wgan"], ["minigan train gan", "first"]),
         (["train", "DCGAN"], ["did you mean dcgan?"]),
         (["train", "WGAN-GP2"], ["did you mean wgan_gp?"]),
+        (["train", "stylegan"], ["there are began, bigan"]),
+        (["train", "gan", "--batchsize", "3"], ["did you mean --batch-size?"]),
+        (["train", "gan", "--learning-rate", "3"], ["minigan train gan --help"]),
+        (["run"], ["there are train"]),
         (["TRAIN"], ["did you mean train?"]),
         (["--steps", "3", "train"], ["minigan train", "first"]),
         (["sample", "--count", "3", "run"], ["minigan sample RUN", "first"]),

@@ -29,7 +29,7 @@ ARROWS: dict[str, set[str]] = {
     "signals": set(),
     "page_parts": {"errors", "files"},
     "terminal": set(),
-    "progress": {"terminal"},
+    "progress": {"kernels", "terminal"},
     "methods": set(),
     "callsite": set(),
     "recording": set(),
@@ -84,11 +84,13 @@ ARROWS: dict[str, set[str]] = {
 # The same within minigan_kernels. A room is a folder (the deepest that is named here) or a file.
 SHARED = {
     "checks", "environment", "epilogue", "layouts", "memo", "philox", "algorithms", "trust",
+    "compiling",
 }  # fmt: skip
 KERNEL_ARROWS: dict[str, set[str]] = {
     "algorithms": set(),
     "trust": set(),
     "checks": set(),
+    "compiling": set(),
     "environment": set(),
     "epilogue": set(),
     "layouts": set(),
@@ -98,7 +100,7 @@ KERNEL_ARROWS: dict[str, set[str]] = {
     # The dispatch: twins by name.
     "minigan_kernels": {"algorithms", "environment", "memo", "reference"},
     "cpu/isa": {"environment"},
-    "cpu/compiler": {"cpu/isa", "trust"},
+    "cpu/compiler": {"compiling", "cpu/isa", "trust"},
     "cpu/runtime": {"cpu/isa", "cpu/compiler"} | SHARED,
     "cpu/transpose": {"cpu/isa", "cpu/compiler"},
     "cpu/gemm": {"cpu/isa", "cpu/compiler", "cpu/runtime", "cpu/transpose"},

@@ -234,7 +234,7 @@ def test_a_damaged_file_is_compiled_again_with_a_word(
     file.write_bytes(damaged(whole)[damage])
     capsys.readouterr()
     assert function(1)(1) == 2
-    assert f"as {file.name} was damaged" in capsys.readouterr().err
+    assert f"{file.name} was damaged, and is compiled again" in capsys.readouterr().err
     assert disk_cache.trust.read(file, 1 << 20)[36:] != b""
     assert function(1)(1) == 2
     assert "damaged" not in capsys.readouterr().err

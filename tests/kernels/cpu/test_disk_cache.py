@@ -21,6 +21,12 @@ ones = np.ones((2, 1, 3, 3), np.float32)
 dx, dbias = k.bias_leaky_relu_backward(ones, ones, slope=0.2)
 print(dx[0, 0, 0, 0], dbias[0])
 """
+# At the end it names what was compiled.
+NAMES = """
+import atexit, sys
+from minigan_kernels.compiling import COMPILING
+atexit.register(lambda: [print("compiled", name, file=sys.stderr) for name in COMPILING.names])
+"""
 
 
 def start(
@@ -29,7 +35,7 @@ def start(
     chosen = {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(packages)} | variables
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"} | chosen
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", program],
+        [sys.executable, "-W", "error", "-c", NAMES + program],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -51,8 +57,9 @@ def run(
 
 
 def compiled(err: str) -> list[str]:
-    """The last names of the functions that a process says it has compiled."""
-    return [line.split()[1].rpartition(".")[2] for line in err.splitlines()[1:]]
+    """The last names of the functions that a process has compiled."""
+    lines = (line for line in err.splitlines() if line.startswith("compiled "))
+    return [line.rpartition(".")[2] for line in lines]
 
 
 @pytest.fixture
@@ -83,12 +90,15 @@ def test_compiling_is_said_once_loading_is_silent_and_damage_is_seen(tmp_path: P
     assert out == "1.0 18.0\n"
     assert "compiling kernels" in err.splitlines()[0]
     assert str(tmp_path) in err.splitlines()[0]
-    # A line for each kernel, none for the helpers that were compiled inside them.
+    assert sum(line.startswith("minigan: ") for line in err.splitlines()) == 1
+    # The kernels, not the helpers that were compiled inside them.
     assert compiled(err) == ["_leaky_backward", "channel_sums"]
     assert run(TOTAL, tmp_path) == (out, "")
     (kept,) = tmp_path.rglob("*._leaky_backward-*.kernel")
     kept.write_bytes(kept.read_bytes()[:-1])
-    assert compiled(run(TOTAL, tmp_path)[1]) == ["_leaky_backward"]
+    err = run(TOTAL, tmp_path)[1]
+    assert compiled(err) == ["_leaky_backward"]
+    assert f"{kept.name} was damaged, and is compiled again" in err
     kept.write_bytes(kept.read_bytes()[:20])
     assert compiled(run(TOTAL, tmp_path)[1]) == ["_leaky_backward"]
     assert run(TOTAL, tmp_path) == (out, "")

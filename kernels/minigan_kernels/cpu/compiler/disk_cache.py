@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from typing import Any
 
 import numba
 
+from ...compiling import COMPILING
 from ...trust import Trust, UntrustedError
 from .dependencies import (
     Dependencies,
@@ -314,29 +316,37 @@ def _has_no_owner(folder: Path) -> bool:
 
 
 class _Notice(Listener):
-    """Says on stderr what is compiled, and for how long; a kernel's helpers count as part of it."""
+    """Says on stderr, in one line, that kernels are compiled; below it a terminal shows which one.
+    A kernel's helpers count as part of it.
+    """
 
     def __init__(self) -> None:
-        self._began: list[float] = []  # when each of the nested compilations began
+        self._depth = 0  # of the nested compilations
         self._told = self._warned = self._mistrusted = False
-        self.damaged: list[str] = []  # files that were, since the last line
+        self.damaged: list[str] = []  # files that were, and are not yet told of
 
     def began(self, dispatcher: Any) -> None:
         if not isinstance(dispatcher._cache, DiskCache):
             return
-        self._began.append(time.perf_counter())
+        self._depth += 1
+        if self._depth > 1:
+            return
         if not self._told:
             self._told = True
             self.say(f"compiling kernels for this CPU (once: they are kept in {cache_folder()})")
+        if self.damaged:
+            self.say(f"{', '.join(self.damaged)} was damaged, and is compiled again")
+            self.damaged.clear()
+        COMPILING.begin(dispatcher._cache.name)
+        _redraw(f"minigan: {COMPILING.status()}: {dispatcher._cache.name}")
 
     def ended(self, dispatcher: Any) -> None:
         if not isinstance(dispatcher._cache, DiskCache):
             return
-        seconds = time.perf_counter() - self._began.pop()
-        if not self._began:
-            why = f", as {', '.join(self.damaged)} was damaged" if self.damaged else ""
-            self.say(f"  {dispatcher._cache.name} {seconds:.1f} s{why}")
-            self.damaged.clear()
+        self._depth -= 1
+        if not self._depth:
+            COMPILING.end()
+            _redraw("")
 
     def cannot_keep(self, error: OSError) -> None:
         if not self._warned:
@@ -355,6 +365,17 @@ class _Notice(Listener):
     def say(message: str) -> None:
         with suppress(OSError):  # nobody reads it any more, which is no reason not to compute
             print(f"minigan: {message}", file=sys.stderr, flush=True)
+
+
+def _redraw(text: str) -> None:
+    """Put `text` into the terminal's current line, from which the next one removes it; nothing
+    where there is no terminal, or another display shows what is compiled.
+    """
+    plain = sys.stderr is None or os.environ.get("TERM") in ("dumb", "unknown")
+    with suppress(OSError, ValueError):  # gone, or closed
+        if not plain and not COMPILING.watched and sys.stderr.isatty():
+            room = shutil.get_terminal_size().columns - 1
+            print(f"\r\x1b[K{text[:room]}", end="", file=sys.stderr, flush=True)
 
 
 _notice = _Notice()
