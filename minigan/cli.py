@@ -40,7 +40,7 @@ def _verbs() -> dict[str, tuple[Callable[[list[str]], int], str]]:
         "evaluate": (evaluate.main, "score a run against the truth: modes, likelihood, classes"),
         "export": (export.main, "write the generator of a run as a file of its own"),
         "recipes": (recipes.main, "list the GANs that can be trained"),
-        "data": (data.main, "list the data sets, or fetch one"),
+        "data": (data.main, "list the data sets, fetch one, or empty the caches"),
         "gradcheck": (gradcheck.main, "check a recipe's gradients against finite differences"),
         "bench": (bench.main, "measure minigan beside its peers"),
         "doctor": (doctor.main, "say what this machine offers and whether the kernels work"),

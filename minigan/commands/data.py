@@ -1,13 +1,18 @@
-"""`minigan data`: the data sets by name, and fetching them."""
+"""`minigan data`: the data sets by name, fetching them, and emptying the caches."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..data import catalogue, load
-from ..errors import UserError
+from ..errors import UserError, nearest
+from .caches import caches, size_text
 from .console import say, show, show_page, show_table
 
-USAGE = """usage: minigan data list          the data sets that --data knows by name
-       minigan data fetch NAME    fetch one now, instead of when it is first used"""
+USAGE = """usage: minigan data list             the data sets that --data knows by name
+       minigan data fetch NAME       fetch one now, instead of when it is first used
+       minigan data clean [CACHE...] empty all caches, or some of: kernels, cuda, downloads,
+                                     classifiers (minigan doctor shows their sizes)"""
 
 
 def main(words: list[str]) -> int:
@@ -26,7 +31,37 @@ def main(words: list[str]) -> int:
         dataset = load(words[1], report=say)
         show(f"{dataset.name}: {len(dataset):,} samples of shape {dataset.shape}")
         return 0
-    if words and words[0] in ("-h", "--help"):
+    if words and words[0] == "clean" and not any(word.startswith("-") for word in words):
+        return _clean(words[1:])
+    if words and {"-h", "--help"} & {words[0], words[-1]}:
         show_page(USAGE)
         return 0
-    raise UserError("minigan data knows: minigan data list, and minigan data fetch NAME")
+    raise UserError(
+        "minigan data knows: minigan data list, minigan data fetch NAME, and minigan data clean"
+    )
+
+
+def _clean(names: Sequence[str]) -> int:
+    """Empty the caches of these names, or all of them, and say what was removed."""
+    known = caches()
+    there = list(dict.fromkeys(cache.name for cache in known))
+    for name in names:
+        if name not in there:
+            near = nearest(name, there)
+            hint = f"did you mean {near}?" if near else f"there are {', '.join(there)}"
+            raise UserError(f"there is no cache {name}; {hint}")
+    total = 0
+    for cache in known:
+        if not names or cache.name in names:
+            try:
+                count, size = cache.empty()
+            except OSError as error:
+                raise UserError(
+                    f"{cache.folder} cannot be emptied ({error.strerror or error})"
+                ) from error
+            total += size
+            if count:
+                files = f"{count:,} file{'s' * (count != 1)}"
+                show(f"removed {cache.what}: {files}, {size_text(size)}, {cache.folder}")
+    show(f"{size_text(total)} removed" if total else "there was nothing to remove")
+    return 0

@@ -15,6 +15,7 @@ from minigan_kernels.cuda.errors import UnavailableError
 from ..device import Device, cuda, probe, to_host
 from ..errors import RunError
 from ..training.run import provenance
+from .caches import caches, size_text
 from .console import show, show_page, show_table
 from .flags import Precision, parse
 from .layer_kernels import kernels_of_layers
@@ -43,6 +44,7 @@ def main(words: list[str]) -> int:
     found = probe.probe_cuda()
     for name, value in (_facts() | _gpu(found)).items():
         show(f"{name:12} {value}")
+    _show_caches()
     here = cuda.device("cpu" if probe.diagnose(found) else "cuda", given.precision)
     where = f"on {here.name}, in {here.precision}"
     show_page(f"\nwhat convolves in a DCGAN of 64x64 pixels at a batch of 64, {where}:\n")
@@ -59,6 +61,15 @@ def main(words: list[str]) -> int:
     good = all(error < 1e-4 for error, _ in worst.values())
     show_page("\nthe kernels agree" if good else "\nthe kernels DISAGREE; please report this")
     return 0 if good else 1
+
+
+def _show_caches() -> None:
+    show_page("\ncaches, which minigan data clean empties:\n")
+    rows = []
+    for cache in caches():
+        count, size = cache.size()
+        rows.append((cache.name, cache.what, size_text(size), f"{count:,}", str(cache.folder)))
+    show_table(("cache", "of", "size", "files", "where"), rows)
 
 
 def _facts() -> dict[str, str]:

@@ -68,9 +68,9 @@ ARROWS: dict[str, set[str]] = {
     "evaluation": {"data", "errors", "metrics", "progress", "random", "training"},
     "start": {"data", "device", "errors", "gans", "random", "training"},
     "commands": {
-        "data", "device", "errors", "evaluation", "files", "gans", "kernels", "metrics", "nn",
-        "progress", "random", "schema", "signals", "start", "tensor", "terminal", "testing",
-        "training", "viz", "weights",
+        "data", "device", "errors", "evaluation", "files", "gans", "kernels", "locks",
+        "metrics", "nn", "progress", "random", "schema", "signals", "start", "tensor",
+        "terminal", "testing", "training", "viz", "weights",
     },
     "cli": {"commands", "errors", "kernels", "minigan", "signals", "terminal"},
     "__main__": {"cli"},
