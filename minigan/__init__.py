@@ -4,8 +4,21 @@
 >>> x = mg.Tensor([1.0, 2.0, 3.0])
 >>> mg.grad((x * x).sum(), x)
 Tensor([2., 4., 6.], float32)
+
+Names follow one rule: arrays as NumPy, layers as PyTorch, randomness explicit.
+
+- Arrays as NumPy: `axis`, `keepdims`, `x.size`, `x.transpose(order)`, `var` and `std` divide by n.
+- Where PyTorch says it otherwise (`dim`, `view`, `cat`), that works too, or one sentence says how.
+- Layers as PyTorch: names, the order of arguments, layouts (N, C, H, W), what a number means.
+- Gradients are answers, `mg.grad(loss, net.parameters())`: nothing is stored, so nothing is reset.
+- Randomness is explicit: `rng = mg.Generator(seed)` goes to whatever draws, as `rng=rng`.
+- What has no gradient (comparisons, `argmax`) is a plain array; `x.numpy()` is the array of x.
 """
 
+from importlib import import_module as _import_module
+from typing import Any as _Any
+
+from . import hints as _hints
 from . import losses, nn, optim, penalties
 from .errors import RunError, UserError
 from .fused import fused
@@ -20,3 +33,36 @@ __all__ = [
     "losses", "nn", "no_grad", "optim", "penalties", "primitive",
 ]  # fmt: skip
 __all__ += _ops
+
+# What is imported when it is first asked for: its module, and the name in it if it is no module.
+_LATER: dict[str, tuple[str, str | None]] = {
+    "data": ("minigan.data", None),
+    "evaluation": ("minigan.evaluation", None),
+    "gans": ("minigan.gans", None),
+    "metrics": ("minigan.metrics", None),
+    "testing": ("minigan.testing", None),
+    "viz": ("minigan.viz", None),
+    "weights": ("minigan.weights", None),
+}
+
+# By the names that others give them.
+_ALIASES = {
+    "abs": "absolute", "amax": "max", "amin": "min", "cat": "concatenate", "clamp": "clip",
+    "concat": "concatenate", "div": "divide", "mul": "multiply", "neg": "negative",
+    "permute": "transpose", "pow": "power", "sub": "subtract", "unsqueeze": "expand_dims",
+}  # fmt: skip
+_DTYPES = ("float32", "float64", "int32", "int64", "uint8", "pi", "inf", "nan")  # NumPy's
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _LATER:
+        module, attribute = _LATER[name]
+        found = _import_module(module)
+        return getattr(found, attribute) if attribute else found
+    if name in _ALIASES:
+        return globals()[_ALIASES[name]]
+    return _hints.of_minigan(name, _DTYPES)
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_LATER, "__version__"})

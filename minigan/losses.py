@@ -14,19 +14,34 @@ from typing import Any
 
 import numpy as np
 
-from . import ops
+from . import hints, ops
 from .ops import check_shapes, conv2d, mean, relu, softplus, square
 from .ops.labels import as_labels
 from .tensor import Array, Tensor, adopt
 
+__all__ = [
+    "binary_cross_entropy_with_logits", "discriminator_loss", "hinge_discriminator_loss",
+    "laplacian_pyramid_loss", "least_squares_discriminator_loss", "least_squares_generator_loss",
+    "non_saturating_loss", "real_logit", "saturating_loss", "softmax_cross_entropy",
+    "wasserstein_critic_loss", "wasserstein_generator_loss",
+]  # fmt: skip
 
-def binary_cross_entropy(logits: Tensor, target: float | Array) -> Tensor:
-    """-(t log D + (1 - t) log(1 - D)), averaged over all logits; `target` t is in [0, 1].
+__getattr__ = hints.missing_of_module("minigan.losses", hints.LOSSES)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def binary_cross_entropy_with_logits(logits: Tensor, target: float | Array) -> Tensor:
+    """-(t log D + (1 - t) log(1 - D)), averaged over all logits, D = sigmoid(logit).
+
+    `target` t is in [0, 1].
 
     Raises:
         ValueError: if `target` is neither a number nor of the shape of the logits.
     """
-    _check_target("binary_cross_entropy", logits, target)
+    _check_target("binary_cross_entropy_with_logits", logits, target)
     return mean(softplus(logits) - logits * target)
 
 
@@ -37,7 +52,8 @@ def discriminator_loss(real: Tensor, fake: Tensor, *, smooth: float = 1.0) -> Te
     (Salimans et al. 2016, arXiv:1606.03498, section 3.4). The target of fakes stays 0: smoothing it
     would reward samples where the model has mass already.
     """
-    return binary_cross_entropy(real, smooth) + binary_cross_entropy(fake, 0.0)
+    of_real, of_fake = (real, smooth), (fake, 0.0)
+    return binary_cross_entropy_with_logits(*of_real) + binary_cross_entropy_with_logits(*of_fake)
 
 
 def saturating_loss(fake: Tensor) -> Tensor:
@@ -137,6 +153,18 @@ def laplacian_pyramid_loss(x: Tensor, y: Tensor, *, levels: int = 3) -> Tensor:
         total = total + mean(abs(rest - blurred))
         rest = blurred[:, :, ::2, ::2]
     return total + mean(abs(rest))
+
+
+def binary_cross_entropy(*args: Any, **options: Any) -> Any:
+    """Refused, because elsewhere this name is that of a loss of probabilities.
+
+    Raises:
+        TypeError: naming `binary_cross_entropy_with_logits`, which this was before.
+    """
+    raise TypeError(
+        "losses.binary_cross_entropy is now called binary_cross_entropy_with_logits, because it "
+        "takes logits and not probabilities: rename it, and leave a sigmoid out"
+    )
 
 
 def _check_target(name: str, values: Tensor, target: Any) -> None:

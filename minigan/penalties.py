@@ -12,7 +12,13 @@ from .ops import check_shapes, flatten, log, mean, sqrt, square, sum, var
 from .random import Generator, takes_generator
 from .tensor import Tensor, adopt, grad
 
+__all__ = ["gaussian_kl", "gradient_penalty", "l2_penalty", "r1_penalty"]
+
 Critic = Callable[[Tensor], Tensor]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 @takes_generator

@@ -26,6 +26,30 @@ _TOP = np.float32(1 - 2**-24)  # the largest number that the uniform kernel give
 _LARGEST = float(np.finfo(np.float32).max)
 
 
+def _shape_first(draw: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Decorate a method that draws numbers: it refuses the arguments of other libraries' methods,
+    in which the shape is the last.
+    """
+    name = draw.__name__
+    named = "mean=0.0, std=0.02" if name == "normal" else "low=-1.0, high=1.0"
+    most = 2 if name == "normal" else 4  # arguments by position, with self
+
+    @wraps(draw)
+    def checked(*args: _P.args, **options: _P.kwargs) -> _R:
+        beside_integer = len(args) > 2 and not isinstance(args[1], (tuple, list))
+        if len(args) > most or beside_integer or not options.keys().isdisjoint(_ELSEWHERE):
+            raise TypeError(
+                f"rng.{name} takes the shape first and numbers by name, as "
+                f"rng.{name}((2, 3), {named})"
+            )
+        return draw(*args, **options)
+
+    return checked
+
+
+_ELSEWHERE = {"size", "loc", "scale"}
+
+
 class Generator:
     """Philox4x32-10 (Salmon et al. 2011): the same seed gives the same numbers on every device.
 
@@ -43,18 +67,24 @@ class Generator:
         self.offset = 0
         self.device = HOST
 
-    def normal(self, shape: Shape, scale: float = 1.0) -> Array:
-        """Normal numbers of mean 0 and standard deviation `scale`.
+    @_shape_first
+    def normal(self, shape: Shape, *, mean: float = 0.0, std: float = 1.0) -> Array:
+        """Normal numbers of this mean and standard deviation.
 
         Raises:
-            ValueError: if the scale is below 0 or no finite float32.
+            ValueError: if the standard deviation is below 0, or one is no finite float32.
         """
-        if not 0 <= scale <= _LARGEST:
-            raise ValueError(f"the scale of normal numbers must be 0 or more, not {scale}")
-        return self._draw(shape, kernels.normal) * np.float32(scale)
+        if not (0 <= std <= _LARGEST and -_LARGEST <= mean <= _LARGEST):
+            raise ValueError(
+                f"normal numbers have a mean and a scale, std, of 0 or more, not {mean} and {std}"
+            )
+        numbers = self._draw(shape, kernels.normal) * np.float32(std)
+        return numbers + np.float32(mean) if mean else numbers
 
+    @_shape_first
     def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0) -> Array:
-        """Uniform numbers in [low, high); `low` if the two are equal.
+        """Uniform numbers in [low, high); `low` if the two are equal. Beside a shape that is an
+        integer the bounds are given by name.
 
         Raises:
             ValueError: if low is above high, or one or the difference is no finite float32.

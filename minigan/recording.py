@@ -7,7 +7,9 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextvars import ContextVar
 from types import GeneratorType
-from typing import Any
+from typing import Any, TypeVar, overload
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 # Each thread, and each task of an event loop, has its own values of these.
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
@@ -87,14 +89,22 @@ _ASYNCHRONOUS = (
 )
 
 
-def no_grad() -> Recording:
-    """Within this context, or the function it decorates, nothing is recorded."""
-    return Recording(False)
+@overload
+def no_grad(function: None = None) -> Recording: ...
+@overload
+def no_grad(function: _F) -> _F: ...
+def no_grad(function: Any = None) -> Any:
+    """Within this context, `with no_grad():`, or the function it decorates, nothing is recorded."""
+    return Recording(False) if function is None else Recording(False)(function)
 
 
-def enable_grad() -> Recording:
+@overload
+def enable_grad(function: None = None) -> Recording: ...
+@overload
+def enable_grad(function: _F) -> _F: ...
+def enable_grad(function: Any = None) -> Any:
     """Within this context, or the function it decorates, all is recorded, even inside `no_grad`."""
-    return Recording(True)
+    return Recording(True) if function is None else Recording(True)(function)
 
 
 def _check_function(function: Any, name: str) -> None:

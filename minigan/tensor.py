@@ -23,6 +23,7 @@ from .arrays import FLOAT32, Check, check_result, freeze_new, own, own_beside
 from .callsite import caller
 from .device import Array as Array
 from .device import is_array, on_host
+from .hints import CREATION, GRAD, Count, also, applied, misfit, refuse_tensors
 from .methods import TensorMethods
 from .recording import Recording
 from .recording import enable_grad as enable_grad
@@ -51,9 +52,9 @@ class Tensor(TensorMethods):
 
     __slots__ = ("__weakref__", "data", "node")
 
+    @also(**CREATION)
     def __init__(self, data: Any, dtype: Any = None) -> None:
-        if isinstance(data, Tensor):
-            raise TypeError("Tensor(tensor) would cut the graph; for that say tensor.detach()")
+        refuse_tensors(data, Tensor)
         self.data: Array = own(data, dtype)
         self.node: Node | None = None
 
@@ -71,7 +72,7 @@ class Tensor(TensorMethods):
 
     @property
     def size(self) -> int:
-        return self.data.size
+        return Count(self.data.size)
 
     def detach(self) -> Tensor:
         """The same array without its history."""
@@ -116,7 +117,7 @@ class Node:
     def __str__(self) -> str:
         code, line = self.site
         where = f"built at {code.co_filename}:{line} in {code.co_name}"
-        return f"{_signature(self.primitive.name, self.inputs)}, {where}"
+        return f"{applied(self.primitive, self.inputs)}, {where}"
 
 
 _numbers = itertools.count()
@@ -134,7 +135,7 @@ class Primitive:
         self, kernel: Kernel, name: str, doc: str | None = None, check: Check | None = None
     ) -> None:
         self.kernel = kernel
-        self.name = name
+        self.name = self.shown = self.__name__ = name  # shown: in messages, the public function's
         self.check = check or partial(check_result, kernel)
         self.__doc__ = doc
         self.rules: tuple[Rule | None, ...] = ()
@@ -164,7 +165,7 @@ class Primitive:
             raise GraphError(f"{lacking}; give it one with {self.name}.gradients") from None
 
     def __call__(self, *args: Any, **options: Any) -> Tensor:
-        recording, arrays, plain = is_recording(), [], True
+        recording, arrays, plain, residuals = is_recording(), [], True, ()
         for t in args:  # one loop, and no comprehension: it costs as much as a small operation
             if not isinstance(t, Tensor):
                 return self(*tensors(*args), **options)
@@ -178,7 +179,6 @@ class Primitive:
             for key, value in options.items():
                 if type(value) is ndarray and value.flags.writeable:
                     options[key] = own(value)
-        residuals = ()
         try:
             if not plain:
                 arrays = self.check(arrays, options)
@@ -186,7 +186,7 @@ class Primitive:
                 args = tuple([t if t.data is a else _converted(t, a) for t, a in pairs])
             data = self.kernel(*arrays, **options)
         except (ValueError, TypeError, IndexError) as error:
-            raise GraphError(f"{_signature(self.name, args)}: {error}") from error
+            raise GraphError(misfit(self, args, options, error)) from error
         if self.gives_residuals:
             data, residuals = data
         if type(data) is not ndarray and on_host(data):
@@ -236,6 +236,7 @@ def _converted(t: Tensor, array: Array) -> Tensor:
     return astype(t, dtype=array.dtype) if t.dtype.kind == "f" else adopt(array)
 
 
+@also(**GRAD)
 def grad(
     output: Tensor,
     inputs: Structure,
@@ -358,7 +359,3 @@ def tensors(*args: Any) -> tuple[Tensor, ...]:
     beside = [a.data for a in args if isinstance(a, Tensor)]
     beside = beside or [a for a in args if is_array(a) and a.ndim]
     return tuple([a if isinstance(a, Tensor) else adopt(own_beside(a, beside)) for a in args])
-
-
-def _signature(name: str, inputs: tuple[Tensor, ...]) -> str:
-    return f"{name} of {' and '.join(str(t.shape) for t in inputs)}"

@@ -23,7 +23,7 @@ def normal(std: float = 0.02, mean: float = 0.0) -> Initializer:
 
     @takes_generator
     def draw(rng: Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
-        return rng.normal(shape, std) + np.float32(mean)
+        return rng.normal(shape, std=std) + np.float32(mean)
 
     return draw
 
@@ -50,7 +50,7 @@ def he(gain: float = math.sqrt(2)) -> Initializer:
 
     @takes_generator
     def draw(rng: Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
-        return rng.normal(shape, gain / math.sqrt(fan_in))
+        return rng.normal(shape, std=gain / math.sqrt(fan_in))
 
     return draw
 

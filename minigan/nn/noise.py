@@ -30,4 +30,4 @@ class GaussianNoise(Module):
         if not self.training or self.std == 0:
             return x
         check_floating(self, x)
-        return x + adopt(self.rng.normal(x.shape, self.std).astype(x.dtype, copy=False))
+        return x + adopt(self.rng.normal(x.shape, std=self.std).astype(x.dtype, copy=False))

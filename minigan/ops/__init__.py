@@ -5,10 +5,22 @@ Importing this package also gives tensors their operators.
 
 import numpy as np
 
-from ..tensor import PRIMITIVES
+from ..tensor import PRIMITIVES, Primitive
 from . import operators as operators
 from . import protocols
 from .conv import avg_pool2d, conv2d, conv_transpose2d, max_pool2d, upsample_nearest
+from .creation import (
+    arange,
+    eye,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    tensor,
+    zeros,
+    zeros_like,
+)
 from .elementwise import (
     absolute,
     add,
@@ -44,6 +56,10 @@ from .linalg import einsum, matmul
 from .linalg import of_rows as of_rows
 from .norm import batch_norm, batch_norm_inference, instance_norm, layer_norm
 from .reduction import (
+    all,
+    any,
+    argmax,
+    argmin,
     log_softmax,
     logsumexp,
     max,
@@ -51,6 +67,7 @@ from .reduction import (
     min,
     softmax,
     softmax_cross_entropy,
+    std,
     sum,
     var,
 )
@@ -70,16 +87,21 @@ from .shape import (
 from .shape import check_shapes as check_shapes
 
 __all__ = [
-    "absolute", "add", "astype", "avg_pool2d", "batch_norm", "batch_norm_inference",
-    "bias_leaky_relu", "bias_sigmoid", "bias_tanh", "broadcast_to", "clip", "concatenate", "conv2d",
-    "conv_transpose2d", "cos", "divide", "einsum", "elu", "exp", "expand_dims", "flatten",
-    "instance_norm", "layer_norm", "leaky_relu", "log", "log_softmax", "logsumexp", "matmul",
-    "max", "max_pool2d", "maximum", "mean", "min", "minimum", "multiply", "negative", "pad",
-    "power", "relu", "reshape", "sigmoid", "sin", "softmax", "softmax_cross_entropy",
-    "softplus", "sqrt", "square", "squeeze", "stack", "subtract", "sum", "sum_to", "swapaxes",
-    "tanh", "transpose", "upsample_nearest", "var", "where",
+    "absolute", "add", "all", "any", "arange", "argmax", "argmin", "astype", "avg_pool2d",
+    "batch_norm", "batch_norm_inference", "bias_leaky_relu", "bias_sigmoid", "bias_tanh",
+    "broadcast_to", "clip", "concatenate", "conv2d", "conv_transpose2d", "cos", "divide", "einsum",
+    "elu", "exp", "expand_dims", "eye", "flatten", "full", "full_like", "instance_norm",
+    "layer_norm", "leaky_relu", "linspace", "log", "log_softmax", "logsumexp", "matmul", "max",
+    "max_pool2d", "maximum", "mean", "min", "minimum", "multiply", "negative", "ones", "ones_like",
+    "pad", "power", "relu", "reshape", "sigmoid", "sin", "softmax", "softmax_cross_entropy",
+    "softplus", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "sum_to",
+    "swapaxes", "tanh", "tensor", "transpose", "upsample_nearest", "var", "where", "zeros",
+    "zeros_like",
 ]  # fmt: skip
 
+for _name in __all__:
+    if isinstance(_value := globals()[_name], Primitive):
+        _value.__module__ = "minigan"  # where people know it, not where it is written
 protocols.OWN.update(__all__)
 protocols.BY_UFUNC.update(
     {p.kernel: p for p in PRIMITIVES.values() if isinstance(p.kernel, np.ufunc)}

@@ -11,6 +11,7 @@ from minigan_kernels.checks import Pair, pair
 from minigan_kernels.epilogue import LINEAR, Epilogue
 
 from ..arrays import floats
+from ..hints import also
 from ..tensor import Tensor, primitive, tensors
 from .fused_bias import ConvBiasActivation
 from .shape import pad
@@ -34,9 +35,12 @@ conv2d_dw.gradients(
 
 conv2d_activated = ConvBiasActivation(kernels.conv2d_activated, conv2d_p)
 conv2d_dx_activated = ConvBiasActivation(kernels.conv2d_dx_activated, conv2d_dx)
+conv2d_activated.shown = "conv2d"
+conv2d_dx_activated.shown = "conv_transpose2d"
 
 gather_plane = primitive(kernels.gather_plane)
 scatter_plane = primitive(kernels.scatter_plane)
+gather_plane.shown = "max_pool2d"
 gather_plane.gradients(lambda g, y, x, index: scatter_plane(g, index=index, shape=x.shape))
 scatter_plane.gradients(lambda g, y, dy, index, shape: gather_plane(g, index=index))
 
@@ -55,11 +59,11 @@ def conv2d(
     x: Tensor,
     w: Tensor,
     bias: Tensor | None = None,
-    *,
     stride: int | Pair = 1,
     padding: int | Pair = 0,
     dilation: int | Pair = 1,
     groups: int = 1,
+    *,
     epilogue: Epilogue = LINEAR,
 ) -> Tensor:
     """Convolution (strictly: cross-correlation) of images with a bank of filters.
@@ -82,10 +86,10 @@ def conv_transpose2d(
     x: Tensor,
     w: Tensor,
     bias: Tensor | None = None,
-    *,
     stride: int | Pair = 1,
     padding: int | Pair = 0,
     output_padding: int | Pair = 0,
+    *,
     dilation: int | Pair = 1,
     groups: int = 1,
     epilogue: Epilogue = LINEAR,
@@ -103,6 +107,11 @@ def conv_transpose2d(
     if len(x.shape) != 4 or len(w.shape) != 4:
         raise ValueError(
             f"conv_transpose2d wants x and w of four axes, not {x.shape} and {w.shape}"
+        )
+    if x.shape[1] != w.shape[0]:
+        raise ValueError(
+            f"conv_transpose2d: an image of {x.shape[1]} channels, x {x.shape}, needs a weight of "
+            f"as many input channels, but w is {w.shape}"
         )
     steps, gaps = pair(stride, "stride", least=1), pair(dilation, "dilation", least=1)
     edges, extra = (
@@ -146,8 +155,9 @@ def _check_no_activation(epilogue: Epilogue) -> None:
         raise ValueError("the activation of an epilogue needs a bias before it, but there is none")
 
 
+@also(kernel_size="kernel")
 def max_pool2d(
-    x: Tensor, kernel: int | Pair, *, stride: int | Pair | None = None, padding: int | Pair = 0
+    x: Tensor, kernel: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0
 ) -> Tensor:
     """Maximum of each window of x (N, C, H, W); `stride` is the kernel's size by default.
 
@@ -162,8 +172,9 @@ def max_pool2d(
     return gather_plane(x, index=index)
 
 
+@also(kernel_size="kernel")
 def avg_pool2d(
-    x: Tensor, kernel: int | Pair, *, stride: int | Pair | None = None, padding: int | Pair = 0
+    x: Tensor, kernel: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0
 ) -> Tensor:
     """Mean of each window of x (N, C, H, W), padding counted as zeros; `stride` is the kernel's
     size by default.
@@ -172,6 +183,7 @@ def avg_pool2d(
     return avg_pool2d_p(x, kernel=size, stride=size if stride is None else stride, padding=padding)
 
 
+@also(scale_factor="factor")
 def upsample_nearest(x: Tensor, factor: int) -> Tensor:
     """Each pixel of x (N, C, H, W) as a block of factor x factor: (N, C, factor H, factor W)."""
     return upsample_nearest_p(x, factor=factor)

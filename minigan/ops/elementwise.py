@@ -11,6 +11,7 @@ import numpy as np
 from ..arrays import floats
 from ..device import is_array, on_host
 from ..fused import Fused, fused
+from ..hints import also
 from ..tensor import Array, Tensor, adopt, primitive, tensors
 from ..tensor import astype as astype_p
 from .shape import reshape, sum_to
@@ -126,9 +127,19 @@ def real(x: Any) -> Tensor:
     return x if array is x.data else adopt(array)
 
 
-def clip(x: Tensor, low: float, high: float) -> Tensor:
-    """x limited to [low, high]; the gradient is zero outside, and 1/2 at a bound."""
-    return minimum(maximum(x, low), high)
+@also(low="min", high="max", a_min="min", a_max="max")
+def clip(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """x limited to [min, max], each a number, an array, or None for no bound on that side; the
+    gradient is zero outside, and 1/2 at a bound.
+
+    Raises:
+        ValueError: if there is no bound.
+    """
+    if min is None and max is None:
+        raise ValueError("clip needs a bound, as clip(x, 0, None)")
+    if min is not None:
+        x = maximum(x, min)
+    return x if max is None else minimum(x, max)
 
 
 def relu(x: Tensor) -> Tensor:

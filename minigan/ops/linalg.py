@@ -10,7 +10,7 @@ import minigan_kernels as kernels
 import numpy as np
 
 from ..arrays import one_dtype
-from ..tensor import Tensor, primitive, tensors
+from ..tensor import GraphError, Tensor, primitive, tensors
 from .shape import broadcast_to, expand_dims, reshape, squeeze, sum_to, swapaxes
 
 matmul_p = primitive(kernels.matmul, check=one_dtype)
@@ -24,13 +24,31 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     """Matrix product over the last two axes, the others broadcast; vectors as in `numpy.matmul`."""
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
         a, b = tensors(a, b)
-    if a.data.ndim == b.data.ndim == 2:  # soon done with what is frequent
+    try:
+        if a.data.ndim == b.data.ndim == 2:  # soon done with what is frequent
+            return matmul_p(a, b)
+        if a.ndim == 1:
+            return squeeze(matmul(expand_dims(a, 0), b), -1 if b.ndim == 1 else -2)
+        if b.ndim == 1:
+            return squeeze(matmul_p(a, expand_dims(b, 1)), -1)
         return matmul_p(a, b)
-    if a.ndim == 1:
-        return squeeze(matmul(expand_dims(a, 0), b), -1 if b.ndim == 1 else -2)
-    if b.ndim == 1:
-        return squeeze(matmul_p(a, expand_dims(b, 1)), -1)
-    return matmul_p(a, b)
+    except GraphError as error:
+        if why := _unequal(a.shape, b.shape):
+            raise GraphError(why) from None
+        raise error
+
+
+def _unequal(a: tuple[int, ...], b: tuple[int, ...]) -> str:
+    """Why arrays of these shapes have no product, in place of NumPy's signature of it."""
+    if not a or not b:
+        return f"matmul takes matrices and vectors, not {a} and {b}; a number multiplies by *"
+    columns, rows = a[-1], b[-2] if len(b) > 1 else b[0]
+    if columns == rows:
+        return ""
+    return (
+        f"matmul of {a} and {b}: the first has {columns} columns and the second {rows} rows, which "
+        "must be as many"
+    )
 
 
 def of_rows(f: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

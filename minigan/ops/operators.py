@@ -9,12 +9,46 @@ from typing import Any
 import numpy as np
 
 from ..arrays import own_option
-from ..tensor import Array, Tensor
+from ..hints import also
+from ..tensor import Array, Primitive, Tensor
 from . import protocols
-from .elementwise import absolute, add, astype, divide, multiply, negative, power, subtract
+from .elementwise import (
+    absolute,
+    add,
+    astype,
+    clip,
+    cos,
+    divide,
+    exp,
+    log,
+    multiply,
+    negative,
+    power,
+    relu,
+    sigmoid,
+    sin,
+    sqrt,
+    square,
+    subtract,
+    tanh,
+)
 from .linalg import matmul
-from .reduction import max, mean, min, sum, var
-from .shape import getitem, reshape, transpose
+from .reduction import (
+    all,
+    any,
+    argmax,
+    argmin,
+    log_softmax,
+    logsumexp,
+    max,
+    mean,
+    min,
+    softmax,
+    std,
+    sum,
+    var,
+)
+from .shape import expand_dims, flatten, getitem, reshape, squeeze, swapaxes, transpose
 
 
 def index_of(index: Any) -> Any:
@@ -39,6 +73,27 @@ def _iterate(x: Tensor) -> Iterator[Tensor]:
 
 def _refuse_to_write(x: Tensor, index: Any, value: Any) -> None:
     raise TypeError("a tensor cannot be written; build a new one with where, pad or concatenate")
+
+
+def _method(p: Primitive) -> Callable[[Tensor], Tensor]:
+    """A primitive of one argument as a method."""
+
+    def method(x: Tensor) -> Tensor:
+        return p(x)
+
+    method.__name__, method.__doc__ = p.name, p.__doc__
+    return method
+
+
+@also(start_dim="start")
+def _flatten(x: Tensor, start: int = 0) -> Tensor:
+    """x with the axes from `start` on as one: all of them, unless `start` is given."""
+    return flatten(x, start)
+
+
+def _permute(x: Tensor, *axes: Any) -> Tensor:
+    """x with its axes in the order `axes`: `transpose`."""
+    return transpose(x, axes[0] if len(axes) == 1 else axes)
 
 
 _methods: dict[str, Any] = {
@@ -68,14 +123,23 @@ _methods: dict[str, Any] = {
     "__lt__": _compare(np.less),
     "__le__": _compare(np.less_equal),
     "astype": astype,
-    "sum": sum,
-    "mean": mean,
-    "var": var,
-    "max": max,
-    "min": min,
-    "reshape": reshape,
-    "transpose": transpose,
     "T": property(transpose),
+    "mT": property(lambda x: swapaxes(x, -1, -2)),
+    "abs": _method(absolute),
+    "flatten": _flatten,
+    # By the names that PyTorch gives them.
+    "clamp": clip,
+    "permute": _permute,
+    "pow": power,
+    "unsqueeze": expand_dims,
+    "view": reshape,
 }
-for _name, _method in (_methods | protocols.METHODS).items():
-    setattr(Tensor, _name, _method)
+for _p in (exp, log, sqrt, square, sin, cos, tanh, sigmoid):
+    _methods[_p.name] = _method(_p)
+for _function in (
+    sum, mean, var, std, max, min, argmax, argmin, any, all, softmax, log_softmax, logsumexp,
+    reshape, transpose, swapaxes, squeeze, expand_dims, clip, relu, matmul,
+):  # fmt: skip
+    _methods[_function.__name__] = _function
+for _name, _value in (_methods | protocols.METHODS).items():
+    setattr(Tensor, _name, _value)

@@ -8,13 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from ..device import on_host, to_host
+from ..device import HOST, Device, on_host, to_host
+from ..hints import Refused, missing_of_tensor, plain, signature_of
 from ..tensor import PRIMITIVES, Array, Node, Primitive, Tensor, adopt, is_recording
+from ..tensor import astype as astype_p
+from .elementwise import astype
 from .linalg import matmul
 
 OWN: set[str] = set()  # names of minigan's own functions, which `minigan.ops` fills in
 BY_UFUNC: dict[Any, Primitive] = {}  # the primitives of minigan.ops that are NumPy's functions
-_OWN_NAMES = {"amax": "max", "amin": "min"}  # of functions that NumPy calls otherwise
+_OWN_NAMES = {  # of functions that NumPy calls otherwise
+    "amax": "max", "amin": "min", "concat": "concatenate", "dot": "matmul", "hstack": "concatenate",
+    "linalg.matmul": "matmul", "permute_dims": "transpose", "ravel": "reshape",
+    "vdot": "matmul", "vstack": "concatenate",
+}  # fmt: skip
 _METADATA = (np.shape, np.ndim, np.size)
 _COMPARISONS: dict[Any, Callable[[Any, Any], Any]] = {
     np.equal: operator.eq,
@@ -63,13 +70,76 @@ def _format(x: Tensor, spec: str) -> str:
 
 
 def _true(x: Tensor) -> bool:
-    return bool(x.data if on_host(x.data) else x.data.item())
+    if x.data.size != 1:
+        raise ValueError(
+            f"a tensor of shape {x.shape} is neither true nor false; ask for x.any() or x.all(), "
+            "or len(x)"
+        )
+    return bool(x.data.item())
 
 
 def _repr(x: Tensor) -> str:
-    origin = f", from {x.node.primitive.name}" if x.node else ""
+    origin = f", from {x.node.primitive.shown}" if x.node else ""
     values = np.array2string(x.numpy(), separator=", ", prefix="Tensor(", threshold=100)
     return f"Tensor({values}, {x.dtype}{origin})"
+
+
+def _tolist(x: Tensor) -> Any:
+    """The values as Python's numbers, in lists as deep as x has axes."""
+    return to_host(x.data).tolist()
+
+
+def _numel(x: Tensor) -> int:
+    """The number of elements: `x.size`."""
+    return int(x.data.size)
+
+
+def _dim(x: Tensor) -> int:
+    """The number of axes: `x.ndim`."""
+    return x.data.ndim
+
+
+def _dir(x: Tensor) -> list[str]:
+    return sorted(set(dir(type(x))) - set(_REFUSED))
+
+
+# --- Devices ---------------------------------------------------------------------------------
+
+
+def _device(x: Tensor) -> str:
+    """Where the array is: "cpu", or "cuda" for a GPU."""
+    return HOST.name if on_host(x.data) else "cuda"
+
+
+def _to(x: Tensor, target: Any = None, *, device: Any = None, dtype: Any = None) -> Tensor:
+    """x on a device, "cpu" or "cuda", or in a floating-point dtype; x itself if it is so already.
+
+    Raises:
+        TypeError: if x is computed and the device another, to which no gradient can follow.
+        UserError: if there is no such device.
+    """
+    if isinstance(target, Device) or str(target).partition(":")[0] in (HOST.name, "cuda"):
+        device = target
+    elif target is not None:
+        dtype = target
+    x = x if dtype is None else astype(x, dtype)
+    if device is None:
+        return x
+    name = device.name if isinstance(device, Device) else str(device).partition(":")[0]
+    if name == _device(x):
+        return x
+    if x.node is not None and is_recording():
+        raise TypeError(
+            f"no gradient follows a tensor from device to device; say x.detach().to({name!r}), or "
+            "move what it is computed from"
+        )
+    if name == HOST.name:
+        return adopt(to_host(x.data))
+    if not isinstance(device, Device):
+        from ..device import cuda
+
+        device = cuda.device(name)
+    return adopt(device.put(x.data))
 
 
 # --- Copies ----------------------------------------------------------------------------------
@@ -89,6 +159,11 @@ def _restored(kind: type[Tensor], array: Array, order: list[int]) -> Tensor:
 def _copy(x: Tensor) -> Tensor:
     """For `copy.copy`: the same value, with its history."""
     return x.node.output() if x.node else x.detach()
+
+
+def _clone(x: Tensor) -> Tensor:
+    """A copy of the values, which nobody writes, with a gradient to x."""
+    return astype_p(x, dtype=x.dtype)
 
 
 def _refuse_to_pickle(node: Node) -> Any:
@@ -184,9 +259,44 @@ def _arrays(value: Any) -> Any:
     return value
 
 
+class _Signature:
+    """For `inspect.signature` and `help`: the true arguments of a primitive."""
+
+    def __get__(self, instance: Primitive | None, owner: type[Primitive]) -> Any:
+        if instance is None:
+            raise AttributeError("__signature__")  # then Python reads that of the class
+        try:
+            return signature_of(instance)
+        except ValueError as error:
+            raise AttributeError(str(error)) from None
+
+
+def _repr_primitive(p: Primitive) -> str:
+    """As <minigan.exp(x)>."""
+    try:
+        arguments = plain(signature_of(p))
+    except ValueError:
+        arguments = "(...)"
+    module = vars(p).get("__module__") or getattr(p.kernel, "__module__", "")
+    return f"<{module}.{p.shown}{arguments}>"
+
+
+_REFUSED = ("grad", "requires_grad")
 METHODS: dict[str, Any] = {
+    **{name: Refused(name) for name in _REFUSED},
+    "__getattr__": missing_of_tensor,
+    "__dir__": _dir,
     "item": item,
     "numpy": numpy,
+    "tolist": _tolist,
+    "numel": _numel,
+    "dim": _dim,
+    "device": property(_device),
+    "to": _to,
+    "cpu": lambda x: _to(x, "cpu"),
+    "cuda": lambda x: _to(x, "cuda"),
+    "clone": _clone,
+    "copy": _clone,
     "__len__": lambda x: len(x.data),
     "__bool__": _true,
     "__float__": lambda x: float(number(x)),
@@ -205,4 +315,6 @@ METHODS: dict[str, Any] = {
 }
 Node.__reduce__ = _refuse_to_pickle  # type: ignore[method-assign, assignment]
 Primitive.__reduce__ = _reduce_primitive  # type: ignore[method-assign, assignment]
+Primitive.__signature__ = _Signature()  # type: ignore[attr-defined]
+Primitive.__repr__ = _repr_primitive  # type: ignore[method-assign, assignment]
 Primitive.__deepcopy__ = lambda p, memo: p  # type: ignore[attr-defined]

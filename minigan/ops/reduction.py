@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import minigan_kernels as kernels
 import numpy as np
 
 from ..arrays import floats
 from ..fused import fused
-from ..tensor import Array, Tensor, adopt, primitive
-from .elementwise import exp, log, real
+from ..tensor import Array, Tensor, adopt, primitive, tensors
+from .axes import Axes, over_axes
+from .elementwise import exp, log, real, sqrt
+from .labels import as_labels
 from .shape import broadcast_to, getitem, reshape
-
-Axes = int | tuple[int, ...] | None
 
 
 def _extreme_rule(g: Tensor, y: Tensor, x: Tensor, *, axis: Axes, keepdims: bool) -> Tensor:
@@ -30,40 +31,95 @@ max_p = primitive(np.max, "max").gradients(_extreme_rule)
 min_p = primitive(np.min, "min").gradients(_extreme_rule)
 
 
+@over_axes()
 def sum(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
     """Sum over `axis`, or over everything."""
     return sum_p(x, axis=axis, keepdims=keepdims)
 
 
+@over_axes()
 def mean(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
     """Mean over `axis`, or over everything.
 
     Raises:
         ValueError: if there is no value to take the mean of.
     """
-    total, count = sum(x, axis, keepdims=keepdims), _count(x, axis)
+    total, count = sum_p(x, axis=axis, keepdims=keepdims), _count(x, axis)
     if count == 0:
-        over = "" if axis is None else f" over axis {axis}"
-        raise ValueError(f"mean: a tensor of shape {x.shape} has no values{over}")
+        raise ValueError(f"mean: a tensor of shape {x.shape} has no values{_over(axis)}")
     return total * (1.0 / count)
 
 
-def var(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
-    """Biased variance over `axis`, or over everything: the mean of (x - mean)^2."""
+@over_axes(unbiased="ddof", correction="ddof")
+def var(x: Tensor, axis: Axes = None, *, keepdims: bool = False, ddof: int = 0) -> Tensor:
+    """Variance over `axis`, or over everything: the sum of (x - mean)^2 divided by n - ddof.
+
+    The divisor is n, the number of values, as in NumPy; `ddof=1` divides by n - 1, as PyTorch does.
+
+    Raises:
+        ValueError: if n - ddof is no positive number.
+    """
     centred = x - mean(x, axis, keepdims=True)
-    return mean(centred * centred, axis, keepdims=keepdims)
+    if ddof == 0:
+        return mean(centred * centred, axis, keepdims=keepdims)
+    count = _count(x, axis)
+    if count <= ddof:
+        raise ValueError(f"var: {count} values{_over(axis)} have no variance of ddof={ddof}")
+    return sum_p(centred * centred, axis=axis, keepdims=keepdims) * (1.0 / (count - ddof))
 
 
+@over_axes(unbiased="ddof", correction="ddof")
+def std(x: Tensor, axis: Axes = None, *, keepdims: bool = False, ddof: int = 0) -> Tensor:
+    """Standard deviation over `axis`, or over everything: the root of `var`, whose divisor is n
+    unless `ddof` is given. Its gradient is not finite where all values are equal.
+    """
+    return sqrt(var(x, axis, keepdims=keepdims, ddof=ddof))
+
+
+_PLACES = "it gives values alone; say axis= for those, and x.arg{name}(axis) for their places"
+
+
+@over_axes(dim=_PLACES.format(name="max"))
 def max(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
     """Maximum over `axis`, or over everything; equal maxima share the gradient."""
     return max_p(x, axis=axis, keepdims=keepdims)
 
 
+@over_axes(dim=_PLACES.format(name="min"))
 def min(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
     """Minimum over `axis`, or over everything; equal minima share the gradient."""
     return min_p(x, axis=axis, keepdims=keepdims)
 
 
+@over_axes()
+def argmax(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> Array:
+    """Index of the first maximum along `axis`, or in x laid out flat: int64, an array, since no
+    gradient flows to it.
+    """
+    return _array(x).argmax(axis=axis, keepdims=keepdims)
+
+
+@over_axes()
+def argmin(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> Array:
+    """Index of the first minimum along `axis`, or in x laid out flat: int64, an array, since no
+    gradient flows to it.
+    """
+    return _array(x).argmin(axis=axis, keepdims=keepdims)
+
+
+@over_axes()
+def any(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Array:
+    """Whether any value over `axis`, or of all, is not zero: an array."""
+    return _array(x).any(axis=axis, keepdims=keepdims)
+
+
+@over_axes()
+def all(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Array:
+    """Whether all values over `axis`, or all there are, are not zero: an array."""
+    return _array(x).all(axis=axis, keepdims=keepdims)
+
+
+@over_axes()
 def logsumexp(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))) over `axis`, without overflow."""
     x = real(x)
@@ -72,6 +128,7 @@ def logsumexp(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor
     return total if keepdims else reshape(total, np.max(x.data, axis=axis).shape)
 
 
+@over_axes()
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
     """log(softmax(x)) over `axis`, exact for logits of any size."""
     x = real(x)
@@ -79,6 +136,7 @@ def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
     return centred - log(sum(exp(centred), axis, keepdims=True))
 
 
+@over_axes()
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """exp(x) / sum(exp(x)) over `axis`."""
     return exp(log_softmax(x, axis))
@@ -97,9 +155,21 @@ def _entropy_backward(
 
 @fused(_entropy, _entropy_backward, check=floats)
 def softmax_cross_entropy(x: Tensor, *, labels: Array) -> Tensor:
-    """-log softmax(x)[label] of each sample, (N,): x (N, classes), labels (N,) integers."""
+    """-log softmax(x)[label] of each sample."""
     rows = np.arange(len(labels), like=labels)
     return -getitem(log_softmax(x, axis=1), index=(rows, labels))
+
+
+softmax_cross_entropy_p = softmax_cross_entropy
+
+
+def softmax_cross_entropy(x: Tensor, labels: Array) -> Tensor:  # type: ignore[no-redef]
+    """-log softmax(x)[label] of each sample, (N,): x (N, classes), labels (N,) integers.
+
+    Raises:
+        ValueError: if the labels are no integers (N,) from 0 to classes - 1.
+    """
+    return softmax_cross_entropy_p(x, labels=as_labels(labels))
 
 
 def _shift(x: Tensor, axis: Axes) -> Tensor:
@@ -112,6 +182,14 @@ def _kept(reduced: Tensor, x: Tensor, axis: Axes) -> Tensor:
     """A reduction of x with the reduced axes back, of length 1."""
     axes = _axes(x, axis)
     return reshape(reduced, tuple(1 if i in axes else n for i, n in enumerate(x.shape)))
+
+
+def _array(x: Any) -> Array:
+    return tensors(x)[0].data
+
+
+def _over(axis: Axes) -> str:
+    return "" if axis is None else f" over axis {axis}"
 
 
 def _axes(x: Tensor, axis: Axes) -> tuple[int, ...]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_index
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from ..hints import also
 from ..tensor import Tensor, primitive, tensors
+from .axes import Axes, over_axes
 
 Shape = tuple[int, ...]
 
@@ -59,7 +62,7 @@ pad_p = primitive(lambda x, *, width, value: np.pad(x, width, constant_values=va
 broadcast_to_p.gradients(lambda g, y, x, **k: sum_to(g, x.shape))
 sum_to_p.gradients(lambda g, y, x, **k: broadcast_to(g, x.shape))
 reshape_p.gradients(lambda g, y, x, **k: reshape(g, x.shape))
-transpose_p.gradients(lambda g, y, x, axes: transpose(g, tuple(np.argsort(axes))))
+transpose_p.gradients(lambda g, y, x, axes: transpose_p(g, axes=tuple(np.argsort(axes).tolist())))
 getitem.gradients(lambda g, y, x, index: put(g, index=index, shape=x.shape))
 put.gradients(lambda g, y, x, index, **k: getitem(g, index=index))
 pad_p.gradients(lambda g, y, x, width, **k: getitem(g, index=_inside(width, x.shape)))
@@ -91,9 +94,31 @@ def reshape(x: Tensor, *shape: Any) -> Tensor:
 
 
 def transpose(x: Tensor, *axes: Any) -> Tensor:
-    """x with its axes in the order `axes`, or reversed."""
+    """x with its axes in the order `axes`, or reversed, as in NumPy; `swapaxes` exchanges two.
+
+    Raises:
+        ValueError: if `axes` are not all axes of x; or for `transpose(x, 0, 1)` of a matrix, which
+            would change nothing, though in PyTorch it exchanges the two.
+    """
     order = _unpack(axes) if axes else tuple(range(x.ndim))[::-1]
-    return transpose_p(x, axes=tuple(normalize_axis_index(a, x.ndim, "transpose") for a in order))
+    if len(order) != x.ndim:
+        _refuse_order(x, order, "")
+    order = tuple(normalize_axis_index(a, x.ndim, "transpose") for a in order)
+    if order == (0, 1) and len(axes) == 2:
+        _refuse_order(x, order, ", so this one would change nothing")
+    return transpose_p(x, axes=order)
+
+
+def _refuse_order(x: Tensor, order: Shape, why: str) -> None:
+    swap = ""
+    if len(order) == 2:
+        swap = f"; to exchange two axes say x.swapaxes({order[0]}, {order[1]})"
+        swap += ", or x.T of a matrix" * (x.ndim == 2)
+    raise ValueError(
+        f"transpose takes the order of all {x.ndim} axes of x {x.shape}, not {order}{swap}"
+        if not why
+        else f"transpose takes the order of all axes of x {x.shape}{why}{swap}"
+    )
 
 
 def swapaxes(x: Tensor, first: int, second: int) -> Tensor:
@@ -101,43 +126,74 @@ def swapaxes(x: Tensor, first: int, second: int) -> Tensor:
     order = list(range(x.ndim))
     first, second = (normalize_axis_index(a, x.ndim, "swapaxes") for a in (first, second))
     order[first], order[second] = order[second], order[first]
-    return transpose(x, order)
+    return transpose_p(x, axes=tuple(order))
 
 
+@over_axes()
 def expand_dims(x: Tensor, axis: int) -> Tensor:
     """x with a new axis of length 1 at the position `axis` of the result."""
     axis = normalize_axis_index(axis, x.ndim + 1, "expand_dims")
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
-def squeeze(x: Tensor, axis: int) -> Tensor:
-    """x without the axis `axis`, whose length must be 1."""
-    axis = normalize_axis_index(axis, x.ndim, "squeeze")
-    if x.shape[axis] != 1:
-        raise ValueError(
-            f"squeeze: axis {axis} of shape {x.shape} has length {x.shape[axis]}, not 1"
-        )
-    return reshape(x, (*x.shape[:axis], *x.shape[axis + 1 :]))
+@over_axes()
+def squeeze(x: Tensor, axis: Axes = None) -> Tensor:
+    """x without the axis or axes `axis`, whose length must be 1; or without all such axes."""
+    if axis is None:
+        return reshape(x, tuple(n for n in x.shape if n != 1))
+    axes = normalize_axis_tuple(axis, x.ndim, "squeeze")
+    for a in axes:
+        if x.shape[a] != 1:
+            raise ValueError(f"squeeze: axis {a} of shape {x.shape} has length {x.shape[a]}, not 1")
+    return reshape(x, tuple(n for a, n in enumerate(x.shape) if a not in axes))
 
 
+@also(start_dim="start")
 def flatten(x: Tensor, start: int = 1) -> Tensor:
-    """x (N, ...) as (N, values of a sample): the axes from `start` on become one."""
+    """x (N, ...) as (N, values of a sample): the axes from `start` on become one.
+
+    It is that of `nn.Flatten`: `flatten(x, 0)`, and the method `x.flatten()`, leave one axis.
+    """
     return reshape(x, (*x.shape[:start], math.prod(x.shape[start:])))
 
 
+@over_axes()
 def concatenate(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Tensors joined along an axis they have already."""
     return concatenate_p(*xs, axis=normalize_axis_index(axis, xs[0].ndim, "concatenate"))
 
 
+@over_axes()
 def stack(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
     """Tensors of one shape joined along a new axis."""
     return concatenate([expand_dims(x, axis) for x in tensors(*xs)], axis)
 
 
-def pad(x: Tensor, width: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
-    """x surrounded by a constant; `width` is (before, after) for each axis."""
-    return pad_p(x, width=tuple((before, after) for before, after in width), value=value)
+_MODE = "it adds one value; say value=, and for other borders join slices with concatenate"
+
+
+@also(constant_values="value", mode=_MODE)
+def pad(x: Tensor, width: int | Sequence[Any], value: float = 0.0) -> Tensor:
+    """x surrounded by a constant, as `numpy.pad`.
+
+    `width` is (before, after) for each axis of x, as ((0, 0), (0, 0), (1, 1), (1, 1)) for the edges
+    of images; or one integer for both sides of every axis.
+
+    Raises:
+        ValueError: if `width` is neither.
+    """
+    if isinstance(width, (int, np.integer)):
+        width = ((int(width), int(width)),) * x.ndim
+    try:
+        pairs = tuple((operator.index(before), operator.index(after)) for before, after in width)
+    except TypeError:
+        pairs = ()
+    if len(pairs) != x.ndim:
+        raise ValueError(
+            f"pad takes (before, after) for each of the {x.ndim} axes of x {x.shape}, as "
+            f"((0, 0), (0, 0), (1, 1), (1, 1)) for the edges of images, not {width}"
+        )
+    return pad_p(x, width=pairs, value=value)
 
 
 def check_shapes(name: str, *shapes: tuple[int, ...]) -> None:

@@ -55,3 +55,7 @@ __getattr__ = missing(
         "swa_utils": "optim.average(slow, fast, decay) is the moving average of weights",
     },
 )
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -34,3 +34,7 @@ __all__ = [
     "examine_module",
     "tested",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

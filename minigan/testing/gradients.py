@@ -81,7 +81,7 @@ class Evidence:
 
 def check_gradients(
     f: Function,
-    inputs: Sequence[Array],
+    inputs: Sequence[Array | Tensor] | Array | Tensor,
     *,
     order: int = 2,
     tolerance: float = TOLERANCE,
@@ -90,12 +90,12 @@ def check_gradients(
     """Compare the derivatives of `f` up to `order` with difference quotients along random
     directions.
 
-    `f` takes as many tensors as there are float64 arrays in `inputs`, and gives a float64 tensor of
-    any shape. It must be the same function at every call (masks frozen, say). Order 1 compares the
-    derivative of sum(u f(x)) with respect to each input, for random u, along a random direction v
-    of the input's size, with quotients of sum(u f(x + h v)). Order 2 checks the gradient in the
-    same way, as a function of the inputs and of u. The check recurses, after HIPS/autograd's
-    check_grads, so any order is possible.
+    `f` takes as many tensors as there are float64 arrays in `inputs`, which may be one array alone,
+    and gives a float64 tensor of any shape. It must be the same function at every call (masks
+    frozen, say). Order 1 compares the derivative of sum(u f(x)) with respect to each input, for
+    random u, along a random direction v of the input's size, with quotients of sum(u f(x + h v)).
+    Order 2 checks the gradient in the same way, as a function of the inputs and of u. The check
+    recurses, after HIPS/autograd's check_grads, so any order is possible.
 
     `f` may have kinks: the step shrinks until the quotients agree with each other, and a direction
     in which they never do is replaced by another (`minigan.testing.quotients` says how it tells).
@@ -117,7 +117,7 @@ def check_gradients(
 
 def examine(
     f: Function,
-    inputs: Sequence[Array],
+    inputs: Sequence[Array | Tensor] | Array | Tensor,
     *,
     names: Sequence[str] = (),
     order: int = 2,
@@ -130,11 +130,15 @@ def examine(
     >>> found.error < found.tolerance
     True
     """
-    arrays = [np.asarray(x) for x in inputs]
+    given = [inputs] if isinstance(inputs, (np.ndarray, Tensor)) else inputs
+    arrays = [x.numpy() if isinstance(x, Tensor) else np.asarray(x) for x in given]
     names = names or [f"input {i}" for i in range(len(arrays))]
     for name, x in zip(names, arrays, strict=True):
         if x.dtype != np.float64:
-            raise ValueError(f"{name} is {x.dtype}; gradients are checked in float64")
+            raise ValueError(
+                f"{name} is {x.dtype}, but gradients are checked in float64, or rounding would "
+                "hide them: give it as x.astype(numpy.float64)"
+            )
     check = _Check(list(names), Evidence(tolerance), np.random.default_rng(seed))
     with promoting():
         check.compare(f, f, arrays, order)

@@ -162,7 +162,7 @@ REAL: dict[str, Callable[[Tensor], Tensor]] = {
     "conv_transpose2d": lambda x: mg.conv_transpose2d(_image(x), Tensor(w4 / 2, f32)),
     "avg_pool2d": lambda x: mg.avg_pool2d(_image(x), (2, 1)),
     "softmax_cross_entropy": lambda x: mg.softmax_cross_entropy(x, labels=np.array([0, 2])),
-    "binary_cross_entropy": lambda x: losses.binary_cross_entropy(x, 1.0),
+    "binary_cross_entropy_with_logits": lambda x: losses.binary_cross_entropy_with_logits(x, 1.0),
     "least_squares": lambda x: losses.least_squares_generator_loss(x, c=0.5),
     "hinge": lambda x: losses.hinge_discriminator_loss(x, x),
     "gaussian_kl": lambda x: penalties.gaussian_kl(x, x * 2),
@@ -366,7 +366,7 @@ OF_NUMBERS: dict[str, Callable[[Tensor, Any], Any]] = {
     "ELU": lambda x, v: nn.ELU(v)(x),
     "Dropout": lambda x, v: nn.Dropout(v, rng=mg.Generator(0))(x),
     "GaussianNoise": lambda x, v: nn.GaussianNoise(v, rng=mg.Generator(0))(x),
-    "binary_cross_entropy": lambda x, v: losses.binary_cross_entropy(x, v),
+    "binary_cross_entropy_with_logits": lambda x, v: losses.binary_cross_entropy_with_logits(x, v),
     "discriminator_loss": lambda x, v: losses.discriminator_loss(x, x, smooth=v),
     "least_squares": lambda x, v: losses.least_squares_discriminator_loss(x, x, a=v, b=v),
     "gradient_penalty": lambda x, v: penalties.gradient_penalty(

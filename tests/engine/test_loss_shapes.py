@@ -20,7 +20,7 @@ def critic(x: Tensor) -> Tensor:
 
 # Of two values that are to have one shape.
 PAIRS: dict[str, Callable[[Any, Any], Tensor]] = {
-    "binary_cross_entropy": losses.binary_cross_entropy,
+    "binary_cross_entropy_with_logits": losses.binary_cross_entropy_with_logits,
     "discriminator_loss": lambda x, t: losses.discriminator_loss(x, x, smooth=t),
     "least_squares_discriminator_loss: b": lambda x, t: losses.least_squares_discriminator_loss(
         x, x, b=t

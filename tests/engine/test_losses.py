@@ -26,7 +26,7 @@ def test_binary_cross_entropy(target: float | str) -> None:
     d = sigmoid(x)
     expected = np.mean(-(t * np.log(d) + (1 - t) * np.log(1 - d)))
     logits = Tensor(x)
-    loss = losses.binary_cross_entropy(logits, t)
+    loss = losses.binary_cross_entropy_with_logits(logits, t)
     np.testing.assert_allclose(loss.item(), expected)
     np.testing.assert_allclose(grad(loss, logits).data, (d - t) / x.size)
 
@@ -110,17 +110,17 @@ def test_where_the_discriminator_is_sure_only_one_loss_has_a_gradient() -> None:
     ("loss", "value", "slope"),
     [
         (
-            lambda x: losses.binary_cross_entropy(x, 1.0),
+            lambda x: losses.binary_cross_entropy_with_logits(x, 1.0),
             [1000, 100, np.log(2), 0, 0],
             [-1, -1, -0.5, 0, 0],
         ),
         (
-            lambda x: losses.binary_cross_entropy(x, 0.0),
+            lambda x: losses.binary_cross_entropy_with_logits(x, 0.0),
             [0, 0, np.log(2), 100, 1000],
             [0, 0, 0.5, 1, 1],
         ),
         (
-            lambda x: losses.binary_cross_entropy(x, 0.9),
+            lambda x: losses.binary_cross_entropy_with_logits(x, 0.9),
             [900, 90, np.log(2), 10, 100],
             [-0.9, -0.9, -0.4, 0.1, 0.1],
         ),
@@ -148,7 +148,7 @@ def test_two_logits_are_the_sigmoid_of_their_difference() -> None:
     np.testing.assert_allclose(mg.sigmoid(losses.real_logit(logits)).data, softmax)
     for target in (0, 1):
         labels = np.full(5, target)
-        one = losses.binary_cross_entropy(losses.real_logit(logits), float(target))
+        one = losses.binary_cross_entropy_with_logits(losses.real_logit(logits), float(target))
         two = losses.softmax_cross_entropy(logits, labels)
         np.testing.assert_allclose(one.item(), two.item())
         np.testing.assert_allclose(grad(one, logits).data, grad(two, logits).data)

@@ -114,9 +114,10 @@ def test_a_tensor_is_gone_through_along_its_first_axis() -> None:
 
 def test_numpy_takes_no_tensor_whose_gradient_it_would_lose() -> None:
     x = tensor(2, 3)
-    for take in (np.asarray, lambda t: Tensor([t])):
-        with pytest.raises(TypeError, match=r"x\.numpy\(\).*minigan\.stack.*no_grad"):
-            take(x)
+    with pytest.raises(TypeError, match=r"x\.numpy\(\).*minigan\.stack.*no_grad"):
+        np.asarray(x)
+    with pytest.raises(TypeError, match=r"minigan\.stack.*x\.numpy\(\)"):
+        Tensor([x])
     with mg.no_grad():
         assert np.asarray(x).base is x.data
         assert not np.shares_memory(np.array(x), x.data)

@@ -248,7 +248,7 @@ def test_losses() -> None:
     x, target, labels = 3 * normal(6, 4), np.random.default_rng(1).random((6, 4)), np.arange(6) % 4
     t, y = torch.tensor(target), torch.tensor(labels)
     agree(
-        lambda x: losses.binary_cross_entropy(x, target),
+        lambda x: losses.binary_cross_entropy_with_logits(x, target),
         lambda x: F.binary_cross_entropy_with_logits(x, t),
         [x],
     )
@@ -354,7 +354,9 @@ def test_five_steps_of_training(name: str) -> None:
     rule, other = RULES[name][0](parameters), RULES[name][1](theirs.parameters())
     for step in range(5):
         x, target = normal(4, 1, 6, 6, seed=step), (np.arange(4) % 2)[:, None].astype(float)
-        rule.step(grad(losses.binary_cross_entropy(mine(Tensor(x)), target), parameters))
+        rule.step(
+            grad(losses.binary_cross_entropy_with_logits(mine(Tensor(x)), target), parameters)
+        )
         other.zero_grad()
         F.binary_cross_entropy_with_logits(theirs(torch.tensor(x)), torch.tensor(target)).backward()
         other.step()

@@ -13,20 +13,16 @@ from .source import LOSS_CASES, Source, case_of
 
 def loss_functions() -> dict[str, Callable[..., Tensor]]:
     """The public functions of `minigan.losses`."""
-    return {
-        name: value
-        for name, value in vars(mg.losses).items()
-        if callable(value)
-        and getattr(value, "__module__", "") == mg.losses.__name__
-        and not name.startswith("_")
-    }
+    return {name: getattr(mg.losses, name) for name in mg.losses.__all__}
 
 
-@case_of(LOSS_CASES, "binary_cross_entropy")
+@case_of(LOSS_CASES, "binary_cross_entropy_with_logits")
 def _bce(s: Source, name: str) -> Any:
     shape = s.shape(1, 2)
     target = s.pick(0.0, 1.0, 0.9, s.rng.random(shape))
-    return lambda logits: mg.losses.binary_cross_entropy(logits, target), [2 * s.normal(shape)]
+    return lambda logits: mg.losses.binary_cross_entropy_with_logits(logits, target), [
+        2 * s.normal(shape)
+    ]
 
 
 @case_of(LOSS_CASES, "discriminator_loss")

@@ -1,4 +1,4 @@
-"""What a PyTorch user tries first, in first_tries.md: read, executed, compared.
+"""What a PyTorch user tries first, in pytorch_tries.md: read, executed, compared.
 
 A section of that page is a heading with a verdict, the code, and what comes of it: what it prints
 and, if it ends in an error, the error's last line. The verdicts:
@@ -7,7 +7,7 @@ runs      it does what it does in PyTorch or NumPy, or prints what was asked
 answers   it is refused, in one sentence that says how the thing is done here
 differs   it runs and means something else, or is refused without the way out; the section says why
 
-`python tests/support/first_tries.py` prints the page with the answers of today, to be read before
+`python tests/support/pytorch_tries.py` prints the page with the answers of today, to be read before
 it is committed.
 """
 
@@ -25,7 +25,7 @@ import numpy as np
 import minigan as mg
 from minigan import nn
 
-PAGE = Path(__file__).resolve().parents[1] / "engine" / "first_tries.md"
+PAGE = Path(__file__).resolve().parents[1] / "engine" / "pytorch_tries.md"
 VERDICTS = ("runs", "answers", "differs")
 SECTION = re.compile(
     r"^## (?P<verdict>\w+): (?P<title>.+)\n\n(?P<reason>(?:[^`\n].*\n)*)\n?"
@@ -64,7 +64,7 @@ class FirstTry:
         return "".join(f"{line.rstrip()}\n" for line in output.getvalue().splitlines())
 
 
-def first_tries() -> tuple[str, list[FirstTry]]:
+def pytorch_tries() -> tuple[str, list[FirstTry]]:
     """The introduction of the page and its sections.
 
     Raises:
@@ -79,7 +79,7 @@ def first_tries() -> tuple[str, list[FirstTry]]:
 
 
 if __name__ == "__main__":
-    introduction, found = first_tries()
+    introduction, found = pytorch_tries()
     print(introduction, end="")
     renewed = [FirstTry(t.verdict, t.title, t.reason, t.code, t.executed()) for t in found]
     print("\n".join(map(str, renewed)), end="")
