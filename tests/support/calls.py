@@ -193,11 +193,14 @@ def _batch_norm(s: Source, name: str) -> Call:
     return s.call(*arrays, eps=1e-5, slope=s.pick(0.0, 0.2, 1.0))
 
 
-@calls("leaky_relu", "leaky_relu_dx", "sigmoid", "softplus")
+@calls("leaky_relu", "leaky_relu_dx", "sigmoid", "softplus", "erf")
+@calls("silu", "silu_backward", "gelu", "gelu_backward")
 def _activation(s: Source, name: str) -> Call:
     shape = s.any_shape()
     options = {"slope": s.pick(0.0, 0.2, 1.0)} if name.startswith("leaky") else {}
-    return s.call(*(s.normal(*shape) * 3 for _ in range(1 + name.endswith("dx"))), **options)
+    return s.call(
+        *(s.normal(*shape) * 3 for _ in range(1 + name.endswith(("dx", "backward")))), **options
+    )
 
 
 @calls("bias_leaky_relu", "bias_tanh", "bias_sigmoid")

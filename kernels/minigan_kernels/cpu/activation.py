@@ -1,11 +1,12 @@
 """Activations, alone and fused with a bias, in one pass over memory: chunk by chunk in the cache.
 
 Comparisons and multiplications are Numba loops. Exponentials and tanh are NumPy's, which are vector
-code; Numba would call the C library's scalar functions.
+code; Numba would call the C library's scalar functions. It does so for erf, which NumPy has not.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -54,6 +55,31 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 def softplus(x: np.ndarray) -> np.ndarray:
     """log(1 + exp(x))."""
     return _elementwise(_softplus, (x,), cached=True)
+
+
+def erf(x: np.ndarray) -> np.ndarray:
+    """2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
+    return _elementwise(_erf, (x,))
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    """x sigmoid(x)."""
+    return _elementwise(_silu, (x,), cached=True)
+
+
+def silu_backward(g: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Gradient of `silu` with respect to x."""
+    return _elementwise(_silu_backward, (g, x), cached=True)
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    """x Phi(x), with the normal distribution function Phi."""
+    return _elementwise(_gelu, (x,))
+
+
+def gelu_backward(g: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Gradient of `gelu` with respect to x."""
+    return _elementwise(_gelu_backward, (g, x), cached=True)
 
 
 def bias_leaky_relu(x: np.ndarray, bias: np.ndarray, *, slope: float) -> np.ndarray:
@@ -206,6 +232,22 @@ def _softplus(x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
     y[first:last] = np.maximum(part, 0) + np.log1p(np.exp(-np.abs(part)))
 
 
+def _silu(x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
+    _sigmoid(x, y, first, last)
+    np.multiply(x[first:last], y[first:last], out=y[first:last])
+
+
+def _silu_backward(g: np.ndarray, x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
+    _sigmoid(x, y, first, last)
+    _silu_dx(g, x, y, first, last)
+
+
+def _gelu_backward(g: np.ndarray, x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
+    _minus_half_square(x, y, first, last)
+    np.exp(y[first:last], out=y[first:last])
+    _gelu_dx(g, x, y, first, last)
+
+
 @jit()
 def _leaky(
     g: np.ndarray, x: np.ndarray, out: np.ndarray, slope: float, first: int, last: int
@@ -243,6 +285,46 @@ def _sigmoid_dx(g: np.ndarray, y: np.ndarray, out: np.ndarray, first: int, last:
     g, y, out, one = g[first:last], y[first:last], out[first:last], y.dtype.type(1)
     for i in range(out.size):
         out[i] = g[i] * (y[i] * (one - y[i]))
+
+
+@jit()
+def _silu_dx(g: np.ndarray, x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
+    """y = g s (1 + x (1 - s)) for the s = sigmoid(x) that is in y."""
+    g, x, y, one = g[first:last], x[first:last], y[first:last], x.dtype.type(1)
+    for i in range(y.size):
+        y[i] = g[i] * (y[i] * (one + x[i] * (one - y[i])))
+
+
+@jit()
+def _erf(x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
+    x, y = x[first:last], y[first:last]
+    for i in range(y.size):
+        y[i] = math.erf(x[i])
+
+
+@jit()
+def _gelu(x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
+    x, y = x[first:last], y[first:last]
+    half, one, root = x.dtype.type(0.5), x.dtype.type(1), x.dtype.type(math.sqrt(0.5))
+    for i in range(y.size):
+        y[i] = x[i] * (half * (one + math.erf(x[i] * root)))
+
+
+@jit()
+def _minus_half_square(x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
+    x, y, half = x[first:last], y[first:last], x.dtype.type(-0.5)
+    for i in range(y.size):
+        y[i] = half * x[i] * x[i]
+
+
+@jit()
+def _gelu_dx(g: np.ndarray, x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
+    """y = g (Phi(x) + x phi(x)) for the exp(-x^2 / 2) that is in y."""
+    g, x, y = g[first:last], x[first:last], y[first:last]
+    half, one, root = x.dtype.type(0.5), x.dtype.type(1), x.dtype.type(math.sqrt(0.5))
+    factor = x.dtype.type(1 / math.sqrt(2 * math.pi))
+    for i in range(y.size):
+        y[i] = g[i] * (half * (one + math.erf(x[i] * root)) + x[i] * (y[i] * factor))
 
 
 def _with_sums(name: str, dx: Pass) -> Pass:

@@ -31,6 +31,31 @@ def softplus(x: np.ndarray) -> np.ndarray:
     return flat(x).launch("activation", "softplus")
 
 
+def erf(x: np.ndarray) -> np.ndarray:
+    """2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
+    return flat(x).launch("activation", "error_function")
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    """x sigmoid(x)."""
+    return flat(x).launch("activation", "silu")
+
+
+def silu_backward(g: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Gradient of `silu` with respect to x."""
+    return flat(g, x).launch("activation", "silu_backward")
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    """x Phi(x), with the normal distribution function Phi."""
+    return flat(x).launch("activation", "gelu")
+
+
+def gelu_backward(g: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Gradient of `gelu` with respect to x."""
+    return flat(g, x).launch("activation", "gelu_backward")
+
+
 def bias_leaky_relu(x: np.ndarray, bias: np.ndarray, *, slope: float) -> np.ndarray:
     """leaky_relu(x + bias)."""
     check_slope(slope)

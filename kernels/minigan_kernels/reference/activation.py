@@ -7,6 +7,8 @@ each f follows from its value, so nothing else needs to be kept.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..epilogue import check_slope
@@ -50,6 +52,35 @@ def softplus(x: np.ndarray) -> np.ndarray:
     array([ 0.   ,  0.693, 50.   ])
     """
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def erf(x: np.ndarray) -> np.ndarray:
+    """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x, in [-1, 1]."""
+    return np.array([math.erf(value) for value in x.flat], x.dtype).reshape(x.shape)
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    """x sigmoid(x) (Elfwing et al. 2018, arXiv:1702.03118; Swish in Ramachandran et al. 2017)."""
+    return x * sigmoid(x)
+
+
+def silu_backward(g: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Gradient with respect to x: g s (1 + x (1 - s)) with s = sigmoid(x)."""
+    s = sigmoid(x)
+    return g * (s * (1 + x * (1 - s)))
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    """x Phi(x), where Phi(x) = (1 + erf(x / sqrt(2))) / 2 is the probability that a normal number
+    is below x (Hendrycks & Gimpel 2016, arXiv:1606.08415).
+    """
+    return x * _normal_cdf(x)
+
+
+def gelu_backward(g: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Gradient with respect to x: g (Phi(x) + x phi(x)), phi(x) = exp(-x^2 / 2) / sqrt(2 pi)."""
+    density = np.exp(-0.5 * x * x) * x.dtype.type(1 / math.sqrt(2 * math.pi))
+    return g * (_normal_cdf(x) + x * density)
 
 
 def bias_leaky_relu(x: np.ndarray, bias: np.ndarray, *, slope: float) -> np.ndarray:
@@ -112,6 +143,10 @@ def bias_sigmoid_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.
     array([[0.25]])
     """
     return _with_bias(g * (y * (1 - y)))
+
+
+def _normal_cdf(x: np.ndarray) -> np.ndarray:
+    return 0.5 * (1 + erf(x * x.dtype.type(math.sqrt(0.5))))
 
 
 def _channel(bias: np.ndarray, x: np.ndarray) -> np.ndarray:

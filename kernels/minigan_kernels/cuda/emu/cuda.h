@@ -68,6 +68,7 @@ inline unsigned __umulhi(unsigned a, unsigned b) { return (uint64_t(a) * b) >> 3
 inline int min(int a, int b) { return a < b ? a : b; }
 inline long long min(long long a, long long b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a > b ? a : b; }
+using std::erf;
 using std::exp;
 using std::fabs;
 using std::isnan;

@@ -18,6 +18,17 @@ DEVICE void map(const Vector* x, Vector* y, long long size, F f) {
     y[i] = v;
 }
 
+template <class F>
+DEVICE void map(const Vector* g, const Vector* x, Vector* y, long long size, F f) {
+    const long long i = blockIdx.x * (long long)THREADS + threadIdx.x;
+    if (i >= size) return;
+    Vector u = g[i];
+    const Vector v = x[i];
+#pragma unroll
+    for (int k = 0; k < V; k++) u.of[k] = f(u.of[k], v.of[k]);
+    y[i] = u;
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS)
 leaky_relu(const Vector* __restrict__ x, Vector* __restrict__ y, long long size, T slope) {
     map(x, y, size, [=](T x) { return leaky(x, x, slope); });
@@ -26,13 +37,7 @@ leaky_relu(const Vector* __restrict__ x, Vector* __restrict__ y, long long size,
 extern "C" __global__ void __launch_bounds__(THREADS)
 leaky_relu_dx(const Vector* __restrict__ g, const Vector* __restrict__ x, Vector* __restrict__ y,
               long long size, T slope) {
-    const long long i = blockIdx.x * (long long)THREADS + threadIdx.x;
-    if (i >= size) return;
-    Vector u = g[i];
-    const Vector v = x[i];
-#pragma unroll
-    for (int k = 0; k < V; k++) u.of[k] = leaky(u.of[k], v.of[k], slope);
-    y[i] = u;
+    map(g, x, y, size, [=](T g, T x) { return leaky(g, x, slope); });
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
@@ -43,6 +48,42 @@ sigmoid(const Vector* __restrict__ x, Vector* __restrict__ y, long long size) {
 extern "C" __global__ void __launch_bounds__(THREADS)
 softplus(const Vector* __restrict__ x, Vector* __restrict__ y, long long size) {
     map(x, y, size, [](T x) { return (x > 0 || x != x ? x : T(0)) + log1p(exp(-fabs(x))); });
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+error_function(const Vector* __restrict__ x, Vector* __restrict__ y, long long size) {
+    map(x, y, size, [](T x) { return T(erf(x)); });
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+silu(const Vector* __restrict__ x, Vector* __restrict__ y, long long size) {
+    map(x, y, size, [](T x) { return x * logistic(x); });
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+silu_backward(const Vector* __restrict__ g, const Vector* __restrict__ x, Vector* __restrict__ y,
+              long long size) {
+    map(g, x, y, size, [](T g, T x) {
+        const T s = logistic(x);
+        return g * (s * (T(1) + x * (T(1) - s)));
+    });
+}
+
+// The probability that a normal number is below x.
+DEVICE T normal_cdf(T x) { return T(0.5) * (T(1) + T(erf(x * T(0.70710678118654752440)))); }
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+gelu(const Vector* __restrict__ x, Vector* __restrict__ y, long long size) {
+    map(x, y, size, [](T x) { return x * normal_cdf(x); });
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS)
+gelu_backward(const Vector* __restrict__ g, const Vector* __restrict__ x, Vector* __restrict__ y,
+              long long size) {
+    map(g, x, y, size, [](T g, T x) {
+        const T density = exp(T(-0.5) * x * x) * T(0.39894228040143267794);  // 1 / sqrt(2 pi)
+        return g * (normal_cdf(x) + x * density);
+    });
 }
 
 // --- y = f(x + bias) ---------------------------------------------------------------------------
