@@ -1,26 +1,57 @@
 """Layers and networks."""
 
+from typing import TYPE_CHECKING, Any
+
 from . import init as init
-from .activation import ELU, Activation, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
+from .activation import (
+    ELU,
+    GELU,
+    Activation,
+    LeakyReLU,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
 from .conditional import Conditional, Joined
 from .container import Flatten, Reshape, Sequential
 from .conv import Conv2d, ConvTranspose2d
+from .conv1d import Conv1d
 from .dropout import Dropout
 from .embedding import Embedding
+from .group_norm import GroupNorm
+from .hints import missing as _missing
 from .linear import Linear, Maxout
 from .module import Module, watching
+from .module_list import ModuleDict, ModuleList
 from .noise import GaussianNoise
 from .norm import BatchNorm, BatchNorm1d, BatchNorm2d, InstanceNorm2d, LayerNorm
 from .parameters import Parameter
-from .pooling import AvgPool2d, MaxPool2d, UpsampleNearest
+from .pooling import AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d, UpsampleNearest
+from .shape import Identity, Unflatten
 from .spectral import SpectralNorm
 from .summary import Summary, summary
+from .upsampling import PixelShuffle, Upsample
 from .weight_norm import WeightNormLinear
 
 __all__ = [
-    "ELU", "Activation", "AvgPool2d", "BatchNorm", "BatchNorm1d", "BatchNorm2d", "Conditional",
-    "Conv2d", "ConvTranspose2d", "Dropout", "Embedding", "Flatten", "GaussianNoise",
-    "InstanceNorm2d", "Joined", "LayerNorm", "LeakyReLU", "Linear", "MaxPool2d", "Maxout", "Module",
-    "Parameter", "ReLU", "Reshape", "Sequential", "Sigmoid", "Softplus", "SpectralNorm", "Summary",
-    "Tanh", "UpsampleNearest", "WeightNormLinear", "init", "summary", "watching",
+    "ELU", "GELU", "Activation", "AvgPool1d", "AvgPool2d", "BatchNorm", "BatchNorm1d",
+    "BatchNorm2d", "Conditional", "Conv1d", "Conv2d", "ConvTranspose2d", "Dropout", "Embedding",
+    "Flatten", "GaussianNoise", "GroupNorm", "Identity", "InstanceNorm2d", "Joined", "LayerNorm",
+    "LeakyReLU", "Linear", "MaxPool1d", "MaxPool2d", "Maxout", "Module", "ModuleDict", "ModuleList",
+    "PReLU", "Parameter", "PixelShuffle", "ReLU", "Reshape", "Sequential", "SiLU", "Sigmoid",
+    "Softmax", "Softplus", "SpectralNorm", "Summary", "Tanh", "Unflatten", "Upsample",
+    "UpsampleNearest", "WeightNormLinear", "init", "summary", "watching",
 ]  # fmt: skip
+
+if not TYPE_CHECKING:  # which shall find names that there are not
+
+    def __getattr__(name: str) -> Any:
+        raise _missing(name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

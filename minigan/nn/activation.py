@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from minigan_kernels.epilogue import Epilogue
 
 from .. import ops
+from ..ops.activation import check_approximation
 from ..tensor import Tensor
+from .arguments import check_sizes
 from .module import Module
 
 
@@ -59,6 +62,70 @@ class Softplus(Activation):
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.softplus(x)
+
+
+class GELU(Activation):
+    """x Phi(x), with the normal distribution function Phi (Hendrycks & Gimpel 2016,
+    arXiv:1606.08415); see `minigan.gelu`, also for `approximate="tanh"`.
+
+    >>> nn.GELU()([-1.0, 0.0, 1.0]).numpy().round(3)
+    array([-0.159,  0.   ,  0.841], dtype=float32)
+    """
+
+    def __init__(self, approximate: str = "none") -> None:
+        check_approximation(approximate)
+        self.approximate = approximate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.gelu(x, self.approximate)
+
+
+class SiLU(Activation):
+    """x sigmoid(x), also called Swish (Elfwing et al. 2018, arXiv:1702.03118; Ramachandran et al.
+    2017, arXiv:1710.05941).
+
+    >>> nn.SiLU()([-1.0, 0.0, 1.0]).numpy().round(3)
+    array([-0.269,  0.   ,  0.731], dtype=float32)
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.silu(x)
+
+
+class PReLU(Activation):
+    """x where x > 0, else weight * x, with a weight that is learned (He et al. 2015,
+    arXiv:1502.01852).
+
+    x is (N, C, ...). There is one weight for all channels, or C of them, which begin as `init`.
+
+    >>> nn.PReLU()([-2.0, 3.0]).numpy()
+    array([-0.5,  3. ], dtype=float32)
+    """
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
+        check_sizes(self, num_parameters=num_parameters)
+        self.weight = Tensor(np.full(num_parameters, init, np.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.prelu(x, self.weight)
+
+
+class Softmax(Module):
+    """exp(x) / sum(exp(x)) over the axis `dim`, so that the values there are probabilities.
+
+    A loss of logits, such as `losses.softmax_cross_entropy`, has it in itself.
+
+    >>> nn.Softmax(dim=1)([[0.0, 0.0]]).numpy()
+    array([[0.5, 0.5]], dtype=float32)
+    """
+
+    takes_arrays = True
+
+    def __init__(self, dim: int = -1) -> None:
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.softmax(x, self.dim)
 
 
 class Tanh(Activation):

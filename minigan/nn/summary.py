@@ -78,5 +78,6 @@ def summary(network: Module, *inputs: Tensor) -> Summary:
 
 
 def _is_layer(module: Module) -> bool:
-    """Whether a module has a row: it has weights of its own, or no parts at all."""
-    return hasattr(module, "weight") or len(module.modules()) == 1
+    """Whether a module has a row: it has parameters of its own, or no parts at all."""
+    own = any(isinstance(value, Tensor) for value in vars(module).values())
+    return own or len(module.modules()) == 1

@@ -79,6 +79,10 @@ def at_float32(name: str) -> tuple[Callable[..., Tensor], list[np.ndarray]]:
         return lambda *xs: PRIMITIVES[name](*xs, **constants), [x, *channel]
     if name == "batch_norm":
         return PRIMITIVES[name], [x, *channel]
+    if name == "group_norm":
+        return lambda *xs: PRIMITIVES[name](*xs, groups=4), [x, *channel]
+    if name in ("silu", "gelu_erf"):
+        return PRIMITIVES[name], [x]
     if name == "bias_maxout":
         return lambda *xs: PRIMITIVES[name](*xs, pieces=3), [normal(301, 243), normal(243)]
     if name == "softmax_cross_entropy":
@@ -108,6 +112,10 @@ def named_case(name: str) -> tuple[Callable[..., Tensor], list[np.ndarray]]:
     if name == "softmax_cross_entropy":
         return lambda x: PRIMITIVES[name](x, labels=np.array([2, 0, 0, 1])), [normal(4, 3)]
     arrays = [normal(4, 3, 2, 2), normal(3, seed=1), normal(3, seed=2)]
+    if name in ("silu", "gelu_erf"):
+        return f, arrays[:1]
+    if name == "group_norm":
+        return lambda *xs: PRIMITIVES[name](*xs, groups=3), arrays
     if name == "batch_norm_inference":
         constants = {"mean": normal(3), "var": normal(3) ** 2 + 1}
         return lambda *xs: PRIMITIVES[name](*xs, **constants), arrays

@@ -149,7 +149,7 @@ CURVED = {
     *(("power", i) for i in (0, 1)), *((n, i) for n in ("matmul", "conv2d") for i in (0, 1)),
     *((n, i) for n in ("conv2d_dx", "conv2d_dw") for i in (0, 1)),
     *((n, 0) for n in ("exp", "log", "sqrt", "square", "sin", "cos", "tanh", "sigmoid")),
-    *((n, 0) for n in ("softplus", "elu")), *(("einsum", i) for i in range(OPERANDS)),
+    *((n, 0) for n in ("softplus", "elu", "erf")), *(("einsum", i) for i in range(OPERANDS)),
 }  # fmt: skip
 
 

@@ -231,6 +231,10 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], Callable[..., Any]]] = {
     "tanh": (mg.tanh, torch.tanh),
     "sigmoid": (mg.sigmoid, torch.sigmoid),
     "softplus": (mg.softplus, F.softplus),
+    "erf": (mg.erf, torch.erf),
+    "silu": (mg.silu, F.silu),
+    "gelu": (mg.gelu, F.gelu),
+    "gelu, tanh": (lambda x: mg.gelu(x, "tanh"), lambda x: F.gelu(x, approximate="tanh")),
     "log_softmax": (mg.log_softmax, lambda x: F.log_softmax(x, -1)),
     "softmax": (lambda x: mg.softmax(x, 0), lambda x: F.softmax(x, 0)),
     "logsumexp": (lambda x: mg.logsumexp(x, 1), lambda x: torch.logsumexp(x, 1)),
@@ -242,6 +246,96 @@ ACTIVATIONS: dict[str, tuple[Callable[..., Tensor], Callable[..., Any]]] = {
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations(name: str) -> None:
     agree(*ACTIVATIONS[name], [3 * normal(4, 5)])
+
+
+LAYERS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any], tuple[int, ...]]] = {
+    "AvgPool1d": (lambda: nn.AvgPool1d(3, 2, 1), lambda: torch.nn.AvgPool1d(3, 2, 1), (2, 3, 8)),
+    "AvgPool2d": (
+        lambda: nn.AvgPool2d(3, 2, 1), lambda: torch.nn.AvgPool2d(3, 2, 1), (2, 3, 7, 6)
+    ),
+    "Conv1d": (
+        lambda: nn.Conv1d(4, 6, 3, 2, 1, 2, 2, rng=Generator(0)),
+        lambda: torch.nn.Conv1d(4, 6, 3, 2, 1, 2, 2),
+        (3, 4, 9),
+    ),
+    "Conv1d without bias": (
+        lambda: nn.Conv1d(4, 6, 2, bias=False, rng=Generator(0)),
+        lambda: torch.nn.Conv1d(4, 6, 2, bias=False),
+        (3, 4, 5),
+    ),
+    "GELU": (nn.GELU, torch.nn.GELU, (3, 4)),
+    "GELU, tanh": (lambda: nn.GELU("tanh"), lambda: torch.nn.GELU("tanh"), (3, 4)),
+    "GroupNorm": (
+        lambda: nn.GroupNorm(2, 6, 1e-3), lambda: torch.nn.GroupNorm(2, 6, 1e-3), (3, 6, 4, 5)
+    ),
+    "GroupNorm of vectors": (
+        lambda: nn.GroupNorm(2, 6), lambda: torch.nn.GroupNorm(2, 6), (3, 6)
+    ),
+    "GroupNorm, not affine": (
+        lambda: nn.GroupNorm(3, 6, affine=False),
+        lambda: torch.nn.GroupNorm(3, 6, affine=False),
+        (2, 6, 7),
+    ),
+    "Identity": (lambda: nn.Identity(54, x=1), lambda: torch.nn.Identity(54, x=1), (3, 4)),
+    "MaxPool1d": (lambda: nn.MaxPool1d(3, 2, 1), lambda: torch.nn.MaxPool1d(3, 2, 1), (2, 3, 8)),
+    "MaxPool2d": (
+        lambda: nn.MaxPool2d((2, 3), (1, 2), (1, 0)),
+        lambda: torch.nn.MaxPool2d((2, 3), (1, 2), (1, 0)),
+        (2, 3, 7, 6),
+    ),
+    "PReLU": (nn.PReLU, torch.nn.PReLU, (3, 4, 5)),
+    "PReLU of channels": (lambda: nn.PReLU(4, 0.1), lambda: torch.nn.PReLU(4, 0.1), (3, 4, 5)),
+    "PixelShuffle": (
+        lambda: nn.PixelShuffle(3), lambda: torch.nn.PixelShuffle(3), (2, 18, 4, 5)
+    ),
+    "SiLU": (nn.SiLU, torch.nn.SiLU, (3, 4)),
+    "Softmax": (lambda: nn.Softmax(1), lambda: torch.nn.Softmax(1), (3, 4, 5)),
+    "Unflatten": (
+        lambda: nn.Unflatten(1, (2, -1)), lambda: torch.nn.Unflatten(1, (2, -1)), (3, 6, 2)
+    ),
+    "Upsample": (
+        lambda: nn.Upsample(scale_factor=2), lambda: torch.nn.Upsample(scale_factor=2), (2, 3, 4, 5)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer(name: str) -> None:
+    """By x and by all parameters, which are in the same order."""
+    make, make_theirs, shape = LAYERS[name]
+    mine, theirs = make().astype(np.float64), make_theirs().double()
+    names, their_names = list(mine.parameters()), [n for n, _ in theirs.named_parameters()]
+    found = list(mine.parameters().values())
+
+    def mine_of(x: Tensor, *values: Tensor) -> Tensor:
+        with mine.replaced(dict(zip(names, values, strict=True))):
+            return mg.square(mine(x))
+
+    def theirs_of(x: Any, *values: Any) -> Any:
+        values = dict(zip(their_names, values, strict=True))
+        return torch.func.functional_call(theirs, values, x) ** 2
+
+    agree(mine_of, theirs_of, [normal(*shape), *(normal(*p.shape, seed=7) for p in found)])
+    for p, t in zip(found, theirs.parameters(), strict=True):
+        if "Conv" not in name:  # the initial values
+            assert_close(p.data, t)
+
+
+@pytest.mark.parametrize("name", ["relu", "silu", "gelu", "prelu"])
+def test_a_convolution_and_an_activation(name: str) -> None:
+    layers = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU, "prelu": lambda: nn.PReLU(3)}
+    mine = nn.Conv2d(2, 3, 3, rng=Generator(0), activation=layers[name]()).astype(np.float64)
+    names = list(mine.parameters())
+
+    def mine_of(x: Tensor, *values: Tensor) -> Tensor:
+        with mine.replaced(dict(zip(names, values, strict=True))):
+            return mine(x)
+
+    def theirs_of(x: Any, w: Any, b: Any, *more: Any) -> Any:
+        return getattr(F, name)(F.conv2d(x, w, b), *more)
+
+    arrays = [normal(*p.shape, seed=i) for i, p in enumerate(mine.parameters().values())]
+    agree(mine_of, theirs_of, [normal(2, 2, 5, 4), *arrays])
 
 
 def test_losses() -> None:

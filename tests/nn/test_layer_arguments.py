@@ -20,40 +20,66 @@ def rng() -> Generator:
     return Generator(0, "arguments")
 
 
-IMAGES, VECTORS = (2, 3, 4, 4), (4, 3)
+IMAGES, VECTORS, SEQUENCES = (2, 3, 4, 4), (4, 3), (2, 3, 5)
 LAYERS: dict[str, tuple[Callable[[], Module], tuple[int, ...]]] = {
+    "AvgPool1d": (lambda: nn.AvgPool1d(2), SEQUENCES),
     "AvgPool2d": (lambda: nn.AvgPool2d(2), IMAGES),
     "BatchNorm": (lambda: nn.BatchNorm(3), IMAGES),
     "BatchNorm1d": (lambda: nn.BatchNorm1d(3, activation=nn.Tanh()), VECTORS),
     "BatchNorm2d": (lambda: nn.BatchNorm2d(3, activation=nn.ReLU()), IMAGES),
+    "Conv1d": (lambda: nn.Conv1d(3, 2, 3, rng=rng()), SEQUENCES),
     "Conv2d": (lambda: nn.Conv2d(3, 2, 3, rng=rng()), IMAGES),
     "ConvTranspose2d": (lambda: nn.ConvTranspose2d(3, 2, 3, rng=rng()), IMAGES),
     "Dropout": (lambda: nn.Dropout(0.5, rng=rng()), VECTORS),
     "ELU": (nn.ELU, VECTORS),
     "Flatten": (nn.Flatten, IMAGES),
+    "GELU": (nn.GELU, VECTORS),
     "GaussianNoise": (lambda: nn.GaussianNoise(0.5, rng=rng()), VECTORS),
+    "GroupNorm": (lambda: nn.GroupNorm(1, 3), IMAGES),
+    "Identity": (nn.Identity, VECTORS),
     "InstanceNorm2d": (lambda: nn.InstanceNorm2d(3), IMAGES),
     "LayerNorm": (lambda: nn.LayerNorm(3), VECTORS),
     "LeakyReLU": (nn.LeakyReLU, VECTORS),
     "Linear": (lambda: nn.Linear(3, 2, rng=rng()), VECTORS),
+    "MaxPool1d": (lambda: nn.MaxPool1d(2), SEQUENCES),
     "MaxPool2d": (lambda: nn.MaxPool2d(2), IMAGES),
     "Maxout": (lambda: nn.Maxout(3, 2, 2, rng=rng()), VECTORS),
+    "PReLU": (nn.PReLU, VECTORS),
+    "PixelShuffle": (lambda: nn.PixelShuffle(2), (2, 8, 3, 3)),
     "ReLU": (nn.ReLU, VECTORS),
     "Reshape": (lambda: nn.Reshape(3, 1), VECTORS),
+    "SiLU": (nn.SiLU, VECTORS),
     "Sigmoid": (nn.Sigmoid, VECTORS),
+    "Softmax": (nn.Softmax, VECTORS),
     "Softplus": (nn.Softplus, VECTORS),
     "SpectralNorm": (lambda: nn.SpectralNorm(nn.Linear(3, 2, rng=rng()), rng=rng()), VECTORS),
     "Tanh": (nn.Tanh, VECTORS),
+    "Unflatten": (lambda: nn.Unflatten(1, (3, 1)), VECTORS),
+    "Upsample": (lambda: nn.Upsample(scale_factor=2), IMAGES),
     "UpsampleNearest": (lambda: nn.UpsampleNearest(2), IMAGES),
     "WeightNormLinear": (lambda: nn.WeightNormLinear(3, 2, rng=rng()), VECTORS),
 }
-OTHERS = {"Activation", "Conditional", "Embedding", "Joined", "Module", "Sequential"}
+OTHERS = {
+    "Activation", "Conditional", "Embedding", "Joined", "Module", "ModuleDict", "ModuleList",
+    "Sequential",
+}  # fmt: skip
 
 
 def test_every_layer_is_here() -> None:
     kinds = {n for n in nn.__all__ if inspect.isclass(getattr(nn, n))}
     modules = {n for n in kinds if issubclass(getattr(nn, n), Module)}
     assert modules == LAYERS.keys() | OTHERS
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_has_a_description_and_a_summary(name: str) -> None:
+    make, shape = LAYERS[name]
+    layer = make()
+    assert repr(layer).startswith(f"{name}(")
+    assert " object at 0x" not in repr(layer)
+    rows = nn.summary(layer, Tensor(np.zeros(shape, np.float32)))
+    assert rows[-1].output == layer.eval()(np.zeros(shape, np.float32)).shape
+    assert sum(row.parameters for row in rows) == sum(p.size for p in layer.parameters().values())
 
 
 # --- Arrays ----------------------------------------------------------------------------------
@@ -140,6 +166,19 @@ REFUSED: dict[str, tuple[Callable[[], Module], Any, str]] = {
     "instance norm": (lambda: nn.InstanceNorm2d(1), (2, 3, 4, 4), "InstanceNorm2d of 1 channels"),
     "one pixel": (lambda: nn.InstanceNorm2d(3), (2, 3, 1, 1), "two values a channel"),
     "layer norm": (lambda: nn.LayerNorm(4), (2, 1), r"LayerNorm of \(4,\) takes"),
+    "group norm": (lambda: nn.GroupNorm(2, 4), (2, 3), r"GroupNorm of 4 channels takes \(N, 4"),
+    "groups of one": (lambda: nn.GroupNorm(4, 4), (2, 4), "two values a group"),
+    "integers in groups": (lambda: nn.GroupNorm(1, 2), np.ones((3, 2), np.int64), "x is int64"),
+    "slopes": (lambda: nn.PReLU(3), (2, 4), r"\(1,\), or has one value for each channel"),
+    "an axis": (lambda: nn.Unflatten(2, (2, 2)), (3, 4), "Unflatten of axis 2 takes no x"),
+    "sizes of an axis": (lambda: nn.Unflatten(1, (2, 3)), (3, 4), r"4 values, which are no \(2, 3"),
+    "uneven sizes": (lambda: nn.Unflatten(1, (3, -1)), (3, 4), r"which are no \(3, -1\)"),
+    "channels of blocks": (lambda: nn.PixelShuffle(2), (2, 6, 3, 3), "takes 4 channels for each"),
+    "vectors as images": (lambda: nn.PixelShuffle(2), (2, 4), r"images must be \(N, C, H, W\)"),
+    "an image": (lambda: nn.Conv1d(2, 3, 3, rng=rng()), (2, 2, 5, 5), r"sequences \(N, C, L\)"),
+    "channels of a sequence": (lambda: nn.Conv1d(2, 3, 3, rng=rng()), (2, 3, 5), "channels"),
+    "pooled images": (lambda: nn.MaxPool1d(2), (2, 2, 4, 4), r"sequences \(N, C, L\)"),
+    "averaged images": (lambda: nn.AvgPool1d(2), (2, 2, 4, 4), r"sequences \(N, C, L\)"),
 }  # fmt: skip
 
 
@@ -232,6 +271,38 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "names": (lambda: nn.Sequential({"a": nn.ReLU()}), r"without names: .*\*layers\.values\(\)"),
     "a class of layers": (lambda: nn.Sequential(nn.ReLU), r"not classes: write ReLU\(\.\.\.\)"),
     "a tensor": (lambda: nn.Sequential(Tensor([1.0])), "not a Tensor"),
+    "groups of a norm": (lambda: nn.GroupNorm(4, 6), "6 channels of a GroupNorm .* 4 groups"),
+    "no groups of a norm": (lambda: nn.GroupNorm(0, 6), "num_groups of GroupNorm"),
+    "an approximation": (lambda: nn.GELU("erf"), '"none" or "tanh", not \'erf\''),
+    "no slopes": (lambda: nn.PReLU(0), "num_parameters of PReLU"),
+    "sizes": (lambda: nn.Unflatten(1, (2, -1, -1)), r"one of which may be -1, not \(2, -1, -1\)"),
+    "no sizes": (lambda: nn.Unflatten(1, 12), "sizes of the new axes, as .*, not 12"),
+    "a kernel": (lambda: nn.MaxPool2d(0), "kernel_size must be an integer of at least 1"),
+    "a stride": (lambda: nn.AvgPool2d(2, 0), "stride must be an integer of at least 1"),
+    "a negative padding": (lambda: nn.AvgPool2d(2, 1, -1), "padding must be an integer"),
+    "a kernel of one axis": (lambda: nn.MaxPool1d((1, 2)), r"kernel_size of MaxPool1d .*\(1, 2\)"),
+    "a padding of one axis": (lambda: nn.AvgPool1d(2, 1, -1), "padding of AvgPool1d .* not -1"),
+    "a dilation": (lambda: nn.MaxPool2d(2, dilation=2), "dilation=2: its windows are of neigh"),
+    "places": (lambda: nn.MaxPool1d(2, return_indices=True), "return_indices=True: gradients"),
+    "a ceiling": (lambda: nn.AvgPool2d(2, ceil_mode=True), r"ceil_mode=True: .* minigan\.pad"),
+    "the padding": (lambda: nn.AvgPool2d(2, count_include_pad=False), "image of ones"),
+    "a divisor": (lambda: nn.AvgPool2d(2, divisor_override=3), "multiply the result"),
+    "another argument": (lambda: nn.MaxPool2d(2, size=3), "MaxPool2d takes no size"),
+    "bilinear": (lambda: nn.Upsample(scale_factor=2, mode="bilinear"), "with a convolution"),
+    "another mode": (lambda: nn.Upsample(scale_factor=2, mode="far"), "\"nearest\", not 'far'"),
+    "a size": (lambda: nn.Upsample((8, 8)), r"takes scale_factor=, .* not size=\(8, 8\)"),
+    "no factor": (lambda: nn.Upsample(), "takes scale_factor=, an integer$"),
+    "corners": (lambda: nn.Upsample(scale_factor=2, align_corners=True), "align_corners means"),
+    "half a factor": (lambda: nn.Upsample(scale_factor=1.5), r"not by 1\.5"),
+    "two factors": (lambda: nn.Upsample(scale_factor=(2, 3)), r"not by \(2, 3\)"),
+    "a shuffle": (lambda: nn.PixelShuffle(0), "integer of at least 1, .* not by 0"),
+    "a kernel of a sequence": (lambda: nn.Conv1d(2, 2, (3, 3), rng=rng()), "kernel_size of Conv1d"),
+    "a list of modules": (lambda: nn.ModuleList([mg.tanh]), "parts of a ModuleList are modules"),
+    "a class in a list": (lambda: nn.ModuleList([nn.Tanh]), "not the class Tanh"),
+    "no list": (lambda: nn.ModuleList(nn.Tanh()), "takes modules in a list, not Tanh"),
+    "a forbidden name": (lambda: nn.ModuleDict({"forward": nn.Tanh()}), "can be called 'forward'"),
+    "a dotted name": (lambda: nn.ModuleDict({"a.b": nn.Tanh()}), r"can be called 'a\.b'"),
+    "a number for a name": (lambda: nn.ModuleDict({1: nn.Tanh()}), "1 is no string"),
     "blocks": (lambda: nn.Conditional([nn.ReLU()]), "Conditional takes layers"),
     "joint": (lambda: nn.Joined(nn.ReLU(), nn.Tanh, nn.ReLU()), "Joined takes layers, not class"),
 }  # fmt: skip

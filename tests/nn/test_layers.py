@@ -71,9 +71,13 @@ def test_layers_keep_channels_last_in_memory() -> None:
         nn.LeakyReLU(0.2),
         nn.Tanh(),
         nn.Sigmoid(),
+        nn.GELU(),
+        nn.SiLU(),
+        nn.PReLU(3),
         nn.MaxPool2d(2),
         nn.AvgPool2d(3, stride=2, padding=1),
         nn.UpsampleNearest(2),
+        nn.Upsample(scale_factor=2),
     ):
         x = Tensor(memory.transpose(0, 3, 1, 2))
         y = layer(x)

@@ -46,10 +46,13 @@ def rng() -> mg.Generator:
 
 
 def _activation(s: Source) -> nn.Activation | None:
-    return s.pick(None, nn.Tanh(), nn.Sigmoid(), nn.ELU(0.5), nn.LeakyReLU(0.2))
+    return s.pick(
+        None, nn.Tanh(), nn.Sigmoid(), nn.ELU(0.5), nn.LeakyReLU(0.2), nn.GELU(), nn.SiLU()
+    )
 
 
 @case_of(LAYER_CASES, "Tanh", "Sigmoid", "Softplus", "ELU", "ReLU", "LeakyReLU", "Flatten")
+@case_of(LAYER_CASES, "SiLU", "Identity")
 def _plain_layer(s: Source, name: str) -> Any:
     return layer_case(s, getattr(nn, name)(), s.away(s.shape(2, 3)))
 
@@ -62,6 +65,50 @@ def _fused_activation(s: Source, name: str) -> Any:
     bias = s.normal(shape[1:2])
     x = s.laid(s.away(shape) - bias.reshape(1, -1, *(1,) * (len(shape) - 2)))
     return layer.with_bias, [x, bias]
+
+
+@case_of(LAYER_CASES, "GELU")
+def _gelu(s: Source, name: str) -> Any:
+    return layer_case(s, nn.GELU(s.pick("none", "tanh")), s.normal(s.shape(2, 3)))
+
+
+@case_of(LAYER_CASES, "PReLU")
+def _prelu(s: Source, name: str) -> Any:
+    x = s.away(s.shape(2, 4))
+    return layer_case(s, nn.PReLU(s.pick(1, x.shape[1])), x)
+
+
+@case_of(LAYER_CASES, "Softmax")
+def _softmax(s: Source, name: str) -> Any:
+    return layer_case(s, nn.Softmax(s.int(-2, 1)), 2 * s.normal(s.shape(2, 3)))
+
+
+@case_of(LAYER_CASES, "Unflatten")
+def _unflatten(s: Source, name: str) -> Any:
+    sizes = s.int(1, 3), s.int(1, 2)
+    shape = (s.int(1, 3), sizes[0] * sizes[1], s.int(1, 2))
+    return layer_case(
+        s, nn.Unflatten(s.pick(1, -2), s.pick(sizes, (sizes[0], -1))), s.normal(shape)
+    )
+
+
+@case_of(LAYER_CASES, "ModuleList", "ModuleDict")
+def _parts(s: Source, name: str) -> Any:
+    """Parts that their owner calls, each of them twice."""
+
+    class Owner(nn.Module):
+        def __init__(self) -> None:
+            first, second = (nn.Linear(2, 2, rng=rng(), activation=nn.Tanh()) for _ in range(2))
+            of_name = {"first": first, "second": second}
+            self.parts = getattr(nn, name)([first, second] if name == "ModuleList" else of_name)
+
+        def forward(self, x: Tensor) -> Tensor:
+            for _ in range(2):
+                for part in self.parts if name == "ModuleList" else self.parts.values():
+                    x = part(x)
+            return x
+
+    return layer_case(s, Owner(), s.normal((s.int(1, 3), 2)))
 
 
 @case_of(LAYER_CASES, "Reshape")
@@ -115,6 +162,16 @@ def _conv_layer(s: Source, name: str) -> Any:
     return layer_case(s, layer, s.normal(x))
 
 
+@case_of(LAYER_CASES, "Conv1d")
+def _conv1d_layer(s: Source, name: str) -> Any:
+    stride, padding, dilation, k = s.int(1, 3), s.int(0, 2), s.int(1, 2), s.int(1, 3)
+    least, groups = max(1, dilation * (k - 1) + 1 - 2 * padding), s.pick(1, 2)
+    x = s.int(1, 2), groups * s.int(1, 2), least + s.int(0, 4)
+    sizes = x[1], groups * s.int(1, 2), k, stride, padding, dilation, groups, s.flag()
+    layer = nn.Conv1d(*sizes, rng=rng(), activation=_activation(s))
+    return layer_case(s, layer, s.normal(x))
+
+
 @case_of(LAYER_CASES, "ConvTranspose2d")
 def _conv_transpose_layer(s: Source, name: str) -> Any:
     options, y, w, x = conv_shapes(s)  # the convolution's output is this layer's input
@@ -135,6 +192,27 @@ def _conv_transpose_layer(s: Source, name: str) -> Any:
 @case_of(LAYER_CASES, "UpsampleNearest")
 def _upsample(s: Source, name: str) -> Any:
     return layer_case(s, nn.UpsampleNearest(s.int(1, 3)), s.normal(s.image()))
+
+
+@case_of(LAYER_CASES, "Upsample")
+def _upsample_nearest(s: Source, name: str) -> Any:
+    return layer_case(s, nn.Upsample(scale_factor=s.pick(1, 2, 2.0, (3, 3))), s.normal(s.image()))
+
+
+@case_of(LAYER_CASES, "PixelShuffle")
+def _pixel_shuffle(s: Source, name: str) -> Any:
+    factor = s.int(1, 3)
+    n, c, h, w = s.image()
+    return layer_case(s, nn.PixelShuffle(factor), s.normal((n, c * factor * factor, h, w)))
+
+
+@case_of(LAYER_CASES, "MaxPool1d", "AvgPool1d")
+def _pool1d_layer(s: Source, name: str) -> Any:
+    kernel = s.int(1, 3)
+    padding = s.int(0, kernel // 2)
+    layer = getattr(nn, name)(kernel, s.pick(None, 1, 2, 4), padding)
+    length = max(1, kernel - 2 * padding) + s.int(0, 3)
+    return layer_case(s, layer, *s.distinct((s.int(1, 2), s.int(1, 2), length)))
 
 
 @case_of(LAYER_CASES, "MaxPool2d", "AvgPool2d")
@@ -239,6 +317,13 @@ def _batch_norm_layer(s: Source, name: str) -> Any:
 def _instance_norm(s: Source, name: str) -> Any:
     n, c, h, w = s.image()
     return layer_case(s, nn.InstanceNorm2d(c), *s.distinct((n, c, h + 1, w)))
+
+
+@case_of(LAYER_CASES, "GroupNorm")
+def _group_norm_layer(s: Source, name: str) -> Any:
+    groups, (n, c, h, w) = s.int(1, 3), s.image()
+    layer = nn.GroupNorm(groups, groups * c, s.pick(1e-5, 1e-2), affine=s.flag())
+    return layer_case(s, layer, *s.distinct((n, groups * c, h + 1, w)))
 
 
 @case_of(LAYER_CASES, "LayerNorm")

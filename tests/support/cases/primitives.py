@@ -17,6 +17,7 @@ from .source import PRIMITIVE_CASES, Shape, Source, both, case_of, op
 
 
 @case_of(PRIMITIVE_CASES, "identity", "negative", "exp", "square", "sin", "cos", "tanh", "sigmoid")
+@case_of(PRIMITIVE_CASES, "erf", "silu", "gelu_erf")
 def _smooth(s: Source, name: str) -> Any:
     return op(name), [s.normal(s.shape())]
 
@@ -367,6 +368,16 @@ def _batch_norm(s: Source, name: str) -> Any:
     (x,) = s.distinct(batch(s))
     mean, var = kernels.moments(x)
     return f, [x, *scale_and_shift(s, x, mean, np.sqrt(var + eps))]
+
+
+@case_of(PRIMITIVE_CASES, "group_norm")
+def _group_norm(s: Source, name: str) -> Any:
+    options = {"groups": s.int(1, 3), "eps": s.pick(1e-5, 1e-2)}
+    shape = (s.int(1, 3), options["groups"] * s.int(1, 2), *s.shape(0, 2))
+    values = math.prod(shape[1:]) // options["groups"]
+    (x,) = s.distinct(shape if values > 1 else (*shape, 2))  # a group of one value is flat
+    gamma, beta = s.normal(x.shape[1:2]), s.normal(x.shape[1:2])
+    return lambda *xs: op(name)(*xs, **options), [x, gamma, beta]
 
 
 @case_of(PRIMITIVE_CASES, "batch_norm_inference")

@@ -1,0 +1,55 @@
+"""Normalisation over groups of channels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import ops
+from ..tensor import Array, Tensor
+from .arguments import Interval, check_floating, check_sizes
+from .module import Module
+
+_EPS = Interval("[0, inf)")
+
+
+class GroupNorm(Module):
+    """Each sample (N, C, ...) normalised over `num_groups` groups of neighbouring channels (Wu & He
+    2018, arXiv:1803.08494); see `minigan.group_norm`.
+
+    It does not depend on the batch, nor on the mode. A group needs two values. gamma and beta
+    (C,) are learned; without `affine` they are 1 and 0.
+
+    Raises:
+        ValueError: if the channels do not split into the groups.
+
+    >>> nn.GroupNorm(2, 4)([[1.0, 3.0, 10.0, 30.0]]).numpy().round(2)
+    array([[-1.,  1., -1.,  1.]], dtype=float32)
+    """
+
+    takes_arrays = True
+
+    def __init__(
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True
+    ) -> None:
+        check_sizes(self, num_groups=num_groups, num_channels=num_channels)
+        _EPS.check(eps, "eps of GroupNorm")
+        if num_channels % num_groups:
+            raise ValueError(
+                f"{num_channels} channels of a GroupNorm do not split into {num_groups} groups"
+            )
+        gamma, beta = np.ones(num_channels, np.float32), np.zeros(num_channels, np.float32)
+        self.num_groups, self.eps = num_groups, eps
+        self.gamma: Tensor | Array = Tensor(gamma) if affine else gamma
+        self.beta: Tensor | Array = Tensor(beta) if affine else beta
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_floating(self, x)
+        channels = len(self.gamma)
+        if x.ndim < 2 or x.shape[1] != channels:
+            raise ValueError(
+                f"GroupNorm of {channels} channels takes (N, {channels}, ...), but x has shape "
+                f"{x.shape}"
+            )
+        if x.size < 2 * len(x) * self.num_groups:
+            raise ValueError(f"GroupNorm needs two values a group, but x is {x.shape}")
+        return ops.group_norm(x, self.gamma, self.beta, groups=self.num_groups, eps=self.eps)
