@@ -1,12 +1,11 @@
 """Activations, alone and fused with a bias, in one pass over memory: chunk by chunk in the cache.
 
 Comparisons and multiplications are Numba loops. Exponentials and tanh are NumPy's, which are vector
-code; Numba would call the C library's scalar functions. It does so for erf, which NumPy has not.
+code; Numba would call the C library's scalar functions. The error function has its own file.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -29,6 +28,7 @@ from .channelwise import (
     widened,
 )
 from .compiler.jit import jit
+from .error_function import erf_loops
 from .runtime.allocator import empty_like, is_channels_last
 from .runtime.native_task import NativeTask
 from .runtime.parallel import parallel_for
@@ -59,7 +59,7 @@ def softplus(x: np.ndarray) -> np.ndarray:
 
 def erf(x: np.ndarray) -> np.ndarray:
     """2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
-    return _elementwise(_erf, (x,))
+    return _elementwise(erf_loops(x.dtype)[0], (x,))
 
 
 def silu(x: np.ndarray) -> np.ndarray:
@@ -74,7 +74,7 @@ def silu_backward(g: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def gelu(x: np.ndarray) -> np.ndarray:
     """x Phi(x), with the normal distribution function Phi."""
-    return _elementwise(_gelu, (x,))
+    return _elementwise(erf_loops(x.dtype)[1], (x,))
 
 
 def gelu_backward(g: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -245,7 +245,7 @@ def _silu_backward(g: np.ndarray, x: np.ndarray, y: np.ndarray, first: int, last
 def _gelu_backward(g: np.ndarray, x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
     _minus_half_square(x, y, first, last)
     np.exp(y[first:last], out=y[first:last])
-    _gelu_dx(g, x, y, first, last)
+    erf_loops(y.dtype)[2](g, x, y, first, last)
 
 
 @jit()
@@ -296,35 +296,10 @@ def _silu_dx(g: np.ndarray, x: np.ndarray, y: np.ndarray, first: int, last: int)
 
 
 @jit()
-def _erf(x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
-    x, y = x[first:last], y[first:last]
-    for i in range(y.size):
-        y[i] = math.erf(x[i])
-
-
-@jit()
-def _gelu(x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
-    x, y = x[first:last], y[first:last]
-    half, one, root = x.dtype.type(0.5), x.dtype.type(1), x.dtype.type(math.sqrt(0.5))
-    for i in range(y.size):
-        y[i] = x[i] * (half * (one + math.erf(x[i] * root)))
-
-
-@jit()
 def _minus_half_square(x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
     x, y, half = x[first:last], y[first:last], x.dtype.type(-0.5)
     for i in range(y.size):
         y[i] = half * x[i] * x[i]
-
-
-@jit()
-def _gelu_dx(g: np.ndarray, x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
-    """y = g (Phi(x) + x phi(x)) for the exp(-x^2 / 2) that is in y."""
-    g, x, y = g[first:last], x[first:last], y[first:last]
-    half, one, root = x.dtype.type(0.5), x.dtype.type(1), x.dtype.type(math.sqrt(0.5))
-    factor = x.dtype.type(1 / math.sqrt(2 * math.pi))
-    for i in range(y.size):
-        y[i] = g[i] * (half * (one + math.erf(x[i] * root)) + x[i] * (y[i] * factor))
 
 
 def _with_sums(name: str, dx: Pass) -> Pass:
