@@ -8,9 +8,10 @@ from typing import Any
 from minigan_kernels.layouts import conv_weight
 
 from .. import ops
+from ..ops.sequences import conv_of_height_1
 from ..random import Generator, takes_generator
 from ..tensor import Tensor
-from .activation import Activation
+from .activation import Activation, check_activation
 from .arguments import check_sizes
 from .conv import _Convolution
 from .init import Initializer, constant, he, initial
@@ -20,13 +21,16 @@ class Conv1d(_Convolution):
     """Convolution of sequences, and an activation if one is given.
 
     x is (N, in_channels, L), weight (out_channels, in_channels/groups, k); see `minigan.conv1d`.
+    `padding` "same" gives the result x's length, at stride 1: an even kernel gets the odd zero at
+    the end; "valid" is 0.
 
     >>> layer = nn.Conv1d(4, 8, 3, padding=1, rng=mg.Generator(0))
     >>> layer(np.zeros((2, 4, 10), np.float32)).shape
     (2, 8, 10)
     """
 
-    operation = staticmethod(ops.conv1d)
+    operation = staticmethod(conv_of_height_1)
+    end_padding = 0  # zeros beyond `padding`, at the end alone
 
     @takes_generator
     def __init__(
@@ -35,7 +39,7 @@ class Conv1d(_Convolution):
         out_channels: int,
         kernel_size: int,
         stride: int = 1,
-        padding: int = 0,
+        padding: int | str = 0,
         dilation: int = 1,
         groups: int = 1,
         bias: bool = True,
@@ -44,9 +48,19 @@ class Conv1d(_Convolution):
         activation: Activation | None = None,
         init: Initializer | None = None,
     ) -> None:
-        self._check(in_channels, out_channels, groups, activation)
+        check_sizes(self, in_channels=in_channels, out_channels=out_channels, groups=groups)
         check_sizes(self, kernel_size=kernel_size, stride=stride, dilation=dilation)
-        if not isinstance(padding, int) or padding < 0:
+        check_activation(self, activation)
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"{in_channels} input and {out_channels} output channels of a Conv1d do not split "
+                f"into {groups} groups"
+            )
+        if isinstance(padding, str):
+            padding, odd = _named_padding(padding, dilation * (kernel_size - 1), stride)
+            if odd:
+                self.end_padding = odd
+        elif not isinstance(padding, int) or padding < 0:
             raise ValueError(f"padding of Conv1d must be an integer of at least 0, not {padding!r}")
         shape = (out_channels, in_channels // groups, kernel_size)
         fans = math.prod(shape[1:]), out_channels // groups * kernel_size
@@ -61,5 +75,43 @@ class Conv1d(_Convolution):
         self.bias = Tensor(constant(0)(rng, (out_channels,), *fans)) if bias else None
         self.activation = activation
 
+    @property
+    def in_channels(self) -> int:
+        """The channels of a sequence that it takes."""
+        return self.weight.shape[1] * self.options["groups"]
+
+    @property
+    def out_channels(self) -> int:
+        """The channels of a sequence that it gives."""
+        return self.weight.shape[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 3 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"Conv1d takes sequences (N, {self.in_channels}, L), but x has shape {x.shape}"
+            )
+        image = ops.expand_dims(x, 2)
+        if self.end_padding:
+            image = ops.pad(image, ((0, 0), (0, 0), (0, 0), (0, self.end_padding)))
+        return ops.squeeze(super().forward(image), 2)
+
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
         return math.prod(y_shape) * math.prod(self.weight.shape[1:])
+
+
+def _named_padding(name: str, reach: int, stride: int) -> tuple[int, int]:
+    """Zeros on both sides, and those at the end besides, of a kernel that reaches so many values
+    beyond its first.
+
+    Raises:
+        ValueError: if there is no such padding, or a stride that no padding makes up for.
+    """
+    if name == "valid":
+        return 0, 0
+    if name != "same":
+        raise ValueError(f'padding is an integer, "same" or "valid", not {name!r}')
+    if stride != 1:
+        raise ValueError(
+            f'padding="same" needs a stride of 1, not {stride}: write padding={reach // 2}'
+        )
+    return reach // 2, reach % 2

@@ -38,8 +38,24 @@ def conv1d(
     _check_sequence("conv1d", x)
     if w.ndim != 3:
         raise ValueError(f"the weight of conv1d must be (O, C/groups, k), but is {w.shape}")
-    y = conv2d(
-        expand_dims(x, 2),
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return squeeze(conv_of_height_1(expand_dims(x, 2), w, bias, epilogue=epilogue, **options), 2)
+
+
+def conv_of_height_1(
+    x: Tensor,
+    w: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: int,
+    padding: int,
+    dilation: int,
+    groups: int,
+    epilogue: Epilogue = LINEAR,
+) -> Tensor:
+    """`conv1d` of images x (N, C, 1, L), to images."""
+    return conv2d(
+        x,
         expand_dims(w, 2),
         bias,
         stride=(1, stride),
@@ -48,7 +64,6 @@ def conv1d(
         groups=groups,
         epilogue=epilogue,
     )
-    return squeeze(y, 2)
 
 
 def max_pool1d(x: Tensor, kernel: int, stride: int | None = None, padding: int = 0) -> Tensor:

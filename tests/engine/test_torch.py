@@ -263,6 +263,11 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any], tuple[int, .
         lambda: torch.nn.Conv1d(4, 6, 2, bias=False),
         (3, 4, 5),
     ),
+    "Conv1d, same length": (
+        lambda: nn.Conv1d(4, 6, 4, padding="same", rng=Generator(0)),
+        lambda: torch.nn.Conv1d(4, 6, 4, padding="same"),
+        (3, 4, 9),
+    ),
     "GELU": (nn.GELU, torch.nn.GELU, (3, 4)),
     "GELU, tanh": (lambda: nn.GELU("tanh"), lambda: torch.nn.GELU("tanh"), (3, 4)),
     "GroupNorm": (
@@ -299,6 +304,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any], tuple[int, .
 }  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")  # torch's copy
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer(name: str) -> None:
     """By x and by all parameters, which are in the same order."""

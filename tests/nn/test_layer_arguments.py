@@ -175,8 +175,8 @@ REFUSED: dict[str, tuple[Callable[[], Module], Any, str]] = {
     "uneven sizes": (lambda: nn.Unflatten(1, (3, -1)), (3, 4), r"which are no \(3, -1\)"),
     "channels of blocks": (lambda: nn.PixelShuffle(2), (2, 6, 3, 3), "takes 4 channels for each"),
     "vectors as images": (lambda: nn.PixelShuffle(2), (2, 4), r"images must be \(N, C, H, W\)"),
-    "an image": (lambda: nn.Conv1d(2, 3, 3, rng=rng()), (2, 2, 5, 5), r"sequences \(N, C, L\)"),
-    "channels of a sequence": (lambda: nn.Conv1d(2, 3, 3, rng=rng()), (2, 3, 5), "channels"),
+    "an image": (lambda: nn.Conv1d(2, 3, 3, rng=rng()), (2, 2, 5, 5), r"takes .* \(N, 2, L\)"),
+    "channels of a sequence": (lambda: nn.Conv1d(2, 3, 3, rng=rng()), (2, 3, 5), r"\(N, 2, L\)"),
     "pooled images": (lambda: nn.MaxPool1d(2), (2, 2, 4, 4), r"sequences \(N, C, L\)"),
     "averaged images": (lambda: nn.AvgPool1d(2), (2, 2, 4, 4), r"sequences \(N, C, L\)"),
 }  # fmt: skip
@@ -297,6 +297,11 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "two factors": (lambda: nn.Upsample(scale_factor=(2, 3)), r"not by \(2, 3\)"),
     "a shuffle": (lambda: nn.PixelShuffle(0), "integer of at least 1, .* not by 0"),
     "a kernel of a sequence": (lambda: nn.Conv1d(2, 2, (3, 3), rng=rng()), "kernel_size of Conv1d"),
+    "groups of a sequence": (lambda: nn.Conv1d(3, 2, 3, groups=2, rng=rng()), "into 2 groups"),
+    "a stride of the same": (
+        lambda: nn.Conv1d(2, 2, 5, 2, "same", rng=rng()), "of 1, not 2: write padding=2"
+    ),
+    "another padding": (lambda: nn.Conv1d(2, 2, 3, padding="full", rng=rng()), "not 'full'"),
     "a list of modules": (lambda: nn.ModuleList([mg.tanh]), "parts of a ModuleList are modules"),
     "a class in a list": (lambda: nn.ModuleList([nn.Tanh]), "not the class Tanh"),
     "no list": (lambda: nn.ModuleList(nn.Tanh()), "takes modules in a list, not Tanh"),
