@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import UserError
+from .terminal import brief, visible
 
 HEAD = 512  # bytes of a file that tell what it is
 _STAND_INS = (
@@ -69,12 +70,7 @@ def file_text(name: str) -> str:
 
 def one_line(error: object) -> str:
     """What an error or warning of a library says, as one line of printable text."""
-    return printable(" ".join(str(error).split()) or type(error).__name__)[:300]
-
-
-def printable(text: str) -> str:
-    """A text whose control characters, line breaks among them, are escapes such as \\n."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return brief(" ".join(str(error).split()) or type(error).__name__)
 
 
 @contextmanager
@@ -83,6 +79,6 @@ def printable_errors() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        if str(error).isprintable():
+        if (line := visible(str(error))) == str(error):
             raise
-        raise type(error)(printable(str(error))) from error
+        raise type(error)(line) from error

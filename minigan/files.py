@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 import secrets
@@ -90,6 +91,13 @@ def write_named(path: str | Path, content: bytes) -> None:
         rest = memoryview(content)
         while rest:
             rest = rest[stream.write(rest) :]
+
+
+def numbered(path: Path) -> Iterator[Path]:
+    """`path`, and then the same with -2, -3 and on before its suffix."""
+    yield path
+    for number in itertools.count(2):
+        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
 def is_stream(path: str | Path) -> bool:

@@ -16,6 +16,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from .terminal import brief
+
 LARGEST = 64 << 20  # bytes of a JSON file
 LINE = 1 << 20  # bytes of a line of a file that has a JSON text in each
 DEEPEST = 16  # lists and objects within each other
@@ -143,7 +145,7 @@ class MapOf:
             return
         for key, item in value.items():
             yield from self.kind.faults(
-                item, f"{name}.{printable(key, 60)}" if name else printable(key, 60)
+                item, f"{name}.{brief(key, 60)}" if name else brief(key, 60)
             )
 
 
@@ -266,10 +268,4 @@ def shown(value: Any) -> str:
         return "an object"
     if isinstance(value, int) and value.bit_length() > 200:
         return "an integer of more than 60 digits"
-    return printable(repr(value), 60)
-
-
-def printable(text: str, most: int = 300) -> str:
-    """Text from a file as one line that can be printed: escaped if it must be, `most` long."""
-    line = text if text.isprintable() else ascii(text)[1:-1]
-    return line if len(line) <= most else line[: most - 3] + "..."
+    return brief(repr(value), 60)

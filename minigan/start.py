@@ -4,7 +4,7 @@
 
     new = prepare(source, make, asked, device, say)  # checked; nothing is written yet
     with new_run(path, new.config(command), say) as run:  # the directory, which is locked
-        number = carry_out(new.state, new.dataset, run, say)  # training.loop: trains to the end
+        number = carry_out(new.state, new.dataset, run, say, new.scorer)  # training.loop: trains it
 
 `make` makes the recipe from the fields whose default depends on the data. Where the other fields
 come from is its own affair: flags, keyword arguments, a file, another run.
@@ -15,17 +15,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from . import gans
-from .data import Dataset, catalogue, load, outline
+from .data import Dataset, lasting, load, outline
 from .device import Device
 from .errors import RunError, UserError
+from .evaluation.scorer import scorer as score_by
 from .random import Generator
+from .training.keeper import Scorer
 from .training.loop import check_range
+from .training.pace import seconds_per_step
 from .training.recipe import Recipe, defaults
 from .training.run import chosen, provenance
+from .training.schema import KEPT
 from .training.state import State
 
 PICTURES = 20  # sample pictures of a run, unless it is asked for another number
@@ -44,12 +47,15 @@ class Asked:
     stack: int = 1  # images in the channels of each, 1 to 3
     seed: int = 0
     steps: int | None = None
+    minutes: float | None = None  # as many steps as fit into this time, instead of steps
     sample_every: int | None = None  # steps between two sample pictures
     checkpoint_every: int | None = None  # steps between two checkpoints
     device: str = "cpu"
     precision: str = "float32"
     deterministic: bool = False
     graphs: bool = True
+    keep: int | None = None  # newest checkpoints that stay
+    best: str | None = None  # the score whose best checkpoint stays too
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ class New:
     dataset: Dataset
     steps: int
     asked: Asked
+    scorer: Scorer | None
 
     def config(self, command: str) -> dict[str, Any]:
         """The resolved configuration, for config.json; `command` is what the user said.
@@ -82,16 +89,7 @@ class New:
             "recipe": self.source.name,
             "recipe_doc": self.source.kind.__doc__,
             "recipe_file": self.source.file,
-            "data": {
-                "name": dataset.name,
-                "source": _absolute(asked.data),
-                "size": asked.size,
-                "stack": asked.stack,
-                "samples": len(dataset),
-                "shape": list(dataset.shape),
-                "classes": list(dataset.classes),
-                "digest": dataset.digest(),
-            },
+            "data": _facts(dataset, asked) | {"digest": dataset.digest()},
             "hyper_parameters": dataclasses.asdict(recipe),
             "steps": self.steps,
             "seed": asked.seed,
@@ -99,6 +97,8 @@ class New:
             "precision": asked.precision,
             "deterministic": asked.deterministic,
             "graphs": asked.graphs,
+            "keep": asked.keep or KEPT,
+            "best": asked.best,
             "sample_every": asked.sample_every or max(1, self.steps // PICTURES),
             "checkpoint_every": asked.checkpoint_every or max(1, self.steps // CHECKPOINTS),
             "command": command,
@@ -126,8 +126,10 @@ def prepare(source: Source, make: Make, asked: Asked, device: Device, say: Say) 
         UserError: if the recipe, the data and what was asked do not fit each other.
         RunError: if the memory does not suffice.
     """
-    kind = source.kind
+    kind, needs = source.kind, "its data need"
     try:
+        if asked.steps is not None and asked.minutes is not None:
+            raise UserError("--steps and --minutes are two lengths; give one of them")
         _check_outline(kind, make, asked)
         dataset = load(asked.data, size=asked.size, stack=asked.stack, seed=asked.seed, report=say)
         known = defaults(kind, dataset)
@@ -137,16 +139,38 @@ def prepare(source: Source, make: Make, asked: Asked, device: Device, say: Say) 
         steps = asked.steps or kind.steps
         recipe.check_new(dataset.shape)
         recipe.check_length(steps)
+        needs = "its networks need"
         state = State.fresh(recipe, dataset, asked.seed, device)
         check_range(state, asked.seed)
+        if asked.minutes is not None:
+            steps = _steps_within(asked.minutes, state, asked.graphs, say)
+            recipe.check_length(steps)
+            del state  # the steps that were timed are thrown away: the run is that of --steps
+            state = State.fresh(recipe, dataset, asked.seed, device)
+        scorer = None
+        if asked.best is not None:
+            scorer = score_by(asked.best, recipe, _facts(dataset, asked), say)
     except ValueError as error:
         raise UserError(f"minigan train {source.name}: {error}") from error
     except MemoryError as error:
         raise RunError(
-            f"minigan train {source.name}: the networks need more memory than there is ({error}); "
-            "give a smaller --size, or make them smaller"
+            f"minigan train {source.name}: {needs} more memory than there is ({error}); give a "
+            "smaller --size, or make them smaller"
         ) from error
-    return New(source, state, dataset, steps, asked)
+    return New(source, state, dataset, steps, asked, scorer)
+
+
+def _steps_within(minutes: float, state: State, graphs: bool, say: Say) -> int:
+    """As many steps as `minutes` have room for, by the time that a few of them take; at least 1.
+
+    Pictures and checkpoints come on top. The state is not to be used any more.
+    """
+    if graphs:
+        state.use_graphs(say)
+    seconds = seconds_per_step(state)
+    steps = max(1, int(60 * minutes / max(seconds, 1e-9)))
+    say(f"a step takes {seconds:.3g} s, so {minutes:g} minutes have room for {steps:,} steps")
+    return steps
 
 
 def _check_outline(kind: type[Recipe], make: Make, asked: Asked) -> None:
@@ -188,6 +212,14 @@ def _check_classes(recipe: Any, dataset: Dataset) -> None:
         )
 
 
-def _absolute(data: str) -> str:
-    """A name of the data that is valid in any folder: a known name unchanged, a path in full."""
-    return data if data in {entry.name for entry in catalogue()} else str(Path(data).resolve())
+def _facts(dataset: Dataset, asked: Asked) -> dict[str, Any]:
+    """What the configuration of a run knows of its data, but for their content."""
+    return {
+        "name": dataset.name,
+        "source": lasting(asked.data),
+        "size": asked.size,
+        "stack": asked.stack,
+        "samples": len(dataset),
+        "shape": list(dataset.shape),
+        "classes": list(dataset.classes),
+    }

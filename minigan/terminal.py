@@ -31,6 +31,12 @@ def visible(text: str) -> str:
     )
 
 
+def brief(text: str, most: int = 300) -> str:
+    """`text` as `visible` shows it, cut to `most` characters."""
+    line = visible(text)
+    return line if len(line) <= most else line[: most - 3] + "..."
+
+
 def write(stream: TextIO | None, text: str) -> None:
     """Write `text` at once, with its line breaks, and escape what the stream's encoding lacks.
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
-from ..data import Dataset, NoSplitError, load
 from ..errors import UserError
 from ..evaluation import evaluate
-from ..files import atomic_write
+from ..evaluation.truth import truth
+from ..files import atomic_write, numbered
 from ..metrics.course import course
 from ..metrics.score import Score
-from ..training.run import Run, provenance
+from ..training.run import provenance
 from .console import say, show, show_table
 from .flags import Count, OfRun, parse, split_run
 from .open_run import open_run
@@ -26,7 +28,6 @@ DESCRIPTION = (
     "once; of recipes that know classes, read codes, classify or encode, how well they do. The run "
     "computes on the device, its judges always on the CPU."
 )
-SEED = 0  # of generated data: with one seed all runs on them have the same judge
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,11 @@ def main(words: list[str]) -> int:
         if value is not None and value < 1:
             raise UserError(f"{flag} must be at least 1, not {value}")
     device = given.opened()
-    state, _, run = open_run(place, device, recipe=given.recipe)
-    train, test = _data(run)
+    state, _, run = open_run(place, device, **given.at())
+    train, test = truth(run.config["data"], say)
     asked: dict[str, Any] = asdict(given)
-    asked.pop("recipe")  # the run knows it
+    for known in given.at():  # by the run, and its step below
+        asked.pop(known)
     where = {field.name for field in fields(OfRun)}
     how = {key: value for key, value in asked.items() if key not in where}
     found = evaluate(state, train, test, **how, say=say)
@@ -69,8 +71,7 @@ def main(words: list[str]) -> int:
     }
     path = run.path / "scores.json"
     try:
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(_plain(facts), indent=2) + "\n")
+        _write(path, (json.dumps(_plain(facts), indent=2) + "\n").encode())
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror or error})") from error
     show_table(
@@ -84,22 +85,22 @@ def main(words: list[str]) -> int:
     return 0
 
 
-def _data(run: Run) -> tuple[Dataset, Dataset | None]:
-    """The data that the run learned from, and test data of the same kind, if there are any."""
-    data = run.config["data"]
-    known: Any = {"size": data["size"], "stack": data.get("stack", 1), "seed": SEED, "report": say}
-    train = load(data["source"], **known)
+def _write(path: Path, content: bytes) -> None:
+    """Write the scores; other ones that are there are kept under the next free number."""
+    former = path.read_bytes() if path.is_file() and not path.is_symlink() else content
+    aside = next(name for name in numbered(path) if not os.path.lexists(name))
+    if former != content:
+        with atomic_write(aside) as temporary:
+            temporary.write_bytes(former)
     try:
-        test = load(data["source"], split="test", **known)
-    except NoSplitError as error:
-        say(f"there are no test data, so some scores are left out: {error}")
-        return train, None
-    if test.shape != train.shape:
-        raise UserError(
-            f"the test data in {data['source']} are of shape {test.shape}, but the training data "
-            f"of {train.shape}"
-        )
-    return train, test.with_classes_of(train)
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError:
+        if former != content:
+            aside.unlink()
+        raise
+    if former != content:
+        say(f"the former scores are kept as {aside}")
 
 
 def _row(score: Score) -> tuple[str, ...]:

@@ -26,7 +26,12 @@ Count = Annotated[int | None, tyro.conf.arg(metavar="INT")]
 Place = Literal["cpu", "cuda"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Folder = Annotated[Path | None, tyro.conf.arg(metavar="PATH")]
-RecipeFile = Annotated[str | None, tyro.conf.arg(metavar="FILE")]
+ScoreName = Annotated[str | None, tyro.conf.arg(metavar="SCORE")]
+Step = Annotated[str | None, tyro.conf.arg(metavar="N|best")]
+PlaceOfData = Annotated[str | None, tyro.conf.arg(metavar="NAME|FOLDER")]
+File = Annotated[str | None, tyro.conf.arg(metavar="FILE")]
+RecipeFile = File  # of a recipe of one's own
+Minutes = Annotated[float | None, tyro.conf.arg(metavar="FLOAT")]
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,12 @@ class OfRun(Computing):
     """What every command on a run takes."""
 
     recipe: RecipeFile = None  # the file of your own recipe; no file is executed but a named one
+    step: Step = None  # the checkpoint of this step, or the best one; the newest unless given
+    data: PlaceOfData = None  # where the run's data are now, if they have been moved
+
+    def at(self) -> dict[str, str | None]:
+        """What of the run is asked for, as `open_run` and `open_trained` take it."""
+        return {"recipe": self.recipe, "step": self.step, "data": self.data}
 
 
 class UnknownFlagError(UserError):

@@ -1,4 +1,4 @@
-"""Opening a run directory: its recipe, data and newest checkpoint, from config.json.
+"""Opening a run directory: its recipe, its data and a checkpoint, from config.json.
 
 No file is executed that the user did not name. A run of minigan's own recipes, or of one in a
 folder of MINIGAN_RECIPES, is opened by the recipe's name. A run of any other file is opened only if
@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from .. import gans
-from ..data import Dataset, load
+from ..data import Dataset, lasting, load
 from ..device import HOST, Device
 from ..errors import UserError
-from ..schema import SchemaError, printable
-from ..training import checkpoint
+from ..schema import SchemaError
+from ..terminal import brief, visible
 from ..training.checkpoint import Checkpoint
+from ..training.keeper import chosen
 from ..training.recipe import Recipe
 from ..training.run import Run, damaged_config
 from ..training.schema import check_fields
 from ..training.state import State
 from ..training.trained import Trained
+from ..training.writer import sole_writer
 from .console import say
 
 T = TypeVar("T")
@@ -33,57 +35,83 @@ UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def open_run(
-    path: Path, device: Device = HOST, *, recipe: str | None = None
+    path: Path,
+    device: Device = HOST,
+    *,
+    recipe: str | None = None,
+    step: str | None = None,
+    data: str | None = None,
 ) -> tuple[State, Dataset, Run]:
     """The run in `path`: its state, its data, and its directory.
 
-    The state is that of the newest checkpoint, or the initial one if there is none yet. It is on
-    `device`, wherever the run was trained. `recipe` names the file of a recipe that is not
-    minigan's own. The user is told if the recipe or the data have changed since.
+    The state is that of the newest checkpoint or of the one that `step` names (a number, or best),
+    or the initial one if there is none yet. It is on `device`, wherever the run was trained.
+    `recipe` names the file of a recipe that is not minigan's own. `data` says where moved data are,
+    which must be the same, and the run remembers it. The user is told if the recipe or the data
+    have changed since.
 
     Raises:
         UserError: if there is no run, or its recipe, data or checkpoint cannot be used any more.
     """
     run = Run.open(path)
-    return *load_run(run, device, recipe=recipe, changed=say), run
+    told = say if data is None else _refuse
+    state, dataset = load_run(run, device, recipe=recipe, changed=told, step=step, data=data)
+    if data is not None:
+        _remember(run)
+    return state, dataset, run
 
 
 def open_trained(
-    path: Path, device: Device = HOST, *, recipe: str | None = None
+    path: Path,
+    device: Device = HOST,
+    *,
+    recipe: str | None = None,
+    step: str | None = None,
+    data: str | None = None,
 ) -> tuple[Trained, Run]:
-    """What the run in `path` has learned, and its directory; its data are not needed.
+    """What the run in `path` has learned, and its directory; as `open_run`, but without its data.
 
-    Before the first checkpoint they are, since the initial values of some players depend on them.
+    Before the first checkpoint they are needed, since the initial values of some players depend on
+    them.
 
     Raises:
         UserError: if there is no run, or its recipe or checkpoint cannot be used any more.
     """
     run = Run.open(path)
-    latest = checkpoint.newest(run.checkpoints)
-    if latest is None:
-        state, _ = load_run(run, device, recipe=recipe, changed=say)
+    found = chosen(run, step)
+    if found is None:
+        state, _, run = open_run(path, device, recipe=recipe, data=data)
         return state, run
     made = recipe_of(run, recipe)
-    saved = Checkpoint.read(latest, run.config["recipe"])
+    saved = Checkpoint.read(found, run.config["recipe"])
+    if data is not None:
+        _data(run, _refuse, data)
+        _remember(run)
     shape, seed = run.data.shape, run.config["seed"]
     return _built(run, lambda: Trained.restored(saved, made, shape, seed, device)), run
 
 
 def load_run(
-    run: Run, device: Device, *, recipe: str | None, changed: Callable[[str], None]
+    run: Run,
+    device: Device,
+    *,
+    recipe: str | None,
+    changed: Callable[[str], None],
+    step: str | None = None,
+    data: str | None = None,
 ) -> tuple[State, Dataset]:
     """The state and the data of a run; as in `open_run`.
 
     If the data are others than the run's, `changed` is told so; unless it raises, `run.config` has
-    the facts of the new ones.
+    the facts of the new ones, and their place.
 
     Raises:
         UserError: if its recipe, data or checkpoint cannot be used any more.
     """
     made = recipe_of(run, recipe)
-    latest = checkpoint.newest(run.checkpoints)
-    saved = None if latest is None else Checkpoint.read(latest, run.config["recipe"])
-    dataset, seed = _data(run, changed), run.config["seed"]
+    found = chosen(run, step)
+    saved = None if found is None else Checkpoint.read(found, run.config["recipe"])
+    dataset, seed = _data(run, changed, data), run.config["seed"]
     return _built(run, lambda: State.fresh(made, dataset, seed, device, saved)), dataset
 
 
@@ -97,8 +125,8 @@ def recipe_of(run: Run, named: str | None) -> Recipe:
     name, values = run.config["recipe"], run.config["hyper_parameters"]
     if named is None and name.endswith(".py"):
         raise UserError(
-            f"{run.path} is a run of the recipe file {printable(name)}, and no file is executed "
-            f"that you do not name; add --recipe {printable(shlex.quote(name))}"
+            f"{run.path} is a run of the recipe file {visible(name)}, and no file is executed "
+            f"that you do not name; add --recipe {visible(shlex.quote(name))}"
         )
     try:
         path = gans.file_of(named or name)
@@ -106,14 +134,14 @@ def recipe_of(run: Run, named: str | None) -> Recipe:
         if named is not None:
             raise
         raise UserError(
-            f"{printable(str(error))}; the file of your own recipe is named by --recipe FILE"
+            f"{brief(str(error))}; the file of your own recipe is named by --recipe FILE"
         ) from error
     there, known = gans.identity(path), recipe_file(run)
     same = there is not None and known is not None and there["sha256"] == known["sha256"]
     if named is not None and gans.canonical(named) != name and not same:
         moved = there is not None and path.stem == Path(name).stem and not gans.is_built_in(name)
         if not moved:
-            raise UserError(f"{run.path} holds a run of {printable(name)}, not of {named}")
+            raise UserError(f"{run.path} holds a run of {visible(name)}, not of {named}")
     if there is not None and known is not None and not same:
         say(
             f"{path} is not as it was when {run.path} was trained; from here on it is used as it is"
@@ -139,35 +167,63 @@ def recipe_file(run: Run) -> dict[str, str] | None:
     return known[-1] if known else None
 
 
-def _data(run: Run, changed: Callable[[str], None]) -> Dataset:
-    """The data of a run, loaded again."""
+def _data(run: Run, changed: Callable[[str], None], place: str | None = None) -> Dataset:
+    """The data of a run, loaded again, from `place` if they have been moved there."""
     data, seed = run.config["data"], run.config["seed"]
-    source = printable(data["source"])
+    source = data["source"] if place is None else place
+    shown = visible(source)
     try:
-        dataset = load(
-            data["source"], size=data["size"], stack=data["stack"], seed=seed, report=say
-        )
+        dataset = load(source, size=data["size"], stack=data["stack"], seed=seed, report=say)
     except (OSError, UserError) as error:
+        if place is not None:
+            raise UserError(f"--data {shown}: {brief(str(error))}") from error
         raise UserError(
-            f"the data of {run.path} are needed for this, and cannot be had: "
-            f"{printable(str(error))}; bring them back, or write where they are into its "
-            "config.json, as data.source"
+            f"the data of {run.path} are needed for this, and cannot be had: {brief(str(error))}; "
+            "bring them back, or say by --data where they are now"
         ) from error
     there, before = (dataset.shape, len(dataset.classes)), (run.data.shape, len(run.data.classes))
     if there != before:
+        why = "do not fit" if place is not None else "do not fit any more"
         raise UserError(
-            f"the data in {source} do not fit the run in {run.path} any more: it learned from "
+            f"the data in {shown} {why} the run in {run.path}: it learned from "
             f"{data['samples']} samples of shape {before[0]} in {before[1]} classes, and there "
             f"are {len(dataset)} of {there[0]} in {there[1]}"
         )
     digest = dataset.digest()
-    what = f"the data in {source} have changed since the run in {run.path}"
+    what = f"the data in {shown} have changed since the run in {run.path}"
+    if place is not None:
+        what = f"the data in {shown} are not those of the run in {run.path}"
     if len(dataset) != data["samples"]:
         changed(f"{what}: there were {data['samples']} samples, and now {len(dataset)}")
     elif data["digest"] not in (None, digest):
         changed(f"{what}: they are as many, but not the same")
+    elif data["digest"] is None and place is not None:
+        say(
+            f"{run.path} is of an earlier minigan and does not know what was in its data, so those "
+            f"in {shown} were compared by number, shape and classes only"
+        )
     data |= {"samples": len(dataset), "digest": digest}
+    if place is not None:
+        data["source"] = lasting(place)
     return dataset
+
+
+def _refuse(what: str) -> None:
+    """Raise: the data that --data names must be the run's own."""
+    raise UserError(f"{what}; name the data that it learned from")
+
+
+def _remember(run: Run) -> None:
+    """Write into a run's config.json where its data are now; the user is told if it cannot be."""
+    source = run.config["data"]["source"]
+    try:
+        with sole_writer(run.path, say):
+            there = Run.open(run.path)
+            there.config["data"]["source"] = source
+            there.write_config()
+    except (OSError, UserError) as error:
+        why = getattr(error, "strerror", None) or error
+        say(f"{run.path} will not remember that its data are in {source}: {why}")
 
 
 def _built(run: Run, build: Callable[[], T]) -> T:
@@ -181,5 +237,5 @@ def _built(run: Run, build: Callable[[], T]) -> T:
     except UNFIT as error:
         raise damaged_config(
             run.path / "config.json",
-            f"no networks fit it ({type(error).__name__}: {printable(str(error))})",
+            f"no networks fit it ({type(error).__name__}: {brief(str(error))})",
         ) from error

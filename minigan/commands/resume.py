@@ -11,6 +11,8 @@ from typing import Any
 
 from .. import gans
 from ..errors import UserError
+from ..evaluation.scorer import scorer as score_by
+from ..training.keeper import Scores
 from ..training.run import Run, chosen, provenance
 from ..training.writer import sole_writer
 from .console import say
@@ -19,6 +21,7 @@ from .flags import (
     Count,
     Folder,
     Place,
+    PlaceOfData,
     Precision,
     RecipeFile,
     UnknownFlagError,
@@ -38,6 +41,7 @@ class Continue(Length):
     device: Place | None = None  # where to compute; as before unless given
     precision: Precision | None = None  # of products on a GPU; as before unless given
     resume: bool = True  # continue the run in --out
+    data: PlaceOfData = None  # where the run's data are now, if they have been moved
     recipe: RecipeFile = None  # the file of your own recipe; no file is executed but a named one
     accept_changes: bool = False  # go on though the data are not those the run has learned from
 
@@ -83,7 +87,7 @@ def _go_on(words: list[str], place: Path) -> int:
             )
         say(f"{what}; the run goes on with these")
 
-    state, dataset = load_run(run, device, recipe=named, changed=changed)
+    state, dataset = load_run(run, device, recipe=named, changed=changed, data=given.data)
     choices = chosen()
     if where["device"] == "cpu":
         _tell_choices(config, choices)
@@ -93,6 +97,8 @@ def _go_on(words: list[str], place: Path) -> int:
             f"the run in {place} is at step {state.step} already; --steps {steps} is before that"
         )
     state.recipe.check_length(steps)
+    best = given.best or config["best"]
+    scorer = None if best is None else score_by(best, state.recipe, config["data"], say)
     now = {
         "command": shlex.join(["minigan", "train", *words]),
         "step": state.step,
@@ -104,14 +110,17 @@ def _go_on(words: list[str], place: Path) -> int:
         "steps": steps,
         **where,
         "graphs": given.graphs,
+        "keep": given.keep or config["keep"],
+        "best": best,
         "sample_every": given.sample_every or config["sample_every"],
         "checkpoint_every": given.checkpoint_every or config["checkpoint_every"],
         "resumed": [*config["resumed"], now],
     }
     with writable(run):
         run.rewind(state.step)
+        Scores(run).rewind(state.step)
         run.write_config()
-    return run_to_end(state, dataset, run)
+    return run_to_end(state, dataset, run, scorer)
 
 
 def _tell_choices(config: Mapping[str, Any], now: Mapping[str, str]) -> None:
@@ -154,7 +163,6 @@ def _parse(words: list[str], default: Continue) -> tuple[Continue, str | None]:
         if error.value.out is not None:
             config = Run.open(error.value.out).config
             if name in {
-                "data",
                 "size",
                 "stack",
                 "seed",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import tyro
 
 from ..errors import UserError
-from ..files import is_stream, write_named
+from ..files import atomic_write, is_stream, numbered, write_named
 from ..random import Generator
 from ..training.recipe import Recipe
 from ..training.run import DataFacts, Run
@@ -23,17 +22,35 @@ from .open_run import open_trained
 Class = Annotated[str | None, tyro.conf.arg(name="class", metavar="CLASS")]
 
 
+FPS = 10  # frames a second of an animation
+
+
 @dataclass(frozen=True)
 class Sample(OfRun):
     """What to draw."""
 
-    out: Folder = None  # a PNG, or with --single a folder; in the run directory unless given
+    out: Folder = None  # .png .jpg .webp, .gif (of a walk), .npz (arrays), or a folder of singles
+    overwrite: bool = False  # replace what is there, instead of refusing or taking the next number
     count: int = 64  # how many samples
     seed: int = 0  # other seeds give other samples
     single: bool = False  # one PNG a sample, at its own size, instead of a grid
     walk: Count = None  # rows of this many steps, each between two latent vectors
     label: Class = None  # only samples of this class: its name or number; of a stack, such as 3,7
     sweep: Count = None  # a row a sample, along which the code of this number, from 1, changes
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Samples (N, *shape) and their latent vectors z (N, ...), in rows of `columns` if not None.
+
+    `value_range` is that of images, None of points; `labels` (N,) are the classes asked for.
+    """
+
+    samples: np.ndarray
+    z: np.ndarray
+    labels: np.ndarray | None
+    columns: int | None
+    value_range: tuple[float, float] | None
 
 
 def main(words: list[str]) -> int:
@@ -44,15 +61,55 @@ def main(words: list[str]) -> int:
         raise UserError("--count must be at least 1, and --walk at least 2")
     if given.walk is not None and given.sweep is not None:
         raise UserError("--walk and --sweep are two kinds of rows; give one of them")
-    trained, run = open_trained(path, given.opened(), recipe=given.recipe)
+    _check_out(given)
+    trained, run = open_trained(path, given.opened(), **given.at())
     recipe, data = trained.recipe, run.data
-    if not data.is_image:
-        raise UserError(f"{data.name} has no images; its pictures are in {run.samples}")
+    if not data.is_image and (given.out is None or given.out.suffix.lower() != ".npz"):
+        raise UserError(
+            f"{data.name} has no images; its pictures are in {run.samples}, and --out FILE.npz "
+            "gives the points"
+        )
     z, columns = _latents(given, recipe, Generator(given.seed, "sample"), run)
+    labels = None
     if given.label is not None:
-        z = _of_class(given.label, z, data, recipe, run)
-    _write(given, run.path, trained.samples(z), recipe.output_range(data.shape), columns)
+        z, labels = _of_class(given.label, z, data, recipe, run)
+    bounds = recipe.output_range(data.shape)
+    _write(given, run.path, Drawn(trained.samples(z), z, labels, columns, bounds))
     return 0
+
+
+def _check_out(given: Sample) -> None:
+    """Make sure that --out can be written as it is named, before anything is drawn.
+
+    Raises:
+        UserError: if its suffix names no format or another kind of samples, or it would be
+            overwritten.
+    """
+    from ..viz.formats import ANIMATION, SUFFIXES
+
+    out = given.out
+    if out is None:
+        return
+    suffix = out.suffix.lower()
+    if given.single:
+        if suffix in SUFFIXES:
+            raise UserError(f"--single writes a folder of images, but --out {out} names a file")
+        if not given.overwrite and _holds_images(out):
+            raise UserError(f"{out} holds images already; add --overwrite, or choose another --out")
+        return
+    if suffix and suffix not in SUFFIXES and not is_stream(out):
+        raise UserError(
+            f"--out {out}: {suffix} is no format that can be written; there are "
+            f"{', '.join(SUFFIXES)}"
+        )
+    if suffix == ANIMATION and given.walk is None and given.sweep is None:
+        raise UserError(
+            f"--out {out}: an animation shows a walk or the values of a code; add --walk 20 or "
+            "--sweep 1, or choose .png"
+        )
+    there = out.is_file() and out.stat().st_size > 0 and not is_stream(out)
+    if there and not given.overwrite:
+        raise UserError(f"{out} is there already; add --overwrite, or choose another --out")
 
 
 def _latents(
@@ -73,8 +130,12 @@ def _latents(
     return swept[: -(-given.count // columns) * columns], columns
 
 
-def _of_class(label: str, z: np.ndarray, data: DataFacts, recipe: Recipe, run: Run) -> np.ndarray:
-    """Latent vectors like z that ask for the class whose name or number `label` is."""
+def _of_class(
+    label: str, z: np.ndarray, data: DataFacts, recipe: Recipe, run: Run
+) -> tuple[np.ndarray, np.ndarray]:
+    """Latent vectors like z that ask for the class whose name or number `label` is, and the number
+    for each.
+    """
     classes = data.classes
     numbers = range(0 if data.parts else len(classes))  # 3 is not half of 3,7
     by_name = {str(number): number for number in numbers}
@@ -89,7 +150,7 @@ def _of_class(label: str, z: np.ndarray, data: DataFacts, recipe: Recipe, run: R
             each = f"one of {', '.join(data.parts)} for each channel"
             known = f"a class is {each}, such as {classes[1]}"
         raise UserError(f"there is no class {label}; {known}")
-    return found
+    return found, labels
 
 
 def _between(a: np.ndarray, b: np.ndarray, steps: int) -> np.ndarray:
@@ -98,32 +159,69 @@ def _between(a: np.ndarray, b: np.ndarray, steps: int) -> np.ndarray:
     return (1 - t) * a + t * b
 
 
-def _write(
-    given: Sample,
-    run: Path,
-    images: np.ndarray,
-    value_range: tuple[float, float] | None,
-    columns: int | None,
-) -> None:
-    from ..viz.grid import image_grid, save_grid, save_images
-
-    assert value_range is not None
+def _write(given: Sample, run: Path, drawn: Drawn) -> None:
     out = given.out or run / ("singles" if given.single else "sample.png")
     into = not given.single and is_stream(out)
     try:
         if given.single:
-            save_images(out, images, value_range=value_range)
+            out = _write_singles(given, out, drawn)
         elif given.out is None:
-            save_grid(out, images, value_range=value_range, columns=columns)
+            out = _write_within(out, _content(out, drawn), given.overwrite)
         else:
             Path(os.path.realpath(out)).parent.mkdir(parents=True, exist_ok=True)
-            content = io.BytesIO()
-            picture = image_grid(images, value_range=value_range, columns=columns)
-            picture.save(content, format="PNG")
-            write_named(out, content.getvalue())
+            write_named(out, _content(out, drawn))
     except OSError as error:
         raise UserError(
             f"{out} cannot be written ({error.strerror or error}); choose another --out"
         ) from error
     if not into:  # which may be standard output itself
         show(out)
+
+
+def _content(out: Path, drawn: Drawn) -> bytes:
+    """What is drawn, in the format that the suffix of `out` names."""
+    from ..viz.formats import ANIMATION, ARRAYS, animation_bytes, array_bytes, picture_bytes
+    from ..viz.grid import image_grid
+
+    suffix = out.suffix.lower()
+    if suffix == ARRAYS:
+        labels = {} if drawn.labels is None else {"labels": drawn.labels}
+        return array_bytes({"samples": drawn.samples, "z": drawn.z, **labels})
+    assert drawn.value_range is not None
+    if suffix == ANIMATION:
+        assert drawn.columns is not None
+        frames = [
+            image_grid(drawn.samples[i :: drawn.columns], value_range=drawn.value_range)
+            for i in range(drawn.columns)
+        ]
+        return animation_bytes(frames, fps=FPS)
+    picture = image_grid(drawn.samples, value_range=drawn.value_range, columns=drawn.columns)
+    return picture_bytes(picture, suffix)
+
+
+def _write_within(path: Path, content: bytes, overwrite: bool) -> Path:
+    """Write a file of the run directory under the first name that holds nothing else; its path."""
+    if not overwrite:
+        for name in numbered(path):
+            if not name.is_file() or name.is_symlink() or name.read_bytes() == content:
+                path = name
+                break
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
+    return path
+
+
+def _write_singles(given: Sample, folder: Path, drawn: Drawn) -> Path:
+    """Write an image a sample; within the run directory into a folder that has none."""
+    from ..viz.grid import save_images
+
+    assert drawn.value_range is not None
+    if given.out is None and not given.overwrite:
+        folder = next(name for name in numbered(folder) if not _holds_images(name))
+    save_images(folder, drawn.samples, value_range=drawn.value_range)
+    return folder
+
+
+def _holds_images(folder: Path) -> bool:
+    """Whether a folder has images of an earlier draw."""
+    return any(path.stem.isdecimal() for path in folder.glob("*.png"))

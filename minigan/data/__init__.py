@@ -27,6 +27,7 @@ __all__ = [
     "Outline",
     "catalogue",
     "from_arrays",
+    "lasting",
     "load",
     "outline",
 ]
@@ -63,15 +64,20 @@ def load(
     """
     from minigan.data import cifar, download, folder, glyphs, idx, points, stacked
 
-    if stack != 1:
-        single = load(
-            name_or_path, size=size, seed=seed, split=split, background=background, report=report
-        )
-        return stacked.stack(single, stack, seed=seed, split=split)
     if size is not None:
         check_size(size)
     name = str(name_or_path)
     try:
+        if stack != 1:
+            single = load(
+                name_or_path,
+                size=size,
+                seed=seed,
+                split=split,
+                background=background,
+                report=report,
+            )
+            return stacked.stack(single, stack, seed=seed, split=split)
         if name == "glyphs":
             return glyphs.glyphs(size=size or glyphs.NATIVE, seed=seed, split=split)
         if name in points.MIXTURES:
@@ -128,6 +134,13 @@ def outline(
     needed = found.samples * max(math.prod(shape) for shape in found.shapes)
     check_memory(needed, f"{found.samples:,} images of shape {found.shapes[-1]}")
     return found
+
+
+def lasting(name_or_path: str | Path) -> str:
+    """A name of the data that is valid in any folder: a known name unchanged, a path in full."""
+    name = str(name_or_path)
+    known = name in {entry.name for entry in catalogue()}
+    return name if known else str(Path(name).expanduser().resolve())
 
 
 def _folder(name_or_path: str | Path) -> Path:

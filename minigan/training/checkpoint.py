@@ -6,7 +6,7 @@ the generator and the position in the data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from .. import weights
 from ..errors import UserError
 from ..nn import Module
 from ..optim import Optimizer
-from ..schema import MANY, SchemaError, check, printable
+from ..schema import MANY, SchemaError, check
+from ..terminal import brief
 from .nonfinite import nonfinite_array
-from .schema import FACTS
+from .schema import FACTS, KEPT
 
 save = weights.write  # arrays and facts, atomically
-KEPT = 2  # newest checkpoints that stay in a run directory
 
 
 def load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -60,9 +60,9 @@ class Checkpoint:
         except SchemaError as error:
             raise damaged(path, error) from error
         if facts["recipe"] != recipe:
-            made, asked = printable(facts["recipe"]), printable(recipe)
+            made, asked = brief(facts["recipe"]), brief(recipe)
             raise UserError(f"{path} is a checkpoint of {made}, not of {asked}")
-        if path in _all(path.parent) and facts["step"] != step_of(path):
+        if path in kept(path.parent) and facts["step"] != step_of(path):
             raise damaged(path, f"it is of step {facts['step']}, unlike its name")
         owned: dict[str, dict[str, np.ndarray]] = {}
         for name, array in arrays.items():
@@ -117,33 +117,35 @@ class Checkpoint:
 def damaged(path: Path, why: object) -> UserError:
     """The error for a checkpoint that cannot be read, with what to do about it."""
     way = "remove it"
-    if path in _all(path.parent):  # of a run
-        older = [other for other in _all(path.parent) if step_of(other) < step_of(path)]
+    if path in kept(path.parent):  # of a run
+        older = [other for other in kept(path.parent) if step_of(other) < step_of(path)]
         way += f" to go on from step {step_of(older[-1])}" if older else " to begin the run again"
     return UserError(f"the checkpoint {path} is damaged: {why}; {way}")
 
 
 def newest(folder: Path) -> Path | None:
     """The checkpoint of the latest step, if there is one."""
-    found = _all(folder)
+    found = kept(folder)
     return found[-1] if found else None
 
 
-def prune(folder: Path) -> None:
-    """Remove all but the newest checkpoints."""
-    for path in _all(folder)[:-KEPT]:
-        path.unlink()
+def prune(folder: Path, keep: int = KEPT, *, spared: Collection[int] = ()) -> None:
+    """Remove all but the `keep` newest checkpoints, and those of the steps `spared`."""
+    for path in kept(folder)[:-keep]:
+        if step_of(path) not in spared:
+            path.unlink()
 
 
 def file_name(step: int) -> str:
     return f"step-{step:06d}.safetensors"
 
 
-def _all(folder: Path) -> list[Path]:
+def kept(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
     found = [path for path in folder.glob("step-*.safetensors") if path.stem[5:].isdecimal()]
     return sorted(found, key=step_of)
 
 
 def step_of(path: Path) -> int:
-    """The step that a checkpoint is of."""
+    """The step in the name of a checkpoint, or of a picture of samples."""
     return int(path.stem[5:])

@@ -14,16 +14,25 @@ from ..progress import Progress
 from ..random import Generator
 from ..signals import deferred
 from ..tensor import Array
+from .keeper import Keeper, Scorer
 from .recipe import Recipe
 from .run import Run, resume_command
+from .schema import KEPT
 from .snapshots import draw_data, draw_progress, draw_samples
 from .state import State
 
 
-def carry_out(state: State, dataset: Dataset, run: Run, say: Callable[[str], None]) -> int | None:
+def carry_out(
+    state: State,
+    dataset: Dataset,
+    run: Run,
+    say: Callable[[str], None],
+    scorer: Scorer | None = None,
+) -> int | None:
     """Train a new or a continued run up to the step that its configuration names.
 
     Gives the number of the signal that ended it before, with a checkpoint written, or None.
+    `scorer` is that of the score by which the configuration has the best checkpoint chosen.
 
     Raises:
         RunError: if a loss stops being finite, or the run directory cannot be written any more.
@@ -39,6 +48,8 @@ def carry_out(state: State, dataset: Dataset, run: Run, say: Callable[[str], Non
             sample_every=run.config["sample_every"],
             checkpoint_every=run.config["checkpoint_every"],
             say=say,
+            keep=run.config["keep"],
+            scorer=scorer,
         )
     except OSError as error:
         raise unwritable(run, error) from error
@@ -61,6 +72,8 @@ def train(
     sample_every: int,
     checkpoint_every: int,
     say: Callable[[str], None],
+    keep: int = KEPT,
+    scorer: Scorer | None = None,
 ) -> int | None:
     """Train up to step `steps`; the number of the signal that ended it before, with a checkpoint
     written, or None.
@@ -68,7 +81,8 @@ def train(
     Ctrl-C does so, and in a command also SIGTERM and SIGHUP.
 
     Every `sample_every` steps, and at the end, samples of one fixed set of latent vectors are
-    drawn. Every `checkpoint_every` steps the state is saved and the report written again.
+    drawn. Every `checkpoint_every` steps the state is saved and the report written again. The
+    newest `keep` checkpoints stay, and with a `scorer` also the one that it finds best.
 
     Raises:
         RunError: if a loss stops being finite; its row is the last one, and the report shows it.
@@ -93,14 +107,13 @@ def train(
             columns=columns,
         )
 
-    def save() -> None:
-        run.sync()
-        state.save(run.checkpoints, name)
-
+    keeper = Keeper(run, keep, scorer)
     if state.step == 0:
         draw_data(run, dataset, say)
         draw()
-        save()
+        keeper.save(state, scored=False)
+    elif state.step % checkpoint_every == 0:
+        keeper.score(state)  # a process that was killed may have done no more than save it
     rows = run.rows()
     before = rows[-1]["seconds"] if rows else 0.0
     began = time.monotonic()
@@ -118,9 +131,9 @@ def train(
                 if state.step % sample_every == 0 or state.step == steps:
                     draw()
                 if state.step % checkpoint_every == 0 and state.step < steps:
-                    save()
+                    keeper.save(state)
                     draw_progress(run)
-            save()
+            keeper.save(state, scored=state.step >= steps)
             draw_progress(run, finished=state.step >= steps)
             return signalled() if state.step < steps else None
     except RunError as error:

@@ -21,6 +21,7 @@ import minigan_kernels as kernels
 from ..errors import UserError
 from ..files import atomic_write, sync_folder
 from ..schema import SchemaError, check, lines, load, parse, shown
+from .checkpoint import step_of
 from .schema import CONFIG, check_row
 
 FORMAT = 1  # of config.json
@@ -45,7 +46,8 @@ class Run:
     """A run directory.
 
     `config.json` is the resolved configuration, `metrics.jsonl` one row a step, `samples/` the
-    pictures, `checkpoints/` the state, `report.html` the page that shows it all.
+    pictures, `checkpoints/` the state, `report.html` the page that shows it all. `scores.jsonl` has
+    the scores by which the best checkpoint is chosen, `scores.json` those of an evaluation.
     """
 
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
@@ -55,6 +57,7 @@ class Run:
         self.checkpoints = path / "checkpoints"
         self.metrics = path / "metrics.jsonl"
         self.report = path / "report.html"
+        self.scores = path / "scores.jsonl"
         self.losses = path / "loss.png"
         self.animation = self.samples / "animation.gif"
         self.real_samples = self.samples / "real.png"
@@ -189,18 +192,17 @@ class Run:
 
 def resume_command(path: Path, recipe: str) -> str:
     """The command that continues the run of `recipe` in `path`."""
-    named = f" --recipe {shlex.quote(recipe)}" if recipe.endswith(".py") else ""
-    return f"minigan train --resume --out {shlex.quote(str(path))}{named}"
+    return f"minigan train --resume --out {shlex.quote(str(path))}{named_recipe(recipe)}"
+
+
+def named_recipe(recipe: str) -> str:
+    """The flag that names a recipe of one's own to a command on its run; empty for others."""
+    return f" --recipe {shlex.quote(recipe)}" if recipe.endswith(".py") else ""
 
 
 def damaged_config(file: Path, why: object) -> UserError:
     """The error for a config.json that cannot be used, with what to do about it."""
     return UserError(f"{file} is damaged: {why}; correct it, or train again")
-
-
-def step_of(picture: Path) -> int:
-    """The step whose samples a picture shows."""
-    return int(picture.stem[5:])
 
 
 def fresh_directory(recipe: str, data: str) -> Path:

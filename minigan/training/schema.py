@@ -37,6 +37,7 @@ CENTURY = 3.2e9  # seconds
 WORD = 2**64 - 1
 SIDE = 2**16  # pixels of an image's side, or coordinates of a point
 VALUES = 2**27  # of one sample
+KEPT = 2  # newest checkpoints that stay in a run directory, unless --keep says otherwise
 
 VERSIONS = MapOf(TEXT)
 RECIPE_FILE = Table({"path": NAME, "sha256": TEXT}, {})  # of a recipe that is not minigan's own
@@ -101,6 +102,8 @@ CONFIG = Table(
         "precision": (one_of("float32", "tf32", "bfloat16"), "float32"),
         "deterministic": (FLAG, False),
         "graphs": (FLAG, True),
+        "keep": (integer(1), KEPT),
+        "best": (Maybe(NAME), None),  # the score by which the best checkpoint is chosen
         "command": (TEXT, ""),
         "versions": (VERSIONS, {}),
         "revision": (Maybe(TEXT), None),

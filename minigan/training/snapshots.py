@@ -10,7 +10,8 @@ import numpy as np
 from ..data import Dataset
 from ..errors import RunError
 from . import checkpoint
-from .run import Run, resume_command, step_of
+from .checkpoint import step_of
+from .run import Run, resume_command
 
 if TYPE_CHECKING:
     from ..viz.report import Record
@@ -105,7 +106,7 @@ def record(run: Run) -> Record:
 
     rows, newest = run.rows(), checkpoint.newest(run.checkpoints)
     samples = [(step_of(path), path) for path in run.pictures()]
-    saved = [checkpoint.step_of(newest)] if newest is not None else []
+    saved = [step_of(newest)] if newest is not None else []
     data = {"Real samples": run.real_samples, "Samples in each class": run.class_histogram}
     return Record(
         name=str(run.config.get("recipe", run.path.resolve().name)),

@@ -247,7 +247,6 @@ class State(Trained):
         }
         path = folder / checkpoint.file_name(self.step)
         checkpoint.save(path, arrays, facts)
-        checkpoint.prune(folder)
         return path
 
     def _check_finite(self, arrays: Mapping[str, np.ndarray], folder: Path, recipe: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
@@ -13,6 +15,7 @@ from ..files import atomic_write
 HOLD = 2000  # milliseconds that the last frame is shown
 PALETTE_FRAMES = 12  # frames from which the palette is chosen
 MOST = 300  # frames, maximum: a minute at five a second
+T = TypeVar("T")
 
 
 def save_animation(path: str | Path, frames: Sequence[str | Path], *, fps: float) -> None:
@@ -48,19 +51,46 @@ def save_animation(path: str | Path, frames: Sequence[str | Path], *, fps: float
     plain = Image.Dither.NONE
     # A byte a pixel, since all frames are in memory at once.
     indexed = [_read(name).quantize(palette=palette, dither=plain) for name in names]
-    duration = [10 * max(2, round(100 / fps))] * len(indexed)
+    duration = [_duration(fps)] * len(indexed)
     duration[-1] = max(HOLD, duration[-1])
     with atomic_write(path) as temporary:
-        indexed[0].save(
-            temporary,
-            format="GIF",
-            save_all=True,
-            append_images=indexed[1:],
-            duration=duration,
-            loop=0,
-            optimize=False,
-            palette=bytes(palette.getpalette() or ()),  # else every frame repeats it
-        )
+        _write(temporary, indexed, palette, duration)
+
+
+def animated(pictures: Sequence[Image.Image], *, fps: float) -> bytes:
+    """RGB pictures of one size as the bytes of an endless GIF, in one palette of 256 colours.
+
+    `fps` is the number of frames a second, above 0 and up to 50.
+    """
+    palette = _shared_palette(_spread(pictures, PALETTE_FRAMES))
+    plain = Image.Dither.NONE
+    indexed = [picture.quantize(palette=palette, dither=plain) for picture in pictures]
+    content = io.BytesIO()
+    _write(content, indexed, palette, [_duration(fps)] * len(indexed))
+    return content.getvalue()
+
+
+def _duration(fps: float) -> int:
+    """Milliseconds that a frame is shown; a GIF counts in hundredths of a second."""
+    return 10 * max(2, round(100 / fps))
+
+
+def _write(
+    file: Path | io.BytesIO,
+    indexed: Sequence[Image.Image],
+    palette: Image.Image,
+    duration: list[int],
+) -> None:
+    indexed[0].save(
+        file,
+        format="GIF",
+        save_all=True,
+        append_images=indexed[1:],
+        duration=duration,
+        loop=0,
+        optimize=False,
+        palette=bytes(palette.getpalette() or ()),  # else every frame repeats it
+    )
 
 
 def _read(name: str | Path) -> Image.Image:
@@ -90,7 +120,7 @@ def _opened(name: str | Path) -> Iterator[Image.Image]:
             raise ValueError(f"{name} is not a whole PNG: {error}") from error
 
 
-def _spread(frames: Sequence[str | Path], most: int) -> list[str | Path]:
+def _spread(frames: Sequence[T], most: int) -> list[T]:
     """At most `most` of the frames, evenly spaced, the first and the last included."""
     count, last = min(most, len(frames)), len(frames) - 1
     return [frames[i * last // max(1, count - 1)] for i in range(count)]

@@ -47,11 +47,11 @@ ARROWS: dict[str, set[str]] = {
     "minigan": {
         "errors", "fused", "hints", "losses", "nn", "ops", "optim", "penalties", "random", "tensor",
     },
-    "schema": set(),
-    "content": {"errors"},
+    "schema": {"terminal"},
+    "content": {"errors", "terminal"},
     "pickled": set(),
     "weights": {"content", "errors", "files", "nn", "pickled", "schema", "tensor"},
-    "data": {"content", "errors", "files", "locks", "pickled"},
+    "data": {"content", "errors", "files", "locks", "pickled", "terminal"},
     "viz": {"errors", "files", "terminal"},
     "metrics": {
         "data", "errors", "losses", "nn", "optim", "progress", "random", "schema", "tensor",
@@ -59,7 +59,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "training": {
         "data", "device", "errors", "files", "kernels", "locks", "nn", "optim", "progress",
-        "random", "schema", "signals", "tensor", "viz", "weights",
+        "random", "schema", "signals", "tensor", "terminal", "viz", "weights",
     },
     "recipe": {"training"},  # the name by which people's own recipes know it
     "gans": {
@@ -69,7 +69,7 @@ ARROWS: dict[str, set[str]] = {
     # Checks of one's own code: nothing but a command may use it.
     "testing": {"arrays", "data", "errors", "nn", "ops", "random", "tensor", "training"},
     "evaluation": {"data", "errors", "metrics", "progress", "random", "training"},
-    "start": {"data", "device", "errors", "gans", "random", "training"},
+    "start": {"data", "device", "errors", "evaluation", "gans", "random", "training"},
     "commands": {
         "data", "device", "errors", "evaluation", "files", "gans", "kernels", "locks",
         "metrics", "nn", "progress", "random", "schema", "signals", "start", "tensor",

@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from minigan.errors import UserError
+from minigan.terminal import visible
 
 Case = Callable[[random.Random, Path], Callable[[], object]]
 
@@ -153,7 +154,7 @@ def _outcome(read: Callable[[], object], cpu_seconds: float) -> tuple[str, str]:
 def _judged(error: UserError) -> tuple[str, str]:
     """A refusal, if it is one line of printable text, and not the last resort of lost memory."""
     text = str(error)
-    if not text.isprintable() or not 1 <= len(text) <= LONGEST:
+    if visible(text) != text or not 1 <= len(text) <= LONGEST:
         return "finding", f"a refusal of more than a line: {text[:300]!r}"
     cause: BaseException | None = error
     while cause is not None:

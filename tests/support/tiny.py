@@ -200,3 +200,9 @@ def same_but_for_time(a: list[dict[str, Any]], b: list[dict[str, Any]]) -> bool:
 def environment(**variables: str) -> dict[str, str]:
     """This process's environment, with `variables` and without colours."""
     return {**os.environ, "NO_COLOR": "1", **variables}
+
+
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on training draws nothing, which takes most of a short run's time."""
+    for name in ("draw_data", "draw_samples", "draw_progress"):
+        monkeypatch.setattr(f"minigan.training.loop.{name}", lambda *args, **options: None)
