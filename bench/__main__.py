@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import importlib
+import importlib.util
 import subprocess
 import sys
 import time
@@ -78,6 +79,8 @@ def _part(options: argparse.Namespace, threads: int, cores: int) -> int:
     if options.part == "readme":
         return _readme()
     settings = Settings(threads, options.quick)
+    if options.algorithms is not None:
+        _register(options.algorithms)
     if options.part == "gpu":
         return _gpu(settings, cores, options.out)
     if options.part == "tune":
@@ -105,11 +108,19 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--forget", action="store_true", help="tune: go by the planner's rule again"
     )
     parser.add_argument(
+        "--algorithms", type=_absolute, metavar="FILE",
+        help="kernels, tune: a Python file of your own, which registers algorithms",
+    )  # fmt: skip
+    parser.add_argument(
         "--out", type=_absolute, help="folder for the results; bench/results if not given"
     )
     options = parser.parse_args(arguments)
     if options.threads is not None and not 1 <= options.threads <= len(processors()):
         parser.error(f"--threads must be from 1 to {len(processors())}, the cores of this process")
+    if options.algorithms is not None and options.part not in ("kernels", "tune"):
+        parser.error("--algorithms is for kernels and tune, which measure algorithms")
+    if options.algorithms is not None and options.part == "kernels" and options.out is None:
+        parser.error("--algorithms measures more than is kept here; say with --out where it goes")
     if options.quick and options.part == "tune":
         parser.error("--quick measures nothing worth remembering; say tune without it")
     if options.quick and options.out is None and options.part != "readme":
@@ -119,6 +130,27 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _absolute(path: str) -> Path:
     return Path(path).resolve()
+
+
+def _register(path: Path) -> None:
+    """Run the user's file, which registers algorithms.
+
+    Raises:
+        UserError: if there is no such file, or it registers none.
+    """
+    from minigan_kernels.algorithms import registered
+
+    from minigan.errors import UserError
+
+    if not path.is_file():
+        raise UserError(f"there is no file {path}; --algorithms names one that registers some")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path} is no Python file; --algorithms names one, such as conv.py")
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    if not registered:
+        raise UserError(f"{path} registers no algorithm; call minigan_kernels.register in it")
+    say(f"registered: {', '.join(registered)}")
 
 
 def _gpu(settings: Settings, cores: int, out: Path | None) -> int:

@@ -6,7 +6,7 @@ with arrays that the engine has frozen, where kernels find what they kept of an 
 forward and dx the weights as the algorithm wants them, for Winograd's transformed if more than a
 few tiles use them (`FEW_TILES` in `winograd.blocking`); in dw Winograd's tiles of the image and of
 the output gradient, if they are not too large (`_MEMOIZED_BYTES` in `winograd`). A training step is
-in between.
+in between. Algorithms that `--algorithms FILE` registers have a column each.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from typing import Any
 
 import minigan_kernels
 import numpy as np
+from minigan_kernels.algorithms import registered
+from minigan_kernels.checks import conv_window
+from minigan_kernels.cpu.conv import select
 from minigan_kernels.layouts import conv_weight
 from minigan_kernels.memo import freeze_result
 
@@ -77,6 +80,29 @@ def kept(layer: Layer, direction: str, arrays: Arrays) -> Step:
     return ours(layer, direction, frozen)
 
 
+def forced(algorithm: str, step: Step) -> Step:
+    """`step` by one algorithm, and by no other."""
+
+    def run() -> object:
+        with minigan_kernels.use(algorithm, strict=True):
+            return step()
+
+    return run
+
+
+def _registered(layer: Layer, direction: str, arrays: Arrays) -> dict[str, Step]:
+    """One direction of `layer` by each registered algorithm that takes it."""
+    kernel, steps = layer.kernel_of(direction), dict[str, Step]()
+    window = conv_window(layer.weight, layer.stride, layer.padding, 1)
+    of_layer = (kernel, layer.image, layer.output, window, 1, np.dtype(np.float32))
+    for name in registered:
+        with minigan_kernels.use(name):
+            takes = select.choose(*of_layer)[0] == name
+        if takes:
+            steps[name] = forced(name, ours(layer, direction, arrays))
+    return steps
+
+
 def operands(layer: Layer) -> Arrays:
     """Random arrays in the layouts that the engine uses: channels last, weights as HWIO."""
     rng = np.random.default_rng(0)
@@ -95,6 +121,7 @@ def image(x: np.ndarray) -> np.ndarray:
 def _row(layer: Layer, direction: str, settings: Settings) -> dict[str, Any]:
     arrays = operands(layer)
     steps = {OURS: ours(layer, direction, arrays), KEPT: kept(layer, direction, arrays)}
+    steps |= _registered(layer, direction, arrays)
     torch = module("torch_kernels")
     theirs = torch.conv(layer, direction, *arrays.values()) if torch else {}
     found = compare(steps | theirs, budget=settings.budget(BUDGET), prime=True)
@@ -136,7 +163,7 @@ def show(result: dict[str, Any]) -> None:
     products, traffic = (table.doubt(roof, f"{roof[key]:.0f}") for key in ("gflops", "gbytes"))
     heading = (
         "layer", "pixels", "", "minigan", "PyTorch", "ratio", "kept", "ratio", "GFLOP/s", "of roof",
-        "error", "PyTorch's",
+        "error", "PyTorch's", *registered,
     )  # fmt: skip
     rows = []
     for row in result["rows"]:
@@ -154,6 +181,7 @@ def show(result: dict[str, Any]) -> None:
             f"{row['roof']:.0%}",
             f"{error['minigan']:.1e}",
             "-" if error["PyTorch"] is None else f"{error['PyTorch']:.1e}",
+            *(table.seconds(times.get(name)) for name in registered),
         ]
         rows.append(cells)
     notes = (

@@ -12,12 +12,12 @@ from typing import Any
 
 import minigan_kernels
 import numpy as np
-from minigan_kernels.algorithms import ALGORITHMS
+from minigan_kernels import algorithms
 from minigan_kernels.checks import conv_window
 from minigan_kernels.cpu.conv import select
 
 from . import table
-from .kernels import kept, operands
+from .kernels import forced, kept, operands
 from .layers import DIRECTIONS, Layer, dcgan
 from .results import plain
 from .settings import Settings, say
@@ -43,7 +43,7 @@ def tune(settings: Settings) -> None:
     select.forget()
     for choice in better:
         select.remember(*choice)
-    heading = ("layer", "pixels", "", "by the rule", *ALGORITHMS, "from now on")
+    heading = ("layer", "pixels", "", "by the rule", *algorithms.names(), "from now on")
     notes = (
         f"From now on another algorithm than the rule's where it was {CLEARLY:g} times as fast by "
         "medians and nothing disturbed the measurement; minigan bench tune --forget goes back to "
@@ -62,29 +62,21 @@ def _choose(
     rule, _ = select.by_rule(*of_layer[1:])
     steps: dict[str, Step] = {}
     ways = set()
-    for name in ALGORITHMS:
+    for name in algorithms.names():
         try:
-            select.check_does(name, kernel, window, 1, np.dtype(np.float32))
+            select.check_does(name, *of_layer, np.dtype(np.float32))
         except ValueError:  # it is not measured
             continue
         with minigan_kernels.use(name):
             way = select.choose(*of_layer, np.dtype(np.float32))
         if way not in ways:  # or it would be measured twice
             ways.add(way)
-            steps[name] = _forced(name, kept(layer, direction, arrays))
+            steps[name] = forced(name, kept(layer, direction, arrays))
     found = compare(steps, budget=settings.budget(BUDGET), prime=True)
     times, best = plain(found.timings()), found.fastest(steps, rule) or rule
     disturbed = any(times[name]["disturbed"] for name in (rule, best))
     if disturbed or found.ratio(rule, best).median <= CLEARLY:
         best = rule
-    shown = [table.seconds(times.get(name)) for name in ALGORITHMS]
+    shown = [table.seconds(times.get(name)) for name in algorithms.names()]
     row = [layer.name, layer.planes, direction, rule, *shown, best]
     return row, None if best == rule else (*of_layer, best)
-
-
-def _forced(algorithm: str, step: Step) -> Step:
-    def forced() -> object:
-        with minigan_kernels.use(algorithm, strict=True):
-            return step()
-
-    return forced

@@ -29,8 +29,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from . import memo
-from .algorithms import ALGORITHMS, Forced, forced
+from . import algorithms, memo
+from .algorithms import Forced, forced, register, unregister
 from .environment import SettingError, compiles
 from .reference import activation, conv, linalg, maxout, norm, optim, pool, random, softmax
 
@@ -41,7 +41,9 @@ __all__ = [
     "backend_of",
     "choices",
     "compiles",
+    "register",
     "twin",
+    "unregister",
     "use",
 ]
 
@@ -68,9 +70,10 @@ def use(kernels: str, *, strict: bool = False) -> Iterator[None]:
 
     `kernels` is a backend, "reference", "cpu" or "cuda", or an algorithm. "cuda" runs emulated for
     NumPy arrays: exact to study, slow to use. The algorithms "im2col", "direct", "winograd" and
-    "winograd2" (tiles of 2x2 outputs instead of 4x4) are for float32 convolutions of the CPU
-    backend. Layers to which Winograd does not apply use "direct", and float64 always "im2col"; with
-    `strict`, as to measure an algorithm, such a convolution raises ValueError instead.
+    "winograd2" (tiles of 2x2 outputs instead of 4x4), and those that `register` was given, are for
+    float32 convolutions of the CPU backend. Layers to which Winograd does not apply use "direct",
+    those that a registered algorithm does not take go by the rule, and float64 is always "im2col";
+    with `strict`, as to measure an algorithm, such a convolution raises ValueError instead.
 
     Raises:
         ValueError: if there is no such backend or algorithm.
@@ -79,12 +82,13 @@ def use(kernels: str, *, strict: bool = False) -> Iterator[None]:
     ...     sigmoid(np.zeros(1, np.float32))
     array([0.5], dtype=float32)
     """
-    backends = ("reference", "cpu", "cuda")
-    if kernels not in backends + ALGORITHMS:
-        known = ", ".join(map(repr, backends + ALGORITHMS))
-        raise ValueError(f"there are no kernels called {kernels!r}; there are {known}")
-    backend = _forced.set(kernels if kernels in backends else "cpu")
-    algorithm = forced.set(Forced(kernels, strict) if kernels in ALGORITHMS else Forced())
+    known = algorithms.BACKENDS + algorithms.names()
+    if kernels not in known:
+        listed = ", ".join(map(repr, known))
+        raise ValueError(f"there are no kernels called {kernels!r}; there are {listed}")
+    is_backend = kernels in algorithms.BACKENDS
+    backend = _forced.set(kernels if is_backend else "cpu")
+    algorithm = forced.set(Forced() if is_backend else Forced(kernels, strict))
     try:
         yield
     finally:
@@ -96,9 +100,9 @@ def choices() -> dict[str, str]:
     """What was tuned or forced here and changes the last bits of results on a CPU, by its name.
 
     That is each layer's algorithm that `bench tune` keeps for this CPU's vectors, the variables
-    MINIGAN_LANES, MINIGAN_AMX, NUMBA_CPU_NAME and NUMBA_CPU_FEATURES, and what `use` forces now; or
-    that nothing is compiled. Empty if
-    each layer goes by the rule. The number of threads is not among it, since it changes no result.
+    MINIGAN_LANES, MINIGAN_AMX, NUMBA_CPU_NAME and NUMBA_CPU_FEATURES, what `use` forces now, and
+    the functions of a registered algorithm among these; or that nothing is compiled. Empty if each
+    layer goes by the rule. The number of threads is not among it, since it changes no result.
     Two runs of the same versions on the same CPU can be equal in each bit only if these are.
 
     Raises:
@@ -115,6 +119,9 @@ def choices() -> dict[str, str]:
     found |= {name: value for name, value in given.items() if value != _VARIABLES[name]}
     if kernels := forced.get().algorithm or _forced.get():
         found["use"] = kernels
+    for name in algorithms.registered.keys() & set(found.values()):
+        for kernel, entry in algorithms.registered[name].items():
+            found[f"{name} {kernel}"] = f"{entry.function.__module__}.{entry.function.__qualname__}"
     return dict(sorted(found.items()))
 
 

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from email.message import Message
 from pathlib import Path
 
+import minigan_kernels
 import numpy as np
 import pytest
+from minigan_kernels.algorithms import registered
 from minigan_kernels.checks import conv_window
 from minigan_kernels.cpu.conv import select, winograd
 
@@ -262,8 +265,75 @@ def test_without_a_checkout_the_command_says_where_the_benchmarks_are(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(command, "CHECKOUT", tmp_path)
-    with pytest.raises(UserError, match="its repository"):
-        command.main(["steps"])
+    for lines, words in (
+        (["Homepage, https://one", "Repository, https://two/x"], "git clone https://two/x, go"),
+        (["Homepage, https://one"], "git clone https://one, go there"),
+        (["Changelog, https://three"], "clone its repository, go there"),
+    ):
+        known = Message()
+        for line in lines:
+            known["Project-URL"] = line
+        monkeypatch.setattr(command, "metadata", lambda _, known=known: known)
+        with pytest.raises(UserError, match=words):
+            command.main(["steps"])
+
+
+ALGORITHM = """
+import minigan_kernels
+from minigan_kernels.reference import conv
+
+@minigan_kernels.register("mine", "conv2d_dx", takes=lambda layer: layer.groups == 1)
+def mine(g, w, **options):
+    return conv.conv2d_dx(g, w, **options)
+"""
+
+
+def test_an_algorithm_of_ones_own_is_measured_beside_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(ALGORITHM)
+    layer = Layer("D", 2, 16, 16, 8)
+    monkeypatch.setattr(select, "cache_folder", lambda: tmp_path / "kernels")
+    monkeypatch.setattr(tune, "dcgan", lambda **_: [layer])
+    monkeypatch.setattr(kernels, "module", lambda _: None)
+    select.cache_clear()
+    try:
+        bench_main._register(file)
+        assert "registered: mine" in capsys.readouterr().err
+        row = kernels._row(layer, "dx", Settings(1, quick=True))
+        assert "mine" in row["times"]
+        assert "mine" not in kernels._row(layer, "forward", Settings(1, quick=True))["times"]
+
+        def comparison(steps: dict[str, Callable[[], object]], **_: object) -> Comparison:
+            sample = {name: Sample(0.1 if name == "mine" else 1.0, 1) for name in steps}
+            return Comparison([sample] * 5, 0.0)
+
+        monkeypatch.setattr(tune, "compare", comparison)
+        tune.tune(Settings(1))
+        assert list(select.remembered().values()) == ["mine"]
+        heading = capsys.readouterr().out
+        assert "mine" in heading
+        nothing = tmp_path / "nothing.py"
+        for text, words in (("", "registers no algorithm"), (None, "there is no file")):
+            if "mine" in registered:
+                minigan_kernels.unregister("mine")
+            nothing.write_text(text) if text is not None else nothing.unlink()
+            with pytest.raises(UserError, match=words):
+                bench_main._register(nothing)
+    finally:
+        if "mine" in registered:
+            minigan_kernels.unregister("mine")
+        select.cache_clear()
+
+
+def test_a_file_of_algorithms_is_for_the_parts_that_measure_them(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert command.main(["steps", "--algorithms", "mine.py"]) == 2
+    assert "--algorithms is for kernels and tune" in capfd.readouterr().err
+    assert command.main(["kernels", "--algorithms", "mine.py"]) == 2
+    assert "say with --out where it goes" in capfd.readouterr().err
 
 
 def test_tuning_remembers_a_clear_winner_alone(

@@ -100,6 +100,7 @@ KERNEL_ARROWS: dict[str, set[str]] = {
     "memo": set(),
     "philox": set(),
     "reference": {"checks", "epilogue", "philox"},
+    "testing": {"algorithms", "checks", "cpu/conv", "minigan_kernels"},
     # The dispatch: twins by name.
     "minigan_kernels": {"algorithms", "environment", "memo", "reference"},
     "cpu/isa": {"environment"},

@@ -9,11 +9,12 @@ says what it left undone; that is done here, in a second pass over the result.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ...algorithms import forced
+from ...algorithms import forced, registered
 from ...checks import Pair
 from ...epilogue import LINEAR, Epilogue
 from ..activation import apply_epilogue
@@ -21,7 +22,7 @@ from . import direct, select, winograd
 from .im2col import gemm
 from .im2col.im2col import col2im as col2im
 from .im2col.im2col import im2col as im2col
-from .problem import ConvProblem
+from .problem import ConvProblem, End
 
 
 def conv2d(
@@ -134,6 +135,43 @@ def _is_exact(value: Any) -> bool:
 
 _INT = {int}
 
-_CONV2D = {"direct": direct.conv2d, "im2col": gemm.conv2d, "winograd": winograd.conv2d}
-_CONV2D_DX = {"direct": direct.conv2d_dx, "im2col": gemm.conv2d_dx, "winograd": winograd.conv2d_dx}
-_CONV2D_DW = {"direct": direct.conv2d_dw, "im2col": gemm.conv2d_dw, "winograd": winograd.conv2d_dw}
+
+class _Algorithms(dict[str, Callable[..., Any]]):
+    """The algorithms of a kernel by name: minigan's own, and by other names registered ones."""
+
+    def __init__(self, kernel: str) -> None:
+        own = {"direct": direct, "im2col": gemm, "winograd": winograd}
+        super().__init__({name: getattr(package, kernel) for name, package in own.items()})
+        self.kernel = kernel
+
+    def __missing__(self, name: str) -> Callable[..., Any]:
+        return partial(_by_registered, name, self.kernel)
+
+
+def _by_registered(
+    name: str, kernel: str, a: np.ndarray, b: np.ndarray, p: ConvProblem, end: End | None = None
+) -> Any:
+    """A convolution by the algorithm that somebody has registered, which does no activation.
+
+    Raises:
+        TypeError, ValueError: if it gives no array of float32 of the right shape.
+    """
+    window = p.window
+    options: dict[str, Any] = {
+        "stride": window.stride, "padding": window.padding, "dilation": window.dilation,
+        "groups": p.groups,
+    }  # fmt: skip
+    shape = {"conv2d": p.output, "conv2d_dx": p.image, "conv2d_dw": p.weight}[kernel]
+    if kernel != "conv2d":
+        options["shape"] = shape
+    found = registered[name][kernel].function(a, b, **options)
+    if not isinstance(found, np.ndarray) or found.dtype != np.float32:
+        given = found.dtype if isinstance(found, np.ndarray) else type(found).__name__
+        raise TypeError(f"{name} must give an array of float32 as {kernel}, but gave {given}")
+    if found.shape != shape:
+        raise ValueError(f"{name} must give shape {shape} as {kernel}, but gave {found.shape}")
+    return found if kernel == "conv2d_dw" else (found, end)
+
+
+_CONV2D, _CONV2D_DX = _Algorithms("conv2d"), _Algorithms("conv2d_dx")
+_CONV2D_DW = _Algorithms("conv2d_dw")

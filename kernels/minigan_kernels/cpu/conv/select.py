@@ -9,7 +9,9 @@ The rule, for float32 (float64 is always done by im2col and BLAS):
 2. Direct, for everything else.
 
 What `remember` was told about a layer goes before the rule. It is kept on disk beside the compiled
-kernels. Nothing measures by itself, or the same run could give other bits the second time.
+kernels. Nothing measures by itself, or the same run could give other bits the second time. An
+algorithm that somebody has registered (`minigan_kernels.register`) is remembered as the others are;
+a process that does not register it goes by the rule.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ... import algorithms
 from ...algorithms import ALGORITHMS, ChoicesError, forced
 from ...checks import Pair, Window, check_conv, conv_window
 from ...trust import UntrustedError
@@ -33,7 +36,6 @@ SAVED = 0.75  # of the direct multiplications
 FEW = 16  # channels
 _FORMAT = 2  # of the file; 1 were the choices alone
 _MOST_BYTES = 1 << 22  # of the file; a choice has some hundred
-_DIRECTIONS = "conv2d", "conv2d_dx", "conv2d_dw"
 _UNIT = f"{LANES} lanes with AMX" if AMX else f"{LANES} lanes"
 
 
@@ -63,7 +65,7 @@ def plan(
     output = check_conv(image, weight, gradient, window, groups)
     dtype = np.result_type(*dtypes)
     if strict and wanted is not None:
-        check_does(wanted, direction, window, groups, dtype)
+        check_does(wanted, direction, image, output, window, groups, dtype)
     algorithm, tile = _choose(direction, image, output, window, groups, dtype, wanted)
     return algorithm, ConvProblem(image, weight, output, window, groups, tile)
 
@@ -93,7 +95,9 @@ def _choose(
         return "direct", 0
     if wanted is None and _remembered():
         wanted = _remembered().get(_key(direction, image, output, window, groups))
-    if wanted is None:
+    if wanted not in ALGORITHMS:
+        if wanted is not None and _takes(wanted, direction, image, output, window, groups):
+            return wanted, 0
         return by_rule(image, output, window, groups)
     if wanted not in ("winograd", "winograd2"):
         return wanted, 0
@@ -114,7 +118,13 @@ def by_rule(image: Shape, output: Shape, window: Window, groups: int) -> tuple[s
 
 
 def check_does(
-    algorithm: str, direction: str, window: Window, groups: int, dtype: np.dtype
+    algorithm: str,
+    direction: str,
+    image: Shape,
+    output: Shape,
+    window: Window,
+    groups: int,
+    dtype: np.dtype,
 ) -> None:
     """Check that there is such an algorithm, and that it does such a layer in this direction
     itself, rather than leave it to another.
@@ -122,10 +132,10 @@ def check_does(
     Raises:
         ValueError: naming the algorithm, and what it lacks.
     """
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"{algorithm!r} is none of {', '.join(ALGORITHMS)}")
-    if direction not in _DIRECTIONS:
-        raise ValueError(f"{direction!r} is none of {', '.join(_DIRECTIONS)}")
+    if algorithm not in algorithms.names():
+        raise ValueError(f"{algorithm!r} is none of {', '.join(algorithms.names())}")
+    if direction not in algorithms.KERNELS:
+        raise ValueError(f"{direction!r} is none of {', '.join(algorithms.KERNELS)}")
     if algorithm != "im2col" and dtype != np.float32:
         raise ValueError(f"{algorithm} does no {direction} in {dtype}, which im2col alone does")
     if algorithm.startswith("winograd") and not winograd.fits(window, groups):
@@ -134,12 +144,41 @@ def check_does(
             f"{window.stride}, dilation {window.dilation} and {groups} group(s); direct and im2col "
             "do any"
         )
+    if algorithm in ALGORITHMS:
+        return
+    if not _takes(algorithm, direction, image, output, window, groups):
+        raise ValueError(
+            f"{algorithm} does no {direction} of {image} to {output} with {window} in {groups} "
+            "group(s): it is registered for other layers or kernels"
+        )
+
+
+def _takes(
+    name: str, direction: str, image: Shape, output: Shape, window: Window, groups: int
+) -> bool:
+    """Whether a registered algorithm does such a layer in this direction.
+
+    Raises:
+        RuntimeError: if it cannot say so.
+    """
+    entry = algorithms.registered.get(name, {}).get(direction)
+    if entry is None:
+        return False
+    weight = (output[1], image[1] // groups, *window.kernel)
+    layer = ConvProblem(image, weight, output, window, groups, 0)
+    try:
+        return bool(entry.takes(layer))
+    except Exception as error:
+        raise RuntimeError(f"takes of {name} cannot say whether it takes {layer}") from error
 
 
 def cache_clear() -> None:
     """Plan again, and read what is remembered from disk again, as another process would."""
     _remembered.cache_clear()
     plan.cache_clear()
+
+
+algorithms.changed.append(cache_clear)
 
 
 def remembered() -> dict[str, str]:
@@ -161,7 +200,7 @@ def remember(
         ValueError: if there is no such algorithm or direction, or it cannot do the layer.
         OSError: if the choice cannot be kept.
     """
-    check_does(algorithm, direction, window, groups, np.dtype(np.float32))
+    check_does(algorithm, direction, image, output, window, groups, np.dtype(np.float32))
     choices = _remembered() | {_key(direction, image, output, window, groups): algorithm}
     path = _file()
     try:
@@ -228,7 +267,7 @@ def _remembered() -> dict[str, str]:
     for key, value in choices.items():
         if not isinstance(value, str) and (key, version) != ("format", 1):
             raise _damaged(f"{key[:100]!r} names no algorithm")
-    return {key: value for key, value in choices.items() if value in ALGORITHMS}
+    return {key: value for key, value in choices.items() if value in algorithms.names()}
 
 
 def _damaged(why: str) -> ChoicesError:
