@@ -23,7 +23,7 @@ from .launch import Kernel, empty, kernel
 from .pack import channels_last
 
 
-def _by(
+def by(
     launch: Kernel,
     tile: tuple[int, int],
     multiple: int,
@@ -59,10 +59,10 @@ VECTORISED = kernel(
 )  # fmt: skip
 
 STEPS: dict[str, Callable[..., Any]] = {
-    "1 naive": partial(_by, NAIVE, (256, 1), 1),
-    "2 shared": partial(_by, SHARED, (16, 16), 1),
-    "3 registers": partial(_by, REGISTERS, (64, 64), 1),
-    "4 vectorised": partial(_by, VECTORISED, (128, 128), 4),
+    "1 naive": partial(by, NAIVE, (256, 1), 1),
+    "2 shared": partial(by, SHARED, (16, 16), 1),
+    "3 registers": partial(by, REGISTERS, (64, 64), 1),
+    "4 vectorised": partial(by, VECTORISED, (128, 128), 4),
     "5 pipelined": partial(_tiled, "float32", 1),
     "6 tensor, tf32": partial(_tiled, "tf32", 1),
     "6 tensor, bfloat16": partial(_tiled, "bfloat16", 1),
