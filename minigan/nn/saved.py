@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -96,6 +98,8 @@ def matched(
     missing = [name for name in mine if name not in chosen]
     if strict:
         faults += _unmatched(missing, unexpected, owner)
+        if missing and (prefix := _prefix(missing, unexpected, names)):
+            faults.append(f"without {prefix!r} before them, those that begin with it would fit")
     fits = {name: mine[name] for name in mine if name in chosen}
     return _converted(fits, chosen, faults), Unmatched(missing, unexpected)
 
@@ -142,8 +146,14 @@ def check_state(saved: Any) -> None:
     Raises:
         TypeError: if it is none.
     """
-    if not isinstance(saved, Mapping):
-        raise TypeError(f"a saved state is arrays by name, not {type(saved).__name__}")
+    if isinstance(saved, Mapping):
+        return
+    way = ""
+    if isinstance(saved, (str, os.PathLike)):
+        way = "; load_state_dict(mg.load(path)) takes them from a file"
+    elif hasattr(saved, "state_dict"):
+        way = "; its state_dict() is"
+    raise TypeError(f"a saved state is arrays by name, not {type(saved).__name__}{way}")
 
 
 def as_array(given: Any) -> Array:
@@ -168,6 +178,18 @@ def _unmatched(missing: list[str], unexpected: list[str], owner: str) -> list[st
         if names:
             words.append(f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {where}")
     return words
+
+
+def _prefix(missing: list[str], unexpected: list[str], names: Mapping[str, str]) -> str | None:
+    """What is before the names of all that is missing, as where one network of several is wanted:
+    "model." in a checkpoint of PyTorch, "players/G/" in one of a run.
+    """
+    found: dict[str, set[str]] = {}
+    for key in unexpected:
+        for end in (place.end() for place in re.finditer("[./]", key)):
+            if key[end:] in names:
+                found.setdefault(key[:end], set()).add(names[key[end:]])
+    return next((prefix for prefix, ours in found.items() if ours >= set(missing)), None)
 
 
 def _converted(

@@ -1,9 +1,10 @@
 """Weights in files: saved as safetensors, and read also from NumPy's and PyTorch's files.
 
     >>> import minigan as mg
+    >>> from minigan.weights import load, save
     >>> net = mg.nn.Linear(2, 1, rng=mg.Generator(0))
-    >>> mg.save(net, "net.safetensors")
-    >>> net.load_state_dict(mg.load("net.safetensors"))
+    >>> save(net, "net.safetensors")
+    >>> net.load_state_dict(load("net.safetensors"))
     <every name has been matched>
 
 No file is ever unpickled, so no code in it runs. `write` and `read` are for minigan's own files,
@@ -44,6 +45,9 @@ def save(obj: Any, path: Any, *, facts: Mapping[str, Any] | None = None) -> None
         TypeError: if `obj` is nothing of the kind.
         UserError: if the suffix is another one: PyTorch's files are read, not written.
         OSError: if the file cannot be written; what was there before stays.
+
+    >>> from minigan import weights
+    >>> weights.save({"x": [1.0, 2.0]}, "x.npz")
     """
     if _is_path(obj) and not _is_path(path):
         obj, path = path, obj
@@ -79,8 +83,15 @@ def load(path: Any) -> dict[str, np.ndarray]:
 
     Raises:
         UserError: if there is no such file, or it is damaged, or of another kind.
+
+    >>> from minigan import weights
+    >>> weights.save({"x": [1.0, 2.0]}, "x.safetensors")
+    >>> weights.load("x.safetensors")
+    {'x': array([1., 2.])}
     """
     path = _path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; minigan export {path} writes the weights of a run")
     suffix = path.suffix.lower()
     if suffix == ".npz":
         return archives.read_npz(path)

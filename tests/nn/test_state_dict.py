@@ -127,6 +127,33 @@ def test_what_fits_is_loaded_if_asked_for() -> None:
     assert one.load_state_dict({}, strict=False).missing_keys == list(before)
 
 
+@pytest.mark.parametrize("prefix", ["model.", "players/G/", "a.b."])
+def test_a_network_among_several_is_named_by_what_is_before_it(prefix: str) -> None:
+    one, state = net(seed=1), pytorch_state()
+    among = {f"{prefix}{name}": array for name, array in state.items()} | {"opt.0": np.ones(2)}
+    with pytest.raises(ValueError, match=f"without '{prefix}' before them, those that begin"):
+        one.load_state_dict(among)
+    names = (name for name in among if name.startswith(prefix))
+    assert one.load_state_dict({n.removeprefix(prefix): among[n] for n in names}) == ([], [])
+    del among[f"{prefix}0.weight"]  # it would not fit then
+    with pytest.raises(ValueError, match=r"not in Sequential$"):
+        one.load_state_dict(among)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("net.pth", r"not str; load_state_dict\(mg\.load\(path\)\) takes them from a file"),
+        (net(), r"not Sequential; its state_dict\(\) is"),
+        ([1], "not list$"),
+    ],
+    ids=["a path", "a module", "a list"],
+)
+def test_what_is_no_state_says_how_to_get_one(given: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        net().load_state_dict(given)
+
+
 class Tied(nn.Module):
     """One array under two names, a module in a dict, and names that PyTorch has for others."""
 

@@ -157,6 +157,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
         UserError,
         r"none of the suffixes \.safetensors",
     ),
+    "a run": (lambda p: weights.load(p), UserError, "is a folder; minigan export .* writes"),
     "no path": (lambda p: weights.load(3), TypeError, r'mg\.load\("net\.safetensors"\)'),
 }
 
