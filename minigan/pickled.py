@@ -25,6 +25,7 @@ import numpy as np
 
 _OPERATIONS = 1_000_000  # a batch of CIFAR-10 of 10,000 images has some 60,000
 _DIGITS = 20  # of an integer
+AXES = 32  # of an array
 
 
 class Name(Enum):
@@ -290,6 +291,13 @@ class Machine:
         self.stack.append(struct.unpack(">d", self.take(8))[0])
 
 
+def is_shape(value: Any) -> bool:
+    """Whether a value of a program is a shape: a tuple of a few sizes, none below 0."""
+    if type(value) is not tuple or len(value) > AXES:  # a long one could be looked at very often
+        return False
+    return all(type(n) is int and n >= 0 for n in value)
+
+
 class ForeignNameError(ValueError):
     """A program names what is not in the table."""
 
@@ -333,7 +341,7 @@ class ArrayMachine(Machine):
         Raises:
             ValueError: if its shape does not fit them.
         """
-        if type(shape) is not tuple or not all(type(n) is int and n >= 0 for n in shape):
+        if not is_shape(shape):
             raise ValueError("its array has a shape that is none")
         if len(content) != math.prod(shape) * dtype.itemsize:
             raise ValueError("its array has another size than its shape")

@@ -37,8 +37,10 @@ PYTORCH = (".pt", ".pth", ".bin", ".pkl", ".ckpt", ".tar")  # suffixes of its fi
 def save(obj: Any, path: Any, *, facts: Mapping[str, Any] | None = None) -> None:
     """Write the weights in `obj` to `path`: as safetensors, or as .npz if that is its suffix.
 
-    `obj` is a module, a state dict, or a dictionary of arrays, tensors or numbers. The file appears
-    whole or not at all, and replaces one that is there. What `facts` (plain JSON values) say goes
+    `obj` is a module, a state dict, or a dictionary of arrays, tensors or numbers. Arrays may have
+    any order in memory; the `save_file` of safetensors would take C order for granted, which
+    `p.numpy()` of a weight need not have. The file appears whole or not at all, and replaces one
+    that is there. What `facts` (plain JSON values) say goes
     into the metadata of a safetensors file.
 
     Raises:

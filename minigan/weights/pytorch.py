@@ -27,12 +27,12 @@ import numpy as np
 
 from ..content import HEAD, archive, one_line, stand_in
 from ..errors import UserError
-from ..pickled import ArrayMachine, ForeignNameError, Holder
+from ..pickled import ArrayMachine, ForeignNameError, Holder, is_shape
 from .facts import DamagedError
 from .halves import BFLOAT16, widened
 
 PROGRAM = 32 << 20  # bytes of a pickle; a state dict of 1,000 tensors has some 0.1 MB
-AXES = 32  # of a tensor
+LONGEST = 500  # characters of a tensor's name
 DEEPEST = 16  # levels of dictionaries and lists
 MOST = 200_000  # values in them
 LARGER = 4  # times as large may all tensors be as the file: several may share a storage
@@ -111,6 +111,10 @@ class _Machine(ArrayMachine):
         self.storages: dict[str, _Storage] = {}  # each whole
 
     def persistent(self, identity: Any) -> Any:
+        if (
+            type(identity) is not tuple or len(identity) > 6
+        ):  # which would be copied again and again
+            raise ValueError("it has an identity that is no storage's")
         match identity:
             case (b"storage" | "storage", _Kind(dtype), key, bytes() | str(), int(whole), *more):
                 key = _text(key)
@@ -140,11 +144,12 @@ class _Machine(ArrayMachine):
                 return tensor
             case _Name.ORDERED, ():
                 return {}
-            case _Name.ORDERED, (list(pairs),) if all(_is_pair(pair) for pair in pairs):
+            case _Name.ORDERED, (list(pairs),):
                 self.spend(len(pairs), "copies one list")
-                self.stack.append({})
-                self.set_items([value for pair in pairs for value in pair])
-                return self.pop()
+                if all(map(_is_pair, pairs)):
+                    self.stack.append({})
+                    self.set_items([value for pair in pairs for value in pair])
+                    return self.pop()
             case _Name.SIZE, (tuple(sizes),):
                 return sizes
         return super().called(name, arguments)
@@ -177,12 +182,11 @@ def _tensor(storage: _Storage, offset: Any, shape: Any, strides: Any) -> _Tensor
     """A tensor, if it is within its storage and is not larger.
 
     Raises:
-        ValueError: if it does not, or is.
+        ValueError: if it is not, or is larger.
     """
-    for numbers in ((offset,), shape, strides):
-        if type(numbers) is not tuple or not all(type(n) is int and n >= 0 for n in numbers):
-            raise ValueError("it has a tensor whose offset, shape or strides are none")
-    if len(shape) != len(strides) or len(shape) > AXES:
+    if not all(map(is_shape, ((offset,), shape, strides))):
+        raise ValueError("it has a tensor whose offset, shape or strides are none")
+    if len(shape) != len(strides):
         raise ValueError(f"it has a tensor of {len(shape)} axes and {len(strides)} strides")
     size = math.prod(shape)
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
@@ -204,7 +208,8 @@ def _named(found: Any) -> dict[str, _Tensor | np.ndarray]:
     Other values beside them, such as the number of an epoch, are left out.
 
     Raises:
-        ValueError: if there is none, or two have one name, or they are nested too deep.
+        ValueError: if there is none, or two have one name, or a name is too long, or they are
+            nested too deep.
     """
     named: dict[str, _Tensor | np.ndarray] = {}
     if isinstance(found, (_Tensor, Holder)):
@@ -227,6 +232,8 @@ def _named(found: Any) -> dict[str, _Tensor | np.ndarray]:
 
 def _walked(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
     yield name, value
+    if len(name) > LONGEST:
+        raise ValueError(f"it has a name of more than {LONGEST} characters")
     if type(value) is dict:
         items = [(_text(key), inner) for key, inner in value.items()]
     elif type(value) in (list, tuple):

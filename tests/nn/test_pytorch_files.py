@@ -204,7 +204,8 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "an offset of nothing": (spoilt(shape=(0,), strides=(1,), offset=5), "is not within"),
     "an absurd shape of nothing": (spoilt(shape=(0, BIG)), "absurd shape"),
     "fewer strides": (spoilt(strides=(1,)), "2 axes and 1 strides"),
-    "many axes": (spoilt(shape=(1,) * 40, strides=(0,) * 40), "40 axes"),
+    "many axes": (spoilt(shape=(1,) * 40, strides=(0,) * 40), "strides are none"),
+    "a long identity": (program(b"(" + b"N" * 99 + b"tQ."), "no storage's"),
     "a truth as a shape": (
         program(WHOLE[2:].replace(files.numbers((2, 2)), b"(\x88\x88t")),
         "are none",
@@ -263,6 +264,10 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         program(b"]q\0(" + b"N" * 99 + b"eq\1(" + b"h\1" * 99 + b"lq\2(" + b"h\2" * 99 + b"l."),
         "more than 200,000 values",
     ),
+    "a long name": (
+        program(b"}" + files.text("x" * 501) + files.tensor(ONE) + b"s."),
+        "more than 500 charact",
+    ),
     "a name of a tuple": (program(b"})Ns."), "no text"),
     "a name that is true": (program(b"}\x88Ns."), "no text"),
     "a list copied": (
@@ -270,11 +275,11 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
             b"]("
             + (X + b"N\x86") * 50
             + b"eq\0"
-            + b"ccollections\nOrderedDict\nq\1"
-            + b"h\1h\0\x85R0" * 900
+            + b"ccollections\nOrderedDict\nq\1]"
+            + b"h\1h\0\x85Ra" * 900
             + b"."
         ),
-        "operation 0x30|again and again",
+        "again and again",
     ),
     # the zip
     "compressed": (files.zipped(WHOLE, FOUR, compression=zipfile.ZIP_DEFLATED), "are compressed"),
