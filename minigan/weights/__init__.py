@@ -40,8 +40,7 @@ def save(obj: Any, path: Any, *, facts: Mapping[str, Any] | None = None) -> None
     `obj` is a module, a state dict, or a dictionary of arrays, tensors or numbers. Arrays may have
     any order in memory; the `save_file` of safetensors would take C order for granted, which
     `p.numpy()` of a weight need not have. The file appears whole or not at all, and replaces one
-    that is there. What `facts` (plain JSON values) say goes
-    into the metadata of a safetensors file.
+    that is there. `facts` (plain JSON values) go into the metadata of a safetensors file.
 
     Raises:
         TypeError: if `obj` is nothing of the kind.

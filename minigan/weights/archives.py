@@ -68,6 +68,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
             )
         array = np.frombuffer(tensor["data"], _KINDS[kind])
         array = array != 0 if kind == "BOOL" else widened(array)
+        array = array if array.flags.writeable else array.copy()  # older versions give bytes
         arrays[name] = array.reshape(tensor["shape"])
     return {name: arrays[name] for name in sorted(arrays)}
 

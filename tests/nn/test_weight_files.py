@@ -89,6 +89,18 @@ def test_facts_go_into_the_metadata(tmp_path: Path) -> None:
     assert set(arrays) == set(net().state_dict())
 
 
+def test_what_safetensors_itself_writes_of_a_weight(tmp_path: Path) -> None:
+    """It takes C order for granted, so a state is in C order, and `save` sees to it."""
+    weight = nn.Linear(3, 4, rng=Generator(0)).weight
+    assert not weight.numpy().flags.c_contiguous
+    weights.save({"w": weight}, tmp_path / "a.safetensors")
+    safetensors.numpy.save_file(
+        {"w": nn.Linear(3, 4, rng=Generator(0)).state_dict()["weight"]}, tmp_path / "b.safetensors"
+    )
+    for name in ("a.safetensors", "b.safetensors"):
+        np.testing.assert_array_equal(weights.load(tmp_path / name)["w"], weight.numpy())
+
+
 def foreign(header: str, content: bytes) -> bytes:
     text = header.encode()
     return struct.pack("<Q", len(text)) + text + content
