@@ -104,7 +104,9 @@ def matched(
     return _converted(fits, chosen, faults), Unmatched(missing, unexpected)
 
 
-def known_names(leaves: Iterable[tuple[str, Any, Any, Any]], modules: Mapping[str, Any]) -> Any:
+def known_names(
+    leaves: Iterable[tuple[str, Any, Any, Any]], modules: Mapping[str, Any]
+) -> dict[str, str]:
     """Every name of the arrays in `leaves` (places as in a module's walk): its name in `arrays`.
 
     An array has its own names, of which the first counts, and those that PyTorch has for it by the
