@@ -24,6 +24,10 @@ ARRAYS = {
     "bias + LeakyReLU backward": 3,
     "bias + tanh forward": 2,
     "bias + tanh backward": 3,
+    "GELU forward": 2,
+    "GELU backward": 3,
+    "SiLU forward": 2,
+    "SiLU backward": 3,
     "Adam": 7,
 }
 
@@ -74,6 +78,10 @@ def _ours(x: np.ndarray, g: np.ndarray, vector: np.ndarray) -> dict[str, Step]:
         "bias + LeakyReLU backward": lambda: kernels.bias_leaky_relu_backward(g, x, slope=0.2),
         "bias + tanh forward": lambda: kernels.bias_tanh(x, vector),
         "bias + tanh backward": lambda: kernels.bias_tanh_backward(g, y),
+        "GELU forward": lambda: kernels.gelu(x),
+        "GELU backward": lambda: kernels.gelu_backward(g, x),
+        "SiLU forward": lambda: kernels.silu(x),
+        "SiLU backward": lambda: kernels.silu_backward(g, x),
     }
 
 

@@ -95,6 +95,10 @@ def _passes(x: Any, g: Any, vector: Any) -> dict[str, Step]:
         "bias + LeakyReLU backward": back(shifted, leaf, beta),
         "bias + tanh forward": without_graph(lambda: (x + bias).tanh_()),
         "bias + tanh backward": back(squashed, leaf, beta),
+        "GELU forward": without_graph(lambda: functional.gelu(x)),
+        "GELU backward": back(functional.gelu(leaf), leaf),
+        "SiLU forward": without_graph(lambda: functional.silu(x)),
+        "SiLU backward": back(functional.silu(leaf), leaf),
     }
 
 

@@ -390,6 +390,8 @@ BAD = [
     ("batch_norm", (image(4, 3), *[image(2)] * 4), {"eps": 0.1}),
     ("batch_norm_backward", (image(4, 3), image(4, 2), *[image(3)] * 4), {"eps": 0.1}),
     ("leaky_relu_dx", (image(4, 3), image(4, 2)), {"slope": 0.1}),
+    ("silu_backward", (image(4, 3), image(4, 2)), {}),
+    ("gelu_backward", (image(4, 3), image(3)), {}),
     ("bias_tanh", (image(4, 3), image(2)), {}),
     ("bias_tanh_backward", (image(4, 3), image(5, 3)), {}),
     ("bias_maxout", (image(4, 6), image(5)), {"pieces": 2}),

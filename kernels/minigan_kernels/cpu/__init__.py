@@ -6,7 +6,7 @@
     transpose       the transpose of a block in vector registers
     gemm/           matrix products of our own: microkernels and their blocking
     channelwise     what the loops over images and channels share
-    error_function  of numbers, and loops over it
+    smooth          loops of GELU and SiLU, with exp and erf in vectors
     activation, norm, pool, softmax, maxout, optim, random
                     kernels that are bound by memory: few passes over it
     linalg          matrix products by BLAS

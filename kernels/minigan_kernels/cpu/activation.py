@@ -1,7 +1,7 @@
 """Activations, alone and fused with a bias, in one pass over memory: chunk by chunk in the cache.
 
 Comparisons and multiplications are Numba loops. Exponentials and tanh are NumPy's, which are vector
-code; Numba would call the C library's scalar functions. The error function has its own file.
+code; Numba would call the C library's scalar functions. GELU and SiLU have vectors of their own.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from .channelwise import (
     widened,
 )
 from .compiler.jit import jit
-from .error_function import erf_loops
 from .runtime.allocator import empty_like, is_channels_last
 from .runtime.native_task import NativeTask
 from .runtime.parallel import parallel_for
 from .runtime.workspace import workspace_array
+from .smooth import loops_of
 
 Pass = Callable[..., None]  # (inputs ..., out, numbers ..., first, last), vectors of one length
 
@@ -59,27 +59,27 @@ def softplus(x: np.ndarray) -> np.ndarray:
 
 def erf(x: np.ndarray) -> np.ndarray:
     """2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
-    return _elementwise(erf_loops(x.dtype)[0], (x,))
+    return _elementwise(loops_of(x.dtype).erf, (x,))
 
 
 def silu(x: np.ndarray) -> np.ndarray:
     """x sigmoid(x)."""
-    return _elementwise(_silu, (x,), cached=True)
+    return _elementwise(loops_of(x.dtype).silu, (x,))
 
 
 def silu_backward(g: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Gradient of `silu` with respect to x."""
-    return _elementwise(_silu_backward, (g, x), cached=True)
+    return _elementwise(loops_of(np.result_type(g, x)).silu_dx, (g, x))
 
 
 def gelu(x: np.ndarray) -> np.ndarray:
     """x Phi(x), with the normal distribution function Phi."""
-    return _elementwise(erf_loops(x.dtype)[1], (x,))
+    return _elementwise(loops_of(x.dtype).gelu, (x,))
 
 
 def gelu_backward(g: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Gradient of `gelu` with respect to x."""
-    return _elementwise(_gelu_backward, (g, x), cached=True)
+    return _elementwise(loops_of(np.result_type(g, x)).gelu_dx, (g, x))
 
 
 def bias_leaky_relu(x: np.ndarray, bias: np.ndarray, *, slope: float) -> np.ndarray:
@@ -232,22 +232,6 @@ def _softplus(x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
     y[first:last] = np.maximum(part, 0) + np.log1p(np.exp(-np.abs(part)))
 
 
-def _silu(x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
-    _sigmoid(x, y, first, last)
-    np.multiply(x[first:last], y[first:last], out=y[first:last])
-
-
-def _silu_backward(g: np.ndarray, x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
-    _sigmoid(x, y, first, last)
-    _silu_dx(g, x, y, first, last)
-
-
-def _gelu_backward(g: np.ndarray, x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
-    _minus_half_square(x, y, first, last)
-    np.exp(y[first:last], out=y[first:last])
-    erf_loops(y.dtype)[2](g, x, y, first, last)
-
-
 @jit()
 def _leaky(
     g: np.ndarray, x: np.ndarray, out: np.ndarray, slope: float, first: int, last: int
@@ -285,21 +269,6 @@ def _sigmoid_dx(g: np.ndarray, y: np.ndarray, out: np.ndarray, first: int, last:
     g, y, out, one = g[first:last], y[first:last], out[first:last], y.dtype.type(1)
     for i in range(out.size):
         out[i] = g[i] * (y[i] * (one - y[i]))
-
-
-@jit()
-def _silu_dx(g: np.ndarray, x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
-    """y = g s (1 + x (1 - s)) for the s = sigmoid(x) that is in y."""
-    g, x, y, one = g[first:last], x[first:last], y[first:last], x.dtype.type(1)
-    for i in range(y.size):
-        y[i] = g[i] * (y[i] * (one + x[i] * (one - y[i])))
-
-
-@jit()
-def _minus_half_square(x: np.ndarray, y: np.ndarray, first: int, last: int) -> None:
-    x, y, half = x[first:last], y[first:last], x.dtype.type(-0.5)
-    for i in range(y.size):
-        y[i] = half * x[i] * x[i]
 
 
 def _with_sums(name: str, dx: Pass) -> Pass:

@@ -65,7 +65,12 @@ def silu(x: np.ndarray) -> np.ndarray:
 
 
 def silu_backward(g: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Gradient with respect to x: g s (1 + x (1 - s)) with s = sigmoid(x)."""
+    """Gradient with respect to x: g s (1 + x (1 - s)) with s = sigmoid(x).
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    _check_shapes(g, x)
     s = sigmoid(x)
     return g * (s * (1 + x * (1 - s)))
 
@@ -78,7 +83,12 @@ def gelu(x: np.ndarray) -> np.ndarray:
 
 
 def gelu_backward(g: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Gradient with respect to x: g (Phi(x) + x phi(x)), phi(x) = exp(-x^2 / 2) / sqrt(2 pi)."""
+    """Gradient with respect to x: g (Phi(x) + x phi(x)), phi(x) = exp(-x^2 / 2) / sqrt(2 pi).
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    _check_shapes(g, x)
     density = np.exp(-0.5 * x * x) * x.dtype.type(1 / math.sqrt(2 * math.pi))
     return g * (_normal_cdf(x) + x * density)
 
@@ -143,6 +153,11 @@ def bias_sigmoid_backward(g: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.
     array([[0.25]])
     """
     return _with_bias(g * (y * (1 - y)))
+
+
+def _check_shapes(g: np.ndarray, x: np.ndarray) -> None:
+    if g.shape != x.shape:
+        raise ValueError(f"a gradient {g.shape} of {x.shape} does not have its shape")
 
 
 def _normal_cdf(x: np.ndarray) -> np.ndarray:

@@ -125,8 +125,9 @@ def test_nan_infinity_and_zeros_pass_as_in_the_reference(
     grids = np.meshgrid(*[np.array(special, dtype)] * 2, indexing="ij")
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
         ours, plain = both(name, *grids[:inputs], **options)
-    if name.startswith(("erf", "gelu")):  # the error function rounds otherwise
-        np.testing.assert_allclose(ours, plain, rtol=4 * np.finfo(dtype).eps, strict=True)
+    if name.startswith(("erf", "gelu", "silu")):  # they have an exp and an erf of their own
+        limits = {"rtol": 4 * np.finfo(dtype).eps, "atol": np.finfo(dtype).tiny}
+        np.testing.assert_allclose(ours, plain, strict=True, **limits)
     else:
         np.testing.assert_array_equal(ours, plain, strict=True)
     numbers = ~np.isnan(plain)  # of a NaN the sign means nothing
@@ -142,6 +143,15 @@ def test_the_error_function_to_its_last_digits() -> None:
     assert error.mean() < 1
     np.testing.assert_array_equal(ours, -both("erf", -x)[0])
     np.testing.assert_array_equal(np.abs(ours[np.abs(x) > 3.95]), 1)
+
+
+def test_silu_to_its_last_digits() -> None:
+    x = np.linspace(-80, 80, 100_001).astype(np.float32)
+    ours = both("silu", x)[0].astype(np.float64)
+    exact = x / (1 + np.exp(-x.astype(np.float64)))
+    np.testing.assert_allclose(ours, exact, rtol=3 * np.finfo(np.float32).eps)
+    far = np.array([-1e4, -1e30, 1e4, 1e30], np.float32)
+    np.testing.assert_array_equal(both("silu", far)[0], np.maximum(far, 0))
 
 
 def test_nan_passes_maxout() -> None:
