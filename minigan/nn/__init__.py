@@ -1,5 +1,6 @@
 """Layers and networks."""
 
+from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
 from . import init as init
@@ -50,6 +51,8 @@ __all__ = [
 if not TYPE_CHECKING:  # which shall find names that there are not
 
     def __getattr__(name: str) -> Any:
+        if name == "functional":  # whose functions say where they are
+            return _import_module(f"{__name__}.functional")
         raise _missing(name)
 
 

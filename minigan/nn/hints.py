@@ -33,11 +33,6 @@ _MASK = (
 )
 _PARTS = "a list or dict of parameters is found by itself: self.scales = [Parameter(...), ...]"
 _PARALLEL = "there is one device a run; leave it out"
-FUNCTIONAL = (
-    "its functions are minigan's own: import minigan as F, then F.relu(x), F.conv2d(x, w), "
-    "F.losses; arguments are as minigan's pages say"
-)
-
 HINTS: dict[str, str] = {
     # losses
     "BCEWithLogitsLoss": _BINARY,
@@ -126,8 +121,54 @@ HINTS: dict[str, str] = {
         "spectral norm is nn.SpectralNorm(layer, rng=rng), weight norm nn.WeightNormLinear, and "
         "gradients are clipped by minigan.optim.clip_by_norm"
     ),
-    "functional": FUNCTIONAL,
 }  # fmt: skip
+
+# Of torch.nn.functional, what is not called so in minigan.
+FUNCTIONS: dict[str, str] = {
+    "binary_cross_entropy_with_logits": HINTS["BCEWithLogitsLoss"],
+    "binary_cross_entropy": HINTS["BCELoss"],
+    "cross_entropy": HINTS["CrossEntropyLoss"],
+    "nll_loss": HINTS["NLLLoss"],
+    "mse_loss": HINTS["MSELoss"],
+    "l1_loss": HINTS["L1Loss"],
+    "smooth_l1_loss": HINTS["SmoothL1Loss"],
+    "huber_loss": HINTS["HuberLoss"],
+    "kl_div": HINTS["KLDivLoss"],
+    "linear": "say x @ minigan.transpose(weight) + bias, or nn.Linear",
+    "embedding": "say weight[labels], or nn.Embedding",
+    "dropout": "nn.Dropout draws its mask with a generator, in training alone",
+    "dropout2d": HINTS["Dropout2d"],
+    "interpolate": "say minigan.upsample(x, factor), by an integer and to the nearest pixel",
+    "pixel_unshuffle": HINTS["PixelUnshuffle"],
+    "adaptive_avg_pool2d": HINTS["AdaptiveAvgPool2d"],
+    "adaptive_max_pool2d": HINTS["AdaptiveMaxPool2d"],
+    "logsigmoid": "say -minigan.softplus(-x)",
+    "relu6": "say minigan.clip(x, 0, 6)",
+    "hardtanh": "say minigan.clip(x, -1, 1)",
+    "hardsigmoid": "say minigan.clip(x / 6 + 0.5, 0, 1)",
+    "hardswish": "say x * minigan.clip(x / 6 + 0.5, 0, 1)",
+    "mish": "say x * minigan.tanh(minigan.softplus(x))",
+    "selu": "say 1.0507009873554805 * minigan.elu(x, 1.6732632423543772)",
+    "celu": "say alpha * minigan.elu(x / alpha)",
+    "softsign": "say x / (1 + minigan.absolute(x))",
+    "glu": "say x[:, :n] * minigan.sigmoid(x[:, n:])",
+    "normalize": "say x / minigan.sqrt(minigan.sum(x * x, 1, keepdims=True))",
+    "cosine_similarity": HINTS["CosineSimilarity"],
+    "pairwise_distance": HINTS["PairwiseDistance"],
+    "one_hot": "say numpy.eye(classes, dtype=numpy.float32)[labels]",
+    "scaled_dot_product_attention": _ATTENTION,
+    "multi_head_attention_forward": _ATTENTION,
+    "gumbel_softmax": (
+        "say minigan.softmax((logits - minigan.log(-minigan.log(u))) / tau), with u from "
+        "rng.uniform(shape)"
+    ),
+    "unfold": "minigan_kernels.im2col(x, kernel=(kH, kW)) has the windows of an array",
+    **dict.fromkeys(
+        ("grid_sample", "affine_grid"), "images are not sampled at places between pixels"
+    ),
+    **dict.fromkeys(("conv3d", "conv_transpose3d", "max_pool3d", "avg_pool3d"), _VOLUME),
+    "conv_transpose1d": _SEQUENCE.format("minigan.conv_transpose2d"),
+}
 
 
 def missing(name: str) -> AttributeError:
