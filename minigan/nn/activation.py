@@ -12,6 +12,7 @@ from ..ops.activation import check_approximation
 from ..tensor import Tensor
 from .arguments import check_sizes
 from .module import Module
+from .parameters import Parameter
 
 
 class Activation(Module):
@@ -104,7 +105,7 @@ class PReLU(Activation):
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
         check_sizes(self, num_parameters=num_parameters)
-        self.weight = Tensor(np.full(num_parameters, init, np.float32))
+        self.weight = Parameter(np.full(num_parameters, init, np.float32))
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.prelu(x, self.weight)

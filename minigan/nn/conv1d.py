@@ -15,6 +15,7 @@ from .activation import Activation, check_activation
 from .arguments import check_sizes
 from .conv import _Convolution
 from .init import Initializer, constant, he, initial
+from .parameters import Parameter
 
 
 class Conv1d(_Convolution):
@@ -71,8 +72,8 @@ class Conv1d(_Convolution):
             "groups": groups,
         }
         weight = initial(init or he(), rng, shape, *fans)
-        self.weight = Tensor(conv_weight(weight[:, :, None])[:, :, 0])
-        self.bias = Tensor(constant(0)(rng, (out_channels,), *fans)) if bias else None
+        self.weight = Parameter(conv_weight(weight[:, :, None])[:, :, 0])
+        self.bias = Parameter(constant(0)(rng, (out_channels,), *fans)) if bias else None
         self.activation = activation
 
     @property

@@ -8,6 +8,7 @@ from .. import ops
 from ..tensor import Array, Tensor
 from .arguments import Interval, check_floating, check_sizes
 from .module import Module
+from .parameters import Parameter
 
 _EPS = Interval("[0, inf)")
 
@@ -39,8 +40,8 @@ class GroupNorm(Module):
             )
         gamma, beta = np.ones(num_channels, np.float32), np.zeros(num_channels, np.float32)
         self.num_groups, self.eps = num_groups, eps
-        self.gamma: Tensor | Array = Tensor(gamma) if affine else gamma
-        self.beta: Tensor | Array = Tensor(beta) if affine else beta
+        self.gamma: Tensor | Array = Parameter(gamma) if affine else gamma
+        self.beta: Tensor | Array = Parameter(beta) if affine else beta
 
     def forward(self, x: Tensor) -> Tensor:
         check_floating(self, x)

@@ -48,6 +48,9 @@ def gelu_erf(x: Tensor) -> Tensor:
     return x * (0.5 * (1 + erf(x * math.sqrt(0.5))))
 
 
+gelu_erf.shown = "gelu"
+
+
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """x Phi(x), where Phi(x) = (1 + erf(x / sqrt(2))) / 2 is the normal distribution function
     (Hendrycks & Gimpel 2016, arXiv:1606.08415).

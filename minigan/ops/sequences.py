@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from minigan_kernels.epilogue import LINEAR, Epilogue
 
+from ..hints import also
 from ..tensor import Tensor, tensors
 from .conv import avg_pool2d, conv2d, max_pool2d
 from .shape import expand_dims, squeeze
@@ -66,6 +67,7 @@ def conv_of_height_1(
     )
 
 
+@also(kernel_size="kernel")
 def max_pool1d(x: Tensor, kernel: int, stride: int | None = None, padding: int = 0) -> Tensor:
     """Maximum of each window of x (N, C, L): (N, C, L'), L' = (L + 2 padding - kernel) // stride
     + 1. The stride is the kernel's size by default. The gradient goes to the first maximum.
@@ -80,6 +82,7 @@ def max_pool1d(x: Tensor, kernel: int, stride: int | None = None, padding: int =
     return squeeze(max_pool2d(expand_dims(x, 2), window, stride=steps, padding=(0, padding)), 2)
 
 
+@also(kernel_size="kernel")
 def avg_pool1d(x: Tensor, kernel: int, stride: int | None = None, padding: int = 0) -> Tensor:
     """Mean of each window of x (N, C, L), padding counted as zeros: (N, C, L'), L' = (L +
     2 padding - kernel) // stride + 1. The stride is the kernel's size by default.

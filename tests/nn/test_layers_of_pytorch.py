@@ -75,6 +75,7 @@ def test_gelu_and_its_approximation() -> None:
     assert 1e-4 < error < 5e-4
     with pytest.raises(ValueError, match="not 'erf'"):
         mg.gelu(Tensor(x), "erf")
+    assert repr(mg.gelu(Tensor([0.0]))) == "Tensor([0.], float32, from gelu)"
 
 
 def test_a_prelu_at_zero_and_beyond() -> None:
@@ -136,6 +137,7 @@ def test_a_sequence_has_three_axes(name: str) -> None:
 def test_poolings_of_sequences() -> None:
     x = Tensor(np.array([[[1.0, 5.0, 2.0, 4.0, -3.0]]]))
     np.testing.assert_array_equal(nn.MaxPool1d(2)(x).data, [[[5, 4]]])
+    np.testing.assert_array_equal(mg.max_pool1d(x, kernel_size=2).data, [[[5, 4]]])
     np.testing.assert_array_equal(nn.MaxPool1d(3, 1, 1)(x).data, [[[5, 5, 5, 4, 4]]])
     np.testing.assert_array_equal(nn.AvgPool1d(2, 3, 1)(x).data, [[[0.5, 3]]])
 
