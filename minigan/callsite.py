@@ -8,7 +8,8 @@ from types import CodeType
 
 _HERE = os.path.dirname(__file__)
 _ENGINE = tuple(
-    os.path.join(_HERE, name) for name in ("tensor.py", "recording.py", "fused.py", "ops", "nn")
+    os.path.join(_HERE, name)
+    for name in ("tensor.py", "recording.py", "fused.py", "hints.py", "ops", "nn")
 )
 
 

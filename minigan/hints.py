@@ -169,6 +169,26 @@ MINIGAN: dict[str, str] = {
     },
 }  # fmt: skip
 
+# Of a minigan.Generator.
+_NORMAL, _UNIFORM = "say rng.normal(shape)", "say rng.uniform(shape)"
+GENERATOR: dict[str, str] = {
+    "standard_normal": _NORMAL,
+    "randn": _NORMAL,
+    "normal_": _NORMAL,
+    "random": _UNIFORM,
+    "rand": _UNIFORM,
+    "uniform_": _UNIFORM,
+    "randint": "say rng.integers(shape, high), from 0 to high - 1",
+    "choice": "take an index array, as x[rng.integers(n, len(x))]",
+    "permutation": "say numpy.argsort(rng.uniform(n))",
+    "shuffle": "take an index array, as x[numpy.argsort(rng.uniform(len(x)))]",
+    "bernoulli": "say rng.uniform(shape) < p",
+    "manual_seed": "build another: minigan.Generator(seed)",
+    "seed": "build another: minigan.Generator(seed); rng.state has what makes it go on from here",
+    "get_state": "read rng.state",
+    "set_state": "set rng.state",
+}
+
 # Of minigan.losses.
 _MSE = "say minigan.mean(minigan.square(prediction - target))"
 _L1 = "say minigan.mean(minigan.abs(prediction - target))"
@@ -247,6 +267,13 @@ def missing_of_tensor(x: Any, name: str) -> Any:
     raise AttributeError(f"'Tensor' object has no attribute {name!r}")
 
 
+def missing_of_generator(rng: Any, name: str) -> Any:
+    """The `__getattr__` of a generator."""
+    if name in GENERATOR:
+        raise missing("a generator", name, GENERATOR[name])
+    raise AttributeError(f"'Generator' object has no attribute {name!r}")
+
+
 class Refused:
     """An attribute that cannot be set either: a slot would say no more than that."""
 
@@ -254,6 +281,8 @@ class Refused:
         self.name = name
 
     def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self
         raise AttributeError(self.name)  # so that __getattr__ is asked
 
     def __set__(self, instance: Any, value: Any) -> None:
@@ -283,7 +312,7 @@ def also(**names: str) -> Callable[[_F], _F]:
     """
 
     def decorate(function: _F) -> _F:
-        own = frozenset(inspect.signature(function).parameters)
+        own, _ = arguments(function)
         name = function.__qualname__.removesuffix(".__init__")
 
         @wraps(function)
@@ -295,6 +324,16 @@ def also(**names: str) -> Callable[[_F], _F]:
         return taking  # type: ignore[return-value]
 
     return decorate
+
+
+def arguments(function: Any) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The names of a function's arguments, and which of them are given by name alone.
+
+    From its code: minigan is imported sooner than by `inspect.signature`.
+    """
+    code = function.__code__
+    end = code.co_argcount + code.co_kwonlyargcount
+    return frozenset(code.co_varnames[:end]), code.co_varnames[code.co_argcount : end]
 
 
 def translated(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import math
 import operator
 import sys
 from collections.abc import Callable
 from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import minigan_kernels as kernels
 import numpy as np
 
 from .device import HOST, Array
 from .device.graph_inputs import graph_scalar
+from .hints import missing_of_generator
+
+__all__ = ["Generator", "takes_generator"]
 
 Shape = int | tuple[int, ...]
 _P = ParamSpec("_P")
@@ -47,6 +49,10 @@ def _shape_first(draw: Callable[_P, _R]) -> Callable[_P, _R]:
     return checked
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 _ELSEWHERE = {"size", "loc", "scale"}
 
 
@@ -62,6 +68,8 @@ class Generator:
     """
 
     def __init__(self, seed: int, *stream: str) -> None:
+        import hashlib  # with OpenSSL it takes a while, and not everybody draws
+
         name = "/".join((str(_whole(seed, "the seed of a Generator")), *stream)).encode()
         self.key = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
         self.offset = 0
@@ -133,6 +141,9 @@ class Generator:
             if not 0 <= value < 1 << 64:
                 raise ValueError(f"a generator's {name} must be from 0 to 2^64 - 1, not {value}")
         self.key, self.offset = found["key"], found["offset"]
+
+    if not TYPE_CHECKING:  # who reads the types is told already
+        __getattr__ = missing_of_generator
 
     def __repr__(self) -> str:
         return f"Generator(key={self.key:#x}, offset={self.offset})"

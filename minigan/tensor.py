@@ -60,18 +60,22 @@ class Tensor(TensorMethods):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The length of each axis."""
         return self.data.shape
 
     @property
     def dtype(self) -> np.dtype:
+        """The type of the elements, NumPy's."""
         return self.data.dtype
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return self.data.ndim
 
     @property
     def size(self) -> int:
+        """The number of elements."""
         return Count(self.data.size)
 
     def detach(self) -> Tensor:
@@ -230,9 +234,7 @@ astype.gradients(lambda g, y, x, dtype: astype(g, dtype=x.dtype))
 
 
 def _converted(t: Tensor, array: Array) -> Tensor:
-    """t in the dtype of `array`, its values: integers have no gradient, floats (where two dtypes
-    are promoted) pass it on.
-    """
+    """t in the dtype of `array`, its values: floats pass a gradient on, integers have none."""
     return astype(t, dtype=array.dtype) if t.dtype.kind == "f" else adopt(array)
 
 

@@ -156,7 +156,7 @@ def _public(reference: _F) -> _F:
     """The kernel that calls the twin of `reference` for the type of its first array."""
     file, name = reference.__module__.rpartition(".")[2], reference.__name__
     KERNELS[name] = reference
-    first_name = next(iter(inspect.signature(reference).parameters))
+    first_name = inspect.unwrap(reference).__code__.co_varnames[0]  # sooner than its signature
 
     @functools.wraps(reference)
     def kernel(*args: Any, **kwargs: Any) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from ..hints import translated
+from ..hints import arguments, translated
 
 Axes = int | tuple[int, ...] | None
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -21,10 +21,8 @@ def over_axes(**names: str) -> Callable[[_F], _F]:
     known = _NAMES | names
 
     def decorate(function: _F) -> _F:
-        parameters = inspect.signature(function).parameters
-        own, name = frozenset(parameters), function.__name__
-        by_name = [p.name for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
-        most = len(parameters) - len(by_name) if by_name else len(parameters) + 1
+        own, by_name = arguments(function)
+        name, most = function.__name__, function.__code__.co_argcount if by_name else sys.maxsize
 
         @wraps(function)
         def taking(*args: Any, **options: Any) -> Any:

@@ -123,8 +123,8 @@ _methods: dict[str, Any] = {
     "__lt__": _compare(np.less),
     "__le__": _compare(np.less_equal),
     "astype": astype,
-    "T": property(transpose),
-    "mT": property(lambda x: swapaxes(x, -1, -2)),
+    "T": property(transpose, doc="x with its axes reversed: a matrix transposed."),
+    "mT": property(lambda x: swapaxes(x, -1, -2), doc="Each matrix of x transposed."),
     "abs": _method(absolute),
     "flatten": _flatten,
     # By the names that PyTorch gives them.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..device import HOST, Device, on_host, to_host
-from ..hints import Refused, missing_of_tensor, plain, signature_of
+from ..hints import MINIGAN, Refused, missing_of_tensor, plain, signature_of
 from ..tensor import PRIMITIVES, Array, Node, Primitive, Tensor, adopt, is_recording
 from ..tensor import astype as astype_p
 from .elementwise import astype
@@ -142,6 +142,16 @@ def _to(x: Tensor, target: Any = None, *, device: Any = None, dtype: Any = None)
     return adopt(device.put(x.data))
 
 
+def _cpu(x: Tensor) -> Tensor:
+    """`x.to("cpu")`."""
+    return _to(x, HOST.name)
+
+
+def _cuda(x: Tensor) -> Tensor:
+    """`x.to("cuda")`."""
+    return _to(x, "cuda")
+
+
 # --- Copies ----------------------------------------------------------------------------------
 
 
@@ -241,9 +251,13 @@ def _without_gradient(
     if not is_recording():
         return function(*_arrays(inputs), **_arrays(options))
     own = _OWN_NAMES.get(name, name)
-    way = f"minigan.{own}" if own in OWN else "a composition of minigan's functions"
+    way = "take a composition of minigan's functions"
+    if own in OWN:
+        way = f"take minigan.{own}"
+    elif (hint := MINIGAN.get(name.rpartition(".")[2], "")).startswith(("say", "take")):
+        way = hint
     raise TypeError(
-        f"numpy.{name} knows no gradients: take {way}, or x.numpy() for the array of a tensor; "
+        f"numpy.{name} knows no gradients: {way}, or x.numpy() for the array of a tensor; "
         "within no_grad a tensor becomes an array by itself"
     )
 
@@ -293,8 +307,8 @@ METHODS: dict[str, Any] = {
     "dim": _dim,
     "device": property(_device),
     "to": _to,
-    "cpu": lambda x: _to(x, "cpu"),
-    "cuda": lambda x: _to(x, "cuda"),
+    "cpu": _cpu,
+    "cuda": _cuda,
     "clone": _clone,
     "copy": _clone,
     "__len__": lambda x: len(x.data),

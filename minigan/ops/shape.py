@@ -100,25 +100,29 @@ def transpose(x: Tensor, *axes: Any) -> Tensor:
         ValueError: if `axes` are not all axes of x; or for `transpose(x, 0, 1)` of a matrix, which
             would change nothing, though in PyTorch it exchanges the two.
     """
-    order = _unpack(axes) if axes else tuple(range(x.ndim))[::-1]
+    if not axes:
+        return transpose_p(x, axes=tuple(range(x.ndim))[::-1])
+    order = _unpack(axes)
     if len(order) != x.ndim:
-        _refuse_order(x, order, "")
+        raise ValueError(
+            f"transpose takes the order of all {x.ndim} axes of x {x.shape}, not {order}"
+            + _exchange(x, order)
+        )
     order = tuple(normalize_axis_index(a, x.ndim, "transpose") for a in order)
     if order == (0, 1) and len(axes) == 2:
-        _refuse_order(x, order, ", so this one would change nothing")
+        raise ValueError(
+            f"transpose takes the order of all axes, and {order} would leave x {x.shape} as it is"
+            + _exchange(x, order)
+        )
     return transpose_p(x, axes=order)
 
 
-def _refuse_order(x: Tensor, order: Shape, why: str) -> None:
-    swap = ""
-    if len(order) == 2:
-        swap = f"; to exchange two axes say x.swapaxes({order[0]}, {order[1]})"
-        swap += ", or x.T of a matrix" * (x.ndim == 2)
-    raise ValueError(
-        f"transpose takes the order of all {x.ndim} axes of x {x.shape}, not {order}{swap}"
-        if not why
-        else f"transpose takes the order of all axes of x {x.shape}{why}{swap}"
-    )
+def _exchange(x: Tensor, order: Shape) -> str:
+    """How to do what two axes alone are meant to, in PyTorch's way."""
+    if len(order) != 2:
+        return ""
+    matrix = ", or x.T" if x.ndim == 2 else ""
+    return f"; to exchange two axes say x.swapaxes({order[0]}, {order[1]}){matrix}"
 
 
 def swapaxes(x: Tensor, first: int, second: int) -> Tensor:

@@ -308,6 +308,9 @@ SAID: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "rng.uniform(0, 1)": (lambda: RNG.uniform(0, 1), TypeError, "low=-1.0, high=1.0"),
     "rng.uniform(0, 1, (2, 3))": (lambda: RNG.uniform(0, 1, (2, 3)), TypeError, "shape first"),
     "rng.uniform(-1, 1, size=3)": (lambda: RNG.uniform(-1, 1, size=3), TypeError, "shape first"),
+    "rng.randn(2, 3)": (lambda: RNG.randn(2, 3), AttributeError, r"rng\.normal\(shape\)"),
+    "rng.permutation(3)": (lambda: RNG.permutation(3), AttributeError, "numpy.argsort"),
+    "rng.nosuch": (lambda: RNG.nosuch, AttributeError, "no attribute 'nosuch'"),
     "mg.manual_seed(0)": (lambda: mg.manual_seed(0), AttributeError, r"Generator\(seed\)"),
     "mg.randn(2)": (lambda: mg.randn(2), AttributeError, r"rng\.normal\(shape\)"),
     "mg.randn_like(x)": (lambda: mg.randn_like(x()), AttributeError, r"rng\.normal\(x\.shape\)"),
@@ -339,8 +342,13 @@ def test_one_sentence_says_how(call: str) -> None:
 
 @pytest.mark.parametrize(
     ("owner", "table"),
-    [(Tensor([1.0]), hints.TENSOR), (mg, hints.MINIGAN), (losses, hints.LOSSES)],
-    ids=["tensor", "minigan", "losses"],
+    [
+        (Tensor([1.0]), hints.TENSOR),
+        (mg, hints.MINIGAN),
+        (losses, hints.LOSSES),
+        (RNG, hints.GENERATOR),
+    ],
+    ids=["tensor", "minigan", "losses", "generator"],
 )
 def test_hints_are_of_what_there_is_not(owner: Any, table: dict[str, str]) -> None:
     """A name is no stub: it is neither found, nor completed, nor has it been added meanwhile."""
@@ -356,7 +364,9 @@ def test_hints_are_of_what_there_is_not(owner: Any, table: dict[str, str]) -> No
 
 def test_what_the_hints_name_is_there() -> None:
     """Every `minigan.f(` of a sentence is a function of minigan."""
-    tables = (hints.TENSOR, hints.MINIGAN, hints.LOSSES, hints.CREATION, hints.GRAD)
+    tables = (
+        hints.TENSOR, hints.MINIGAN, hints.LOSSES, hints.GENERATOR, hints.CREATION, hints.GRAD,
+    )  # fmt: skip
     sentences = [sentence for table in tables for sentence in table.values()]
     named = {n for s in sentences for n in re.findall(r"minigan\.([\w.]+)\(", s)}
     assert len(named) > 10
@@ -383,7 +393,7 @@ def test_completion_shows_public_names() -> None:
     assert set(mg.__all__) | later <= set(dir(mg))
     private = [n for n in dir(mg) if n.startswith("_") and n != "__version__"]
     assert not private
-    for module in (mg.losses, mg.penalties, mg.optim, mg.testing):
+    for module in (mg.losses, mg.penalties, mg.optim, mg.testing, mg.random):
         assert dir(module) == sorted(module.__all__)
     assert not {"grad", "requires_grad"} & set(dir(x()))
     assert {"sum", "data", "shape", "numpy", "T"} <= set(dir(x()))
@@ -481,6 +491,13 @@ def test_a_fault_names_the_function_that_was_called(name: str) -> None:
     assert "_activated" not in text
     assert "lambda" not in text
     assert "_inference()" not in text
+
+
+def test_the_line_that_called_is_named_and_not_one_of_ours() -> None:
+    """Also through the decorators that take other names of arguments."""
+    t = x()
+    for result in (mg.clip(t, 0, 1), mg.pad(t, 1), t.sum(dim=1), t.flatten(), t.std(), t.view(-1)):
+        assert result.node.site[0].co_filename == __file__
 
 
 def test_results_are_named_after_the_function_that_was_called() -> None:

@@ -79,7 +79,7 @@ def test_normal_numbers() -> None:
     assert abs((x**4).mean() - 3) < 4 * math.sqrt(96) / n
     assert abs((x[:-1] * x[1:]).mean()) < 4 / n  # neighbours come from one pair of words
     np.testing.assert_array_equal(
-        Generator(2).normal(5, 0.02), x[:5].astype(np.float32) * np.float32(0.02)
+        Generator(2).normal(5, std=0.02), x[:5].astype(np.float32) * np.float32(0.02)
     )
 
 
@@ -89,7 +89,7 @@ def test_uniform_numbers() -> None:
     assert 0.999 < x.max() < 1
     assert abs(x.mean() - 0.5) < 4 * math.sqrt(1 / 12) / 200
     assert abs(x.var() - 1 / 12) < 4 * math.sqrt(1 / 180) / 200
-    y = Generator(2).uniform(1000, -3, 5)
+    y = Generator(2).uniform((1000,), -3, 5)
     assert y.dtype == np.float32
     assert -3 <= y.min() < -2.9
     assert 4.9 < y.max() < 5

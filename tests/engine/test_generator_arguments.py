@@ -42,10 +42,10 @@ def test_uniform_numbers_stay_below_their_upper_bound(
         out[...] = 1 - 2**-24
 
     with kernels.use(backend):
-        drawn = Generator(0).uniform(1000, low, high)
+        drawn = Generator(0).uniform((1000,), low, high)
         assert low <= drawn.min() <= drawn.max() < high
     monkeypatch.setattr(kernels, "uniform", largest)
-    top = Generator(0).uniform(3, low, high)
+    top = Generator(0).uniform((3,), low, high)
     assert (top < high).all()
     assert (high - top <= 2 * np.spacing(np.float32(max(abs(low), abs(high))))).all()
     assert top.dtype == np.float32
@@ -54,26 +54,26 @@ def test_uniform_numbers_stay_below_their_upper_bound(
 def test_uniform_numbers_that_can_reach_no_bound_are_the_kernel_s() -> None:
     u = Generator(0).uniform(1000)
     for low, high in ((-1.0, 1.0), (-0.05, 0.05), (2.0, 5.0)):
-        drawn = Generator(0).uniform(1000, low, high)
+        drawn = Generator(0).uniform((1000,), low, high)
         expected = u * np.float32(high - low) + np.float32(low)
         np.testing.assert_array_equal(drawn, expected)  # none of these 1000 is rounded up
 
 
 def test_equal_bounds_give_that_number() -> None:
-    np.testing.assert_array_equal(Generator(0).uniform(5, 0.3, 0.3), np.full(5, 0.3, np.float32))
+    np.testing.assert_array_equal(Generator(0).uniform((5,), 0.3, 0.3), np.full(5, 0.3, np.float32))
 
 
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda g: g.uniform(3, 1.0, 0.0),
-        lambda g: g.uniform(3, math.nan, 1.0),
-        lambda g: g.uniform(3, 0.0, math.inf),
-        lambda g: g.uniform(3, -3e38, 3e38),
-        lambda g: g.uniform(3, 1e39, 1e39),
-        lambda g: g.normal(3, -1.0),
-        lambda g: g.normal(3, math.nan),
-        lambda g: g.normal(3, 1e39),
+        lambda g: g.uniform((3,), 1.0, 0.0),
+        lambda g: g.uniform((3,), math.nan, 1.0),
+        lambda g: g.uniform((3,), 0.0, math.inf),
+        lambda g: g.uniform((3,), -3e38, 3e38),
+        lambda g: g.uniform((3,), 1e39, 1e39),
+        lambda g: g.normal(3, std=-1.0),
+        lambda g: g.normal(3, std=math.nan),
+        lambda g: g.normal(3, std=1e39),
         lambda g: g.integers(3, 0),
         lambda g: g.integers(3, -1),
         lambda g: g.integers(3, 2**24 + 1),

@@ -38,7 +38,7 @@ ARROWS: dict[str, set[str]] = {
     "device": {"errors", "kernels"},
     "tensor": {"arrays", "callsite", "device", "hints", "kernels", "methods", "recording"},
     "fused": {"arrays", "tensor"},
-    "random": {"device", "kernels"},
+    "random": {"device", "hints", "kernels"},
     "ops": {"arrays", "device", "fused", "hints", "tensor", "kernels"},
     "nn": {"device", "ops", "tensor", "random", "kernels"},
     "optim": {"device", "nn", "ops", "tensor", "kernels"},

@@ -108,7 +108,7 @@ def test_numbers_come_in_one_transfer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def draws(rng: Generator) -> list[bytes]:
-    arrays = rng.normal((3, 7), 0.5), rng.uniform(5, -1, 1), rng.dropout_mask(9, 0.3)
+    arrays = rng.normal((3, 7), std=0.5), rng.uniform((5,), -1, 1), rng.dropout_mask(9, 0.3)
     return [to_host(a).tobytes() for a in (*arrays, rng.normal(()), rng.integers(4, 10))]
 
 
