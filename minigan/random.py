@@ -166,9 +166,11 @@ def takes_generator(function: Callable[_P, _R]) -> Callable[_P, _R]:
     """Decorate a function with an argument `rng`: it refuses whatever is no `Generator`.
 
     NumPy's generators have methods of the same names with other arguments, so they would give other
-    numbers, or numbers of another shape, without an error.
+    numbers, or numbers of another shape, without an error. Where nothing but `rng` is missing, it
+    says how to give one; the attribute `draws` of a layer's class says what it draws.
     """
-    parameters = inspect.signature(function).parameters
+    signature = inspect.signature(function)
+    parameters = signature.parameters
     mine = parameters["rng"]
     place = (
         list(parameters).index("rng") if mine.kind is mine.POSITIONAL_OR_KEYWORD else sys.maxsize
@@ -182,6 +184,8 @@ def takes_generator(function: Callable[_P, _R]) -> Callable[_P, _R]:
         elif len(args) > place:
             rng = args[place]
         else:
+            if mine.default is mine.empty and _binds(signature, args, options):
+                raise TypeError(_without_generator(name, args))
             return function(*args, **options)  # which says what is missing, if anything is
         if not (isinstance(rng, Generator) or (rng is None and mine.default is None)):
             kind = type(rng)
@@ -196,6 +200,26 @@ def takes_generator(function: Callable[_P, _R]) -> Callable[_P, _R]:
         return function(*args, **options)
 
     return checked
+
+
+def _binds(signature: inspect.Signature, args: Any, options: Any) -> bool:
+    """Whether these arguments would do, beside `rng`."""
+    try:
+        signature.bind(*args, rng=None, **options)
+    except TypeError:
+        return False
+    return True
+
+
+def _without_generator(name: str, args: tuple[Any, ...]) -> str:
+    make = "rng = mg.Generator(seed=0)"
+    if not name.endswith(".__init__"):
+        return f"{name} needs rng, the generator of its random numbers: {make}"
+    layer = type(args[0])
+    known = layer.__module__.startswith(f"{__package__}.nn.")
+    taker = f"nn.{layer.__name__}" if known else layer.__qualname__
+    draws = getattr(layer, "draws", "initial weights")
+    return f"{taker} needs rng=, the generator of its {draws}: {make}; {taker}(..., rng=rng)"
 
 
 def _whole(value: Any, what: str) -> int:

@@ -260,7 +260,7 @@ def grad(
             message names the operation, its shapes and where it was built.
     """
     if isinstance(inputs, Mapping):
-        names, wanted = list(inputs), list(inputs.values())
+        names, wanted = list(inputs.keys()), list(inputs.values())
     else:
         wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)  # type: ignore[call-overload]
         names = list(range(len(wanted)))

@@ -90,11 +90,11 @@ class GAN(EMA):
         init = uniform(self.init_d)
         D = nn.Sequential(
             nn.Flatten(),
-            nn.Dropout(self.keep_input, rng=rng),
+            nn.Dropout(1 - self.keep_input, rng=rng),
             nn.Maxout(values, self.units, self.pieces, rng=rng, init=init),
-            nn.Dropout(self.keep_hidden, rng=rng),
+            nn.Dropout(1 - self.keep_hidden, rng=rng),
             nn.Maxout(self.units, self.units, self.pieces, rng=rng, init=init),
-            nn.Dropout(self.keep_hidden, rng=rng),
+            nn.Dropout(1 - self.keep_hidden, rng=rng),
             nn.Linear(self.units, 1, rng=rng, init=init),
             nn.Reshape(),
         )

@@ -31,7 +31,10 @@ class Activation(Module):
 class LeakyReLU(Activation):
     """x where x > 0, else slope * x; 0 <= slope <= 1 (Maas et al. 2013)."""
 
-    def __init__(self, slope: float = 0.01) -> None:
+    def __init__(self, slope: float = 0.01, inplace: bool = False) -> None:
+        if inplace:
+            kind = type(self).__name__
+            raise TypeError(f"a tensor is never written in place: leave inplace out of {kind}")
         if not 0 <= slope <= 1:
             raise ValueError(f"the slope of LeakyReLU must be between 0 and 1, not {slope}")
         self.slope = slope
@@ -44,8 +47,11 @@ class LeakyReLU(Activation):
 class ReLU(LeakyReLU):
     """max(x, 0) (Nair & Hinton 2010)."""
 
-    def __init__(self) -> None:
-        super().__init__(slope=0.0)
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__(slope=0.0, inplace=inplace)
+
+    def extra_repr(self) -> str:
+        return ""
 
 
 class ELU(Activation):

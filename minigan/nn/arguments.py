@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import operator
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..tensor import Tensor
+from ..tensor import GraphError, Tensor
+
+if TYPE_CHECKING:
+    from .module import Module
 
 
 class Interval:
@@ -63,3 +66,23 @@ def check_floating(owner: object, x: Tensor) -> None:
             f"{type(owner).__name__} takes floating-point numbers, but x is {x.dtype}; build it as "
             "Tensor(data, numpy.float32)"
         )
+
+
+def check_images(owner: Module, x: Tensor, channels: int, error: Exception) -> None:
+    """After an error, make sure that it is not the shape of x: images of so many channels.
+
+    Raises:
+        GraphError: naming the layer, and the shape.
+    """
+    if x.ndim != 4 or x.shape[1] != channels:
+        kind, way = type(owner).__name__, "; one image is x[None]" if x.ndim == 3 else ""
+        raise GraphError(
+            f"{kind} takes images of {channels} channels, (N, {channels}, H, W), but x has shape "
+            f"{x.shape}{way}"
+        ) from error
+
+
+def bias_repr(owner: Any) -> list[str]:
+    """What a layer's description says of its bias and its activation, if that is unusual."""
+    words = ["bias=False"] if owner.bias is None else []
+    return words if owner.activation is None else [*words, f"activation={owner.activation!r}"]

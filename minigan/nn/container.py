@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, overload
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Self, overload
 
 from .. import ops
 from ..tensor import Tensor
@@ -16,39 +16,82 @@ Layer = Module | Callable[[Any], Any]
 class Sequential(Module):
     """The layers one after another: modules, or functions of a tensor.
 
-    `net[i]` is a layer, `net[i:j]` a sequence of the same layers.
+    They may be given in a list too, or in a dict by names, which stand in the names of parameters.
+    `net[i]` is a layer, also by its name, and `net[i:j]` a sequence of the same layers.
 
     Raises:
-        TypeError: for what is no layer, such as a list of layers, or a class.
+        TypeError: for what is no layer, such as a list of layers beside others, or a class.
     """
 
     takes_arrays = True
     pytorch_names: ClassVar[Renamed] = {"layers": ("",)}
+    layers: Any  # a list, or a dict by names
 
-    def __init__(self, *layers: Layer) -> None:
-        self.layers = check_layers(self, layers)
+    def __init__(self, *layers: Layer | Sequence[Layer] | Mapping[str, Layer]) -> None:
+        only = layers[0] if len(layers) == 1 else None
+        if isinstance(only, Mapping):
+            self.layers = dict(zip(only, check_layers(self, tuple(only.values())), strict=True))
+        else:
+            given = tuple(only) if isinstance(only, list | tuple) else layers
+            self.layers = check_layers(self, given)
 
     def forward(self, x: Any) -> Any:
-        for layer in self.layers:
+        layers = self.layers
+        for layer in layers if type(layers) is list else layers.values():
             x = layer(x)
         return x
+
+    def append(self, layer: Layer) -> Self:
+        """Add a layer at the end; among layers by names it is called by its place."""
+        return self.extend([layer])
+
+    def extend(self, layers: Iterable[Layer]) -> Self:
+        """Add layers at the end."""
+        for layer in check_layers(self, tuple(layers)):
+            if isinstance(self.layers, dict):
+                self.layers[str(len(self.layers))] = layer
+            else:
+                self.layers.append(layer)
+        return self
+
+    def insert(self, index: int, layer: Layer) -> Self:
+        """Put a layer before the one at `index`; the later ones get new names."""
+        if isinstance(self.layers, dict):
+            raise TypeError("layers by names have fixed places; build a new Sequential")
+        self.layers[index:index] = check_layers(self, (layer,))
+        return self
 
     def __len__(self) -> int:
         return len(self.layers)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.layers)
+        return iter(self.layers.values() if isinstance(self.layers, dict) else self.layers)
 
     @overload
-    def __getitem__(self, index: int) -> Any: ...
+    def __getitem__(self, index: int | str) -> Any: ...
     @overload
     def __getitem__(self, index: slice) -> Sequential: ...
-    def __getitem__(self, index: int | slice) -> Any:
+    def __getitem__(self, index: int | str | slice) -> Any:
         if not isinstance(index, slice):
-            return self.layers[index]
-        part = Sequential(*self.layers[index])
+            return self.layers[self._key(index)]
+        if isinstance(self.layers, dict):
+            part = Sequential(dict(list(self.layers.items())[index]))
+        else:
+            part = Sequential(*self.layers[index])
         part.training = self.training
         return part
+
+    def __setitem__(self, index: int | str, layer: Layer) -> None:
+        key = self._key(index)
+        self.layers[key]  # as it replaces a layer, an unknown name is a mistake
+        self.layers[key] = check_layers(self, (layer,))[0]
+
+    def __delitem__(self, index: int | str) -> None:
+        del self.layers[self._key(index)]
+
+    def _key(self, index: int | str) -> Any:
+        by_place = isinstance(self.layers, dict) and not isinstance(index, str)
+        return list(self.layers)[index] if by_place else index  # type: ignore[index]
 
 
 class Flatten(Module):

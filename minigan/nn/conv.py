@@ -14,10 +14,12 @@ from .. import ops
 from ..random import Generator, takes_generator
 from ..tensor import Tensor
 from .activation import Activation, bias_activation, check_activation
-from .arguments import check_sizes
+from .arguments import bias_repr, check_images, check_sizes
 from .init import Initializer, constant, he, initial
 from .module import Module
 from .parameters import Parameter
+
+_USUAL = {"stride": "1", "padding": "0", "output_padding": "0", "dilation": "1", "groups": "1"}
 
 
 class _Convolution(Module):
@@ -30,14 +32,19 @@ class _Convolution(Module):
     activation: Activation | None
     options: dict[str, Any]
 
+    beyond: Pair | None = None  # zeros beyond the padding, at the end of each axis of x
+
     def _check(
-        self, in_channels: int, out_channels: int, groups: int, activation: Activation | None
+        self, in_channels: int, out_channels: int, activation: Activation | None, **options: Any
     ) -> None:
+        kind, groups = type(self).__name__, options.pop("groups")
         check_sizes(self, in_channels=in_channels, out_channels=out_channels, groups=groups)
+        for name, value in options.items():
+            pair(value, f"{name} of {kind}", least=0 if name.endswith("padding") else 1)
         if in_channels % groups or out_channels % groups:
             raise ValueError(
-                f"{in_channels} input and {out_channels} output channels of a "
-                f"{type(self).__name__} do not split into {groups} groups"
+                f"{in_channels} input and {out_channels} output channels of a {kind} do not split "
+                f"into {groups} groups"
             )
         check_activation(self, activation)
 
@@ -48,17 +55,44 @@ class _Convolution(Module):
         the activation, if any, must have an epilogue.
         """
         epilogue = LINEAR if self.activation is None else self.activation.epilogue
-        if self.bias is None or epilogue is None:
-            y = self.operation(x, self.weight, **self.options)
-            return bias_activation(y, self.bias, self.activation)
-        return self.operation(x, self.weight, self.bias, epilogue=epilogue, **self.options)
+        try:
+            if self.beyond is not None:
+                x = ops.pad(x, ((0, 0), (0, 0), (0, self.beyond[0]), (0, self.beyond[1])))
+            if self.bias is None or epilogue is None:
+                y = self.operation(x, self.weight, **self.options)
+                return bias_activation(y, self.bias, self.activation)
+            return self.operation(x, self.weight, self.bias, epilogue=epilogue, **self.options)
+        except ValueError as error:
+            check_images(self, x, self.in_channels, error)
+            raise
+
+    @property
+    def in_channels(self) -> int:
+        """The channels of an image that it takes."""
+        raise NotImplementedError
+
+    @property
+    def out_channels(self) -> int:
+        """The channels of an image that it gives."""
+        raise NotImplementedError
+
+    def extra_repr(self) -> str:
+        words = [str(self.in_channels), str(self.out_channels)]
+        words.append(f"kernel_size={_shortly(self.weight.shape[2:])}")
+        for name, value in self.options.items():
+            if _shortly(value) != _USUAL[name]:
+                words.append(f"{name}={_shortly(value)}")
+        if self.beyond is not None:
+            words.append("padding='same'")
+        return ", ".join([*words, *bias_repr(self)])
 
 
 class Conv2d(_Convolution):
     """Convolution, and an activation if one is given.
 
     x is (N, in_channels, H, W), weight (out_channels, in_channels/groups, kH, kW); see
-    `minigan.conv2d`.
+    `minigan.conv2d`. `padding` "same" gives the result x's height and width, at stride 1: an even
+    kernel gets the odd zero at the end of an axis; "valid" is 0.
     """
 
     operation = staticmethod(ops.conv2d)
@@ -69,29 +103,59 @@ class Conv2d(_Convolution):
         in_channels: int,
         out_channels: int,
         kernel_size: int | Pair,
-        *,
-        rng: Generator,
         stride: int | Pair = 1,
-        padding: int | Pair = 0,
+        padding: int | Pair | str = 0,
         dilation: int | Pair = 1,
         groups: int = 1,
         bias: bool = True,
+        *,
+        rng: Generator,
         activation: Activation | None = None,
         init: Initializer | None = None,
     ) -> None:
-        self._check(in_channels, out_channels, groups, activation)
-        kernel = pair(kernel_size, "kernel_size", least=1)
+        kernel = pair(kernel_size, "kernel_size of Conv2d", least=1)
+        if isinstance(padding, str):
+            padding = self._named_padding(padding, kernel, stride, dilation)
+        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+        self._check(in_channels, out_channels, activation, **options)
         shape = (out_channels, in_channels // groups, *kernel)
         fans = math.prod(shape[1:]), out_channels // groups * math.prod(kernel)
-        self.options: dict[str, Any] = {
-            "stride": stride,
-            "padding": padding,
-            "dilation": dilation,
-            "groups": groups,
-        }
+        self.options: dict[str, Any] = options
         self.weight = Parameter(conv_weight(initial(init or he(), rng, shape, *fans)))
         self.bias = Parameter(constant(0)(rng, (out_channels,), *fans)) if bias else None
         self.activation = activation
+
+    def _named_padding(self, padding: str, kernel: Pair, stride: Any, dilation: Any) -> Pair:
+        """The padding that has this name; sets what is `beyond` it.
+
+        Raises:
+            ValueError: for another name, or for "same" with a stride.
+        """
+        if padding not in ("same", "valid"):
+            raise ValueError(
+                f"padding of Conv2d must be an integer of at least 0, or a pair of them, or 'same' "
+                f"or 'valid', but is {padding!r}"
+            )
+        if padding == "valid":
+            return 0, 0
+        if pair(stride, "stride of Conv2d", least=1) != (1, 1):
+            raise ValueError(
+                f"padding='same' of Conv2d is for stride 1, not {stride}; give the padding as a "
+                "number, such as (kernel_size - 1) // 2"
+            )
+        steps = pair(dilation, "dilation of Conv2d", least=1)
+        height, width = (d * (k - 1) for d, k in zip(steps, kernel, strict=True))
+        if height % 2 or width % 2:
+            self.beyond = height % 2, width % 2
+        return height // 2, width // 2
+
+    @property
+    def in_channels(self) -> int:
+        return self.weight.shape[1] * self.options["groups"]
+
+    @property
+    def out_channels(self) -> int:
+        return self.weight.shape[0]
 
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
         return math.prod(y_shape) * math.prod(self.weight.shape[1:])
@@ -112,24 +176,18 @@ class ConvTranspose2d(_Convolution):
         in_channels: int,
         out_channels: int,
         kernel_size: int | Pair,
-        *,
-        rng: Generator,
         stride: int | Pair = 1,
         padding: int | Pair = 0,
         output_padding: int | Pair = 0,
-        dilation: int | Pair = 1,
         groups: int = 1,
         bias: bool = True,
+        dilation: int | Pair = 1,
+        *,
+        rng: Generator,
         activation: Activation | None = None,
         init: Initializer | None = None,
     ) -> None:
-        self._check(in_channels, out_channels, groups, activation)
-        kernel = pair(kernel_size, "kernel_size", least=1)
-        steps = pair(stride, "stride", least=1)
-        shape = (in_channels, out_channels // groups, *kernel)
-        # Of the in_channels * kH * kW products near an output value, one in stride^2 reaches it.
-        reach = max(1, math.prod(kernel) // math.prod(steps))
-        fans = in_channels // groups * reach, math.prod(shape[1:])
+        kernel = pair(kernel_size, "kernel_size of ConvTranspose2d", least=1)
         self.options: dict[str, Any] = {
             "stride": stride,
             "padding": padding,
@@ -137,9 +195,29 @@ class ConvTranspose2d(_Convolution):
             "dilation": dilation,
             "groups": groups,
         }
+        self._check(in_channels, out_channels, activation, **self.options)
+        steps = pair(stride, "stride", least=1)
+        shape = (in_channels, out_channels // groups, *kernel)
+        # Of the in_channels * kH * kW products near an output value, one in stride^2 reaches it.
+        reach = max(1, math.prod(kernel) // math.prod(steps))
+        fans = in_channels // groups * reach, math.prod(shape[1:])
         self.weight = Parameter(conv_weight(initial(init or he(), rng, shape, *fans)))
         self.bias = Parameter(constant(0)(rng, (out_channels,), *fans)) if bias else None
         self.activation = activation
 
+    @property
+    def in_channels(self) -> int:
+        return self.weight.shape[0]
+
+    @property
+    def out_channels(self) -> int:
+        return self.weight.shape[1] * self.options["groups"]
+
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
         return math.prod(x_shape) * math.prod(self.weight.shape[1:])
+
+
+def _shortly(both: Any) -> str:
+    """One number for a pair of equal ones."""
+    equal = isinstance(both, tuple | list) and len({*both}) == 1
+    return str(both[0] if equal else both)

@@ -5,7 +5,9 @@ A sentence is read where a name is missing, so it costs nothing where none is.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any, NoReturn
 
 
@@ -42,3 +44,58 @@ def missing(module: str, ways: Mapping[str, str]) -> Callable[[str], NoReturn]:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
     return absent
+
+
+_MADE_ON = (
+    "a layer is made on the CPU in float32; net.to('cuda') and net.astype(numpy.float64) convert it"
+)
+# Arguments of PyTorch's layers: the name that ours has, or how it is done here.
+_ARGUMENTS = {
+    "num_features": "channels",
+    "normalized_shape": "shape",
+    "num_embeddings": "count",
+    "embedding_dim": "features",
+    "negative_slope": "slope",
+    "scale_factor": "factor",
+    "start_dim": "all axes but the first are joined; x.reshape(shape) joins others",
+    "end_dim": "all axes but the first are joined; x.reshape(shape) joins others",
+    "padding_mode": "zeros are what is padded with; minigan.pad(x, width, value) pads before it",
+    "inplace": "a tensor is never written in place; leave it out",
+    "device": _MADE_ON,
+    "dtype": _MADE_ON,
+    "affine": "it always has a gamma and a beta; learn_scale=False of a BatchNorm fixes gamma",
+    "elementwise_affine": "it always has a gamma and a beta; leave it out",
+    "track_running_stats": "running moments are always kept; net.eval() uses them",
+    "padding_idx": "every symbol has a vector that is learned; leave it out",
+    "max_norm": "no vector is limited; optim.project_to_sphere(table) scales them after a step",
+}
+
+
+def translating(init: Callable[..., None]) -> Callable[..., None]:
+    """The `__init__` of a layer, which takes arguments by the names of PyTorch's layers, too."""
+    parameters = inspect.signature(init).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return init
+
+    @wraps(init)
+    def taking(layer: Any, /, *args: Any, **options: Any) -> None:
+        if not parameters.keys() >= options.keys():
+            options = _translated(type(layer).__name__, parameters, options)
+        init(layer, *args, **options)
+
+    return taking
+
+
+def _translated(kind: str, own: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Arguments by the names that the layer has.
+
+    Raises:
+        TypeError: with the sentence of one that it has not.
+    """
+    found = dict[str, Any]()
+    for name, value in options.items():
+        other = name if name in own else _ARGUMENTS.get(name, name)
+        if " " in other:
+            raise TypeError(f"{kind} takes no {name}: {other}")
+        found[other if other in own else name] = value  # or Python says that it is not known
+    return found

@@ -44,3 +44,6 @@ class Embedding(Module):
                 f"labels from {low} to {high} do not fit an embedding of {len(self.weight)} symbols"
             )
         return self.weight[labels]
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.shape[0]}, {self.weight.shape[1]}"

@@ -43,6 +43,11 @@ class GroupNorm(Module):
         self.gamma: Tensor | Array = Parameter(gamma) if affine else gamma
         self.beta: Tensor | Array = Parameter(beta) if affine else beta
 
+    def extra_repr(self) -> str:
+        words = [str(self.num_groups), str(len(self.gamma))]
+        words += [f"eps={self.eps}"] * (self.eps != 1e-5)
+        return ", ".join(words + ["affine=False"] * (not isinstance(self.gamma, Tensor)))
+
     def forward(self, x: Tensor) -> Tensor:
         check_floating(self, x)
         channels = len(self.gamma)

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..device import is_array
 from ..random import Generator, takes_generator
+from .elsewhere import missing
 
 Initializer = Callable[[Generator, tuple[int, ...], int, int], np.ndarray]
 
@@ -95,3 +96,25 @@ def initial(
         given = f"{drawn.dtype} of shape {drawn.shape}" if is_array(drawn) else repr(drawn)
         raise ValueError(f"an initialiser must give numbers of shape {shape}, but gave {given}")
     return drawn.astype(np.float32, copy=False)
+
+
+_GIVEN = (
+    "a layer draws its weights as it is made, with what init= is: "
+    "nn.Conv2d(3, 64, 4, rng=rng, init=nn.init.{name})"
+)
+__getattr__ = missing(
+    __name__,
+    {
+        "normal_": _GIVEN.format(name="normal(0.02)"),
+        "uniform_": _GIVEN.format(name="uniform(0.05)"),
+        "constant_": _GIVEN.format(name="constant(0.1)"),
+        "zeros_": _GIVEN.format(name="constant(0)"),
+        "ones_": _GIVEN.format(name="constant(1)"),
+        "kaiming_normal_": _GIVEN.format(name="he()"),
+        "kaiming_uniform_": _GIVEN.format(name="he()"),
+        "xavier_normal_": _GIVEN.format(name="glorot()"),
+        "xavier_uniform_": _GIVEN.format(name="glorot()"),
+        "orthogonal_": _GIVEN.format(name="orthogonal()"),
+        "trunc_normal_": _GIVEN.format(name="normal(0.02)"),
+    },
+)

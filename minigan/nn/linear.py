@@ -9,9 +9,9 @@ import numpy as np
 from .. import ops
 from ..ops.maxout import bias_maxout
 from ..random import Generator, takes_generator
-from ..tensor import Tensor
+from ..tensor import GraphError, Tensor
 from .activation import Activation, bias_activation, check_activation
-from .arguments import check_sizes
+from .arguments import bias_repr, check_sizes
 from .init import Initializer, constant, he, initial
 from .module import Module
 from .parameters import Parameter
@@ -31,9 +31,9 @@ class Linear(Module):
         self,
         in_features: int,
         out_features: int,
+        bias: bool = True,
         *,
         rng: Generator,
-        bias: bool = True,
         activation: Activation | None = None,
         init: Initializer | None = None,
         bias_init: Initializer | None = None,
@@ -49,10 +49,31 @@ class Linear(Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.of_rows(self._rows, x)
+        try:
+            return ops.of_rows(self._rows, x)
+        except ValueError as error:
+            if x.ndim and x.shape[-1] != self.in_features:
+                raise GraphError(
+                    f"{type(self).__name__} takes {self.in_features} features, but x has "
+                    f"{x.shape[-1]} in its last axis, of shape {x.shape}"
+                ) from error
+            raise
 
     def _rows(self, x: Tensor) -> Tensor:
         return bias_activation(ops.matmul(x, self.weight.T), self.bias, self.activation)
+
+    @property
+    def in_features(self) -> int:
+        """The length of the vectors that it takes."""
+        return self.weight.shape[1]
+
+    @property
+    def out_features(self) -> int:
+        """The length of the vectors that it gives, before its activation."""
+        return self.weight.shape[0]
+
+    def extra_repr(self) -> str:
+        return ", ".join([str(self.in_features), str(self.out_features), *bias_repr(self)])
 
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
         return math.prod(x_shape[:-1]) * self.weight.size

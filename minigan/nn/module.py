@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import html
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,14 +15,16 @@ from minigan_kernels.memo import writable
 from ..device import Device, is_array
 from ..random import Generator
 from ..tensor import Array, Tensor, adopt
+from .description import SCALARS, describe, parts, words
+from .elsewhere import translating
+from .familiar import Familiar
 from .parameters import Parameter, Parameters
 from .saved import Renamed, Unmatched, known_names, matched, plain
 
 Place = tuple[str, Any, Any, Any]  # the dotted path to a value, what holds it, its key, the value
-_SCALARS = (bool, int, float, str)
 
 
-class Module:
+class Module(Familiar):
     """A function with parameters.
 
     A `Parameter` is trained, an array is a buffer (state that is not trained), and a `Module`, or a
@@ -40,6 +43,11 @@ class Module:
     takes_arrays = False  # whether arrays and lists that it is called with become tensors
     # What PyTorch calls an attribute; "" if it has no name for it. See `load_state_dict`.
     pytorch_names: ClassVar[Renamed] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.__module__.startswith(f"{__package__}.") and "__init__" in vars(cls):
+            cls.__init__ = translating(cls.__init__)  # type: ignore[method-assign]
 
     def __setattr__(self, name: str, value: Any) -> None:
         if type(value) is Tensor:
@@ -179,9 +187,26 @@ class Module:
         self._exchange(lambda array: array.astype(dtype) if array.dtype.kind == "f" else array)
         return self
 
-    def to(self, device: Device) -> Self:
-        """Move all parameters and buffers to `device`, in place; optimisers follow."""
-        self._exchange(device.put)
+    def to(self, device: Device | str | type[np.floating] | np.dtype) -> Self:
+        """Move all parameters and buffers to a device, "cpu" or "cuda" say, in place; optimisers
+        follow. A dtype converts them, as `astype` does.
+
+        Raises:
+            UserError: if there is no such GPU, with the reason.
+            ValueError: for what is neither a device nor a dtype of floating-point numbers.
+        """
+        if isinstance(device, str) and device.partition(":")[0] in ("cpu", "cuda"):
+            from ..device.cuda import device as opened  # only now: it looks for GPUs
+
+            device = opened(device.removesuffix(":0"))
+        if not callable(put := getattr(device, "put", None)) or isinstance(device, type):
+            try:
+                return self.astype(device)
+            except TypeError:
+                raise ValueError(
+                    f"a module is moved to 'cpu' or 'cuda', or converted to a dtype, not {device!r}"
+                ) from None
+        self._exchange(put)
         return self
 
     def replace_arrays(self, arrays: Mapping[str, Array]) -> None:
@@ -249,9 +274,19 @@ class Module:
         """Multiply-add operations of one forward pass, without those of the parts."""
         return 0
 
+    def extra_repr(self) -> str:
+        """What `repr` says of this module alone: its numbers, and the shapes of its arrays."""
+        return ", ".join(words(self))
+
     def __repr__(self) -> str:
-        """The module's numbers and the shapes of its arrays, and below them its parts."""
-        return _describe(self, [])
+        """This module, and below it its parts."""
+        return describe(self, [])
+
+    def _repr_html_(self) -> str:
+        count = sum(p.size for p in self.parameters().values())
+        title = html.escape(f"{type(self).__name__}: {count:,} parameters")
+        tree = f"<pre>{html.escape(repr(self))}</pre>"
+        return f"<details open><summary>{title}</summary>{tree}</details>"
 
     def _leaves(self) -> Iterator[Place]:
         """The places of all parameters and buffers.
@@ -297,8 +332,8 @@ def _walk(owner: Any, path: str, above: list[int]) -> Iterator[Place]:
         ValueError: if a part leads back to what it is in.
     """
     above.append(id(owner))
-    for key, part in _parts(owner):
-        if part is None or isinstance(part, _SCALARS):
+    for key, part in parts(owner):
+        if part is None or isinstance(part, SCALARS):
             continue
         name = f"{path}.{key}" if path else str(key)
         if isinstance(part, Tensor) or is_array(part):
@@ -316,64 +351,11 @@ def _walk(owner: Any, path: str, above: list[int]) -> Iterator[Place]:
 
 
 def _generators(owner: Any) -> Iterator[Generator]:
-    for _, part in _parts(owner):
+    for _, part in parts(owner):
         if isinstance(part, Generator):
             yield part
         elif isinstance(part, (Module, dict, list, tuple)):
             yield from _generators(part)
-
-
-def _parts(value: Any) -> Iterator[tuple[Any, Any]]:
-    if isinstance(value, Module):
-        yield from vars(value).items()
-    elif isinstance(value, dict):
-        yield from value.items()
-    else:
-        yield from enumerate(value)
-
-
-def _describe(module: Module, above: list[int]) -> str:
-    """`module` as text: one line, and one more for each part that is more than numbers."""
-    if id(module) in above:
-        return f"{type(module).__name__}(...)"
-    words, lines = [], list[str]()
-    for name, value in _shown(module, ""):
-        if isinstance(value, Module):
-            text = _describe(value, [*above, id(module)])
-            small = all(_is_plain(v) for _, v in _shown(value, ""))
-            if small and "." not in name:
-                words.append(f"{name}={text}")
-            else:
-                lines += f"{name}: {text}".split("\n")
-        elif isinstance(value, Tensor) or is_array(value):
-            words.append(f"{name}={value.shape}")
-        elif _is_plain(value):
-            words.append(f"{name}={value!r}")
-        else:
-            lines.append(f"{name}: {getattr(value, '__name__', None) or value.name}")
-    below = "".join(f"\n  {line}" for line in lines) + "\n" * bool(lines)
-    return f"{type(module).__name__}({', '.join(words)}{below})"
-
-
-def _shown(owner: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """What a description of `owner` names: modules, arrays, plain values, functions in a list."""
-    for key, value in _parts(owner):
-        name = f"{path}.{key}" if path else str(key)
-        if isinstance(value, (Module, Tensor)) or is_array(value):
-            yield name, value
-        elif _is_plain(value):
-            if isinstance(owner, Module) and key != "training":
-                yield name, value
-        elif isinstance(value, dict) and all(map(_is_plain, value.values())):
-            yield from ((str(k), v) for k, v in value.items())  # a layer's options
-        elif isinstance(value, (dict, list, tuple)):
-            yield from _shown(value, name)
-        elif isinstance(owner, list) and (hasattr(value, "__name__") or hasattr(value, "name")):
-            yield name, value
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, _SCALARS) or (type(value) is tuple and all(map(_is_plain, value)))
 
 
 def _is_kept(value: Any) -> bool:

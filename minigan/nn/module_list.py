@@ -21,7 +21,7 @@ class ModuleList(Module):
 
     >>> blocks = nn.ModuleList([nn.Tanh(), nn.ReLU()])
     >>> len(blocks), blocks[-1]
-    (2, ReLU(slope=0.0))
+    (2, ReLU())
     """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ..device import asarray_like
 from ..random import Generator, takes_generator
 from ..tensor import Tensor, adopt
 from .arguments import check_floating
@@ -18,6 +19,7 @@ class GaussianNoise(Module):
     """
 
     takes_arrays = True
+    draws = "noise"
 
     @takes_generator
     def __init__(self, std: float, *, rng: Generator) -> None:
@@ -30,4 +32,5 @@ class GaussianNoise(Module):
         if not self.training or self.std == 0:
             return x
         check_floating(self, x)
-        return x + adopt(self.rng.normal(x.shape, std=self.std).astype(x.dtype, copy=False))
+        noise = self.rng.normal(x.shape, std=self.std).astype(x.dtype, copy=False)
+        return x + adopt(asarray_like(noise, x.data))

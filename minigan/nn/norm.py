@@ -38,9 +38,9 @@ class BatchNorm(Module):
     def __init__(
         self,
         channels: int,
-        *,
         eps: float = 1e-5,
         momentum: float = 0.1,
+        *,
         activation: Activation | None = None,
         rng: Generator | None = None,
         gamma_init: Initializer | None = None,
@@ -72,6 +72,13 @@ class BatchNorm(Module):
         if moments is not None:  # only now: nothing can fail any more
             self._track(*moments)
         return y
+
+    def extra_repr(self) -> str:
+        words = [str(self.beta.size)] + [f"eps={self.eps}"] * (self.eps != 1e-5)
+        words += [f"momentum={self.momentum}"] * (self.momentum != 0.1)
+        words += ["learn_scale=False"] * (not isinstance(self.gamma, Tensor))
+        words += [] if self.activation is None else [f"activation={self.activation!r}"]
+        return ", ".join(words)
 
     def _normalised(self, x: Tensor, slope: float) -> tuple[Tensor, tuple[Array, Array] | None]:
         """The result, and the batch's mean and unbiased variance if they were used."""
@@ -121,7 +128,7 @@ class InstanceNorm2d(Module):
     takes_arrays = True
     pytorch_names: ClassVar[Renamed] = _AFFINE
 
-    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
         check_sizes(self, channels=channels)
         _EPS.check(eps, "eps of InstanceNorm2d")
         self.gamma = Parameter(np.ones(channels, np.float32))
@@ -135,6 +142,9 @@ class InstanceNorm2d(Module):
             raise ValueError(f"InstanceNorm2d needs two values a channel, but x is {x.shape}")
         return ops.instance_norm(x, self.gamma, self.beta, eps=self.eps)
 
+    def extra_repr(self) -> str:
+        return str(self.beta.size) + f", eps={self.eps}" * (self.eps != 1e-5)
+
 
 class LayerNorm(Module):
     """Each sample normalised over its last axes, which have the shape `shape` (Ba et al. 2016,
@@ -144,7 +154,7 @@ class LayerNorm(Module):
     takes_arrays = True
     pytorch_names: ClassVar[Renamed] = _AFFINE
 
-    def __init__(self, shape: int | tuple[int, ...], *, eps: float = 1e-5) -> None:
+    def __init__(self, shape: int | tuple[int, ...], eps: float = 1e-5) -> None:
         _EPS.check(eps, "eps of LayerNorm")
         self.gamma = Parameter(np.ones(shape, np.float32))
         self.beta = Parameter(np.zeros(shape, np.float32))
@@ -159,6 +169,9 @@ class LayerNorm(Module):
                 f"LayerNorm of {own} takes x whose last axes are {own}, but x has shape {x.shape}"
             )
         return ops.layer_norm(x, self.gamma, self.beta, eps=self.eps)
+
+    def extra_repr(self) -> str:
+        return str(self.beta.shape) + f", eps={self.eps}" * (self.eps != 1e-5)
 
 
 def check_axes(owner: Module, x: Tensor, axes: int, layout: str) -> None:

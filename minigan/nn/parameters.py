@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn, Self
 
 import numpy as np
 
@@ -34,6 +34,27 @@ class Parameter(Tensor):
         return f"Parameter({values}, {self.dtype})"
 
 
+class Name(str):
+    """The name of a parameter. Who takes it for the parameter is told how to get that."""
+
+    __slots__ = ()
+
+    def __getattr__(self, attribute: str) -> NoReturn:
+        if attribute.startswith("_"):
+            raise AttributeError(f"'str' object has no attribute {attribute!r}")
+        raise AttributeError(
+            f"{str(self)!r} is the name of a parameter, and has no {attribute}: parameters() is a "
+            "dict, so go through net.parameters().values(), or .items()"
+        )
+
+    def __setattr__(self, attribute: str, value: Any) -> NoReturn:
+        getattr(self, attribute)
+        raise AttributeError(f"the attribute {attribute!r} of a name cannot be set")
+
+    def __reduce__(self) -> Any:
+        return str, (str(self),)
+
+
 class Parameters(dict[str, Tensor]):
     """Parameters by name, as `Module.parameters` gives them.
 
@@ -50,6 +71,9 @@ class Parameters(dict[str, Tensor]):
         self.places: dict[str, tuple[Any, Any]] = {}
         if isinstance(named, Parameters):
             self.places |= named.places
+
+    def __iter__(self) -> Iterator[str]:
+        return map(Name, self.keys())
 
     def __or__(self, other: Any) -> Parameters:  # type: ignore[override]
         if not isinstance(other, Mapping):

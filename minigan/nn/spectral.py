@@ -41,6 +41,7 @@ class SpectralNorm(Module):
         "u": ("weight_u", "parametrizations.weight.0._u"),
         "v": ("weight_v", "parametrizations.weight.0._v"),
     }
+    draws = "first vectors"
 
     @takes_generator
     def __init__(self, layer: Linear | Conv2d, *, rng: Generator, iterations: int = 1) -> None:
@@ -70,6 +71,9 @@ class SpectralNorm(Module):
         except BaseException:  # a pass that fails is none
             self.u, self.v = before
             raise
+
+    def extra_repr(self) -> str:
+        return f"iterations={self.iterations}" * (self.iterations != 1)
 
     def normalised(self) -> Tensor:
         """W / sigma, with sigma as u and v estimate it."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..tensor import Tensor, no_grad
 from .module import Module, watching
@@ -21,12 +24,12 @@ class Row(NamedTuple):
 class Summary(list[Row]):
     """The rows of a network's summary; as a string, the table with its totals."""
 
-    def __str__(self) -> str:
+    def _cells(self) -> list[tuple[str, ...]]:
         total = Row(
             "", "total", (), sum(r.parameters for r in self), sum(r.multiply_adds for r in self)
         )
-        cells = [("name", "layer", "output", "parameters", "multiply-adds")]
-        cells += [
+        cells: list[tuple[str, ...]] = [("name", "layer", "output", "parameters", "multiply-adds")]
+        return cells + [
             (
                 r.name,
                 r.layer,
@@ -36,6 +39,9 @@ class Summary(list[Row]):
             )
             for r in [*self, total]
         ]
+
+    def __str__(self) -> str:
+        cells = self._cells()
         widths = [max(len(row[i]) for row in cells) for i in range(5)]
         lines = [
             "  ".join(
@@ -47,13 +53,44 @@ class Summary(list[Row]):
         rule = "-" * max(map(len, lines))
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
+    def _repr_html_(self) -> str:
+        rows = []
+        for number, cells in enumerate(self._cells()):
+            tag, row = "td" if number else "th", ""
+            for i, cell in enumerate(cells):
+                side = "left" if i < 3 else "right"
+                row += f'<{tag} style="text-align: {side}">{html.escape(cell)}</{tag}>'
+            rows.append(f"<tr>{row}</tr>")
+        return f"<table>{''.join(rows)}</table>"
 
-def summary(network: Module, *inputs: Tensor) -> Summary:
+
+def summary(network: Module, *inputs: Any) -> Summary:
     """One row for each layer without parts, in the order of its call on `inputs`.
 
-    The forward pass runs in inference and is not recorded; the network does not change. A parameter
-    that two layers share is counted once.
+    An input is a tensor, an array, or a shape, (3, 64, 64), of one sample; or of a batch, which has
+    an axis more. The forward pass runs in inference and is not recorded; the network does not
+    change. A parameter that two layers share is counted once.
     """
+    if any(map(_is_shape, inputs)):
+        try:
+            return _summary(network, *(_zeros((1, *x)) if _is_shape(x) else x for x in inputs))
+        except ValueError as error:
+            try:
+                return _summary(network, *(_zeros(x) if _is_shape(x) else x for x in inputs))
+            except ValueError:
+                raise error from None  # of the batch that was meant first
+    return _summary(network, *inputs)
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(n, int) for n in value)
+
+
+def _zeros(shape: tuple[int, ...]) -> Tensor:
+    return Tensor(np.zeros(shape, np.float32))
+
+
+def _summary(network: Module, *inputs: Any) -> Summary:
     names = {id(module): name for name, module in network.modules().items()}
     rows, counted = Summary(), set[int]()
 

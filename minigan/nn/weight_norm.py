@@ -52,6 +52,12 @@ class WeightNormLinear(Module):
     def forward(self, x: Tensor) -> Tensor:
         return ops.of_rows(self._rows, x)
 
+    def extra_repr(self) -> str:
+        words = [str(self.v.shape[1]), str(self.v.shape[0])]
+        words += ["learn_scale=False"] * (not isinstance(self.g, Tensor))
+        words += [] if self.activation is None else [f"activation={self.activation!r}"]
+        return ", ".join(words)
+
     def _rows(self, x: Tensor) -> Tensor:
         return bias_activation(self._normalised(x), self.bias, self.activation)
 

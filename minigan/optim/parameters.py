@@ -57,15 +57,12 @@ def _named(part: Any, place: str, owner: str) -> Any:
         return dict([part])  # of named_parameters(), or of items()
     if isinstance(part, Mapping):
         return part
-    way = (
-        "it is given names alone: a module's parameters() are a dict; give"
+    given = (
+        f"{owner} was given names of parameters, since parameters() is a dict"
         if isinstance(part, str)
-        else f"a list of parameters cannot hold {type(part).__name__}; give"
+        else f"{owner} takes no list of {type(part).__name__}"
     )
-    raise TypeError(
-        f"{owner} takes a module, or parameters by name; {way} {owner}(net, lr), or, for several, "
-        f"{owner}([G, D], lr)"
-    )
+    raise TypeError(f"{given}: say {owner}(net, lr), or for several {owner}([G, D], lr)")
 
 
 def check_parameters(parameters: Any, owner: str) -> None:

@@ -204,7 +204,23 @@ def test_a_penalty_refuses_before_it_computes() -> None:
 
 
 def test_a_missing_rng_is_said_by_its_taker() -> None:
-    with pytest.raises(TypeError, match=r"Dropout.__init__\(\) missing 1 required.*'rng'"):
-        nn.Dropout(0.5)  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match="takes 4 positional arguments but 6 were given"):
-        nn.Conv2d(3, 64, 4, 2, 1)  # type: ignore[call-arg, misc]
+    way = r"rng = mg\.Generator\(seed=0\)"
+    for layer, args, draws in (
+        (nn.Dropout, (0.5,), "masks"), (nn.GaussianNoise, (1.0,), "noise"),
+        (nn.Conv2d, (3, 64, 4, 2, 1), "initial weights"), (nn.Linear, (10, 5), "initial weights"),
+        (nn.ConvTranspose2d, (3, 4, 4), "initial weights"), (nn.Maxout, (2, 2, 2), "initial w"),
+        (nn.Embedding, (3, 2), "initial weights"), (nn.WeightNormLinear, (3, 2), "initial weights"),
+        (nn.SpectralNorm, (nn.Linear(2, 2, rng=Generator(0)),), "first vectors"),
+    ):  # fmt: skip
+        name = rf"nn\.{layer.__name__}"
+        words = rf"^{name} needs rng=, the generator of its {draws}.*: {way}; {name}\(\.\.\., rng="
+        with pytest.raises(TypeError, match=words):
+            layer(*args)  # type: ignore[call-arg, arg-type]
+    with pytest.raises(
+        TypeError, match=rf"^gradient_penalty needs rng, the generator of .*: {way}"
+    ):
+        gradient_penalty(lambda x: x, Tensor([[1.0]]), Tensor([[1.0]]))  # type: ignore[call-arg]
+    with pytest.raises(
+        TypeError, match=r"Linear.__init__\(\) missing 1 required .*: 'out_features'"
+    ):
+        nn.Linear(3)  # type: ignore[call-arg]

@@ -51,11 +51,11 @@ def of(array: np.ndarray) -> Tensor:
 
 ONE = ones(2)
 PARAMETERS: dict[str, tuple[Callable[[], Any], str]] = {
-    "a list of arrays": (lambda: [np.ones(2)], r"a list of parameters cannot hold ndarray; give "),
+    "a list of arrays": (lambda: [np.ones(2)], r"takes no list of ndarray: say \w+\(net, lr\)"),
     "a tensor": (lambda: ones(2), "not a Tensor"),
     "names": (
         lambda: [*net().parameters(), *net().parameters()],
-        r"is given names alone: .* are a dict; give \w+\(net, lr\), or, for several, .*\(\[G, D\]",
+        r"was given names of parameters, since .*: say .*\(net, lr\), or .*\(\[G, D\], lr\)",
     ),
     "a number": (lambda: 3, "not a int"),
     "options of a group": (

@@ -143,7 +143,7 @@ WORDS: dict[str, tuple[Callable[[optim.Optimizer], Any], str]] = {
     "param_groups": (lambda rule: rule.param_groups, r"optimizer\.lr = 1e-4 sets the rate"),
     "add": (
         lambda rule: rule.add_param_group({}),
-        r"build it over a list, optim.Adam\(\[G, D\], lr\)",
+        r"build it over a list, optim\.Adam\(\[G",
     ),
     "state_dict": (lambda rule: rule.state_dict(), r"say optimizer\.state\(\)"),
     "load": (lambda rule: rule.load_state_dict({}), r"say optimizer\.load_state\(state\)"),

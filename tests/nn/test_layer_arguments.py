@@ -266,9 +266,39 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "no array": (lambda: nn.Linear(2, 3, rng=rng(), init=lambda *_: 0.5), "but gave 0.5"),
     "no weight": (lambda: nn.SpectralNorm(nn.ReLU(), rng=rng()), "which ReLU has not"),
-    "a list": (lambda: nn.Sequential([nn.ReLU()]), r"not a list: write Sequential\(\*layers\)"),
     "a list within": (lambda: nn.Sequential(nn.ReLU(), [nn.ReLU()]), "not a list"),
-    "names": (lambda: nn.Sequential({"a": nn.ReLU()}), r"without names: .*\*layers\.values\(\)"),
+    "names": (
+        lambda: nn.Sequential(nn.Tanh(), {"a": nn.ReLU()}),
+        r"without names: .*\*layers\.values\(\)",
+    ),
+    "a class in a sequence": (lambda: nn.Sequential([nn.ReLU]), r"not classes: write ReLU\("),
+    "a stride of 0": (lambda: nn.Conv2d(1, 1, 3, 0, rng=rng()), "stride of Conv2d must be .* 1"),
+    "a padding": (
+        lambda: nn.Conv2d(1, 1, 3, padding="full", rng=rng()),
+        "padding of Conv2d must be an integer of at least 0, .* 'same' or 'valid', but is 'full'",
+    ),
+    "same and a stride": (
+        lambda: nn.Conv2d(1, 1, 3, 2, "same", rng=rng()), "'same' of Conv2d is for stride 1, not 2"
+    ),
+    "same transposed": (
+        lambda: nn.ConvTranspose2d(1, 1, 3, padding="same", rng=rng()),
+        "padding of ConvTranspose2d must be an integer",
+    ),
+    "dilation": (lambda: nn.Conv2d(1, 1, 3, dilation=0, rng=rng()), "dilation of Conv2d"),
+    "padding mode": (
+        lambda: nn.Conv2d(1, 1, 3, padding_mode="reflect", rng=rng()),
+        "Conv2d takes no padding_mode: zeros are what is padded with",
+    ),
+    "dtype": (
+        lambda: nn.Linear(1, 1, dtype=np.float64, rng=rng()),
+        r"Linear takes no dtype: .* net\.astype\(numpy\.float64\)",
+    ),
+    "device": (lambda: nn.BatchNorm2d(3, device="cuda"), r"takes no device: .*net\.to\('cuda'\)"),
+    "in place": (lambda: nn.ReLU(inplace=True), "never written in place: leave inplace out"),
+    "in place by position": (lambda: nn.LeakyReLU(0.2, True), "leave inplace out of LeakyReLU"),
+    "in place of others": (lambda: nn.ELU(inplace=True), "ELU takes no inplace: a tensor is"),
+    "affine": (lambda: nn.BatchNorm2d(3, affine=False), "learn_scale=False of a BatchNorm fixes"),
+    "unknown": (lambda: nn.Linear(1, 1, colour=3, rng=rng()), "unexpected keyword .*'colour'"),
     "a class of layers": (lambda: nn.Sequential(nn.ReLU), r"not classes: write ReLU\(\.\.\.\)"),
     "a tensor": (lambda: nn.Sequential(Tensor([1.0])), "not a Tensor"),
     "groups of a norm": (lambda: nn.GroupNorm(4, 6), "6 channels of a GroupNorm .* 4 groups"),

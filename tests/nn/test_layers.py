@@ -228,7 +228,7 @@ def test_layer_norm_by_its_formula(own: int | tuple[int, ...]) -> None:
 
 def test_dropout() -> None:
     x = Tensor(np.ones((50, 40), np.float32))
-    layer = nn.Dropout(0.8, rng=rng())
+    layer = nn.Dropout(0.2, rng=rng())
     y = layer(x)
     kept = y.data > 0
     np.testing.assert_array_equal(np.unique(y.data), np.float32([0, 1.25]))
@@ -237,14 +237,38 @@ def test_dropout() -> None:
     layer(x)
     np.testing.assert_array_equal(grad(y.sum(), x).data, kept * np.float32(1.25))
     assert layer.eval()(x) is x
-    assert nn.Dropout(1.0, rng=rng())(x) is x
+    assert nn.Dropout(0.0, rng=rng())(x) is x
     assert layer.train()(Tensor(normal(3, 3))).dtype == np.float64
 
 
-@pytest.mark.parametrize("keep", [0.0, -0.5, 1.5])
-def test_dropout_refuses_what_is_no_probability(keep: float) -> None:
-    with pytest.raises(ValueError, match=rf"\(0, 1\], not {keep}"):
-        nn.Dropout(keep, rng=rng())
+@pytest.mark.parametrize("value", [0.0, -0.5, 1.0, 1.5])
+def test_dropout_refuses_what_is_no_probability(value: float) -> None:
+    if value != 0:
+        with pytest.raises(ValueError, match=rf"drops .* must be in \[0, 1\), not {value}"):
+            nn.Dropout(value, rng=rng())
+    if value != 1:
+        with pytest.raises(ValueError, match=rf"keeps .* must be in \(0, 1\], not {value}"):
+            nn.Dropout(keep=value, rng=rng())
+
+
+def test_dropout_of_p_and_of_keep() -> None:
+    """The masks of before for the same `keep`, and the same from p as from 1 - p."""
+    x = Tensor(np.ones((50, 40), np.float32))
+    for keep in np.arange(1, 101) / 100:
+        by_keep, by_p = nn.Dropout(keep=keep, rng=rng()), nn.Dropout(1 - keep, rng=rng())
+        assert by_keep.keep == keep
+        assert np.float32(by_p.keep) == np.float32(keep)
+        assert np.float32(1 / by_p.keep) == np.float32(1 / keep)
+    for keep in (0.1, 0.3, 0.8):
+        mask = rng().dropout_mask(x.shape, keep)
+        for layer in (nn.Dropout(keep=keep, rng=rng()), nn.Dropout(1 - keep, rng=rng())):
+            np.testing.assert_array_equal(layer(x).data, mask)
+    layer = nn.Dropout(rng=rng())
+    assert (layer.p, layer.keep) == (0.5, 0.5)
+    layer.p = 0.25
+    assert layer.keep == 0.75
+    with pytest.raises(TypeError, match="Dropout takes p, or keep, which is 1 - p, but not both"):
+        nn.Dropout(0.5, keep=0.5, rng=rng())
 
 
 def test_containers() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minigan import Generator, Tensor, nn
+from minigan import Generator, nn
 
 
 def net(seed: int = 0) -> nn.Module:
@@ -188,7 +188,7 @@ class Twice(nn.Module):
 
     def __init__(self) -> None:
         self.norm = nn.BatchNorm1d(2)
-        self.norm.weight = Tensor(np.zeros(2, np.float32))  # beside gamma, which PyTorch calls so
+        self.norm.weight = nn.Parameter(np.zeros(2, np.float32))  # beside gamma
 
 
 def test_a_name_of_ours_goes_before_a_name_of_pytorch_s() -> None:
