@@ -132,7 +132,7 @@ def train(
                     draw()
                 if state.step % checkpoint_every == 0 and state.step < steps:
                     keeper.save(state)
-                    draw_progress(run)
+                    draw_progress(run, live=True)
             keeper.save(state, scored=state.step >= steps)
             draw_progress(run, finished=state.step >= steps)
             return signalled() if state.step < steps else None

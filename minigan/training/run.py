@@ -22,7 +22,7 @@ from ..errors import UserError
 from ..files import atomic_write, sync_folder
 from ..schema import SchemaError, check, lines, load, parse, shown
 from .checkpoint import step_of
-from .schema import CONFIG, check_row
+from .schema import CONFIG, EVALUATION, SCORE, check_row
 
 FORMAT = 1  # of config.json
 
@@ -58,6 +58,7 @@ class Run:
         self.metrics = path / "metrics.jsonl"
         self.report = path / "report.html"
         self.scores = path / "scores.jsonl"
+        self.evaluated = path / "scores.json"
         self.losses = path / "loss.png"
         self.animation = self.samples / "animation.gif"
         self.real_samples = self.samples / "real.png"
@@ -161,6 +162,24 @@ class Run:
                 f"line {len(rows) + 1} of {self.metrics} is damaged: {error}; remove the line"
             ) from error
         return rows
+
+    def evaluation(self) -> dict[str, Any] | None:
+        """What the last `minigan evaluate` has found, or None.
+
+        Raises:
+            UserError: if its file is damaged.
+        """
+        try:
+            found = load(self.evaluated)
+            check(found, EVALUATION)
+        except FileNotFoundError:
+            return None
+        except SchemaError as error:
+            raise UserError(
+                f"{self.evaluated} is damaged: {error}; remove it, or evaluate the run again"
+            ) from error
+        scores = [SCORE.completed(score) for score in found["scores"]]
+        return {**EVALUATION.completed(found), "scores": scores}
 
     def rewind(self, step: int) -> None:
         """Remove the rows and pictures after `step`, which a resumed run makes again."""

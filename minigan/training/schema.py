@@ -123,6 +123,18 @@ FACTS = Table(
     {},
 )
 
+# What `minigan evaluate` has written: a score that is not finite is null.
+SCORE = Table(
+    {"key": TEXT, "name": TEXT, "value": Maybe(NUMBER)},
+    {
+        "error": (Maybe(NUMBER), None),
+        "baseline": (Maybe(NUMBER), None),
+        "baseline_of": (TEXT, ""),
+        "note": (TEXT, ""),
+    },
+)
+EVALUATION = Table({"step": integer(0), "scores": ListOf(SCORE)}, {"left_out": (ListOf(TEXT), [])})
+
 ROW = Table({"step": integer(1), "seconds": number(0, CENTURY)}, {})
 
 

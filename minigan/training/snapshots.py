@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..data import Dataset
-from ..errors import RunError
+from ..errors import RunError, UserError
 from . import checkpoint
 from .checkpoint import step_of
 from .run import Run, resume_command
@@ -71,17 +72,21 @@ def draw_samples(
         _draw_line(run, step, samples, dataset, realness, arrows)
 
 
-def draw_progress(run: Run, *, finished: bool = False) -> None:
+def draw_progress(run: Run, *, finished: bool = False, live: bool = False) -> None:
     """Draw the losses so far, join a finished run's samples into a film, write the report again.
+
+    The report of a run that is `live` says that it goes on.
 
     Raises:
         RunError: if a picture does not fit into the film; the report is written without it.
     """
+    from ..viz.meanings import references
     from ..viz.plots import save_losses
     from ..viz.report import write_report
 
     title = f"{run.config['recipe']} on {run.config['data']['name']}"
-    save_losses(run.losses, run.rows(), title=title)
+    known = references(run.config["recipe"], run.config["hyper_parameters"])
+    save_losses(run.losses, run.rows(), title=title, references=known)
     frames, unfit = run.pictures(), None
     if finished and len(frames) > 1:
         from ..viz.animation import save_animation
@@ -90,35 +95,82 @@ def draw_progress(run: Run, *, finished: bool = False) -> None:
             save_animation(run.animation, frames, fps=5)
         except ValueError as error:  # of a picture that training did not draw
             unfit = error
-    write_report(run.report, record(run))
+    write_report(run.report, record(run, live=live))
     if unfit is not None:
         way = resume_command(run.path, run.config["recipe"])
         raise RunError(f"no film was made: {unfit}; remove that picture, and {way} makes it")
 
 
-def record(run: Run) -> Record:
-    """What the report shows of a run: all that there is in its directory.
+def record(run: Run, *, live: bool = False) -> Record:
+    """What the report shows of a run, `live` if it goes on: all that there is in its directory.
 
     Raises:
         UserError: if a line of metrics.jsonl is damaged.
     """
-    from ..viz.report import Record
+    from ..viz.report import Record, diverged
 
     rows, newest = run.rows(), checkpoint.newest(run.checkpoints)
     samples = [(step_of(path), path) for path in run.pictures()]
     saved = [step_of(newest)] if newest is not None else []
     data = {"Real samples": run.real_samples, "Samples in each class": run.class_histogram}
+    step = max([0, *saved, *(step for step, _ in samples), *(row["step"] for row in rows)])
+    evaluation: dict[str, Any] | str | None
+    try:
+        evaluation = run.evaluation()
+    except UserError as error:  # the rest of the report is as true without
+        evaluation = str(error)
+    ended = step >= run.config.get("steps", step) or diverged(rows)
     return Record(
         name=str(run.config.get("recipe", run.path.resolve().name)),
         config=run.config,
         rows=rows,
-        step=max([0, *saved, *(step for step, _ in samples), *(row["step"] for row in rows)]),
+        step=step,
         samples=samples,
         animation=run.animation if run.animation.is_file() else None,
-        losses=run.losses if run.losses.is_file() else None,
         data={caption: path for caption, path in data.items() if path.is_file()},
         others=[path for path in run.other_pictures() if path.is_file()],
+        evaluation=evaluation,
+        live=live and not ended,
+        next_steps=_next_steps(run, step, live, diverged(rows), evaluation is not None),
     )
+
+
+def _next_steps(
+    run: Run, step: int, live: bool, diverged: bool, evaluated: bool
+) -> list[tuple[str, str]]:
+    """What can be done with a run now, and the command that does it."""
+    recipe, steps = run.config.get("recipe", ""), run.config.get("steps", 0)
+    own = f" --recipe {shlex.quote(recipe)}" if recipe.endswith(".py") else ""
+    place = shlex.quote(str(run.path))
+    data = run.config.get("data") or {}
+    found = []
+    if live and step < steps:
+        found.append(("See this page follow the run", f"minigan report {place} --watch"))
+    elif diverged:
+        name = shlex.quote(recipe)
+        found.append(
+            (
+                "A loss stopped being finite. See what can be set, such as smaller learning "
+                "rates, and train again",
+                f"minigan train {name} --help",
+            )
+        )
+    elif step < steps:
+        found.append(("Continue the run", resume_command(run.path, recipe)))
+    if step and len(data.get("shape", ())) == 3:
+        found.append(("Draw more samples", f"minigan sample {place}{own}"))
+        if recipe == "infogan":
+            what = "See what the first code changes, a row a sample"
+            found.append((what, f"minigan sample {place} --sweep 1"))
+        if recipe == "cgan":
+            named = shlex.quote(str(data["classes"][0])) if data.get("classes") else "0"
+            found.append(("Ask for one class", f"minigan sample {place} --class {named}"))
+    if step and not evaluated:
+        found.append(("Score the run", f"minigan evaluate {place}{own}"))
+    if steps and step >= steps and not diverged:
+        more = f"{resume_command(run.path, recipe)} --more {steps}"
+        found.append(("Train as many steps again", more))
+    return found
 
 
 def _draw_line(

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from .agg import Axes, FuncFormatter, MaxNLocator
+from .meanings import Reference, distinct
+from .series import Series, are_probabilities, limits, series
 from .style import (
     BARS,
     DASHED,
@@ -28,15 +30,19 @@ from .style import (
     style_axes,
 )
 
-SMOOTH_FROM = 30  # points of a line, minimum, to draw its running mean
-DRAWN = 1e100  # largest value of a line; ticks and means of larger ones overflow
 NAMES_UP_TO = 40  # classes, maximum, whose names are readable
 THOUSANDS = FuncFormatter(lambda value, _: f"{value:,.0f}")
 PLAYER_COLOURS = {"D": DISCRIMINATOR, "G": FAKE}
 
 
 @our_style()
-def save_losses(path: str | Path, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
+def save_losses(
+    path: str | Path,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    title: str,
+    references: Mapping[str, Reference] | None = None,
+) -> None:
     """Write a PNG of the players' losses over the steps, with D(x) and D(G(z)) below if recorded.
 
     A faint line shows the recorded values, a bold one their running mean. The vertical range is
@@ -46,7 +52,7 @@ def save_losses(path: str | Path, rows: Sequence[Mapping[str, Any]], *, title: s
 
     `rows` are those of metrics.jsonl, with the keys "step", "loss_<player>", "D(x)" and "D(G(z))".
     Every key but "step" may be missing, and every value may be None or NaN. `title` says what was
-    trained.
+    trained. `references`, by the key of a loss, are drawn as dashed lines.
 
     Raises:
         ValueError: if a row has no step.
@@ -70,13 +76,13 @@ def save_losses(path: str | Path, rows: Sequence[Mapping[str, Any]], *, title: s
 
     colours = dict(PLAYER_COLOURS)
     spare = iter(OTHERS * (1 + len(losses)))
-    series = []
+    lines = []
     for key in losses:
         player = key.removeprefix("loss_")
         if player not in colours:
             colours[player] = next(spare)
-        series.append((label(f"loss of {player}"), colours[player], *_column(rows, key)))
-    _draw_series(panels[0], series)
+        lines.append((label(f"loss of {player}"), colours[player], series(rows, key)))
+    _draw_series(panels[0], lines, distinct(references or {}, losses))
     style_axes(panels[0], y="loss", x="" if outputs else "step")
     heading(panels[0], label(title))
     if not losses:
@@ -91,11 +97,9 @@ def save_losses(path: str | Path, rows: Sequence[Mapping[str, Any]], *, title: s
 
     if outputs:
         colour_of = {"D(x)": DISCRIMINATOR, "D(G(z))": FAKE}
-        series = [(key, colour_of[key], *_column(rows, key)) for key in outputs]
-        _draw_series(panels[1], series)
-        values = np.concatenate([y for *_, y in series])
-        values = values[np.isfinite(values)]
-        if np.all((values >= 0) & (values <= 1)):  # probabilities; a critic's scores are not
+        lines = [(key, colour_of[key], series(rows, key)) for key in outputs]
+        _draw_series(panels[1], lines)
+        if are_probabilities(line for *_, line in lines):
             panels[1].axhline(0.5, color=QUIET, linewidth=1, linestyle=DASHED, zorder=1)
             panels[1].set_ylim(-0.03, 1.03)
             panels[1].set_yticks([0, 0.25, 0.5, 0.75, 1])
@@ -231,64 +235,38 @@ def save_points(
     save_figure(path, figure)
 
 
-def _column(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """The steps and values of one key, from the rows that have it; None becomes NaN, and what is
-    too large to draw infinite.
+def _draw_series(
+    axes: Axes, lines: list[tuple[str, str, Series]], references: Sequence[Reference] = ()
+) -> None:
+    """Draw each (label, colour, series) with its running mean, and a dotted line at each of the
+    references; set the vertical range.
     """
-    pairs = [(row["step"], row[key]) for row in rows if key in row]
-    steps = np.array([step for step, _ in pairs], dtype=np.float64)
-    values = np.array([np.nan if v is None else v for _, v in pairs], dtype=np.float64)
-    large = np.abs(values) > DRAWN
-    values[large] = np.copysign(np.inf, values[large])
-    return steps, values
-
-
-def running_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """The mean of (N,) values over a centred window, which is shorter at the ends.
-
-    Values that are not finite become NaN, and do not enter the means around them. An even `window`
-    is made odd, and one longer than the values is cut; it must be at least 1.
-
-    >>> running_mean(np.array([1.0, 2.0, 6.0]), 3)
-    array([1.5, 3. , 4. ])
-    """
-    finite = np.isfinite(values)
-    ones = np.ones((min(window, len(values)) - 1) // 2 * 2 + 1)
-    total = np.convolve(np.where(finite, values, 0.0), ones, mode="same")
-    count = np.convolve(finite.astype(np.float64), ones, mode="same")
-    return np.where(finite, total / np.maximum(count, 1), np.nan)
-
-
-def _draw_series(axes: Axes, series: list[tuple[str, str, np.ndarray, np.ndarray]]) -> None:
-    """Draw each (label, colour, steps, values) with its running mean; set the vertical range."""
-    extent: list[float] = []
-    for name, colour, steps, values in series:
-        finite = np.isfinite(values)
-        shown = np.where(finite, values, np.nan)
-        if len(values) < SMOOTH_FROM:
+    for name, colour, line in lines:
+        if line.mean is None:
             axes.plot(
-                steps, shown, color=colour, linewidth=1.8, marker="o", markersize=4, label=name
-            )
-            extent += list(shown[finite])
+                line.steps, line.values, color=colour, linewidth=1.8, marker="o", markersize=4,
+                label=name,
+            )  # fmt: skip
         else:
-            mean = running_mean(values, len(values) // 25)
-            axes.plot(steps, shown, color=colour, linewidth=0.8, alpha=0.3)
-            axes.plot(steps, mean, color=colour, linewidth=2.2, label=name)
-            if finite.any():
-                extent += [np.nanmin(mean), np.nanmax(mean)]
-                extent += list(np.percentile(values[finite], [0.5, 99.5]))
-        if not finite.all():
-            first = float(steps[np.argmin(finite)])
+            axes.plot(line.steps, line.values, color=colour, linewidth=0.8, alpha=0.3)
+            axes.plot(line.steps, line.mean, color=colour, linewidth=2.2, label=name)
+        if line.broken is not None:
             axes.axvline(
-                first,
+                line.broken,
                 color=colour,
                 linewidth=1.2,
                 linestyle=":",
-                label=f"{name} not finite at step {first:,.0f}",
+                label=f"{name} not finite at step {line.broken:,.0f}",
             )
-    if extent:
-        low, high = min(extent), max(extent)
-        margin = 0.06 * (high - low) or 0.1 * abs(high) or 0.1
-        axes.set_ylim(low - margin, high + margin)
-    if series:
+    found = limits((line for *_, line in lines), (line.value for line in references))
+    if found is not None:
+        axes.set_ylim(*found)
+        for reference in references:
+            axes.axhline(reference.value, color=QUIET, linewidth=1, linestyle=DASHED, zorder=1)
+            text = label(f"{reference.text}: {reference.where}")
+            axes.annotate(
+                text, (1, reference.value), (-4, 3), xycoords=("axes fraction", "data"),
+                textcoords="offset points", ha="right", va="bottom", color=QUIET, size=8,
+            )  # fmt: skip
+    if lines:
         legend_above(axes, 4)

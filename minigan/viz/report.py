@@ -17,10 +17,14 @@ from typing import Any
 import numpy as np
 
 from ..files import atomic_write
+from .chart import chart, loss_lines, output_lines
+from .embed import embedded, evenly, spread
 from .html import Html, element, joined, page
+from .meanings import distinct, meaning, meaning_of_score, references
 
 STEPS_SHOWN = 40  # pictures in the slider; more would only make the file heavy
-MEDIA_TYPES = {".png": "image/png", ".gif": "image/gif"}
+STRIP_BYTES = 440_000  # of all pictures in the slider
+RELOAD = 10  # seconds after which the page of a run that goes on loads itself again
 
 Row = Mapping[str, Any]
 Pictures = Sequence[tuple[int, Path]]  # of the samples, by step, in order
@@ -36,15 +40,18 @@ class Record:
     step: int  # how far the run came
     samples: Pictures
     animation: Path | None
-    losses: Path | None
     data: Mapping[str, Path]  # pictures of the real data, by caption
     others: Sequence[Path]  # further pictures
+    evaluation: Row | str | None = None  # what scores.json has, or why it cannot be read
+    live: bool = False  # whether the run goes on
+    next_steps: Sequence[tuple[str, str]] = ()  # what can be done now, and its command
 
 
 def write_report(path: Path, run: Record) -> None:
     """Write the report of `run` to `path`; sections without content are left out.
 
-    Of many sample pictures, 40 evenly spaced ones are shown.
+    Of many sample pictures, up to 40 evenly spaced ones are shown, so many that they are not too
+    large together. Large pictures lose a little, which one hardly sees.
 
     Raises:
         OSError: if a picture cannot be read or the report not written.
@@ -52,18 +59,22 @@ def write_report(path: Path, run: Record) -> None:
     body = [
         _header(run),
         _result(run),
+        _scores(run),
         _progress(run),
         _training(run),
+        _next_steps(run),
         _real_data(run),
         _other_pictures(run),
         _hyper_parameters(run.config),
         _reproduction(run.config),
     ]
+    reload = RELOAD if run.live else 0
+    text = page(f"{_title(run)}: report", joined(*body), reload_seconds=reload)
     with atomic_write(path) as temporary:
-        temporary.write_text(page(f"{run.name}: report", joined(*body)), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
-def _diverged(rows: Sequence[Row]) -> bool:
+def diverged(rows: Sequence[Row]) -> bool:
     """Whether a loss of the last step was not finite: training ends there."""
     last = rows[-1] if rows else {}
     losses = [v for key, v in last.items() if key.startswith("loss_")]
@@ -73,21 +84,32 @@ def _diverged(rows: Sequence[Row]) -> bool:
 # The sections, in the page's order; one without content is empty
 
 
+def _title(run: Record) -> str:
+    data = (run.config.get("data") or {}).get("name")
+    return f"{run.name} on {data}" if data else run.name
+
+
 def _header(run: Record) -> Html:
     state, done = joined(), run.step
     if "steps" in run.config:
         total = int(run.config["steps"])
-        if _diverged(run.rows):
+        if diverged(run.rows):
             text, kind = f"Diverged in step {done:,} of {total:,}", "cut"
         elif done >= total:
             text, kind = f"Finished: {total:,} steps", "done"
+        elif run.live:
+            text, kind = f"Training: step {done:,} of {total:,}", "live"
         else:
             text, kind = f"Interrupted at step {done:,} of {total:,}", "cut"
         state = joined(element("span", text, class_=f"state {kind}"), "\n")
+    if run.live:
+        handle = element("input", type="checkbox", checked="checked")
+        label = element("label", handle, f" load this page again every {RELOAD} seconds")
+        state = joined(state, element("div", label, class_="reload", data_seconds=RELOAD), "\n")
     paragraphs = re.split(r"\n\s*\n", str(run.config.get("recipe_doc") or "").strip())
     lead = [joined(element("p", text, class_="lead"), "\n") for text in paragraphs if text]
     return joined(
-        element("header", "\n", element("h1", run.name), "\n", state, *lead),
+        element("header", "\n", element("h1", _title(run)), "\n", state, *lead),
         "\n",
     )
 
@@ -107,55 +129,94 @@ def _result(run: Record) -> Html:
     if not run.samples:
         return _section("The run", known)
     step, path = run.samples[-1]
-    picture = _figure(path, f"Samples after step {step:,}")
+    picture = _figure(path, f"Samples after step {step:,}", alt=_of_samples(run, step))
     return _section("Generated samples", _box("hero", "\n", picture, element("div", known), "\n"))
 
 
-def _progress(run: Record) -> Html:
-    parts, steps = [], run.samples
-    if len(steps) > 1:
-        count = min(STEPS_SHOWN, len(steps))
-        chosen = [steps[i * (len(steps) - 1) // (count - 1)] for i in range(count)]
-        strip = _box("strip", "\n", *(_figure(path, f"Step {step:,}") for step, path in chosen))
-        most, label = count - 1, "Training step"
-        handle = element("input", type="range", min=0, max=most, value=most, aria_label=label)
-        slider = _box("slider", handle, element("output"))
-        note = joined()
-        if count < len(steps):
-            note = _note(f"{count} of {len(steps)} pictures, evenly spaced.")
-        parts.append(_box("progress", "\n", strip, slider, note))
-    if run.animation is not None:
-        parts.append(_box("film", "\n", _figure(run.animation, "As a film")))
-    if not parts:
+def _of_samples(run: Record, step: int) -> str:
+    """What the picture of the samples at a step shows, in words."""
+    shape = (run.config.get("data") or {}).get("shape") or ()
+    kinds = {3: "A grid of generated images", 2: "Generated points over real ones"}
+    kind = kinds[3] if len(shape) == 3 else kinds[2] if list(shape) == [2] else "Generated samples"
+    if list(shape) == [1]:
+        kind = "The densities of real and of generated values, and D"
+    return f"{kind}, after step {step:,} of training"
+
+
+def _scores(run: Record) -> Html:
+    found = run.evaluation
+    if found is None:
         return joined()
-    body = _box("pair", "\n", *parts) if len(parts) > 1 else parts[0]
-    return _section("Progress through training", body)
+    if isinstance(found, str):
+        return _section("Scores", _note(found))
+    lines = []
+    for score in found["scores"]:
+        error = f" \u00b1 {_value(score['error'])}" if score["error"] is not None else ""
+        value = "not finite" if score["value"] is None else f"{_value(score['value'])}{error}"
+        beside: list[object] = []
+        if score["baseline"] is not None:
+            beside = [_value(score["baseline"]), element("small", score["baseline_of"])]
+        about = ". ".join(filter(None, (score["note"], meaning_of_score(score["key"]))))
+        lines.append(_table_row(score["name"], about, value, joined(*beside)))
+    parts = [_table(("Score", "Value", "Beside it"), lines)] if lines else []
+    after = f"Of the checkpoint of step {found['step']:,}, by minigan evaluate."
+    if run.step > found["step"]:
+        after += " The run has gone on since."
+    parts += [_note(after), *(_note(f"Left out: {text}") for text in found["left_out"])]
+    return _section("Scores", joined(*parts))
+
+
+def _progress(run: Record) -> Html:
+    if len(run.samples) < 2:
+        return joined()
+    some = [run.samples[i] for i in evenly(len(run.samples), STEPS_SHOWN)]
+    shown = [some[i] for i in spread([path for _, path in some], STRIP_BYTES)]
+    figures = [
+        _figure(path, f"Step {step:,}", alt=_of_samples(run, step), exactly=False)
+        for step, path in shown
+    ]
+    most = len(shown) - 1
+    handle = element("input", type="range", min=0, max=most, value=most, aria_label="Training step")
+    play = element("button", "Play", type="button")
+    slider = _box("slider", play, handle, element("output"))
+    notes = []
+    if len(shown) < len(run.samples):
+        notes.append(f"{len(shown)} of {len(run.samples)} pictures, evenly spaced.")
+    if run.animation is not None:
+        notes.append(f"{run.animation.name}, beside the pictures, shows them as a film.")
+    note = _note(" ".join(notes)) if notes else joined()
+    strip = _box("strip", "\n", *figures)
+    return _section("Progress through training", _box("progress", "\n", strip, slider, note))
 
 
 def _training(run: Record) -> Html:
-    plot, rows = joined() if run.losses is None else _figure(run.losses), run.rows
+    rows, config = run.rows, run.config
+    recipe, fields = str(config.get("recipe", "")), config.get("hyper_parameters") or {}
+    lines = loss_lines(rows)
+    known = references(recipe, fields)
+    drawn = [
+        chart(lines, "the losses", distinct(known, [f"loss_{line.name[8:]}" for line in lines])),
+        chart(output_lines(rows), "D's mean outputs"),
+    ]
     keys = dict.fromkeys(key for row in rows for key in row if key not in ("step", "seconds"))
-    table = joined()
-    if keys:
-        lines = []
-        for key in keys:
-            values = [row[key] for row in rows if key in row]
-            tail = values[-max(1, len(values) // 10) :]
-            cells = _table_row("td", key, _value(values[-1]), _value(_mean(tail)))
-            lines.append(joined(cells, "\n"))
-        head = _table_row("th", "Metric", "Last value", "Mean of the last tenth")
-        table = _box(
-            "scroll",
-            element(
-                "table",
-                "\n",
-                element("thead", head),
-                "\n",
-                element("tbody", "\n", *lines),
-                "\n",
-            ),
-        )
-    return _section("Losses", joined(plot, table)) if plot or table else joined()
+    body = []
+    for key in keys:
+        values = [row[key] for row in rows if key in row]
+        tail = values[-max(1, len(values) // 10) :]
+        about = meaning(recipe, fields, key)
+        body.append(_table_row(key, about, _value(values[-1]), _value(_mean(tail))))
+    table = _table(("Value", "Last", "Mean, last tenth"), body) if body else joined()
+    return _section("Losses", joined(*drawn, table)) if any((*drawn, table)) else joined()
+
+
+def _next_steps(run: Record) -> Html:
+    if not run.next_steps:
+        return joined()
+    items = [
+        element("li", element("p", f"{what}:"), element("pre", command))
+        for what, command in run.next_steps
+    ]
+    return _section("What to do next", joined(element("ul", "\n", *items), "\n"))
 
 
 def _real_data(run: Record) -> Html:
@@ -170,7 +231,7 @@ def _real_data(run: Record) -> Html:
 def _other_pictures(run: Record) -> Html:
     if not run.others:
         return joined()
-    figures = [_figure(path, path.stem) for path in run.others]
+    figures = [_figure(path, path.stem, exactly=False) for path in run.others]
     return _section("More pictures", _box("pair", "\n", *figures))
 
 
@@ -214,16 +275,31 @@ def _note(text: str) -> Html:
     return joined(element("p", text, class_="note"), "\n")
 
 
-def _table_row(kind: str, *cells: object) -> Html:
-    return element("tr", *(element(kind, cell) for cell in cells))
+def _table(heading: Sequence[str], lines: Sequence[Html]) -> Html:
+    head = element("tr", *(element("th", text, scope="col") for text in heading))
+    body = element("tbody", "\n", *(joined(line, "\n") for line in lines))
+    return _box("scroll", element("table", "\n", element("thead", head), "\n", body, "\n"))
 
 
-def _figure(path: Path, caption: str = "") -> Html:
-    data = base64.b64encode(path.read_bytes()).decode()
-    source = f"data:{MEDIA_TYPES[path.suffix]};base64,{data}"
-    picture = element("img", src=source, alt=caption or path.stem)
-    below = [element("figcaption", caption)] if caption else []
-    return joined(element("figure", picture, *below), "\n")
+def _table_row(name: str, meaning: str, *cells: object) -> Html:
+    """A row of a table with its heading, and below it a row of what it means."""
+    heading = element("th", name, scope="row")
+    row = element("tr", heading, *(element("td", cell) for cell in cells))
+    if not meaning:
+        return row
+    return joined(
+        row, element("tr", element("td", meaning, colspan=1 + len(cells)), class_="about")
+    )
+
+
+def _figure(path: Path, caption: str, *, alt: str = "", exactly: bool = True) -> Html:
+    """A picture with its caption; `alt` says what one sees, where the caption does not."""
+    shown = embedded(path, exactly=exactly)
+    source = f"data:{shown.media_type};base64,{base64.b64encode(shown.content).decode()}"
+    kind = "pixelated" if shown.pixelated else "plot"
+    size = {"width": shown.width, "height": shown.height}
+    picture = element("img", src=source, alt=alt or caption, class_=kind, **size)
+    return joined(element("figure", picture, element("figcaption", caption)), "\n")
 
 
 def _definitions(pairs: Iterable[tuple[str, object]]) -> Html:
