@@ -30,6 +30,7 @@ def _verbs() -> dict[str, tuple[Callable[[list[str]], int], str]]:
         export,
         gradcheck,
         recipes,
+        report,
         sample,
         train,
     )  # fmt: skip
@@ -39,6 +40,7 @@ def _verbs() -> dict[str, tuple[Callable[[list[str]], int], str]]:
         "sample": (sample.main, "draw samples from a run: a grid, single images, a walk"),
         "evaluate": (evaluate.main, "score a run against the truth: modes, likelihood, classes"),
         "export": (export.main, "write the generator of a run as a file of its own"),
+        "report": (report.main, "write a run's report again, or whenever the run changes"),
         "recipes": (recipes.main, "list the GANs that can be trained"),
         "data": (data.main, "list the data sets, fetch one, or empty the caches"),
         "gradcheck": (gradcheck.main, "check a recipe's gradients against finite differences"),

@@ -19,6 +19,7 @@ from ..training.run import provenance
 from .console import say, show, show_table
 from .flags import Count, OfRun, parse, split_run
 from .open_run import open_run
+from .report import refresh
 
 FORMAT = 1  # of scores.json
 DESCRIPTION = (
@@ -74,6 +75,7 @@ def main(words: list[str]) -> int:
         _write(path, (json.dumps(_plain(facts), indent=2) + "\n").encode())
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror or error})") from error
+    refresh(run.path)
     show_table(
         ("score", "value", "+-", "beside it", "of", "real", "fake"),
         [_row(score) for score in found.scores],

@@ -50,6 +50,27 @@ def sole_writer(path: Path, say: Callable[[str], None]) -> Iterator[None]:
         yield
 
 
+def is_written(path: Path) -> bool:
+    """Whether a process trains into the run directory `path` now, as far as can be seen.
+
+    The lock is only read: to try it could refuse a process that begins at that moment.
+    """
+    try:
+        with open(path / LOCK, "rb") as file:
+            words = file.read(200).decode(errors="replace").split()
+    except OSError:
+        return False
+    if os.name != "posix" or words[1:] != ["on", platform.node()] or not words[0].isdecimal():
+        return True  # nothing is known of that process
+    try:
+        os.kill(int(words[0]), 0)
+    except ProcessLookupError:
+        return False
+    except (OverflowError, PermissionError):
+        return True
+    return True
+
+
 @contextmanager
 def new_run(path: Path, config: Mapping[str, Any], say: Callable[[str], None]) -> Iterator[Run]:
     """A new run in the directory `path`, into which within the block nobody else trains.

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, features
 
 EXACT_BYTES = 120_000  # of a picture, up to which it is kept exactly
-QUALITY = {"PNG": None, "WEBP": 82, "JPEG": 88}  # of what is not kept exactly, as each counts it
+QUALITY = {"WEBP": 82, "JPEG": 88}  # of what is not kept exactly, as each counts it
 
 
 class Embedded(NamedTuple):
@@ -73,7 +73,8 @@ def _embedded(path: Path, exactly: bool, changed: int, size: int) -> Embedded:
             return Embedded("image/png", content, width, height, scale > 1)
     form = "WEBP" if features.check("webp") else "JPEG"
     stream = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, form, quality=QUALITY[form])
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.save(stream, form, quality=QUALITY[form], method=2)
     lossy = stream.getvalue()
     return Embedded(f"image/{form.lower()}", lossy, width, height, scale > 1)
 
