@@ -36,12 +36,13 @@ def main(words: list[str]) -> int:
     show(path / "report.html")
     if given.watch and not ended:
         say("watching the run; Ctrl-C stops")
+    pause = EVERY
     while given.watch and not ended:
-        began = time.monotonic()
-        now = _state(path)
+        time.sleep(pause)
+        began, now = time.monotonic(), _state(path)
         if now != seen:
             seen, ended = now, refresh(path)
-        time.sleep(max(EVERY, SHARE * (time.monotonic() - began)))
+        pause = max(EVERY, SHARE * (time.monotonic() - began))
     return 0
 
 

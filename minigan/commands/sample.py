@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -51,6 +52,7 @@ class Drawn:
     labels: np.ndarray | None
     columns: int | None
     value_range: tuple[float, float] | None
+    headings: Sequence[str] = ()  # of the columns
 
 
 def main(words: list[str]) -> int:
@@ -74,7 +76,8 @@ def main(words: list[str]) -> int:
     if given.label is not None:
         z, labels = _of_class(given.label, z, data, recipe, run)
     bounds = recipe.output_range(data.shape)
-    _write(given, run.path, Drawn(trained.samples(z), z, labels, columns, bounds))
+    headings = () if given.sweep is None or columns is None else _values(z[:columns])
+    _write(given, run.path, Drawn(trained.samples(z), z, labels, columns, bounds, headings))
     return 0
 
 
@@ -130,6 +133,17 @@ def _latents(
     return swept[: -(-given.count // columns) * columns], columns
 
 
+def _values(row: np.ndarray) -> list[str]:
+    """The values of the code that changes along a row of latent vectors (m, ...): numbers, or of a
+    one-hot code which one it is, from 0.
+    """
+    flat = row.reshape(len(row), -1)
+    changes = flat[:, (flat != flat[0]).any(axis=0)]
+    if changes.shape[1] == 1:
+        return [f"{value:.2g}" for value in changes[:, 0]]
+    return [str(which) for which in changes.argmax(axis=1)]
+
+
 def _of_class(
     label: str, z: np.ndarray, data: DataFacts, recipe: Recipe, run: Run
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -181,7 +195,7 @@ def _write(given: Sample, run: Path, drawn: Drawn) -> None:
 def _content(out: Path, drawn: Drawn) -> bytes:
     """What is drawn, in the format that the suffix of `out` names."""
     from ..viz.formats import ANIMATION, ARRAYS, animation_bytes, array_bytes, picture_bytes
-    from ..viz.grid import image_grid
+    from ..viz.grid import image_grid, with_headings
 
     suffix = out.suffix.lower()
     if suffix == ARRAYS:
@@ -196,6 +210,8 @@ def _content(out: Path, drawn: Drawn) -> bytes:
         ]
         return animation_bytes(frames, fps=FPS)
     picture = image_grid(drawn.samples, value_range=drawn.value_range, columns=drawn.columns)
+    if drawn.headings:
+        picture = with_headings(picture, drawn.headings)
     return picture_bytes(picture, suffix)
 
 

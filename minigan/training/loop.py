@@ -172,8 +172,8 @@ def check_range(state: State, seed: int) -> None:
         )
 
 
-def _fixed_latents(recipe: Recipe, dataset: Dataset, seed: int) -> tuple[Array, int | None]:
-    """The latent vectors whose samples are drawn throughout the run, and the number of columns.
+def _fixed_latents(recipe: Recipe, dataset: Dataset, seed: int) -> tuple[Array, list[str] | None]:
+    """The latent vectors whose samples are drawn throughout the run, and the names of columns.
 
     If the recipe knows classes, each column shows one class and each row one z.
     """
@@ -184,7 +184,7 @@ def _fixed_latents(recipe: Recipe, dataset: Dataset, seed: int) -> tuple[Array, 
     shown = min(classes, 16)
     labels = np.rint(np.linspace(0, classes - 1, shown)).astype(np.int64)
     by_class = recipe.with_labels(z[:8].repeat(shown, axis=0), np.tile(labels, 8))
-    return (z, None) if by_class is None else (by_class, shown)
+    return (z, None) if by_class is None else (by_class, [dataset.classes[i] for i in labels])
 
 
 def _arrows(state: State, dataset: Dataset, z: Array) -> tuple[np.ndarray, np.ndarray] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,13 +48,13 @@ def draw_samples(
     value_range: tuple[float, float] | None,
     realness: Realness,
     arrows: tuple[np.ndarray, np.ndarray] | None = None,
-    columns: int | None = None,
+    columns: Sequence[str] | None = None,
 ) -> None:
     """Draw the generated `samples` of `step`: a grid of images, a scatter plot, or Figure 1.
 
     `realness` gives D(x), or None if the recipe has none. `arrows` are evenly spaced z (K,) and
-    their G(z) (K,), where both have one dimension. With `columns` all images are drawn, since their
-    order has a meaning; otherwise the first 64.
+    their G(z) (K,), where both have one dimension. With the names of `columns` all images are
+    drawn, since their order has a meaning; otherwise the first 64.
     """
     path = run.picture(step)
     if dataset.is_image:
@@ -62,7 +62,8 @@ def draw_samples(
 
         assert value_range is not None
         shown = samples if columns else samples[:SHOWN]
-        save_grid(path, shown, value_range=value_range, columns=columns)
+        before = next((other for other in run.pictures() if other != path), None)
+        save_grid(path, shown, value_range=value_range, headings=columns, like=before)
     elif samples.shape[1] == 2:
         from ..viz.plots import save_points
 

@@ -43,7 +43,12 @@ def spread(pictures: Sequence[Path], most_bytes: int) -> list[int]:
     """Which of the pictures to show so that together they stay below `most_bytes`: their indices,
     evenly spaced, with the first and the last.
     """
-    sizes = [len(embedded(path, exactly=False).content) for path in pictures]
+    sizes = []
+    for path in pictures:
+        try:
+            sizes.append(len(embedded(path, exactly=False).content))
+        except ValueError:  # the report says so in its place
+            sizes.append(0)
     count = len(sizes)
     while count > 2 and sum(sizes[i] for i in evenly(len(sizes), count)) > most_bytes:
         count -= 1
@@ -58,11 +63,12 @@ def evenly(total: int, count: int) -> list[int]:
 
 @functools.lru_cache(maxsize=128)  # a report is written often, and shows most pictures again
 def _embedded(path: Path, exactly: bool, changed: int, size: int) -> Embedded:
+    file = io.BytesIO(path.read_bytes())
     try:
-        with Image.open(path, formats=("PNG",)) as image:
+        with Image.open(file, formats=("PNG",)) as image:
             picture = image.convert("RGB")
-    except (SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is not a whole PNG: {error}") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path.name} is not a whole PNG, so it is not shown") from error
     width, height = picture.size
     pixels = np.asarray(picture)
     scale = next((n for n in (4, 3, 2) if _is_enlarged(pixels, n)), 1)
@@ -73,8 +79,9 @@ def _embedded(path: Path, exactly: bool, changed: int, size: int) -> Embedded:
             return Embedded("image/png", content, width, height, scale > 1)
     form = "WEBP" if features.check("webp") else "JPEG"
     stream = io.BytesIO()
-    image = Image.fromarray(np.ascontiguousarray(pixels))
-    image.save(stream, form, quality=QUALITY[form], method=2)
+    Image.fromarray(np.ascontiguousarray(pixels)).save(
+        stream, form, quality=QUALITY[form], method=2
+    )
     lossy = stream.getvalue()
     return Embedded(f"image/{form.lower()}", lossy, width, height, scale > 1)
 

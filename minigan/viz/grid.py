@@ -78,6 +78,27 @@ def image_grid(
     return picture
 
 
+def with_headings(
+    picture: Image.Image, headings: Sequence[object], *, padding: int = 2
+) -> Image.Image:
+    """A picture of `image_grid` with a heading above each of its columns, in a strip at the top.
+
+    There are as many headings as columns; what is too long for its column is cut. `padding` is that
+    of the grid.
+    """
+    taller = Image.new("RGB", (picture.width, picture.height + CAPTION_HEIGHT), (GAP,) * 3)
+    taller.paste(picture, (0, CAPTION_HEIGHT))
+    draw, font = ImageDraw.Draw(taller), ImageFont.load_default(12)
+    cell = (picture.width - padding) / len(headings)
+    for i, heading in enumerate(headings):
+        text = visible(str(heading))
+        while text and draw.textlength(text, font=font) > cell - padding:
+            text = text[:-1]
+        x = i * cell + (padding + cell) / 2
+        draw.text((x, CAPTION_HEIGHT / 2), text, fill=(225, 225, 225), font=font, anchor="mm")
+    return taller
+
+
 def save_grid(
     path: str | Path,
     images: np.ndarray,
@@ -87,8 +108,13 @@ def save_grid(
     padding: int = 2,
     scale: int | None = None,
     labels: Sequence[object] | None = None,
+    headings: Sequence[object] | None = None,
+    like: Path | None = None,
 ) -> None:
     """Write a PNG of `image_grid` with the same arguments.
+
+    `headings` are the names of its columns, and stand above them, unless the picture `like` of an
+    equal grid has none: all pictures of a film have one size.
 
     Raises:
         ValueError: as `image_grid`.
@@ -99,13 +125,24 @@ def save_grid(
     picture = image_grid(
         images,
         value_range=value_range,
-        columns=columns,
+        columns=len(headings) if headings else columns,
         padding=padding,
         scale=scale,
         labels=labels,
     )
+    if headings and (like is None or _size(like) != picture.size):
+        picture = with_headings(picture, headings, padding=padding)
     with atomic_write(path) as temporary:
         picture.save(temporary, format="PNG")
+
+
+def _size(picture: Path) -> tuple[int, int] | None:
+    """The width and height of a PNG; None if it is none."""
+    try:
+        with Image.open(picture, formats=("PNG",)) as image:
+            return image.size
+    except (OSError, SyntaxError):
+        return None
 
 
 def save_images(

@@ -294,12 +294,16 @@ def _table_row(name: str, meaning: str, *cells: object) -> Html:
 
 def _figure(path: Path, caption: str, *, alt: str = "", exactly: bool = True) -> Html:
     """A picture with its caption; `alt` says what one sees, where the caption does not."""
-    shown = embedded(path, exactly=exactly)
+    below = element("figcaption", caption)
+    try:
+        shown = embedded(path, exactly=exactly)
+    except ValueError as error:
+        return joined(element("figure", _note(str(error)), below), "\n")
     source = f"data:{shown.media_type};base64,{base64.b64encode(shown.content).decode()}"
     kind = "pixelated" if shown.pixelated else "plot"
     size = {"width": shown.width, "height": shown.height}
     picture = element("img", src=source, alt=alt or caption, class_=kind, **size)
-    return joined(element("figure", picture, element("figcaption", caption)), "\n")
+    return joined(element("figure", picture, below), "\n")
 
 
 def _definitions(pairs: Iterable[tuple[str, object]]) -> Html:

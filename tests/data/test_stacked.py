@@ -184,7 +184,9 @@ def test_each_label_has_an_agreement_of_its_own(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_pictures_of_a_run_show_classes_from_the_first_to_the_last() -> None:
     z, columns = _fixed_latents(Cheat(batch_size=8), stack(BASE, 2), 0)
-    assert (len(z), columns) == (8 * 16, 16)
+    assert columns is not None
+    assert (len(z), len(columns)) == (8 * 16, 16)
+    assert (columns[0], columns[-1]) == (stack(BASE, 2).classes[0], stack(BASE, 2).classes[-1])
     assert set(z[:, 0]) == set(range(10))
     np.testing.assert_array_equal(z[::16], z[:1].repeat(8, axis=0))  # a column is one class
 

@@ -19,6 +19,7 @@ from minigan.data.stacked import stack
 from minigan.errors import UserError
 from minigan.random import Generator
 from minigan.testing import check_gradients
+from minigan.viz.grid import CAPTION_HEIGHT
 
 
 def rng() -> Generator:
@@ -174,4 +175,5 @@ def test_samples_of_one_class(runs: Any, shell: Shell, tmp_path: Path) -> None:
 
 def test_pictures_of_a_run_have_a_column_for_each_class(runs: Any, shell: Shell) -> None:
     with Image.open(runs("cgan", shell) / "samples" / "step-000002.png") as picture:
-        assert picture.width / picture.height == pytest.approx(10 / 8, rel=0.02)
+        height = picture.height - CAPTION_HEIGHT  # the classes stand above the columns
+        assert picture.width / height == pytest.approx(10 / 8, rel=0.02)

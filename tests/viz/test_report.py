@@ -11,6 +11,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 from PIL import Image
@@ -18,6 +19,7 @@ from PIL import Image
 from minigan.errors import UserError
 from minigan.training.run import Run
 from minigan.training.snapshots import record
+from minigan.viz.grid import save_grid
 from minigan.viz.report import write_report
 
 
@@ -230,3 +232,114 @@ def test_report_thins_out_many_pictures_but_keeps_the_ends(run):
 
 
 # Imports
+
+
+# --- What it teaches --------------------------------------------------------------------------
+
+SCORES = {
+    "step": 150,
+    "scores": [
+        {"key": "frechet", "name": "Frechet <i>distance</i>", "value": 12.5, "error": 0.25}
+        | {"baseline": 1.0, "baseline_of": "test images", "note": "500 images"},
+        {"key": "own", "name": "own", "value": None},
+    ],
+    "left_out": ["modes: not known"],
+}
+
+
+def test_scores_are_in_it_with_what_they_mean(run):
+    (run / "scores.json").write_text(json.dumps(SCORES))
+    report(run)
+    page = read(run)
+    for said in (
+        "Frechet <i>distance</i>",
+        "12.5 \u00b1 0.25",
+        "test images",
+        "500 images. Distance of the features",
+        "not finite",
+        "Of the checkpoint of step 150",
+        "The run has gone on since",
+        "Left out: modes: not known",
+    ):
+        assert said in page.text
+    assert "minigan evaluate" not in page.text.partition("What to do next")[2]
+    (run / "scores.json").write_text('{"step": "x"')
+    report(run)
+    assert "scores.json is damaged" in read(run).text
+
+
+def test_a_picture_that_cannot_be_shown_is_named(run):
+    (run / "samples" / "step-000100.png").write_bytes(b"no picture")
+    report(run)
+    page = read(run)
+    assert "step-000100.png is not a whole PNG" in page.text
+    assert len(page.images()) == 6
+
+
+def test_screen_readers_get_words_for_every_picture(run):
+    report(run)
+    page = read(run)
+    text = (run / "report.html").read_text()
+    assert '<html lang="en">' in text
+    for tag, attrs in page.tags:
+        if tag == "img":
+            assert len(attrs["alt"]) > 8
+            assert int(attrs["width"]) > 0
+        if tag == "svg":
+            assert attrs["role"] == "img"
+            assert "at the end" in attrs["aria-label"]
+        if tag == "input":
+            assert attrs["aria-label"]
+        if tag == "th":
+            assert attrs["scope"] in ("col", "row")
+    levels = [tag for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == "h1"
+    assert set(levels[1:]) == {"h2"}
+    alts = [attrs["alt"] for tag, attrs in page.tags if tag == "img"]
+    assert alts[0] == "A grid of generated images, after step 200 of training"
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_the_page_of_a_run_that_goes_on_loads_itself_again(run, live):
+    (run / "config.json").write_text(json.dumps(CONFIG | {"steps": 1000}))
+    found = Run(run, json.loads((run / "config.json").read_text()))
+    write_report(found.report, record(found, live=live))
+    page, text = read(run), (run / "report.html").read_text()
+    assert ("Training: step 200 of 1,000" in page.text) == live
+    assert ("Interrupted at step 200" in page.text) == (not live)
+    head = text.partition("<style>")[0]
+    assert ('<noscript><meta http-equiv="refresh" content="10"></noscript>' in head) == live
+    assert ("load this page again" in page.text) == live
+    assert (f"minigan report {run} --watch" in page.text) == live
+    assert (f"minigan train --resume --out {run}" in page.text) == (not live)
+    (run / "config.json").write_text(json.dumps(CONFIG))  # it has ended, whoever holds the lock
+    found = Run(run, json.loads((run / "config.json").read_text()))
+    write_report(found.report, record(found, live=live))
+    assert "refresh" not in (run / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        ("dcgan", ["minigan sample", "minigan evaluate", "--more 200"]),
+        ("cgan", ["--class a"]),
+        ("infogan", ["--sweep 1"]),
+        ("/some where/own.py", ["--recipe '/some where/own.py'"]),
+    ],
+)
+def test_it_says_what_to_do_next(run, recipe, says):
+    (run / "config.json").write_text(json.dumps(CONFIG | {"recipe": recipe}))
+    report(run)
+    commands = read(run).text.partition("What to do next")[2]
+    for said in says:
+        assert said in commands
+
+
+def test_the_report_of_a_small_run_is_below_a_megabyte(run):
+    rng = np.random.default_rng(0)
+    for step in range(0, 2000, 50):  # noise, of which no encoder makes less
+        images = rng.uniform(0, 1, (64, 1, 28, 28))
+        save_grid(run / "samples" / f"step-{step:06d}.png", images, value_range=(0, 1))
+    rows = tiny.rows(2000)
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert len(report(run)) < 1_000_000
