@@ -23,6 +23,7 @@ class ImagesOrPoints(Recipe):
     latent_size: int = 100  # components of z, standard normal
     hidden: int = 128  # rectifiers in each of three hidden layers, for points
 
+    takes: ClassVar[str] = "images whose sides are multiples of 4, or points"
     points: ClassVar[Mapping[str, Any]] = {}  # other defaults of fields, for points
 
     @classmethod

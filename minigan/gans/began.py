@@ -52,6 +52,9 @@ class BEGAN(EMA):
     beta1: float = 0.5  # decay of Adam's first moment
 
     steps: ClassVar[int] = 4000
+    minutes: ClassVar[float] = 8.9
+    takes: ClassVar[str] = "square images whose sides are multiples of 4"
+    picture: ClassVar[str] = "began-glyphs.png"
     watched: ClassVar[tuple[str, ...]] = ("M", "k")
 
     def __post_init__(self) -> None:

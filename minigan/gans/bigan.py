@@ -46,6 +46,8 @@ class BiGAN(Recipe):
     init_std: float = 0.02  # standard deviation of all initial weights
 
     steps: ClassVar[int] = 6000
+    minutes: ClassVar[float] = 47
+    takes: ClassVar[str] = "images"
 
     def __post_init__(self) -> None:
         super().__post_init__()

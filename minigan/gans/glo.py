@@ -48,6 +48,9 @@ class GLO(Recipe):
     encoding_lr: float = 0.05  # their learning rate
 
     steps: ClassVar[int] = 6000
+    minutes: ClassVar[float] = 19.4
+    takes: ClassVar[str] = "images of 28, 32 or 64 pixels"
+    picture: ClassVar[str] = "glo-mnist-walk.png"
 
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:

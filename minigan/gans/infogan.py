@@ -54,6 +54,9 @@ class InfoGAN(EMA):
     beta1: float = 0.5  # decay of Adam's first moment
 
     steps: ClassVar[int] = 10_000
+    minutes: ClassVar[float] = 19.9
+    takes: ClassVar[str] = "images whose sides are multiples of 4"
+    picture: ClassVar[str] = "infogan-mnist-classes.png"
     watched: ClassVar[tuple[str, ...]] = ("L_I(c1)",)
 
     def __post_init__(self) -> None:

@@ -42,6 +42,7 @@ class PacGAN(EMA, LearningRateDecay, ImagesOrPoints):
     beta2: float = 0.999  # decay of Adam's second moment
 
     steps: ClassVar[int] = 2000
+    picture: ClassVar[str] = "modes.png"
     points: ClassVar[Any] = {
         "batch_size": 512, "latent_size": 2, "hidden": 192, "r1": 0.05, "lr_d": 1e-3,
         "lr_g": 3e-3, "beta2": 0.98, "ema": 0.99,

@@ -37,6 +37,7 @@ class WGAN(EMA, ImagesOrPoints):
     width: int = 32  # channels next to the image, doubled with each halving
 
     steps: ClassVar[int] = 3000
+    picture: ClassVar[str] = "critic-wgan.png"
     watched: ClassVar[tuple[str, ...]] = ("estimate",)
     points: ClassVar[Any] = {"batch_size": 512, "latent_size": 2, "clip": 0.1, "lr": 5e-4}
 

@@ -36,6 +36,7 @@ class WGANGP(EMA, LearningRateDecay, ImagesOrPoints):
     lr_steps: int = 100_000  # steps over which the learning rates fall to zero, as in their code
 
     steps: ClassVar[int] = 3000
+    picture: ClassVar[str] = "critic-wgan_gp.png"
     watched: ClassVar[tuple[str, ...]] = ("estimate",)
     points: ClassVar[Any] = {
         "batch_size": 256, "n_critic": 1, "penalty": 0.1, "latent_size": 2, "lr_d": 2e-3,

@@ -65,6 +65,9 @@ class Recipe:
     batch_size: int = 64  # samples in a batch
 
     steps: ClassVar[int] = 1000  # length of a run, unless --steps is given
+    takes: ClassVar[str] = ""  # the data that it takes, in words
+    minutes: ClassVar[float] = 0.0  # of such a run on two CPU cores, if it is known: at most
+    picture: ClassVar[str] = ""  # one of examples/pictures that shows what to expect
     watched: ClassVar[tuple[str, ...]] = ()  # reported values whose course over a run is a score
     excludes: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # a field -> fields without effect then
 

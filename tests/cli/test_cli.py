@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import re
 import subprocess
@@ -16,7 +18,9 @@ from tiny import Shell
 
 import minigan
 from minigan import gans
+from minigan.commands import recipes
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 VERBS = ["train", "sample", "evaluate", "export", "recipes", "data", "gradcheck", "doctor"]
 
 
@@ -83,10 +87,54 @@ def test_the_help_of_train_tells_everything_that_train_takes(shell: Shell) -> No
     assert "(default: 0.0002)" in found["--lr-d"]
 
 
-def test_recipes_are_listed_with_their_papers(shell: Shell) -> None:
+def test_recipes_are_listed_with_what_they_are_for(shell: Shell) -> None:
     text = shell.succeeds("recipes").out
+    blocks = dict(re.split(r" +|\n", block, maxsplit=1) for block in text.split("\n\n")[:-1])
+    assert blocks.keys() == {*gans.names()}
     for name, paper in (("gan", "arXiv:1406.2661"), ("dcgan", "arXiv:1511.06434")):
-        assert re.search(rf"^{name} .*{paper}", text, re.MULTILINE)
+        assert paper in blocks[name]
+    purpose, _, length, picture = map(str.strip, blocks["dcgan"].splitlines())
+    assert purpose == "convolutional networks that make adversarial training stable"
+    assert re.match(
+        r"trains on images of 28, 32 or 64 pixels; 2,000 steps, at most [\d.]+ minutes", length
+    )
+    assert picture == "picture: examples/pictures/dcgan-glyphs.png"
+
+
+def test_every_recipe_says_what_it_takes_and_shows() -> None:
+    for name in gans.names():
+        kind = gans.load(name)
+        assert kind.takes, name
+        if kind.picture:
+            assert (EXAMPLES / "pictures" / kind.picture).is_file(), name
+
+
+def test_the_minutes_of_recipes_are_those_of_the_examples() -> None:
+    gallery = json.loads((EXAMPLES / "results/gallery.json").read_text())
+    known = [json.loads(path.read_text()) for path in (EXAMPLES / "results").glob("*-seed0.json")]
+    measured = [(run["recipe"], run["steps"], run["minutes"]) for run in [*known, *gallery]]
+    for name in gans.names():
+        kind = gans.load(name)
+        own = [
+            minutes for recipe, step, minutes in measured if (recipe, step) == (name, kind.steps)
+        ]
+        if kind.minutes:
+            assert any(abs(kind.minutes - minutes) < 0.5 for minutes in own), (name, own)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_recipes_fit_a_terminal(width: int, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    recipes.main([])
+    lines = sys.stdout.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert max(map(len, lines)) > width - 20
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 def test_data_are_listed_with_their_sources(shell: Shell) -> None:
@@ -131,10 +179,9 @@ def test_sample_draws_single_images(shell: Shell, run: Path, tmp_path: Path) -> 
 
 def test_single_images_of_a_larger_draw_are_not_mixed_with_others(shell: Shell, run: Path) -> None:
     shell.succeeds("sample", run, "--single", "--count", "3")
-    shell.succeeds("sample", run, "--single", "--count", "3", "--seed", "1")
     (run / "singles/mine.png").write_bytes(b"mine")
     before = tiny.tree(run)
-    words = ["sample", run, "--single", "--count", "2"]
+    words = ["sample", run, "--single", "--count", "2", "--overwrite"]
     shell.refuses(*words, says=("singles holds images of another draw, such as 0002.png", "--out"))
     assert tiny.tree(run) == before
 
