@@ -6,6 +6,7 @@ run keeps them as its command, and a flag that is given beside them wins.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Given:
     def blamed(self, error: UserError) -> UserError:
         """The error, with the file before it if one of its flags is wrong."""
         text = str(error)
-        mine = any(f"{flag} " in f"{text} " for flag in self.flags)
+        mine = any(re.search(rf"{re.escape(flag)}(?![\w-])", text) for flag in self.flags)
         return UserError(f"{self.origin}: {text}") if mine else error
 
 

@@ -94,7 +94,8 @@ def _go_on(words: list[str], place: Path) -> int:
     steps = given.steps or (state.step + given.more if given.more else config["steps"])
     if steps < state.step:
         raise UserError(
-            f"the run in {place} is at step {state.step} already; --steps {steps} is before that"
+            f"the run in {place} is at step {state.step} already; --steps {steps} is before that, "
+            "and --more N trains N steps more"
         )
     state.recipe.check_length(steps)
     best = given.best or config["best"]

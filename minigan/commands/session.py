@@ -42,10 +42,11 @@ def run_to_end(state: State, dataset: Dataset, run: Run, scorer: Scorer | None =
     Raises:
         RunError: if a loss stops being finite, or the run directory cannot be written any more.
     """
-    say(
-        f"training {run.config['recipe']} on {dataset.name} up to step {run.config['steps']}; "
-        f"pictures and checkpoints go to {run.path}"
-    )
+    if state.step < run.config["steps"]:
+        say(
+            f"training {run.config['recipe']} on {dataset.name} up to step {run.config['steps']}; "
+            f"pictures and checkpoints go to {run.path}"
+        )
     number = carry_out(state, dataset, run, say, scorer)
     if number is not None:
         say(

@@ -64,6 +64,31 @@ def test_as_many_stay_as_are_to_be_kept(
     assert steps(tmp_path / "run") == left
 
 
+def test_a_run_of_before_keeps_two_and_scores_none(shell: Shell, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shell.succeeds("train", "gan", *SCORED, "--steps", "2", "--out", run)
+    config = json.loads((run / "config.json").read_text())
+    for later in ("keep", "best"):
+        del config[later]
+    (run / "config.json").write_text(json.dumps(config))
+    shell.succeeds("train", "--resume", "--more", "2", "--out", run)
+    assert steps(run) == [3, 4]
+    assert not (run / "scores.jsonl").exists()
+
+
+def test_what_is_asked_on_resuming_holds_from_then_on(
+    shell: Shell, tmp_path: Path, by_value: Callable[..., None]
+) -> None:
+    by_value({2: 1.0, 3: 1.0, 4: 1.0, 5: 0.5})
+    run = tmp_path / "run"
+    shell.succeeds("train", "gan", *SCORED, "--steps", "2", "--out", run)
+    more = ["train", "--resume", "--out", run, "--more"]
+    shell.succeeds(*more, "2", "--keep", "1", "--best", "it")
+    shell.succeeds(*more, "1")
+    assert steps(run) == [4, 5]
+    assert [step for step, _ in scores(run)] == [2, 3, 4, 5]
+
+
 @pytest.mark.parametrize("higher", [True, False])
 def test_the_best_stays_beside_the_newest(
     higher: bool, shell: Shell, tmp_path: Path, by_value: Callable[..., None]
@@ -123,6 +148,18 @@ def test_equally_good_checkpoints_leave_the_newest(tmp_path: Path) -> None:
     for state.step in (1, 2):
         keeper.save(state)
     assert keeper.scores.best() == 2
+
+
+def test_a_finished_run_says_so_and_how_to_go_on(shell: Shell, run: Path) -> None:
+    sentence = (
+        f"the run is finished (2 steps); to look: minigan sample {run}; to score: minigan evaluate "
+        f"{run}; to go on: minigan train --resume --out {run} --more 2"
+    )
+    answer = shell.succeeds("train", "--resume", "--out", run)
+    assert answer.err.splitlines() == [sentence]
+    *_, more = sentence.partition("to go on: minigan ")
+    answer = shell.succeeds(*more.split())
+    assert "(4 steps)" in answer.err.splitlines()[-1]
 
 
 # --- Which scores ----------------------------------------------------------------------------
