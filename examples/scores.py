@@ -94,6 +94,7 @@ SHARES = ("high_quality", "agreement", "code_error", "error", "neighbours")  # s
 
 NOT_OF_THE_RECIPE = (
     "--data", "--stack", "--seed", "--out", "--steps", "--sample-every", "--checkpoint-every",
+    "--keep", "--best",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ come from is its own affair: flags, keyword arguments, a file, another run.
 from __future__ import annotations
 
 import dataclasses
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -146,6 +147,7 @@ def prepare(source: Source, make: Make, asked: Asked, device: Device, say: Say) 
             steps = _steps_within(asked.minutes, state, asked.graphs, say)
             recipe.check_length(steps)
             del state  # the steps that were timed are thrown away: the run is that of --steps
+            gc.collect()  # of its memory: a state and its graph refer to each other
             state = State.fresh(recipe, dataset, asked.seed, device)
         scorer = None
         if asked.best is not None:

@@ -183,16 +183,18 @@ def _data(run: Run, changed: Callable[[str], None], place: str | None = None) ->
         ) from error
     there, before = (dataset.shape, len(dataset.classes)), (run.data.shape, len(run.data.classes))
     if there != before:
-        why = "do not fit" if place is not None else "do not fit any more"
+        named = f"the data in {shown} do not fit the run in {run.path} any more"
+        if place is not None:
+            named = f"--data {shown} does not fit the run in {run.path}"
         raise UserError(
-            f"the data in {shown} {why} the run in {run.path}: it learned from "
+            f"{named}: it learned from "
             f"{data['samples']} samples of shape {before[0]} in {before[1]} classes, and there "
             f"are {len(dataset)} of {there[0]} in {there[1]}"
         )
     digest = dataset.digest()
     what = f"the data in {shown} have changed since the run in {run.path}"
     if place is not None:
-        what = f"the data in {shown} are not those of the run in {run.path}"
+        what = f"--data {shown} does not hold the data of the run in {run.path}"
     if len(dataset) != data["samples"]:
         changed(f"{what}: there were {data['samples']} samples, and now {len(dataset)}")
     elif data["digest"] not in (None, digest):

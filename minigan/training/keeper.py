@@ -13,7 +13,8 @@ from typing import Any
 from ..errors import UserError
 from ..files import atomic_write
 from ..schema import FLAG, NAME, NUMBER, SchemaError, Table, check, integer, lines, parse
-from .checkpoint import kept, newest, prune, step_of
+from . import checkpoint
+from .checkpoint import kept, newest, step_of
 from .run import Run
 from .state import State
 
@@ -105,7 +106,7 @@ class Keeper:
         if scored:
             self.score(state)
         best = self.scores.best()
-        prune(self.run.checkpoints, self.keep, spared=() if best is None else (best,))
+        checkpoint.prune(self.run.checkpoints, self.keep, spared=() if best is None else (best,))
 
     def score(self, state: State) -> None:
         """Score a state that is saved, if there is a scorer and it has not been scored yet."""

@@ -176,3 +176,28 @@ def test_a_length_that_cannot_be_is_refused(
 ) -> None:
     shell.refuses("train", "gan", "--data", "ring", *words, says=(says,))
     assert tiny.tree(here) == {}
+
+
+# --- Flags that a recipe has too -------------------------------------------------------------
+
+MINE = '''
+from dataclasses import dataclass
+from minigan.gans.gan import GAN
+
+@dataclass(frozen=True)
+class Mine(GAN):
+    """A recipe that is older than the flag of this name."""
+
+    keep: float = 0.5  # which fraction of something is kept
+'''
+
+
+def test_a_field_of_ones_own_recipe_keeps_its_flag(shell: Shell, tmp_path: Path) -> None:
+    mine, run = tmp_path / "mine.py", tmp_path / "run"
+    mine.write_text(MINE)
+    small = ["--data", "ring", "--hidden", "8", "--batch-size", "16", "--steps", "1"]
+    shell.succeeds("train", mine, *small, "--keep", "0.25", "--run-keep", "7", "--out", run)
+    config = Run.open(run).config
+    assert (config["hyper_parameters"]["keep"], config["keep"]) == (0.25, 7)
+    shell.succeeds("train", mine, "--like", run, "--out", tmp_path / "again")
+    assert end(tmp_path / "again") == end(run)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pytest
 import tiny
@@ -94,8 +94,8 @@ def test_a_reader_that_goes_away_later_ends_no_run(
     said: list[bytes] = []
     plain = checkpoint.prune
 
-    def prune(folder: Path) -> None:
-        plain(folder)
+    def prune(folder: Path, *args: Any, **options: Any) -> None:
+        plain(folder, *args, **options)
         if not said:  # the first checkpoint
             said.append(os.read(reading, 4096))
             os.close(reading)

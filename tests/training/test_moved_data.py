@@ -64,10 +64,12 @@ def test_other_data_are_refused_by_their_content(
     run, now = moved
     before = tiny.tree(run)
     words = ["train", "--resume", "--out", run] if verb == "resume" else [verb, run]
-    says = (f"the data in {now} are not those of the run in {run}", "as many, but not the same")
+    says = (f"--data {now} does not hold the data of the run in {run}", "as many, but not the same")
     shell.refuses(*words, "--data", changed(now), says=says)
     other = tiny.write_idx(now.with_name("other"), count=20, side=9)
-    shell.refuses(*words, "--data", other, says=("do not fit the run", "shape (1, 8, 8)"))
+    shell.refuses(
+        *words, "--data", other, says=(f"--data {other} does not fit the run", "shape (1, 8, 8)")
+    )
     missing = now.with_name("missing")
     shell.refuses(*words, "--data", missing, says=(f"--data {missing}: There is no data set",))
     assert tiny.tree(run) == before

@@ -297,7 +297,7 @@ def test_samples_need_no_data(run: Path, shell: Shell, tmp_path: Path) -> None:
     shell.succeeds("sample", run, "--out", tmp_path / "after.png")
     assert (tmp_path / "after.png").read_bytes() == (tmp_path / "before.png").read_bytes()
     for words in (["evaluate", run], ["train", "--resume", "--out", run, "--more", "1"]):
-        shell.refuses(*words, says=(str(run), "are needed for this", "gone", "data.source"))
+        shell.refuses(*words, says=(str(run), "are needed for this", "gone", "--data"))
 
 
 def test_classes_are_known_without_data(shell: Shell, digits: Path, tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ HOSTILE: dict[str, tuple[Any, ...]] = {
     "precision": (None, "float16", 3),
     "deterministic": (None, 0, 1, "true"),
     "graphs": (None, 0, 1, "true"),
+    "keep": (*NO_INTEGERS, 0),
+    "best": (3, [], "", "a\nb", "\ud800"),
     "command": (*NO_TEXTS, ["minigan", "train"]),
     "versions": (None, "x", [], {"numpy": 2}, {"numpy": None}),
     "revision": (3, [], "\ud800"),
