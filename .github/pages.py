@@ -32,6 +32,7 @@ PAGES = (
     "minigan.losses",
     "minigan.penalties",
     "minigan.data",
+    "minigan.weights",
     "minigan.recipe",
     "minigan.gans",
     *(f"minigan.gans.{name}" for name in recipes()),

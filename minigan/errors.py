@@ -11,6 +11,12 @@ class UserError(Exception):
     The message is one sentence that names the thing and the way out.
 
     The command line prints it without a traceback and exits with code 2.
+
+    >>> try:
+    ...     mg.data.load("no-such-data")
+    ... except mg.UserError as error:
+    ...     print(str(error).partition(";")[0])
+    There is no data set or folder no-such-data
     """
 
 
@@ -18,6 +24,9 @@ class RunError(Exception):
     """A correct command has failed, as when a loss stops being finite.
 
     The command line prints it without a traceback and exits with code 1.
+
+    >>> issubclass(mg.RunError, Exception)
+    True
     """
 
 

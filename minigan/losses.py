@@ -40,6 +40,9 @@ def binary_cross_entropy_with_logits(logits: Tensor, target: float | Array) -> T
 
     Raises:
         ValueError: if `target` is neither a number nor of the shape of the logits.
+
+    >>> binary_cross_entropy_with_logits(mg.Tensor([100.0, -100.0]), 1.0).item()
+    50.0
     """
     _check_target("binary_cross_entropy_with_logits", logits, target)
     return mean(softplus(logits) - logits * target)
@@ -51,6 +54,10 @@ def discriminator_loss(real: Tensor, fake: Tensor, *, smooth: float = 1.0) -> Te
     `smooth`, in (0, 1], is the target for real samples; 0.9 is the usual one-sided label smoothing
     (Salimans et al. 2016, arXiv:1606.03498, section 3.4). The target of fakes stays 0: smoothing it
     would reward samples where the model has mass already.
+
+    >>> unsure = mg.Tensor([[0.0]])  # D = 1/2
+    >>> round(discriminator_loss(unsure, unsure).item(), 4)  # ln 4
+    1.3863
     """
     of_real, of_fake = (real, smooth), (fake, 0.0)
     return binary_cross_entropy_with_logits(*of_real) + binary_cross_entropy_with_logits(*of_fake)
@@ -61,6 +68,9 @@ def saturating_loss(fake: Tensor) -> Tensor:
     equation 1).
 
     Its gradient vanishes where D is sure that a sample is generated.
+
+    >>> round(saturating_loss(mg.Tensor([[0.0]])).item(), 4)  # -ln 2: D cannot tell
+    -0.6931
     """
     return mean(-softplus(fake))
 
@@ -68,6 +78,9 @@ def saturating_loss(fake: Tensor) -> Tensor:
 def non_saturating_loss(fake: Tensor) -> Tensor:
     """-E[log D(G(z))], with the same fixed point but strong early gradients (Goodfellow et al.
     2014, section 3).
+
+    >>> non_saturating_loss(mg.Tensor([[-100.0]])).item()
+    100.0
     """
     return mean(softplus(-ops.real(fake)))
 
@@ -76,6 +89,9 @@ def real_logit(logits: Tensor) -> Tensor:
     """The one logit of a discriminator with two, (N, 2) for false and real.
 
     A softmax over two logits is the sigmoid of their difference, so every loss here serves both.
+
+    >>> real_logit(mg.Tensor([[1.0, 3.0]])).numpy()
+    array([2.], dtype=float32)
     """
     if logits.ndim != 2 or logits.shape[1] != 2:
         raise ValueError(f"a two-logit discriminator gives (N, 2), not {logits.shape}")
@@ -88,6 +104,9 @@ def softmax_cross_entropy(logits: Tensor, labels: Array) -> Tensor:
 
     Raises:
         ValueError: if the labels are no integers (N,) from 0 to classes - 1.
+
+    >>> softmax_cross_entropy(mg.Tensor([[100.0, 0.0], [100.0, 0.0]]), np.array([0, 1])).item()
+    50.0
     """
     return mean(ops.softmax_cross_entropy(logits, labels=as_labels(labels)))
 
@@ -97,6 +116,9 @@ def least_squares_discriminator_loss(
 ) -> Tensor:
     """E[(D(x) - b)^2] / 2 + E[(D(G(z)) - a)^2] / 2 for a D without a sigmoid (Mao et al. 2016,
     arXiv:1611.04076, equation 2).
+
+    >>> least_squares_discriminator_loss(mg.Tensor([[1.0]]), mg.Tensor([[2.0]])).item()
+    2.0
     """
     _check_target("least_squares_discriminator_loss", real, b)
     _check_target("least_squares_discriminator_loss", fake, a)
@@ -107,6 +129,9 @@ def least_squares_discriminator_loss(
 def least_squares_generator_loss(fake: Tensor, *, c: float = 1.0) -> Tensor:
     """E[(D(G(z)) - c)^2] / 2: also samples on the right side of D's boundary are pulled to it
     (Mao et al. 2016, equation 2).
+
+    >>> least_squares_generator_loss(mg.Tensor([[3.0]])).item()
+    2.0
     """
     _check_target("least_squares_generator_loss", fake, c)
     return 0.5 * mean(square(ops.real(fake) - c))
@@ -116,6 +141,9 @@ def wasserstein_critic_loss(real: Tensor, fake: Tensor) -> Tensor:
     """E[f(G(z))] - E[f(x)] (Arjovsky et al. 2017, arXiv:1701.07875, equation 3, to be minimised).
 
     Its negative estimates the Wasserstein distance times the critic's Lipschitz constant.
+
+    >>> wasserstein_critic_loss(mg.Tensor([[3.0]]), mg.Tensor([[1.0]])).item()
+    -2.0
     """
     return mean(fake) - mean(real)
 
@@ -123,12 +151,19 @@ def wasserstein_critic_loss(real: Tensor, fake: Tensor) -> Tensor:
 def wasserstein_generator_loss(fake: Tensor) -> Tensor:
     """-E[f(G(z))] (Arjovsky et al. 2017, Theorem 3); also the generator's side of the hinge loss
     (Miyato et al. 2018, arXiv:1802.05957, equation 17).
+
+    >>> wasserstein_generator_loss(mg.Tensor([[3.0]])).item()
+    -3.0
     """
     return -mean(fake)
 
 
 def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))] (Miyato et al. 2018, equation 16)."""
+    """E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))] (Miyato et al. 2018, equation 16).
+
+    >>> hinge_discriminator_loss(mg.Tensor([[0.5]]), mg.Tensor([[-2.0]])).item()
+    0.5
+    """
     return mean(relu(1 - ops.real(real))) + mean(relu(1 + ops.real(fake)))
 
 
@@ -140,6 +175,10 @@ def laplacian_pyramid_loss(x: Tensor, y: Tensor, *, levels: int = 3) -> Tensor:
     (Burt & Adelson 1983). The blurred image, at half the size, is decomposed further; after
     `levels` levels it is the last one itself. Means take the place of the weights 4^j of the
     paper's sums.
+
+    >>> x = mg.Tensor(rng.normal((2, 1, 8, 8)))
+    >>> laplacian_pyramid_loss(x, x).item()
+    0.0
     """
     check_shapes("laplacian_pyramid_loss", x.shape, y.shape)
     x, y = ops.real(x), ops.real(y)

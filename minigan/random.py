@@ -65,6 +65,11 @@ class Generator:
 
     Raises:
         ValueError: if the seed is no integer.
+
+    >>> mg.Generator(0).normal(3).shape
+    (3,)
+    >>> bool((mg.Generator(0).uniform(3) == mg.Generator(0).uniform(3)).all())
+    True
     """
 
     def __init__(self, seed: int, *stream: str) -> None:

@@ -94,7 +94,12 @@ def no_grad(function: None = None) -> Recording: ...
 @overload
 def no_grad(function: _F) -> _F: ...
 def no_grad(function: Any = None) -> Any:
-    """Within this context, `with no_grad():`, or the function it decorates, nothing is recorded."""
+    """Within this context, `with no_grad():`, or the function it decorates, nothing is recorded.
+
+    >>> x = mg.Tensor([1.0, 2.0])
+    >>> with mg.no_grad():
+    ...     y = x * x  # a constant to `grad`
+    """
     return Recording(False) if function is None else Recording(False)(function)
 
 
@@ -103,7 +108,13 @@ def enable_grad(function: None = None) -> Recording: ...
 @overload
 def enable_grad(function: _F) -> _F: ...
 def enable_grad(function: Any = None) -> Any:
-    """Within this context, or the function it decorates, all is recorded, even inside `no_grad`."""
+    """Within this context, or the function it decorates, all is recorded, even inside `no_grad`.
+
+    >>> x = mg.Tensor(3.0)
+    >>> with mg.no_grad(), mg.enable_grad():
+    ...     mg.grad(x * x, x).item()
+    6.0
+    """
     return Recording(True) if function is None else Recording(True)(function)
 
 

@@ -36,7 +36,11 @@ Structure = TypeVar("Structure")
 
 
 class GraphError(ValueError):
-    """An operation or its gradient failed: which one, on what shapes, and where it was built."""
+    """An operation or its gradient failed: which one, on what shapes, and where it was built.
+
+    >>> issubclass(mg.GraphError, ValueError)
+    True
+    """
 
 
 class Tensor(TensorMethods):
@@ -48,6 +52,10 @@ class Tensor(TensorMethods):
     Results of operations, and all tensors that a recorded operation has used, are read-only to
     NumPy. Only optimisers write them in place: their parameters; other code, and whoever writes on
     a GPU, where CuPy does not refuse, does so within `minigan_kernels.memo.writable`.
+
+    >>> x = mg.Tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> (x @ x).sum().item(), x.shape
+    (54.0, (2, 2))
     """
 
     __slots__ = ("__weakref__", "data", "node")
@@ -224,6 +232,11 @@ def primitive(
 
     Integers become floats of the other arrays' dtype, or float32, where NumPy's answer is a float.
     `check`, from `minigan.arrays`, is for kernels that want floats, or arrays of one dtype.
+
+    >>> double = mg.primitive(lambda x: 2 * x, "double").gradients(lambda g, y, x: 2 * g)
+    >>> x = mg.Tensor([1.0, 2.0])
+    >>> mg.grad(double(x).sum(), x).numpy()
+    array([2., 2.], dtype=float32)
     """
     return Primitive(kernel, name or kernel.__name__, doc, check)
 
@@ -258,6 +271,10 @@ def grad(
         GraphError: if an input has no influence on the output (`allow_unused` gives zeros instead),
             is no tensor, or has an integer dtype, which has no gradient; or if a rule fails. The
             message names the operation, its shapes and where it was built.
+
+    >>> x = mg.Tensor(3.0)
+    >>> mg.grad(x * x, x).item()
+    6.0
     """
     if isinstance(inputs, Mapping):
         names, wanted = list(inputs.keys()), list(inputs.values())

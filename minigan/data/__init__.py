@@ -137,7 +137,11 @@ def outline(
 
 
 def lasting(name_or_path: str | Path) -> str:
-    """A name of the data that is valid in any folder: a known name unchanged, a path in full."""
+    """A name of the data that is valid in any folder: a known name unchanged, a path in full.
+
+    >>> lasting("glyphs")
+    'glyphs'
+    """
     name = str(name_or_path)
     known = name in {entry.name for entry in catalogue()}
     return name if known else str(Path(name).expanduser().resolve())

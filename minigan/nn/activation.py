@@ -16,7 +16,11 @@ from .parameters import Parameter
 
 
 class Activation(Module):
-    """A function of each value. One with an `epilogue` is fused with the bias before it."""
+    """A function of each value. One with an `epilogue` is fused with the bias before it.
+
+    >>> issubclass(nn.ReLU, nn.Activation)
+    True
+    """
 
     takes_arrays = True
     epilogue: Epilogue | None = None  # the kernels' name for it, if they can end in it
@@ -29,7 +33,11 @@ class Activation(Module):
 
 
 class LeakyReLU(Activation):
-    """x where x > 0, else slope * x; 0 <= slope <= 1 (Maas et al. 2013)."""
+    """x where x > 0, else slope * x; 0 <= slope <= 1 (Maas et al. 2013).
+
+    >>> nn.LeakyReLU(0.5)(mg.Tensor([-2.0, 2.0])).numpy()
+    array([-1.,  2.], dtype=float32)
+    """
 
     def __init__(self, slope: float = 0.01, inplace: bool = False) -> None:
         if inplace:
@@ -45,7 +53,11 @@ class LeakyReLU(Activation):
 
 
 class ReLU(LeakyReLU):
-    """max(x, 0) (Nair & Hinton 2010)."""
+    """max(x, 0) (Nair & Hinton 2010).
+
+    >>> nn.ReLU()(mg.Tensor([1.0, 2.0])).numpy()
+    array([1., 2.], dtype=float32)
+    """
 
     def __init__(self, inplace: bool = False) -> None:
         super().__init__(slope=0.0, inplace=inplace)
@@ -55,7 +67,11 @@ class ReLU(LeakyReLU):
 
 
 class ELU(Activation):
-    """x where x > 0, else alpha (exp(x) - 1) (Clevert et al. 2016, arXiv:1511.07289)."""
+    """x where x > 0, else alpha (exp(x) - 1) (Clevert et al. 2016, arXiv:1511.07289).
+
+    >>> nn.ELU()(mg.Tensor([-200.0, 2.0])).numpy()
+    array([-1.,  2.], dtype=float32)
+    """
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha
@@ -65,7 +81,11 @@ class ELU(Activation):
 
 
 class Softplus(Activation):
-    """log(1 + exp(x)), above 0: a smooth ReLU (Dugas et al. 2001)."""
+    """log(1 + exp(x)), above 0: a smooth ReLU (Dugas et al. 2001).
+
+    >>> nn.Softplus()(mg.Tensor([-200.0, 200.0])).numpy()
+    array([  0., 200.], dtype=float32)
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.softplus(x)
@@ -136,7 +156,11 @@ class Softmax(Module):
 
 
 class Tanh(Activation):
-    """tanh(x), in (-1, 1)."""
+    """tanh(x), in (-1, 1).
+
+    >>> nn.Tanh()(mg.Tensor([0.0])).numpy()
+    array([0.], dtype=float32)
+    """
 
     epilogue = Epilogue("tanh")
 
@@ -145,7 +169,11 @@ class Tanh(Activation):
 
 
 class Sigmoid(Activation):
-    """1 / (1 + exp(-x)), in (0, 1)."""
+    """1 / (1 + exp(-x)), in (0, 1).
+
+    >>> nn.Sigmoid()(mg.Tensor([0.0])).numpy()
+    array([0.5], dtype=float32)
+    """
 
     epilogue = Epilogue("sigmoid")
 

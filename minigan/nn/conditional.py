@@ -13,6 +13,10 @@ class Conditional(Module):
 
     x is (N, C, ...) and y (N, K). A block for vectors gets K more values, a block for images K more
     channels, each constant.
+
+    >>> G = nn.Conditional(nn.Linear(4 + 2, 3, rng=rng), nn.Linear(3 + 2, 1, rng=rng))
+    >>> G(mg.Tensor(rng.normal((5, 4))), mg.Tensor(rng.normal((5, 2)))).shape
+    (5, 1)
     """
 
     takes_arrays = True
@@ -29,7 +33,13 @@ class Conditional(Module):
 
 
 class Joined(Module):
-    """A layer for x, one for y, and layers for both results (N, ...), concatenated."""
+    """A layer for x, one for y, and layers for both results (N, ...), concatenated.
+
+    >>> of_x, of_y = nn.Linear(4, 3, rng=rng), nn.Linear(2, 3, rng=rng)
+    >>> layer = nn.Joined(of_x, of_y, nn.Linear(6, 1, rng=rng))
+    >>> layer(mg.Tensor(rng.normal((5, 4))), mg.Tensor(rng.normal((5, 2)))).shape
+    (5, 1)
+    """
 
     takes_arrays = True
 

@@ -21,6 +21,10 @@ class Sequential(Module):
 
     Raises:
         TypeError: for what is no layer, such as a list of layers beside others, or a class.
+
+    >>> D = nn.Sequential(nn.Flatten(), nn.Linear(12, 1, rng=rng), mg.sigmoid)
+    >>> D(mg.Tensor(rng.normal((5, 3, 2, 2)))).shape, len(D)
+    ((5, 1), 3)
     """
 
     takes_arrays = True
@@ -95,7 +99,11 @@ class Sequential(Module):
 
 
 class Flatten(Module):
-    """Each sample as a vector: (N, ...) to (N, values)."""
+    """Each sample as a vector: (N, ...) to (N, values).
+
+    >>> nn.Flatten()(mg.Tensor(rng.normal((5, 3, 2, 2)))).shape
+    (5, 12)
+    """
 
     takes_arrays = True
 
@@ -104,7 +112,11 @@ class Flatten(Module):
 
 
 class Reshape(Module):
-    """Each sample in another shape: (N, ...) to (N, *shape)."""
+    """Each sample in another shape: (N, ...) to (N, *shape).
+
+    >>> nn.Reshape(3, 2, 2)(mg.Tensor(rng.normal((5, 12)))).shape
+    (5, 3, 2, 2)
+    """
 
     takes_arrays = True
 

@@ -93,6 +93,10 @@ class Conv2d(_Convolution):
     x is (N, in_channels, H, W), weight (out_channels, in_channels/groups, kH, kW); see
     `minigan.conv2d`. `padding` "same" gives the result x's height and width, at stride 1: an even
     kernel gets the odd zero at the end of an axis; "valid" is 0.
+
+    >>> layer = nn.Conv2d(3, 8, 4, stride=2, padding=1, rng=rng, activation=nn.LeakyReLU(0.2))
+    >>> layer(mg.Tensor(rng.normal((2, 3, 8, 8)))).shape
+    (2, 8, 4, 4)
     """
 
     operation = staticmethod(ops.conv2d)
@@ -166,6 +170,10 @@ class ConvTranspose2d(_Convolution):
 
     x is (N, in_channels, H, W), weight (in_channels, out_channels/groups, kH, kW); see
     `minigan.conv_transpose2d`, also for `output_padding`.
+
+    >>> layer = nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1, rng=rng)
+    >>> layer(mg.Tensor(rng.normal((2, 8, 4, 4)))).shape
+    (2, 3, 8, 8)
     """
 
     operation = staticmethod(ops.conv_transpose2d)

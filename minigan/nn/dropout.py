@@ -22,6 +22,10 @@ class Dropout(Module):
     Raises:
         TypeError: if both p and keep are given.
         ValueError: if p is not in [0, 1), or keep not in (0, 1].
+
+    >>> layer = nn.Dropout(0.5, rng=rng).eval()  # in inference it does nothing
+    >>> layer(mg.Tensor([1.0, 2.0])).numpy()
+    array([1., 2.], dtype=float32)
     """
 
     takes_arrays = True

@@ -22,6 +22,9 @@ class Embedding(Module):
 
     The labels are integers: an array, a tensor or a list.
     Labels on a GPU are not checked: one that is no symbol gets a vector of NaN.
+
+    >>> nn.Embedding(10, 4, rng=rng)(np.array([3, 1, 3])).shape
+    (3, 4)
     """
 
     @takes_generator

@@ -20,7 +20,11 @@ Initializer = Callable[[Generator, tuple[int, ...], int, int], np.ndarray]
 
 
 def normal(std: float = 0.02, mean: float = 0.0) -> Initializer:
-    """N(mean, std^2); 0.02 is DCGAN's (Radford et al. 2015, section 4)."""
+    """N(mean, std^2); 0.02 is DCGAN's (Radford et al. 2015, section 4).
+
+    >>> initial(normal(0.02), rng, (4, 3), 3, 4).shape
+    (4, 3)
+    """
 
     @takes_generator
     def draw(rng: Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
@@ -30,7 +34,11 @@ def normal(std: float = 0.02, mean: float = 0.0) -> Initializer:
 
 
 def uniform(limit: float) -> Initializer:
-    """U(-limit, limit)."""
+    """U(-limit, limit).
+
+    >>> bool((abs(initial(uniform(0.1), rng, (4, 3), 3, 4)) <= 0.1).all())
+    True
+    """
 
     @takes_generator
     def draw(rng: Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
@@ -40,13 +48,20 @@ def uniform(limit: float) -> Initializer:
 
 
 def constant(value: float) -> Initializer:
-    """The same value everywhere."""
+    """The same value everywhere.
+
+    >>> initial(constant(2.0), rng, (2,), 1, 2)
+    array([2., 2.], dtype=float32)
+    """
     return lambda rng, shape, fan_in, fan_out: np.full(shape, value, np.float32)
 
 
 def he(gain: float = math.sqrt(2)) -> Initializer:
     """N(0, gain^2 / fan_in), which keeps the variance through ReLU, forwards (He et al. 2015,
     arXiv:1502.01852).
+
+    >>> initial(he(), rng, (4, 3), 3, 4).shape
+    (4, 3)
     """
 
     @takes_generator
@@ -57,7 +72,11 @@ def he(gain: float = math.sqrt(2)) -> Initializer:
 
 
 def glorot(gain: float = 1.0) -> Initializer:
-    """U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010, equation 16)."""
+    """U(-a, a), a = gain sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010, equation 16).
+
+    >>> bool((abs(initial(glorot(), rng, (4, 3), 3, 4)) <= np.sqrt(6 / 7)).all())
+    True
+    """
 
     @takes_generator
     def draw(rng: Generator, shape: tuple[int, ...], fan_in: int, fan_out: int) -> np.ndarray:
@@ -70,6 +89,10 @@ def glorot(gain: float = 1.0) -> Initializer:
 def orthogonal(gain: float = 1.0) -> Initializer:
     """Rows, or columns where those are fewer, orthogonal and of length `gain` (Saxe et al. 2014,
     arXiv:1312.6120).
+
+    >>> w = initial(orthogonal(), rng, (2, 3), 3, 2)
+    >>> bool(np.allclose(w @ w.T, np.eye(2), atol=1e-6))
+    True
     """
 
     @takes_generator
@@ -90,6 +113,10 @@ def initial(
 
     Raises:
         ValueError: if it gives an array of another shape, or of no numbers.
+
+    >>> layer = nn.Linear(3, 2, rng=rng, init=normal(0.02))  # which calls it
+    >>> initial(constant(0.0), rng, (2,), 3, 2).dtype
+    dtype('float32')
     """
     drawn: Any = init(rng, shape, fan_in, fan_out)
     if not is_array(drawn) or drawn.shape != shape or drawn.dtype.kind not in "iuf":

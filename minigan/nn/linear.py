@@ -22,6 +22,9 @@ class Linear(Module):
 
     x is (..., in_features), weight (out_features, in_features), bias (out_features,) or None; the
     result is (..., out_features).
+
+    >>> nn.Linear(3, 2, rng=rng, activation=nn.ReLU())(mg.Tensor(rng.normal((5, 3)))).shape
+    (5, 2)
     """
 
     takes_arrays = True
@@ -84,6 +87,9 @@ class Maxout(Module):
 
     x is (..., in_features), the result (..., units). Rows u*pieces to (u+1)*pieces - 1 of the
     weight (units*pieces, in_features) are the pieces of unit u.
+
+    >>> nn.Maxout(3, 2, 5, rng=rng)(mg.Tensor(rng.normal((4, 3)))).shape
+    (4, 2)
     """
 
     takes_arrays = True

@@ -37,6 +37,14 @@ class Module(Familiar):
 
     No part may lead back to a module that it is a part of. One that must know its parent keeps
     `weakref.ref(parent)`, which is not walked.
+
+    >>> class Twice(nn.Module):
+    ...     def __init__(self, rng):
+    ...         self.linear = nn.Linear(3, 3, rng=rng)
+    ...     def forward(self, x):
+    ...         return self.linear(self.linear(x))
+    >>> list(Twice(rng).parameters())
+    ['linear.weight', 'linear.bias']
     """
 
     training = True
@@ -55,6 +63,7 @@ class Module(Familiar):
         object.__setattr__(self, name, value)
 
     def forward(self, *inputs: Any) -> Any:
+        """What calling the module computes: write this in one of your own."""
         raise TypeError(f"{type(self).__name__} has no forward method")
 
     def __call__(self, *inputs: Any) -> Any:
@@ -315,7 +324,14 @@ _watchers: list[Callable[[Module, tuple[Any, ...], Any], None]] = []
 
 @contextmanager
 def watching(watch: Callable[[Module, tuple[Any, ...], Any], None]) -> Iterator[None]:
-    """Within the block call `watch(module, inputs, output)` after each module's forward pass."""
+    """Within the block call `watch(module, inputs, output)` after each module's forward pass.
+
+    >>> with nn.watching(lambda module, inputs, output: print(type(module).__name__)):
+    ...     y = nn.Sequential(nn.Tanh(), nn.ReLU())(mg.Tensor([1.0]))
+    Tanh
+    ReLU
+    Sequential
+    """
     _watchers.append(watch)
     try:
         yield

@@ -16,6 +16,10 @@ class GaussianNoise(Module):
 
     Between the layers of a discriminator it acts like dropout (Salimans et al. 2016,
     arXiv:1606.03498, section 4). The noise comes from `rng`, the generator of the whole run.
+
+    >>> layer = nn.GaussianNoise(0.1, rng=rng).eval()  # in inference it does nothing
+    >>> layer(mg.Tensor([1.0, 2.0])).numpy()
+    array([1., 2.], dtype=float32)
     """
 
     takes_arrays = True

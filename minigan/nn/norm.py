@@ -29,6 +29,9 @@ class BatchNorm(Module):
     `momentum` is the weight of the newest batch: running = (1 - momentum) running + momentum batch,
     with the unbiased variance. (Other libraries call 1 - momentum the momentum.) Without
     `learn_scale` gamma is not learned. A pass that fails leaves the running moments as they were.
+
+    >>> nn.BatchNorm(3, activation=nn.ReLU())(mg.Tensor(rng.normal((4, 3, 2, 2)))).shape
+    (4, 3, 2, 2)
     """
 
     takes_arrays = True
@@ -105,7 +108,11 @@ class BatchNorm(Module):
 
 
 class BatchNorm1d(BatchNorm):
-    """`BatchNorm` of vectors (N, C)."""
+    """`BatchNorm` of vectors (N, C).
+
+    >>> nn.BatchNorm1d(3)(mg.Tensor(rng.normal((4, 3)))).shape
+    (4, 3)
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         check_axes(self, x, 2, "(N, C)")
@@ -113,7 +120,11 @@ class BatchNorm1d(BatchNorm):
 
 
 class BatchNorm2d(BatchNorm):
-    """`BatchNorm` of images (N, C, H, W)."""
+    """`BatchNorm` of images (N, C, H, W).
+
+    >>> nn.BatchNorm2d(3)(mg.Tensor(rng.normal((4, 3, 2, 2)))).shape
+    (4, 3, 2, 2)
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         check_axes(self, x, 4, "(N, C, H, W)")
@@ -123,6 +134,9 @@ class BatchNorm2d(BatchNorm):
 class InstanceNorm2d(Module):
     """Each channel of each image (N, C, H, W) normalised alone (Ulyanov et al. 2016,
     arXiv:1607.08022). An image needs two values a channel.
+
+    >>> nn.InstanceNorm2d(3)(mg.Tensor(rng.normal((4, 3, 2, 2)))).shape
+    (4, 3, 2, 2)
     """
 
     takes_arrays = True
@@ -149,6 +163,9 @@ class InstanceNorm2d(Module):
 class LayerNorm(Module):
     """Each sample normalised over its last axes, which have the shape `shape` (Ba et al. 2016,
     arXiv:1607.06450).
+
+    >>> nn.LayerNorm(3)(mg.Tensor(rng.normal((4, 3)))).shape
+    (4, 3)
     """
 
     takes_arrays = True

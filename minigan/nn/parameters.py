@@ -16,6 +16,14 @@ class Parameter(Tensor):
     Its values are a copy of an array, a list, a number or a tensor, whose history they do not
     keep; `dtype` as for a tensor. Results of operations on it, and its `detach()`, are plain
     tensors.
+
+    >>> class Scale(nn.Module):
+    ...     def __init__(self):
+    ...         self.factor = nn.Parameter(np.ones(3, np.float32))
+    ...     def forward(self, x):
+    ...         return x * self.factor
+    >>> list(Scale().parameters())
+    ['factor']
     """
 
     __slots__ = ()
@@ -123,6 +131,10 @@ def joined(**players: Mapping[str, Tensor]) -> Parameters:
 
     Raises:
         TypeError: if a player is given as anything else than tensors by name.
+
+    >>> G, D = nn.Linear(3, 2, rng=rng), nn.Linear(2, 1, rng=rng)
+    >>> list(mg.optim.joined(G=G.parameters(), D=D.parameters()))
+    ['G.weight', 'G.bias', 'D.weight', 'D.bias']
     """
     joint = Parameters()
     for player, named in players.items():

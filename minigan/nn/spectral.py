@@ -32,6 +32,10 @@ class SpectralNorm(Module):
         ValueError: if `iterations` is below 1.
         TypeError: for a transposed convolution, whose weight (I, O, kH, kW) is no such matrix, and
             for what is no layer with a weight.
+
+    >>> layer = nn.SpectralNorm(nn.Linear(3, 2, rng=rng), rng=rng)
+    >>> layer(mg.Tensor(rng.normal((4, 3)))).shape
+    (4, 2)
     """
 
     takes_arrays = True

@@ -22,7 +22,12 @@ class Row(NamedTuple):
 
 
 class Summary(list[Row]):
-    """The rows of a network's summary; as a string, the table with its totals."""
+    """The rows of a network's summary; as a string, the table with its totals.
+
+    >>> rows = nn.summary(nn.Linear(3, 2, rng=rng), mg.Tensor(rng.normal((4, 3))))
+    >>> rows[0].parameters
+    8
+    """
 
     def _cells(self) -> list[tuple[str, ...]]:
         total = Row(
@@ -70,6 +75,9 @@ def summary(network: Module, *inputs: Any) -> Summary:
     An input is a tensor, an array, or a shape, (3, 64, 64), of one sample; or of a batch, which has
     an axis more. The forward pass runs in inference and is not recorded; the network does not
     change. A parameter that two layers share is counted once.
+
+    >>> len(nn.summary(nn.Sequential(nn.Tanh(), nn.ReLU()), mg.Tensor([1.0])))
+    2
     """
     if any(map(_is_shape, inputs)):
         try:

@@ -24,6 +24,9 @@ class WeightNormLinear(Module):
     direction of a row are learned separately (Salimans & Kingma 2016, arXiv:1602.07868, equation
     2). Without `learn_scale` g stays as `standardise` set it, so that noise between layers keeps
     its size in proportion; a growing g would make it negligible.
+
+    >>> nn.WeightNormLinear(3, 2, rng=rng)(mg.Tensor(rng.normal((4, 3)))).shape
+    (4, 2)
     """
 
     takes_arrays = True

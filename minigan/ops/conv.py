@@ -74,6 +74,10 @@ def conv2d(
 
     Raises:
         ValueError: if the shapes do not fit one another, or an activation has no bias.
+
+    >>> x, w = mg.Tensor(rng.normal((1, 3, 8, 8))), mg.Tensor(rng.normal((4, 3, 4, 4)))
+    >>> mg.conv2d(x, w, stride=2, padding=1).shape
+    (1, 4, 4, 4)
     """
     options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     if bias is None:
@@ -103,6 +107,10 @@ def conv_transpose2d(
 
     Raises:
         ValueError: if the shapes do not fit one another, or an activation has no bias.
+
+    >>> x, w = mg.Tensor(rng.normal((1, 3, 4, 4))), mg.Tensor(rng.normal((3, 4, 4, 4)))
+    >>> mg.conv_transpose2d(x, w, stride=2, padding=1).shape
+    (1, 4, 8, 8)
     """
     if len(x.shape) != 4 or len(w.shape) != 4:
         raise ValueError(
@@ -162,6 +170,9 @@ def max_pool2d(
     """Maximum of each window of x (N, C, H, W); `stride` is the kernel's size by default.
 
     The gradient goes to the first maximum of each window.
+
+    >>> mg.max_pool2d(mg.Tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), 2).item()
+    4.0
     """
     (x,) = tensors(x)
     size = pair(kernel, "kernel", least=1)
@@ -178,6 +189,9 @@ def avg_pool2d(
 ) -> Tensor:
     """Mean of each window of x (N, C, H, W), padding counted as zeros; `stride` is the kernel's
     size by default.
+
+    >>> mg.avg_pool2d(mg.Tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), 2).item()
+    2.5
     """
     size = pair(kernel, "kernel", least=1)
     return avg_pool2d_p(x, kernel=size, stride=size if stride is None else stride, padding=padding)
@@ -185,5 +199,10 @@ def avg_pool2d(
 
 @also(scale_factor="factor")
 def upsample_nearest(x: Tensor, factor: int) -> Tensor:
-    """Each pixel of x (N, C, H, W) as a block of factor x factor: (N, C, factor H, factor W)."""
+    """Each pixel of x (N, C, H, W) as a block of factor x factor: (N, C, factor H, factor W).
+
+    >>> mg.upsample_nearest(mg.Tensor([[[[1.0, 2.0]]]]), 2).numpy()[0, 0]
+    array([[1., 1., 2., 2.],
+           [1., 1., 2., 2.]], dtype=float32)
+    """
     return upsample_nearest_p(x, factor=factor)

@@ -16,26 +16,146 @@ from ..tensor import Array, Tensor, adopt, primitive, tensors
 from ..tensor import astype as astype_p
 from .shape import reshape, sum_to
 
-add = primitive(np.add, doc="a + b.")
-subtract = primitive(np.subtract, doc="a - b.")
-multiply = primitive(np.multiply, doc="a * b.")
-divide = primitive(np.divide, "divide", doc="a / b.")
-power_p = primitive(np.power)
-maximum = primitive(np.maximum, doc="The larger of a and b; equal values share the gradient.")
-minimum = primitive(np.minimum, doc="The smaller of a and b; equal values share the gradient.")
-log = primitive(np.log, doc="Natural logarithm of x > 0.")
-sin = primitive(np.sin, doc="Sine of x in radians.")
-cos = primitive(np.cos, doc="Cosine of x in radians.")
-negative = primitive(np.negative, doc="-x.")
-absolute = primitive(np.absolute, doc="|x|, with gradient 0 at 0.")
-exp = primitive(np.exp, doc="e to the power x.")
-sqrt = primitive(np.sqrt, doc="Square root of x; the gradient at 0 is infinite.")
-square = primitive(np.square, doc="x times x.")
-tanh = primitive(np.tanh, doc="Hyperbolic tangent of x, in (-1, 1).")
-sigmoid = primitive(
-    kernels.sigmoid, doc="1 / (1 + exp(-x)), in (0, 1), without overflow.", check=floats
+add = primitive(
+    np.add,
+    doc="""a + b.
+
+    >>> mg.add([1.0, 2.0], 3.0).numpy()
+    array([4., 5.], dtype=float32)
+    """,
 )
-softplus = primitive(kernels.softplus, doc="log(1 + exp(x)), without overflow.", check=floats)
+subtract = primitive(
+    np.subtract,
+    doc="""a - b.
+
+    >>> mg.subtract([1.0, 2.0], 3.0).numpy()
+    array([-2., -1.], dtype=float32)
+    """,
+)
+multiply = primitive(
+    np.multiply,
+    doc="""a * b.
+
+    >>> mg.multiply([1.0, 2.0], 3.0).numpy()
+    array([3., 6.], dtype=float32)
+    """,
+)
+divide = primitive(
+    np.divide,
+    "divide",
+    doc="""a / b.
+
+    >>> mg.divide([1.0, 2.0], 4.0).numpy()
+    array([0.25, 0.5 ], dtype=float32)
+    """,
+)
+power_p = primitive(np.power)
+maximum = primitive(
+    np.maximum,
+    doc="""The larger of a and b; equal values share the gradient.
+
+    >>> mg.maximum([1.0, 5.0], 3.0).numpy()
+    array([3., 5.], dtype=float32)
+    """,
+)
+minimum = primitive(
+    np.minimum,
+    doc="""The smaller of a and b; equal values share the gradient.
+
+    >>> mg.minimum([1.0, 5.0], 3.0).numpy()
+    array([1., 3.], dtype=float32)
+    """,
+)
+log = primitive(
+    np.log,
+    doc="""Natural logarithm of x > 0.
+
+    >>> mg.log([1.0]).numpy()
+    array([0.], dtype=float32)
+    """,
+)
+sin = primitive(
+    np.sin,
+    doc="""Sine of x in radians.
+
+    >>> mg.sin([0.0]).numpy()
+    array([0.], dtype=float32)
+    """,
+)
+cos = primitive(
+    np.cos,
+    doc="""Cosine of x in radians.
+
+    >>> mg.cos([0.0]).numpy()
+    array([1.], dtype=float32)
+    """,
+)
+negative = primitive(
+    np.negative,
+    doc="""-x.
+
+    >>> mg.negative([1.0, -2.0]).numpy()
+    array([-1.,  2.], dtype=float32)
+    """,
+)
+absolute = primitive(
+    np.absolute,
+    doc="""|x|, with gradient 0 at 0.
+
+    >>> mg.absolute([1.0, -2.0]).numpy()
+    array([1., 2.], dtype=float32)
+    """,
+)
+exp = primitive(
+    np.exp,
+    doc="""e to the power x.
+
+    >>> mg.exp([0.0]).numpy()
+    array([1.], dtype=float32)
+    """,
+)
+sqrt = primitive(
+    np.sqrt,
+    doc="""Square root of x; the gradient at 0 is infinite.
+
+    >>> mg.sqrt([4.0, 9.0]).numpy()
+    array([2., 3.], dtype=float32)
+    """,
+)
+square = primitive(
+    np.square,
+    doc="""x times x.
+
+    >>> mg.square([2.0, 3.0]).numpy()
+    array([4., 9.], dtype=float32)
+    """,
+)
+tanh = primitive(
+    np.tanh,
+    doc="""Hyperbolic tangent of x, in (-1, 1).
+
+    >>> mg.tanh([0.0]).numpy()
+    array([0.], dtype=float32)
+    """,
+)
+sigmoid = primitive(
+    kernels.sigmoid,
+    doc="""1 / (1 + exp(-x)), in (0, 1), without overflow.
+
+    >>> mg.sigmoid([0.0]).numpy()
+    array([0.5], dtype=float32)
+    """,
+    check=floats,
+)
+softplus = primitive(
+    kernels.softplus,
+    doc="""log(1 + exp(x)), without overflow.
+
+    >>> mg.softplus([-200.0, 200.0]).numpy()
+    array([  0., 200.], dtype=float32)
+    """,
+    check=floats,
+)
 where_p = primitive(lambda a, b, *, condition: np.where(condition, a, b), "where")
 
 add.gradients(
@@ -98,12 +218,20 @@ elu_p.gradients(lambda g, y, x, alpha: g * where(x.data > 0, 1.0, y + alpha))
 
 
 def power(a: Any, b: Any) -> Tensor:
-    """a to the power b. For a gradient with respect to b, a must be positive."""
+    """a to the power b. For a gradient with respect to b, a must be positive.
+
+    >>> mg.power([2.0, 3.0], 2).numpy()
+    array([4., 9.], dtype=float32)
+    """
     return power_p(a, b)
 
 
 def where(condition: Array | Tensor, a: Any, b: Any) -> Tensor:
-    """a where the condition holds, b elsewhere; no gradient flows to the condition."""
+    """a where the condition holds, b elsewhere; no gradient flows to the condition.
+
+    >>> mg.where(np.array([True, False]), [1.0, 2.0], 0.0).numpy()
+    array([1., 0.], dtype=float32)
+    """
     found = condition.data if isinstance(condition, Tensor) else condition
     return where_p(a, b, condition=found if is_array(found) else np.array(found))
 
@@ -113,6 +241,9 @@ def astype(x: Tensor, dtype: Any) -> Tensor:
 
     Raises:
         TypeError: if the dtype is none of floats; there is no gradient with respect to integers.
+
+    >>> mg.astype(mg.Tensor([1.0]), np.float64).dtype
+    dtype('float64')
     """
     dtype = np.dtype(dtype).newbyteorder("=")
     if dtype.kind != "f":
@@ -134,6 +265,9 @@ def clip(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
 
     Raises:
         ValueError: if there is no bound.
+
+    >>> mg.clip(mg.Tensor([-3.0, 0.5, 3.0]), -1, 1).numpy()
+    array([-1. ,  0.5,  1. ], dtype=float32)
     """
     if min is None and max is None:
         raise ValueError("clip needs a bound, as clip(x, 0, None)")
@@ -143,17 +277,29 @@ def clip(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
 
 
 def relu(x: Tensor) -> Tensor:
-    """max(x, 0), with gradient 0 at 0 (Nair & Hinton 2010). NaN at -infinity, as 0 times it is."""
+    """max(x, 0), with gradient 0 at 0 (Nair & Hinton 2010). NaN at -infinity, as 0 times it is.
+
+    >>> mg.relu(mg.Tensor([1.0, 2.0])).numpy()
+    array([1., 2.], dtype=float32)
+    """
     return leaky_relu_p(x, slope=0.0)
 
 
 def leaky_relu(x: Tensor, slope: float = 0.01) -> Tensor:
-    """x where x > 0, else slope * x (Maas et al. 2013); 0 <= slope <= 1."""
+    """x where x > 0, else slope * x (Maas et al. 2013); 0 <= slope <= 1.
+
+    >>> mg.leaky_relu(mg.Tensor([-2.0, 2.0]), 0.5).numpy()
+    array([-1.,  2.], dtype=float32)
+    """
     return leaky_relu_p(x, slope=float(slope))
 
 
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
-    """x where x > 0, else alpha (exp(x) - 1) (Clevert et al. 2016, arXiv:1511.07289)."""
+    """x where x > 0, else alpha (exp(x) - 1) (Clevert et al. 2016, arXiv:1511.07289).
+
+    >>> mg.elu(mg.Tensor([-200.0, 2.0])).numpy()
+    array([-1.,  2.], dtype=float32)
+    """
     return elu_p(x, alpha=float(alpha))
 
 
@@ -170,19 +316,32 @@ def _bias(
 
 @_bias(kernels.bias_leaky_relu, kernels.bias_leaky_relu_backward)
 def bias_leaky_relu(x: Tensor, bias: Tensor, *, slope: float) -> Tensor:
-    """leaky_relu(x + bias) in one pass; x is (N, C, ...), bias (C,)."""
+    """leaky_relu(x + bias) in one pass; x is (N, C, ...), bias (C,).
+
+    >>> x, bias = mg.Tensor([[-3.0, 1.0]]), mg.Tensor([1.0, 1.0])
+    >>> mg.bias_leaky_relu(x, bias, slope=0.5).numpy()
+    array([[-1.,  2.]], dtype=float32)
+    """
     return leaky_relu(x + per_channel(bias, x), slope)
 
 
 @_bias(kernels.bias_tanh, kernels.bias_tanh_backward)
 def bias_tanh(x: Tensor, bias: Tensor) -> Tensor:
-    """tanh(x + bias) in one pass; x is (N, C, ...), bias (C,)."""
+    """tanh(x + bias) in one pass; x is (N, C, ...), bias (C,).
+
+    >>> mg.bias_tanh(mg.Tensor([[-1.0]]), mg.Tensor([1.0])).numpy()
+    array([[0.]], dtype=float32)
+    """
     return tanh(x + per_channel(bias, x))
 
 
 @_bias(kernels.bias_sigmoid, kernels.bias_sigmoid_backward)
 def bias_sigmoid(x: Tensor, bias: Tensor) -> Tensor:
-    """sigmoid(x + bias) in one pass; x is (N, C, ...), bias (C,)."""
+    """sigmoid(x + bias) in one pass; x is (N, C, ...), bias (C,).
+
+    >>> mg.bias_sigmoid(mg.Tensor([[-1.0]]), mg.Tensor([1.0])).numpy()
+    array([[0.5]], dtype=float32)
+    """
     return sigmoid(x + per_channel(bias, x))
 
 

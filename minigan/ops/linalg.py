@@ -21,7 +21,11 @@ matmul_p.gradients(
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
-    """Matrix product over the last two axes, the others broadcast; vectors as in `numpy.matmul`."""
+    """Matrix product over the last two axes, the others broadcast; vectors as in `numpy.matmul`.
+
+    >>> mg.matmul(mg.Tensor([[1.0, 2.0]]), mg.Tensor([[3.0], [4.0]])).numpy()
+    array([[11.]], dtype=float32)
+    """
     if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
         a, b = tensors(a, b)
     try:
@@ -98,6 +102,9 @@ def einsum(subscripts: str, *xs: Tensor) -> Tensor:
 
     Raises:
         ValueError: for a label twice in one input (a diagonal), which has no gradient rule here.
+
+    >>> mg.einsum("ij,ij->i", mg.Tensor([[1.0, 2.0]]), mg.Tensor([[3.0, 4.0]])).numpy()
+    array([11.], dtype=float32)
     """
     terms, arrow, output = subscripts.replace(" ", "").partition("->")
     labels = terms.split(",")

@@ -63,6 +63,11 @@ def batch_norm(
     gamma, beta (C,); var is the biased variance (Ioffe & Szegedy 2015, arXiv:1502.03167, Algorithm
     1). The activation in the same pass has the slope `slope` below zero: 1 for none, 0 for ReLU.
     `moments` are those of x, from `minigan_kernels.moments`, if the caller has them already.
+
+    >>> x, one, zero = mg.Tensor([[1.0], [3.0]]), mg.Tensor([1.0]), mg.Tensor([0.0])
+    >>> mg.batch_norm(x, one, zero, eps=0.0).numpy()
+    array([[-1.],
+           [ 1.]], dtype=float32)
     """
     axes = (0, *range(2, x.ndim))
     centred = x - mean(x, axes, keepdims=True)
@@ -113,6 +118,12 @@ def batch_norm_inference(
     """Normalise each channel of x by the constants mean and var (C,): inference mode.
 
     `slope` as in `batch_norm`.
+
+    >>> x, one, zero = mg.Tensor([[1.0], [3.0]]), mg.Tensor([1.0]), mg.Tensor([0.0])
+    >>> mean, var = np.ones(1, np.float32), np.full(1, 4, np.float32)
+    >>> mg.batch_norm_inference(x, one, zero, mean=mean, var=var, eps=0.0).numpy()
+    array([[0.],
+           [1.]], dtype=float32)
     """
     mean, var = _like(x.data, mean, var)
     scale = gamma / adopt(np.sqrt(var + float(eps)))
@@ -127,6 +138,10 @@ def _activated(y: Tensor, slope: float) -> Tensor:
 def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5) -> Tensor:
     """Normalise each channel of each image of x (N, C, H, W) alone (Ulyanov et al. 2016,
     arXiv:1607.08022).
+
+    >>> x = mg.Tensor([[[[1.0, 3.0]]]])
+    >>> mg.instance_norm(x, mg.Tensor([1.0]), mg.Tensor([0.0]), eps=0.0).numpy()
+    array([[[[-1.,  1.]]]], dtype=float32)
     """
     n, c, h, w = x.shape
     if n == 1:  # as in CycleGAN: needs no copy of the image
@@ -138,6 +153,10 @@ def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5) 
 def layer_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5) -> Tensor:
     """Normalise over the last axes, as many as gamma and beta have (Ba et al. 2016,
     arXiv:1607.06450).
+
+    >>> gamma, beta = mg.Tensor([1.0, 1.0]), mg.Tensor([0.0, 0.0])
+    >>> mg.layer_norm(mg.Tensor([[1.0, 3.0]]), gamma, beta, eps=0.0).numpy()
+    array([[-1.,  1.]], dtype=float32)
     """
     x, gamma, beta = _floats("layer_norm", x, gamma, beta)
     axes = tuple(range(x.ndim - gamma.ndim, x.ndim))

@@ -33,7 +33,11 @@ min_p = primitive(np.min, "min").gradients(_extreme_rule)
 
 @over_axes()
 def sum(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
-    """Sum over `axis`, or over everything."""
+    """Sum over `axis`, or over everything.
+
+    >>> mg.sum(mg.Tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0).numpy()
+    array([4., 6.], dtype=float32)
+    """
     return sum_p(x, axis=axis, keepdims=keepdims)
 
 
@@ -43,6 +47,10 @@ def mean(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
 
     Raises:
         ValueError: if there is no value to take the mean of.
+
+    >>> mg.mean(mg.Tensor([[1.0, 2.0], [3.0, 4.0]]), axis=1, keepdims=True).numpy()
+    array([[1.5],
+           [3.5]], dtype=float32)
     """
     total, count = sum_p(x, axis=axis, keepdims=keepdims), _count(x, axis)
     if count == 0:
@@ -58,6 +66,9 @@ def var(x: Tensor, axis: Axes = None, *, keepdims: bool = False, ddof: int = 0) 
 
     Raises:
         ValueError: if n - ddof is no positive number.
+
+    >>> mg.var(mg.Tensor([1.0, 3.0])).item()  # divided by N
+    1.0
     """
     centred = x - mean(x, axis, keepdims=True)
     if ddof == 0:
@@ -72,6 +83,9 @@ def var(x: Tensor, axis: Axes = None, *, keepdims: bool = False, ddof: int = 0) 
 def std(x: Tensor, axis: Axes = None, *, keepdims: bool = False, ddof: int = 0) -> Tensor:
     """Standard deviation over `axis`, or over everything: the root of `var`, whose divisor is n
     unless `ddof` is given. Its gradient is not finite where all values are equal.
+
+    >>> mg.std(mg.Tensor([1.0, 3.0])).item()  # divided by N
+    1.0
     """
     return sqrt(var(x, axis, keepdims=keepdims, ddof=ddof))
 
@@ -81,13 +95,21 @@ _PLACES = "it gives values alone; say axis= for those, and x.arg{name}(axis) for
 
 @over_axes(dim=_PLACES.format(name="max"))
 def max(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
-    """Maximum over `axis`, or over everything; equal maxima share the gradient."""
+    """Maximum over `axis`, or over everything; equal maxima share the gradient.
+
+    >>> mg.max(mg.Tensor([[1.0, 4.0], [3.0, 2.0]]), axis=0).numpy()
+    array([3., 4.], dtype=float32)
+    """
     return max_p(x, axis=axis, keepdims=keepdims)
 
 
 @over_axes(dim=_PLACES.format(name="min"))
 def min(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
-    """Minimum over `axis`, or over everything; equal minima share the gradient."""
+    """Minimum over `axis`, or over everything; equal minima share the gradient.
+
+    >>> mg.min(mg.Tensor([[1.0, 4.0], [3.0, 2.0]]), axis=0).numpy()
+    array([1., 2.], dtype=float32)
+    """
     return min_p(x, axis=axis, keepdims=keepdims)
 
 
@@ -95,6 +117,9 @@ def min(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
 def argmax(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> Array:
     """Index of the first maximum along `axis`, or in x laid out flat: int64, an array, since no
     gradient flows to it.
+
+    >>> mg.argmax(mg.Tensor([[1.0, 4.0], [3.0, 2.0]]), axis=1).tolist()
+    [1, 0]
     """
     return _array(x).argmax(axis=axis, keepdims=keepdims)
 
@@ -103,25 +128,40 @@ def argmax(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> Arr
 def argmin(x: Tensor, axis: int | None = None, *, keepdims: bool = False) -> Array:
     """Index of the first minimum along `axis`, or in x laid out flat: int64, an array, since no
     gradient flows to it.
+
+    >>> mg.argmin(mg.Tensor([[1.0, 4.0], [3.0, 2.0]]), axis=1).tolist()
+    [0, 1]
     """
     return _array(x).argmin(axis=axis, keepdims=keepdims)
 
 
 @over_axes()
 def any(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Array:
-    """Whether any value over `axis`, or of all, is not zero: an array."""
+    """Whether any value over `axis`, or of all, is not zero: an array.
+
+    >>> bool(mg.any(mg.Tensor([1.0, 0.0])))
+    True
+    """
     return _array(x).any(axis=axis, keepdims=keepdims)
 
 
 @over_axes()
 def all(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Array:
-    """Whether all values over `axis`, or all there are, are not zero: an array."""
+    """Whether all values over `axis`, or all there are, are not zero: an array.
+
+    >>> bool(mg.all(mg.Tensor([1.0, 2.0]))), mg.all(mg.Tensor([[1.0, 0.0]]), axis=0).tolist()
+    (True, [True, False])
+    """
     return _array(x).all(axis=axis, keepdims=keepdims)
 
 
 @over_axes()
 def logsumexp(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor:
-    """log(sum(exp(x))) over `axis`, without overflow."""
+    """log(sum(exp(x))) over `axis`, without overflow.
+
+    >>> mg.logsumexp(mg.Tensor([1000.0, 0.0])).item()
+    1000.0
+    """
     x = real(x)
     shift = _shift(x, axis)
     total = log(sum(exp(x - shift), axis, keepdims=True)) + shift
@@ -130,7 +170,11 @@ def logsumexp(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor
 
 @over_axes()
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
-    """log(softmax(x)) over `axis`, exact for logits of any size."""
+    """log(softmax(x)) over `axis`, exact for logits of any size.
+
+    >>> mg.log_softmax(mg.Tensor([1000.0, 0.0])).numpy()
+    array([    0., -1000.], dtype=float32)
+    """
     x = real(x)
     centred = x - _shift(x, axis)  # first, or the logarithm would be lost in large logits
     return centred - log(sum(exp(centred), axis, keepdims=True))
@@ -138,7 +182,11 @@ def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
 
 @over_axes()
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
-    """exp(x) / sum(exp(x)) over `axis`."""
+    """exp(x) / sum(exp(x)) over `axis`.
+
+    >>> mg.softmax(mg.Tensor([[1.0, 1.0]])).numpy()
+    array([[0.5, 0.5]], dtype=float32)
+    """
     return exp(log_softmax(x, axis))
 
 
@@ -168,6 +216,10 @@ def softmax_cross_entropy(x: Tensor, labels: Array) -> Tensor:  # type: ignore[n
 
     Raises:
         ValueError: if the labels are no integers (N,) from 0 to classes - 1.
+
+    >>> logits = mg.Tensor([[100.0, 0.0], [100.0, 0.0]])
+    >>> mg.softmax_cross_entropy(logits, labels=np.array([0, 1])).numpy()
+    array([  0., 100.], dtype=float32)
     """
     return softmax_cross_entropy_p(x, labels=as_labels(labels))
 

@@ -79,17 +79,30 @@ concatenate_p.gradient_of_each(_part)
 
 
 def broadcast_to(x: Tensor, shape: Shape) -> Tensor:
-    """x repeated along new or single axes to `shape`, as `numpy.broadcast_to`."""
+    """x repeated along new or single axes to `shape`, as `numpy.broadcast_to`.
+
+    >>> mg.broadcast_to(mg.Tensor([1.0, 2.0]), (2, 2)).numpy()
+    array([[1., 2.],
+           [1., 2.]], dtype=float32)
+    """
     return x if x.shape == tuple(shape) else broadcast_to_p(x, shape=tuple(shape))
 
 
 def sum_to(x: Tensor, shape: Shape) -> Tensor:
-    """Adjoint of `broadcast_to`: x summed over the axes along which `shape` would be repeated."""
+    """Adjoint of `broadcast_to`: x summed over the axes along which `shape` would be repeated.
+
+    >>> mg.sum_to(mg.Tensor([[1.0, 2.0], [3.0, 4.0]]), (2,)).numpy()
+    array([4., 6.], dtype=float32)
+    """
     return x if x.shape == tuple(shape) else sum_to_p(x, shape=tuple(shape))
 
 
 def reshape(x: Tensor, *shape: Any) -> Tensor:
-    """x with another shape of the same size; one entry may be -1. Takes `(2, 3)` or `2, 3`."""
+    """x with another shape of the same size; one entry may be -1. Takes `(2, 3)` or `2, 3`.
+
+    >>> mg.reshape(mg.Tensor([1.0, 2.0, 3.0, 4.0]), 2, -1).shape
+    (2, 2)
+    """
     return reshape_p(x, shape=_unpack(shape))
 
 
@@ -99,6 +112,9 @@ def transpose(x: Tensor, *axes: Any) -> Tensor:
     Raises:
         ValueError: if `axes` are not all axes of x; or for `transpose(x, 0, 1)` of a matrix, which
             would change nothing, though in PyTorch it exchanges the two.
+
+    >>> mg.transpose(mg.Tensor(np.zeros((2, 3, 4))), 2, 0, 1).shape
+    (4, 2, 3)
     """
     if not axes:
         return transpose_p(x, axes=tuple(range(x.ndim))[::-1])
@@ -126,7 +142,11 @@ def _exchange(x: Tensor, order: Shape) -> str:
 
 
 def swapaxes(x: Tensor, first: int, second: int) -> Tensor:
-    """x with two of its axes exchanged."""
+    """x with two of its axes exchanged.
+
+    >>> mg.swapaxes(mg.Tensor(np.zeros((2, 3, 4))), 0, -1).shape
+    (4, 3, 2)
+    """
     order = list(range(x.ndim))
     first, second = (normalize_axis_index(a, x.ndim, "swapaxes") for a in (first, second))
     order[first], order[second] = order[second], order[first]
@@ -135,14 +155,22 @@ def swapaxes(x: Tensor, first: int, second: int) -> Tensor:
 
 @over_axes()
 def expand_dims(x: Tensor, axis: int) -> Tensor:
-    """x with a new axis of length 1 at the position `axis` of the result."""
+    """x with a new axis of length 1 at the position `axis` of the result.
+
+    >>> mg.expand_dims(mg.Tensor([1.0, 2.0]), 1).shape
+    (2, 1)
+    """
     axis = normalize_axis_index(axis, x.ndim + 1, "expand_dims")
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
 @over_axes()
 def squeeze(x: Tensor, axis: Axes = None) -> Tensor:
-    """x without the axis or axes `axis`, whose length must be 1; or without all such axes."""
+    """x without the axis or axes `axis`, whose length must be 1; or without all such axes.
+
+    >>> mg.squeeze(mg.Tensor([[1.0], [2.0]]), 1).shape
+    (2,)
+    """
     if axis is None:
         return reshape(x, tuple(n for n in x.shape if n != 1))
     axes = normalize_axis_tuple(axis, x.ndim, "squeeze")
@@ -157,19 +185,30 @@ def flatten(x: Tensor, start: int = 1) -> Tensor:
     """x (N, ...) as (N, values of a sample): the axes from `start` on become one.
 
     It is that of `nn.Flatten`: `flatten(x, 0)`, and the method `x.flatten()`, leave one axis.
+
+    >>> mg.flatten(mg.Tensor(np.zeros((2, 3, 4)))).shape
+    (2, 12)
     """
     return reshape(x, (*x.shape[:start], math.prod(x.shape[start:])))
 
 
 @over_axes()
 def concatenate(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """Tensors joined along an axis they have already."""
+    """Tensors joined along an axis they have already.
+
+    >>> mg.concatenate([mg.Tensor([1.0]), mg.Tensor([2.0, 3.0])]).numpy()
+    array([1., 2., 3.], dtype=float32)
+    """
     return concatenate_p(*xs, axis=normalize_axis_index(axis, xs[0].ndim, "concatenate"))
 
 
 @over_axes()
 def stack(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """Tensors of one shape joined along a new axis."""
+    """Tensors of one shape joined along a new axis.
+
+    >>> mg.stack([mg.Tensor([1.0, 2.0]), mg.Tensor([3.0, 4.0])]).shape
+    (2, 2)
+    """
     return concatenate([expand_dims(x, axis) for x in tensors(*xs)], axis)
 
 
@@ -185,6 +224,9 @@ def pad(x: Tensor, width: int | Sequence[Any], value: float = 0.0) -> Tensor:
 
     Raises:
         ValueError: if `width` is neither.
+
+    >>> mg.pad(mg.Tensor([1.0, 2.0]), [(1, 2)]).numpy()
+    array([0., 1., 2., 0., 0.], dtype=float32)
     """
     if isinstance(width, (int, np.integer)):
         width = ((int(width), int(width)),) * x.ndim

@@ -22,6 +22,10 @@ def average(slow: Module, fast: Module, decay: float | Schedule, step: int = 0) 
     Raises:
         ValueError: if the decay is not in [0, 1], or the two are no copies of one network, or share
             an array; nothing is written then.
+
+    >>> fast = nn.Linear(3, 1, rng=rng)
+    >>> slow = fast.copy()
+    >>> mg.optim.average(slow, fast, decay=0.999)
     """
     if callable(decay):
         value = decay

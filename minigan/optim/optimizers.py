@@ -50,6 +50,11 @@ class Optimizer:
         TypeError: if `parameters` are none of these.
         ValueError: naming a parameter that cannot be moved: of integers, computed, read-only, or
             there under two names; or a number that is outside of its range.
+
+    >>> net = nn.Linear(3, 1, rng=rng)
+    >>> opt = mg.optim.SGD(net.parameters(), lr=0.1)
+    >>> loss = mg.square(net(mg.Tensor(rng.normal((8, 3))))).mean()
+    >>> opt.step(mg.grad(loss, net.parameters()))
     """
 
     slots: tuple[str, ...] = ()  # names of the arrays that the rule keeps for each parameter
@@ -271,6 +276,10 @@ class SGD(Optimizer):
 
     `momentum` is a number in [0, 1) or a schedule; `weight_decay` adds weight_decay * p to the
     gradient (Sutskever et al. 2013).
+
+    >>> net = nn.Linear(3, 1, rng=rng)
+    >>> opt = mg.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    >>> opt.step(mg.grad(net(mg.Tensor(rng.normal((8, 3)))).mean(), net.parameters()))
     """
 
     slots = ("velocity",)
@@ -307,6 +316,10 @@ class RMSProp(Optimizer):
     """The gradient divided by a running root mean square of itself (Tieleman & Hinton 2012).
 
     `alpha`, the decay of that mean, is in [0, 1), `eps` above 0.
+
+    >>> net = nn.Linear(3, 1, rng=rng)
+    >>> opt = mg.optim.RMSProp(net.parameters(), lr=5e-5)
+    >>> opt.step(mg.grad(net(mg.Tensor(rng.normal((8, 3)))).mean(), net.parameters()))
     """
 
     slots = ("square",)
@@ -337,6 +350,10 @@ class Adam(Optimizer):
 
     Both `betas` are in [0, 1), and `eps` is above 0. `weight_decay` adds weight_decay * p to the
     gradient, an L2 penalty; `AdamW` has the decoupled one.
+
+    >>> net = nn.Linear(3, 1, rng=rng)
+    >>> opt = mg.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999))
+    >>> opt.step(mg.grad(net(mg.Tensor(rng.normal((8, 3)))).mean(), net.parameters()))
     """
 
     slots = ("mean", "square")
@@ -374,6 +391,10 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with a decoupled `weight_decay`, which shrinks p by lr * weight_decay * p beforehand
     (Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2).
+
+    >>> net = nn.Linear(3, 1, rng=rng)
+    >>> opt = mg.optim.AdamW(net.parameters(), lr=2e-4, weight_decay=0.01)
+    >>> opt.step(mg.grad(net(mg.Tensor(rng.normal((8, 3)))).mean(), net.parameters()))
     """
 
     decoupled = True

@@ -29,7 +29,11 @@ class Constant(float):
 
 
 def constant(value: float) -> Schedule:
-    """The same value at every update."""
+    """The same value at every update.
+
+    >>> mg.optim.constant(0.1)(1000)
+    0.1
+    """
     return Constant(value)
 
 
@@ -38,6 +42,10 @@ def linear(start: float, end: float, steps: int, *, hold: int = 0) -> Schedule:
 
     Raises:
         ValueError: if a value is not finite, or `steps` is not above `hold`.
+
+    >>> schedule = mg.optim.linear(1.0, 0.0, steps=100)
+    >>> schedule(50), schedule(200)
+    (0.5, 0.0)
     """
     _check_finite(start, end)
     _check_steps(steps, hold)
@@ -49,6 +57,9 @@ def exponential(start: float, factor: float, least: float = 0.0) -> Schedule:
 
     Raises:
         ValueError: if a value is not finite.
+
+    >>> mg.optim.exponential(1.0, 0.5)(3)
+    0.125
     """
     _check_finite(start, factor, least)
     return partial(_exponential, start, factor, least)
@@ -60,6 +71,10 @@ def cosine(start: float, end: float, steps: int) -> Schedule:
 
     Raises:
         ValueError: if a value is not finite, or `steps` is not above 0.
+
+    >>> schedule = mg.optim.cosine(1.0, 0.0, steps=100)
+    >>> round(schedule(50), 6), schedule(100)
+    (0.5, 0.0)
     """
     _check_finite(start, end)
     _check_steps(steps, 0)
@@ -72,6 +87,9 @@ def warming(most: float) -> Schedule:
 
     Raises:
         ValueError: if `most` is not in [0, 1].
+
+    >>> mg.optim.warming(0.999)(0)
+    0.1
     """
     _SHARE.check(most, "the highest decay")
     return partial(_warming, most)
@@ -81,6 +99,9 @@ def scheduled(schedule: Schedule, step: int) -> Any:
     """The schedule's value at a training step, by which float32 arrays may be multiplied.
 
     A recipe that computes step-dependent values in this way can be replayed from a graph.
+
+    >>> round(float(mg.optim.scheduled(mg.optim.linear(1.0, 0.0, 100), 25)), 6)
+    0.75
     """
     return graph_scheduled(schedule, step)
 

@@ -61,6 +61,11 @@ def animated(pictures: Sequence[Image.Image], *, fps: float) -> bytes:
     """RGB pictures of one size as the bytes of an endless GIF, in one palette of 256 colours.
 
     `fps` is the number of frames a second, above 0 and up to 50.
+
+    >>> from minigan.viz.grid import image_grid
+    >>> pictures = [image_grid(np.full((1, 1, 8, 8), v), value_range=(-1, 1)) for v in (0.0, 1.0)]
+    >>> animated(pictures, fps=5)[:6]
+    b'GIF89a'
     """
     palette = _shared_palette(_spread(pictures, PALETTE_FRAMES))
     plain = Image.Dither.NONE

@@ -26,7 +26,11 @@ FACTS = Table({"format": integer(1), "checksum": TEXT}, {})
 
 
 class DamagedError(UserError):
-    """The file at `path` cannot be read; `why` says what is wrong with it, `way` what to do."""
+    """The file at `path` cannot be read; `why` says what is wrong with it, `way` what to do.
+
+    >>> issubclass(DamagedError, mg.UserError)
+    True
+    """
 
     def __init__(self, path: Path, why: object, way: str = "remove it") -> None:
         super().__init__(f"{path} is damaged: {why}; {way}")
@@ -38,6 +42,11 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]
 
     Raises:
         OSError: if the file cannot be written; what was there before stays.
+
+    >>> from pathlib import Path
+    >>> write(Path("a.safetensors"), {"w": np.ones(2)}, {"step": 3})
+    >>> read(Path("a.safetensors"))[1]["step"]
+    3
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
@@ -65,6 +74,11 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
 
     Raises:
         UserError: if it is missing, damaged, no checkpoint of minigan, or of a newer format.
+
+    >>> from pathlib import Path
+    >>> write(Path("a.safetensors"), {"w": np.ones(2)}, {"step": 3})
+    >>> read(Path("a.safetensors"))[0]
+    {'w': array([1., 1.])}
     """
     from safetensors import SafetensorError, safe_open
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import graphlib
+import inspect
 import re
 import sys
 from collections.abc import Iterator
@@ -158,7 +160,7 @@ EAGER = {
     "penalties",
 }
 
-TENSOR_BUDGET = 300  # lines of tensor.py that are not blank
+TENSOR_BUDGET = 310  # lines of tensor.py that are not blank
 RECIPE_BUDGET = 150
 FILE_BUDGET = 400
 
@@ -370,8 +372,25 @@ def test_what_minigan_imports_at_once_is_light() -> None:
 
 
 def lines(file: Path) -> int:
-    """Lines of code and comments: all but the blank ones."""
-    return sum(bool(line.strip()) for line in file.read_text().splitlines())
+    """Lines of code and comments: all but the blank ones and the examples, which are tests."""
+    text = file.read_text()
+    return sum(bool(line.strip()) for line in text.splitlines()) - lines_of_examples(text)
+
+
+def lines_of_examples(text: str) -> int:
+    """Lines of the examples in docstrings, with the results that they show."""
+    found = [
+        example
+        for node in ast.walk(ast.parse(text) if ">>>" in text else ast.Module([], []))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and ">>>" in node.value
+        for example in doctest.DocTestParser().get_examples(inspect.cleandoc(node.value))
+    ]
+    return sum(len((each.source + each.want).splitlines()) for each in found)
+
+
+def test_examples_count_as_tests() -> None:
+    assert lines_of_examples('def f():\n    """Twice.\n\n    >>> f(1)\n    2\n    """\n') == 2
+    assert lines_of_examples("x = 1\n") == 0
 
 
 def test_tensor_is_read_in_one_sitting() -> None:

@@ -55,12 +55,20 @@ def softplus(x: np.ndarray) -> np.ndarray:
 
 
 def erf(x: np.ndarray) -> np.ndarray:
-    """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x, in [-1, 1]."""
+    """The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x, in [-1, 1].
+
+    >>> kernels.erf(np.array([-100.0, 0.0, 100.0]))
+    array([-1.,  0.,  1.])
+    """
     return np.array([math.erf(value) for value in x.flat], x.dtype).reshape(x.shape)
 
 
 def silu(x: np.ndarray) -> np.ndarray:
-    """x sigmoid(x) (Elfwing et al. 2018, arXiv:1702.03118; Swish in Ramachandran et al. 2017)."""
+    """x sigmoid(x) (Elfwing et al. 2018, arXiv:1702.03118; Swish in Ramachandran et al. 2017).
+
+    >>> kernels.silu(np.array([0.0, 100.0]))
+    array([  0., 100.])
+    """
     return x * sigmoid(x)
 
 
@@ -69,6 +77,9 @@ def silu_backward(g: np.ndarray, x: np.ndarray) -> np.ndarray:
 
     Raises:
         ValueError: if the shapes differ.
+
+    >>> kernels.silu_backward(np.ones(2), np.array([0.0, 100.0]))
+    array([0.5, 1. ])
     """
     _check_shapes(g, x)
     s = sigmoid(x)
@@ -78,6 +89,9 @@ def silu_backward(g: np.ndarray, x: np.ndarray) -> np.ndarray:
 def gelu(x: np.ndarray) -> np.ndarray:
     """x Phi(x), where Phi(x) = (1 + erf(x / sqrt(2))) / 2 is the probability that a normal number
     is below x (Hendrycks & Gimpel 2016, arXiv:1606.08415).
+
+    >>> kernels.gelu(np.array([0.0, 100.0]))
+    array([  0., 100.])
     """
     return x * _normal_cdf(x)
 
@@ -87,6 +101,9 @@ def gelu_backward(g: np.ndarray, x: np.ndarray) -> np.ndarray:
 
     Raises:
         ValueError: if the shapes differ.
+
+    >>> kernels.gelu_backward(np.ones(2), np.array([0.0, 100.0]))
+    array([0.5, 1. ])
     """
     _check_shapes(g, x)
     density = np.exp(-0.5 * x * x) * x.dtype.type(1 / math.sqrt(2 * math.pi))
