@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from .. import ops
@@ -9,6 +11,7 @@ from ..tensor import Array, Tensor
 from .arguments import Interval, check_floating, check_sizes
 from .module import Module
 from .parameters import Parameter
+from .saved import Renamed
 
 _EPS = Interval("[0, inf)")
 
@@ -28,6 +31,7 @@ class GroupNorm(Module):
     """
 
     takes_arrays = True
+    pytorch_names: ClassVar[Renamed] = {"gamma": ("weight",), "beta": ("bias",)}
 
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True
