@@ -301,6 +301,7 @@ def grad(
             raise GraphError(
                 f"input {name!r} of shape {tensor.shape} has no influence on the output"
                 f"{f' of {output.node}' if output.node else ', which nothing computed'}"
+                "; allow_unused=True gives zeros for it"
             )
         gradients.append(adopt(np.zeros_like(tensor.data)) if g is None else g)
     if isinstance(inputs, Tensor):
@@ -315,7 +316,10 @@ def _differentiable(value: Any, what: str, *name: object) -> None:
         return
     what = " ".join([what, *map(repr, name)])
     if not isinstance(value, Tensor):
-        raise GraphError(f"{what} is of type {type(value).__name__}, and no Tensor")
+        raise GraphError(
+            f"{what} is of type {type(value).__name__}, and no Tensor; compute the output from "
+            "Tensor(data), and name that tensor"
+        )
     raise GraphError(
         f"{what} of shape {value.shape} is {value.dtype}, which has no gradient; build it of "
         "floating-point values, such as Tensor(data, numpy.float32)"

@@ -202,5 +202,5 @@ def device(name: str, precision: str = HOST.precision, *, deterministic: bool = 
             )
         return HOST
     if why := diagnose(probe_cuda()):
-        raise UserError(f"--device cuda cannot be had: {why}, or say --device cpu")
+        raise UserError(f"the device cuda cannot be had: {why}, or compute on the cpu")
     return Cuda(precision, deterministic=deterministic)

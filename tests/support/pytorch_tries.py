@@ -28,7 +28,7 @@ from minigan import nn
 PAGE = Path(__file__).resolve().parents[1] / "engine" / "pytorch_tries.md"
 VERDICTS = ("runs", "answers", "differs")
 SECTION = re.compile(
-    r"^## (?P<verdict>\w+): (?P<title>.+)\n\n(?P<reason>(?:[^`\n].*\n)*)\n?"
+    r"^## (?P<verdict>\w+): (?P<title>[^\n]+)\n\n(?P<reason>(?:[^`\n][^\n]*\n)*)\n?"
     r"```python\n(?P<code>.*?)```\n\n```text\n(?P<answer>.*?)```\n",
     re.MULTILINE | re.DOTALL,
 )
