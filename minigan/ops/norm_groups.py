@@ -64,7 +64,7 @@ def _of_each(x: Array, gamma: Array, beta: Array, *moments: Array) -> list[Array
     n, channels = x.shape[:2]
     values = [np.broadcast_to(v, (n, channels)).reshape(-1) for v in (gamma, beta)]
     width = n * channels // max(1, len(moments[0]))  # channels of a group
-    return [*values, *(np.repeat(m, width) for m in moments)]
+    return [*values, *(m.repeat(width) for m in moments)]
 
 
 def _check(x: tuple[int, ...], gamma: tuple[int, ...], beta: tuple[int, ...], groups: Any) -> None:

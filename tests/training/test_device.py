@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from minigan_kernels.cuda.errors import UnavailableError
 from strict import FakeGpu, Strict
 from tiny import Shell
 
-from minigan import Tensor, gans, grad, softmax_cross_entropy
+from minigan import Tensor, gans, grad, nn, softmax_cross_entropy
 from minigan.commands import doctor, layer_kernels
 from minigan.data import Dataset
 from minigan.device import HOST, Device, asarray_like, cuda, probe, to_host, to_numbers
@@ -176,6 +176,39 @@ def test_a_cross_entropy_is_differentiated_twice_where_it_lies() -> None:
         slopes.append(to_host(grad((g * g).sum(), x).data))
     assert np.abs(slopes[0]).max() > 0
     np.testing.assert_array_equal(*slopes)
+
+
+LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "AvgPool1d": (lambda: nn.AvgPool1d(3, 2, 1), (2, 3, 8)),
+    "Conv1d": (lambda: nn.Conv1d(3, 4, 4, 1, "same", rng=Generator(0)), (2, 3, 8)),
+    "GELU": (nn.GELU, (2, 3)),
+    "GELU, tanh": (lambda: nn.GELU("tanh"), (2, 3)),
+    "GroupNorm": (lambda: nn.GroupNorm(2, 4), (2, 4, 3, 3)),
+    "GroupNorm, not affine": (lambda: nn.GroupNorm(2, 4, affine=False), (2, 4)),
+    "MaxPool1d": (lambda: nn.MaxPool1d(3, 2, 1), (2, 3, 8)),
+    "PReLU": (lambda: nn.PReLU(3), (2, 3, 4)),
+    "PixelShuffle": (lambda: nn.PixelShuffle(2), (2, 8, 3, 3)),
+    "SiLU": (nn.SiLU, (2, 3)),
+    "Softmax": (nn.Softmax, (2, 3)),
+    "Upsample": (lambda: nn.Upsample(scale_factor=2), (2, 3, 3, 3)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_is_differentiated_twice_where_it_lies(name: str) -> None:
+    make, shape = LAYERS[name]
+    values = np.random.default_rng(0).standard_normal(shape, np.float32)
+    answers = []
+    for device in (HOST, FakeGpu()):
+        layer, x = make(), Tensor(device.put(values))
+        layer.to(device)
+        wanted = [x, *layer.parameters().values()]
+        y = (layer(x) * layer(x)).sum()
+        first, recorded = grad(y, wanted), grad(y, wanted, create_graph=True)
+        second = grad((recorded[0] * recorded[0]).sum(), x)
+        answers.append([to_host(t.data) for t in (*first, *recorded, second)])
+    for ours, plain in zip(*reversed(answers), strict=True):
+        np.testing.assert_allclose(ours, plain, rtol=1e-5, atol=1e-6)
 
 
 def test_a_loss_on_a_gpu_that_is_not_finite_ends_the_run_with_its_step() -> None:
