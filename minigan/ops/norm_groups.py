@@ -45,7 +45,8 @@ def _backward(
     _, dgamma, dbeta = kernels.batch_norm_inference_backward(
         g_rows, rows, scale, *others, eps=float(eps)
     )
-    scaled = g_rows * scale.reshape(1, -1, 1)
+    zeros, ones = np.zeros_like(scale), np.ones_like(scale)
+    scaled = kernels.batch_norm(g_rows, scale, zeros, zeros, ones, eps=0.0)  # g gamma, in one pass
     ones = np.ones_like(residuals[0])  # what the groups themselves are scaled by
     g_groups, of_groups = (_rows(a, n * groups) for a in (scaled, rows))
     dx, _, _ = kernels.batch_norm_backward(
