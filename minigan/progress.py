@@ -1,42 +1,60 @@
-"""Progress of a long job on the terminal, or in a log."""
+"""Progress of a long job in a notebook, on the terminal, or in a log."""
 
 from __future__ import annotations
 
+import html
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from minigan_kernels.compiling import COMPILING
 
+from . import notebook
 from .terminal import draws, visible, write
 
 GAP = "  "
+RENEWED = 0.2  # seconds between two states of a notebook's bar
 WIDEST, NARROWEST = 24, 6  # columns of the bar
 
 
 class Progress:
-    """A bar with count, remaining time, rate and the newest values; plain lines where there is no
-    terminal.
+    """A bar with count, remaining time, rate and the newest values; plain lines where there is
+    neither a terminal nor a notebook.
 
     Counts `unit` from `start` to `total`; `name` says what is done. In a log it prints a line every
-    `every` seconds. Compiling kernels counts neither in the rate nor in the remaining time.
+    `every` seconds. Compiling kernels counts neither in the rate nor in the remaining time. A
+    notebook also shows the PNG that `picture` gives for a step, where there is one.
     """
 
     def __init__(
-        self, start: int, total: int, *, name: str = "", unit: str = "steps", every: float = 10.0
+        self,
+        start: int,
+        total: int,
+        *,
+        name: str = "",
+        unit: str = "steps",
+        every: float = 10.0,
+        picture: Callable[[int], Path] | None = None,
     ) -> None:
         self.start, self.total, self.every = start, total, every
-        self.name, self.unit = visible(name), unit
+        self.name, self.unit, self.picture = visible(name), unit, picture
         self.step = start
         self.values: list[str] = []
         self.bar: Any = None
+        self._line: notebook.Display | None = None
+        self._sheet: notebook.Display | None = None
 
     def __enter__(self) -> Self:
         self.began = self.printed = self.updated = time.monotonic()
         self.before, self.compiling = COMPILING.seconds(), 0.0
-        if draws(sys.stderr):
+        if notebook.active():
+            self._line, self._sheet = notebook.Display(), notebook.Display()
+            self._renew(self._line)
+            self._draw()
+        elif draws(sys.stderr):
             self.bar = _bar(self)
             COMPILING.watched += 1
             self.bar.start()
@@ -51,6 +69,8 @@ class Progress:
         if self.bar is not None:
             COMPILING.watched -= 1
             self.bar.stop()
+        if self._line is not None:
+            self._renew(self._line)
 
     def update(self, step: int, values: Mapping[str, float]) -> None:
         """Show that `step` of `total` is done, with these values."""
@@ -58,12 +78,35 @@ class Progress:
         self.compiling = COMPILING.seconds() - self.before
         # Of equal widths mostly, so that a bar beside them keeps its own.
         self.values = [f"{visible(name)} {value:<5.3g}" for name, value in values.items()]
-        due = self.updated - self.printed >= self.every or step == self.total
-        if self.bar is None and due:
+        passed = self.updated - self.printed
+        if self._line is not None:
+            if passed >= RENEWED:
+                self._renew(self._line)
+            self._draw()
+        elif self.bar is None and (passed >= self.every or step == self.total):
             self.printed = self.updated
-            texts = [f"{self.name or 'step'} {step}/{self.total}", self.rate(), self.left()]
-            line = GAP.join([*filter(None, texts), *self.values])
-            write(sys.stderr, f"{line.rstrip()}\n")
+            write(sys.stderr, f"{self._text()}\n")
+
+    def _draw(self) -> None:
+        """Let a notebook show the picture of this step, if there is one."""
+        if self._sheet is not None and self.picture is not None:
+            path = self.picture(self.step)
+            if path.is_file():
+                self._sheet.show(notebook.png(path, str(path)))
+
+    def _renew(self, line: notebook.Display) -> None:
+        """Let a notebook show how it is now."""
+        self.printed = self.updated
+        done, whole = self.step - self.start, self.total - self.start
+        bar = f'<progress value="{done}" max="{whole}"></progress>'
+        text = self._text()
+        page = f"<div>{bar} <code>{html.escape(text)}</code></div>"
+        line.show(notebook.text_and_html(text, page))
+
+    def _text(self) -> str:
+        """How it is now, in a line."""
+        texts = [f"{self.name or 'step'} {self.step}/{self.total}", self.rate(), self.left()]
+        return GAP.join([*filter(None, texts), *self.values]).rstrip()
 
     def rate(self) -> str:
         """The speed so far; empty before it is known."""

@@ -14,25 +14,33 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from . import gans
 from .data import Dataset, lasting, load, outline
-from .device import Device
+from .device import Device, cuda
 from .errors import RunError, UserError
 from .evaluation.scorer import scorer as score_by
+from .live_run import LiveRun
+from .notebook import say as tell
 from .random import Generator
+from .sources import Source, checked_fields, find, in_memory, in_python, recipe_source, written
 from .training.keeper import Scorer
 from .training.loop import check_range
 from .training.pace import seconds_per_step
 from .training.recipe import Recipe, defaults
-from .training.run import chosen, provenance
+from .training.run import IN_PYTHON, chosen, fresh_directory, provenance
 from .training.schema import KEPT
 from .training.state import State
+from .training.writer import new_run
+
+__all__ = ["Asked", "New", "Source", "find", "prepare", "train"]
 
 PICTURES = 20  # sample pictures of a run, unless it is asked for another number
+DEVICES, PRECISIONS = ("cpu", "cuda"), ("float32", "tf32", "bfloat16")
 CHECKPOINTS = 10  # checkpoints on the way, unless it is asked for another number
 
 Say = Callable[[str], None]
@@ -43,7 +51,7 @@ Make = Callable[[dict[str, Any]], Recipe]  # the recipe that has these defaults 
 class Asked:
     """What can be asked of a new run of any recipe; None leaves it to the recipe or the data."""
 
-    data: str = "glyphs"  # a name from the catalogue, or a folder
+    data: str | Dataset = "glyphs"  # a name from the catalogue, a folder, or in memory already
     size: int | None = None  # height and width of the images, in pixels
     stack: int = 1  # images in the channels of each, 1 to 3
     seed: int = 0
@@ -58,14 +66,32 @@ class Asked:
     keep: int | None = None  # newest checkpoints that stay
     best: str | None = None  # the score whose best checkpoint stays too
 
+    def __post_init__(self) -> None:
+        for name in ("size", "steps", "sample_every", "checkpoint_every", "keep"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+        if self.minutes is not None and not 0 < self.minutes < math.inf:
+            raise UserError(f"--minutes must be above 0 and finite, not {self.minutes:g}")
+        if isinstance(self.data, Dataset):
+            for name, unset in (("size", None), ("stack", 1), ("best", None)):
+                if getattr(self, name) != unset:
+                    raise UserError(
+                        f"--{name} is for data by name or in a folder, not for those in memory"
+                    )
 
-@dataclass(frozen=True)
-class Source:
-    """A recipe's class, and where it is from."""
+    def opened(self) -> Device:
+        """The device.
 
-    name: str  # canonical
-    kind: type[Recipe]
-    file: dict[str, str] | None  # the path and the hash of its file; None for minigan's own
+        Raises:
+            UserError: if there is none, or it cannot compute in that way.
+        """
+        for name, there in (("device", DEVICES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in there:
+                raise UserError(
+                    f"--{name} is one of {', '.join(there)}, not {getattr(self, name)!r}"
+                )
+        return cuda.device(self.device, self.precision, deterministic=self.deterministic)
 
 
 @dataclass(frozen=True)
@@ -108,16 +134,6 @@ class New:
         }
 
 
-def find(name: str) -> Source:
-    """The recipe called `name`, or the one in the file `name`, which is executed.
-
-    Raises:
-        UserError: if there is none; the message has the nearest name.
-    """
-    file = gans.identity(gans.file_of(name))  # of what is about to be executed
-    return Source(gans.canonical(name), gans.load(name), file)
-
-
 def prepare(source: Source, make: Make, asked: Asked, device: Device, say: Say) -> New:
     """Read the data, make the recipe for them, and its networks on `device`.
 
@@ -132,7 +148,9 @@ def prepare(source: Source, make: Make, asked: Asked, device: Device, say: Say) 
         if asked.steps is not None and asked.minutes is not None:
             raise UserError("--steps and --minutes are two lengths; give one of them")
         _check_outline(kind, make, asked)
-        dataset = load(asked.data, size=asked.size, stack=asked.stack, seed=asked.seed, report=say)
+        dataset = asked.data
+        if not isinstance(dataset, Dataset):
+            dataset = load(dataset, size=asked.size, stack=asked.stack, seed=asked.seed, report=say)
         known = defaults(kind, dataset)
         recipe = make(known)
         if "classes" in known:
@@ -175,12 +193,79 @@ def _steps_within(minutes: float, state: State, graphs: bool, say: Say) -> int:
     return steps
 
 
+def train(
+    recipe: str | Path | Recipe | type[Recipe] = "dcgan",
+    *,
+    data: Any = "glyphs",
+    steps: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    device: str = "cpu",
+    **options: Any,
+) -> LiveRun:
+    """Train a GAN, and give the run.
+
+    `recipe` is a name that `minigan recipes` lists, the path of a file, or a class of your own that
+    is derived from `minigan.recipe.Recipe`, or an instance, whose fields are all taken as they are.
+    `data` is a name that `minigan data list` lists, a folder, a `Dataset`, or arrays as
+    `minigan.data.from_arrays` takes them: x, or (x, y).
+
+    `steps` is each recipe's own unless given. The same `seed` gives the same bytes. `out` is the
+    run directory, runs/RECIPE-DATA-1 or the next free number unless given. `device` is "cpu" or
+    "cuda". `options` are the hyper-parameters, which are the recipe's fields, and what else
+    `minigan train --help` lists: size, stack, sample_every, checkpoint_every, precision and more.
+
+    In a notebook there are a bar and samples that renew themselves. Ctrl-C, or the notebook's stop
+    button, ends the run in order: it is given back with `interrupted` true, its checkpoint is
+    written, and `resume()` continues. A run of a class or of data that only this program has can be
+    continued by this program alone.
+
+    Raises:
+        UserError: if the recipe, the data and what is asked do not fit each other.
+        RunError: if a loss stops being finite, or the memory does not suffice.
+    """
+    names = [f.name for f in dataclasses.fields(Asked)] + ["out"]
+    try:
+        source = recipe_source(recipe)
+        own = [f.name for f in dataclasses.fields(source.kind)]
+        asked, fields = {"steps": steps, "seed": seed, "device": device}, {}
+        for name, value in options.items():
+            plain = name.removeprefix("run_")  # run_keep, say, where a recipe has a field keep
+            if name in own or plain not in names:
+                fields[name] = value
+            else:
+                asked[plain] = value
+        names += own
+        fields = checked_fields(source.kind, fields, names)
+
+        def make(defaults: dict[str, Any]) -> Recipe:
+            if isinstance(recipe, Recipe):
+                return dataclasses.replace(recipe, **fields)
+            return source.kind(**{**defaults, **fields})
+
+        settings = Asked(data=in_memory(data), **checked_fields(Asked, asked))
+        new = prepare(source, make, settings, settings.opened(), tell)
+        path = fresh_directory(source.short, new.dataset.name) if out is None else Path(out)
+        if asked.pop("minutes", None) is not None:  # the call that makes the same run again
+            asked["steps"] = new.steps
+        command = written(recipe, {"data": data, **asked, **fields})
+        with new_run(path, new.config(command), tell) as directory:
+            run = LiveRun(new.state, new.dataset, directory, new.scorer)
+            run.train()
+            return run
+    except (UserError, RunError) as error:
+        error.args = (in_python(str(error), names),)
+        raise
+
+
 def _check_outline(kind: type[Recipe], make: Make, asked: Asked) -> None:
     """Make sure that a recipe can make such samples, before minutes go into reading them.
 
     Raises:
         UserError: if it cannot, whatever the images turn out to be.
     """
+    if isinstance(asked.data, Dataset):
+        return
     known = outline(asked.data, size=asked.size, stack=asked.stack)
     if known is None:  # data by name are read in a second
         return
@@ -216,9 +301,10 @@ def _check_classes(recipe: Any, dataset: Dataset) -> None:
 
 def _facts(dataset: Dataset, asked: Asked) -> dict[str, Any]:
     """What the configuration of a run knows of its data, but for their content."""
+    data = asked.data
     return {
         "name": dataset.name,
-        "source": lasting(asked.data),
+        "source": f"{IN_PYTHON}{data.name}" if isinstance(data, Dataset) else lasting(data),
         "size": asked.size,
         "stack": asked.stack,
         "samples": len(dataset),

@@ -22,7 +22,7 @@ from ..terminal import brief, visible
 from ..training.checkpoint import Checkpoint
 from ..training.keeper import chosen
 from ..training.recipe import Recipe
-from ..training.run import Run, damaged_config
+from ..training.run import IN_PYTHON, Run, damaged_config, named_recipe
 from ..training.schema import check_fields
 from ..training.state import State
 from ..training.trained import Trained
@@ -123,6 +123,12 @@ def recipe_of(run: Run, named: str | None) -> Recipe:
         UserError: if the run is of a file that is not named, or of another recipe.
     """
     name, values = run.config["recipe"], run.config["hyper_parameters"]
+    if named is None and name.startswith(IN_PYTHON):
+        own = visible(name.removeprefix(IN_PYTHON))
+        raise UserError(
+            f"{run.path} is a run of the class {own}, which a Python program had; write the class "
+            f"into a file {own}.py of its own, and add{named_recipe(name)}"
+        )
     if named is None and name.endswith(".py"):
         raise UserError(
             f"{run.path} is a run of the recipe file {visible(name)}, and no file is executed "
@@ -139,7 +145,8 @@ def recipe_of(run: Run, named: str | None) -> Recipe:
     there, known = gans.identity(path), recipe_file(run)
     same = there is not None and known is not None and there["sha256"] == known["sha256"]
     if named is not None and gans.canonical(named) != name and not same:
-        moved = there is not None and path.stem == Path(name).stem and not gans.is_built_in(name)
+        stem = Path(name.removeprefix(IN_PYTHON)).stem
+        moved = there is not None and path.stem == stem and not gans.is_built_in(name)
         if not moved:
             raise UserError(f"{run.path} holds a run of {visible(name)}, not of {named}")
     if there is not None and known is not None and not same:
@@ -172,6 +179,11 @@ def _data(run: Run, changed: Callable[[str], None], place: str | None = None) ->
     data, seed = run.config["data"], run.config["seed"]
     source = data["source"] if place is None else place
     shown = visible(source)
+    if source.startswith(IN_PYTHON):
+        raise UserError(
+            f"the data of {run.path} are needed for this, and were arrays of a Python program; go "
+            "on there, by run.resume() say, or say by --data which name or folder has the same data"
+        )
     try:
         dataset = load(source, size=data["size"], stack=data["stack"], seed=seed, report=say)
     except (OSError, UserError) as error:

@@ -123,13 +123,14 @@ def train(
         run.record({"step": step, "seconds": seconds, **row})
 
     try:
-        with Progress(state.step, steps) as progress, deferred() as signalled:
+        progress = Progress(state.step, steps, picture=run.picture)
+        with progress, deferred() as signalled:
             while state.step < steps and signalled() is None:
                 row = state.advance()
                 record(state.step, row)
-                progress.update(state.step, row)
                 if state.step % sample_every == 0 or state.step == steps:
                     draw()
+                progress.update(state.step, row)
                 if state.step % checkpoint_every == 0 and state.step < steps:
                     keeper.save(state)
                     draw_progress(run, live=True)

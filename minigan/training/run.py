@@ -25,6 +25,7 @@ from .checkpoint import step_of
 from .schema import CONFIG, EVALUATION, SCORE, check_row
 
 FORMAT = 1  # of config.json
+IN_PYTHON = "python:"  # before the name of data or of a recipe that only a program had
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,8 @@ def resume_command(path: Path, recipe: str) -> str:
 
 def named_recipe(recipe: str) -> str:
     """The flag that names a recipe of one's own to a command on its run; empty for others."""
+    if recipe.startswith(IN_PYTHON):
+        recipe = f"{recipe.removeprefix(IN_PYTHON)}.py"  # into which the class can be written
     return f" --recipe {shlex.quote(recipe)}" if recipe.endswith(".py") else ""
 
 

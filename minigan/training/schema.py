@@ -31,7 +31,6 @@ from ..schema import (
     one_of,
     shown,
 )
-from .recipe import Recipe
 
 CENTURY = 3.2e9  # seconds
 WORD = 2**64 - 1
@@ -171,8 +170,8 @@ def _is_plain(row: Any, after: int) -> bool:
     )
 
 
-def check_fields(kind: type[Recipe], values: Mapping[str, Any]) -> None:
-    """Make sure that the hyper-parameters in a file are fields of a recipe, of their types.
+def check_fields(kind: type[Any], values: Mapping[str, Any]) -> None:
+    """Make sure that these hyper-parameters are fields of a recipe, of their types.
 
     Raises:
         SchemaError: saying what is wrong.

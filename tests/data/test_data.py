@@ -52,7 +52,7 @@ def test_dataset_describes_itself() -> None:
         (np.zeros((3, 2), np.uint8), None, (), "float32 points"),
         (np.zeros((0, 1, 2, 2), np.uint8), None, (), "empty"),
         (np.zeros((3, 2), np.float32), np.zeros(2, np.int64), ("a",), "3 samples"),
-        (np.zeros((3, 2), np.float32), np.zeros(3, np.int32), ("a",), "int64"),
+        (np.zeros((3, 2), np.float32), np.zeros(3, np.float32), ("a",), "int64"),
         (np.zeros((3, 2), np.float32), np.array([0, 1, 2]), ("a", "b"), "2 classes"),
         (np.zeros((3, 2), np.float32), np.array([0, -1, 1]), ("a", "b"), "-1"),
     ],

@@ -31,7 +31,8 @@ ARROWS: dict[str, set[str]] = {
     "signals": set(),
     "page_parts": {"errors", "files"},
     "terminal": set(),
-    "progress": {"kernels", "terminal"},
+    "notebook": {"terminal"},
+    "progress": {"kernels", "notebook", "terminal"},
     "methods": set(),
     "callsite": set(),
     "hints": {"recording"},
@@ -71,7 +72,12 @@ ARROWS: dict[str, set[str]] = {
     # Checks of one's own code: nothing but a command may use it.
     "testing": {"arrays", "data", "errors", "nn", "ops", "random", "tensor", "training"},
     "evaluation": {"data", "errors", "metrics", "progress", "random", "training"},
-    "start": {"data", "device", "errors", "evaluation", "gans", "random", "training"},
+    "sources": {"data", "errors", "gans", "schema", "training"},
+    "live_run": {"data", "errors", "nn", "notebook", "random", "training"},
+    "start": {
+        "data", "device", "errors", "evaluation", "gans", "live_run", "notebook", "random",
+        "sources", "training",
+    },
     "commands": {
         "data", "device", "errors", "evaluation", "files", "gans", "kernels", "locks",
         "metrics", "nn", "progress", "random", "schema", "signals", "start", "tensor",

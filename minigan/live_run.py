@@ -1,0 +1,273 @@
+"""A run in this program's memory: what `minigan.train` gives."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import notebook
+from .data import Dataset
+from .errors import UserError
+from .nn import Module
+from .notebook import say
+from .random import Generator
+from .training.keeper import Scorer
+from .training.loop import carry_out, unwritable
+from .training.recipe import Recipe
+from .training.run import Run, chosen, provenance
+from .training.state import State
+from .training.writer import sole_writer
+
+HEIGHT = 640  # pixels of a report in a notebook
+
+
+class Report:
+    """The report of a run: a page that a notebook shows inline, and a path everywhere else."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        return f"<Report {self.path}: open it in a browser>"
+
+    def _repr_html_(self) -> str:
+        page = html.escape(self.path.read_text(encoding="utf-8"))
+        return (
+            f'<iframe title="The report of the run" srcdoc="{page}" '
+            f'style="width:100%;height:{HEIGHT}px;border:0"></iframe>'
+        )
+
+
+class LiveRun:
+    """A run whose networks are in memory.
+
+    `path` is its directory, which holds all that a command needs too; `state` its players,
+    optimisers, generator and position in the data; `interrupted` whether Ctrl-C, or the stop button
+    of a notebook, has ended it early. Its checkpoint is written then, and `resume` continues.
+    """
+
+    def __init__(
+        self, state: State, dataset: Dataset, directory: Run, scorer: Scorer | None = None
+    ) -> None:
+        self.state, self.dataset, self.directory, self.scorer = state, dataset, directory, scorer
+        self.interrupted = False
+
+    def train(self) -> None:
+        """Train up to the step that the configuration names; the directory is locked.
+
+        Raises:
+            RunError: if a loss stops being finite, or the directory cannot be written any more.
+        """
+        say(
+            f"training {self.config['recipe']} on {self.dataset.name} up to step "
+            f"{self.config['steps']}; its directory is {self.path}"
+        )
+        number = carry_out(self.state, self.dataset, self.directory, say, self.scorer)
+        self.interrupted = number is not None
+        if self.interrupted:
+            say(f"interrupted at step {self.step}; the checkpoint is written, resume() continues")
+
+    def resume(self, more: int | None = None, *, steps: int | None = None) -> LiveRun:
+        """Train `more` steps, or up to step `steps`, or to the end of an interrupted run.
+
+        It ends in the bytes of a run that was never interrupted.
+
+        Raises:
+            UserError: if there is nothing to do, or another program has continued the run.
+            RunError: as `minigan.train`.
+        """
+        target = self._target(more, steps)
+        self.state.recipe.check_length(target)
+        with self._written() as run:
+            if max([0, *(row["step"] for row in run.rows()[-1:])]) > self.step:
+                raise UserError(
+                    f"{self.path} has been continued by another program, beyond step {self.step}; "
+                    "go on there, or train a new run"
+                )
+            run.config |= {
+                "steps": target,
+                "resumed": [
+                    *run.config["resumed"],
+                    {
+                        "command": f"run.resume(steps={target})",
+                        "step": self.step,
+                        **provenance(self.state.device.versions()),
+                        "choices": chosen(),
+                        "recipe_file": run.config["recipe_file"],
+                    },
+                ],
+            }
+            run.rewind(self.step)
+            run.write_config()
+            self.directory = run
+            self.train()
+        return self
+
+    def _target(self, more: int | None, steps: int | None) -> int:
+        """The step up to which to train."""
+        for name, value in (("more", more), ("steps", steps)):
+            if value is not None and (not isinstance(value, int | np.integer) or value < 1):
+                raise UserError(f"{name} must be an integer of at least 1, not {value!r}")
+        if more is not None and steps is not None:
+            raise UserError("steps=N trains up to step N and more=N trains N more; give one")
+        target = int(steps or (self.step + more if more else self.config["steps"]))
+        if target <= self.step:
+            raise UserError(
+                f"the run is at step {self.step} already; resume(more=100) trains 100 steps more"
+            )
+        return target
+
+    @contextmanager
+    def _written(self) -> Iterator[Run]:
+        """The directory as it is now, into which nobody else writes."""
+        run = Run.open(self.path)  # or nothing may be written there
+        try:
+            with sole_writer(self.path, say):
+                yield Run.open(self.path)
+        except OSError as error:
+            raise unwritable(run, error) from error
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.directory.path
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration, as in config.json."""
+        return self.directory.config
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe, with its hyper-parameters."""
+        return self.state.recipe
+
+    @property
+    def step(self) -> int:
+        """How many steps are done."""
+        return self.state.step
+
+    @property
+    def players(self) -> dict[str, Module]:
+        """The networks by name."""
+        return self.state.players
+
+    @property
+    def generator(self) -> Module:
+        """The network that makes samples: G, or the average of its weights if there is one.
+
+        Raises:
+            UserError: if the recipe has none of that name.
+        """
+        shown = self.recipe.shown(self.players)
+        if "G" not in shown:
+            raise UserError(
+                f"{self.config['recipe']} has no G; run.players are {', '.join(self.players)}"
+            )
+        return shown["G"]
+
+    def samples(
+        self, count: int = 64, *, seed: int = 0, label: int | str | None = None
+    ) -> np.ndarray:
+        """New samples (count, *shape), float32 in the recipe's output range; those of `minigan
+        sample` with this `seed`.
+
+        With `label` they are of one class, by its name or its number.
+
+        Raises:
+            UserError: if there is no such class, or the recipe knows none.
+        """
+        if not isinstance(count, int | np.integer) or count < 1:
+            raise UserError(f"count must be an integer of at least 1, not {count!r}")
+        z = self.recipe.latent(Generator(seed, "sample"), int(count))
+        return self.state.samples(z if label is None else self._of_class(z, label))
+
+    def _of_class(self, z: np.ndarray, label: int | str) -> np.ndarray:
+        """Latent vectors like z that ask for a class."""
+        classes = self.dataset.classes
+        number = classes.index(label) if label in classes else label
+        if isinstance(number, str) or not 0 <= number < len(classes):
+            raise UserError(f"there is no class {label!r}; the classes are {', '.join(classes)}")
+        found = self.recipe.with_labels(z, np.full(len(z), number))
+        if found is None:
+            raise UserError(f"{self.config['recipe']} does not know classes; leave out label")
+        return found
+
+    def metrics(self) -> dict[str, np.ndarray]:
+        """What each step has reported, by name, as arrays (steps,); NaN where a step had no value.
+
+        "step" and "seconds" are there, the losses as "loss_D", and what else the recipe reports.
+        """
+        rows = self.directory.rows()
+        names = dict.fromkeys(name for row in rows for name in row)
+        found = {
+            name: np.array([np.nan if row.get(name) is None else row[name] for row in rows])
+            for name in names
+        }
+        return found | ({"step": found["step"].astype(np.int64)} if rows else {})
+
+    def losses(self) -> dict[str, np.ndarray]:
+        """The loss of each player, by its name: arrays (steps,)."""
+        found = self.metrics().items()
+        return {n.removeprefix("loss_"): v for n, v in found if n.startswith("loss_")}
+
+    def picture(self) -> Path:
+        """The newest sample picture.
+
+        Raises:
+            UserError: if there is none; points of three dimensions or more have none.
+        """
+        drawn = self.directory.pictures()
+        if not drawn:
+            raise UserError(f"{self.path} has no sample pictures")
+        return drawn[-1]
+
+    def show(self) -> None:
+        """Show the newest samples: under the cell of a notebook, or say where the picture is."""
+        picture = self.picture()
+        if notebook.active():
+            notebook.Display().show(notebook.png(picture, str(picture)))
+        else:
+            say(str(picture))
+
+    @property
+    def report(self) -> Report:
+        """The report, which a notebook shows inline if it is a cell's last expression."""
+        return Report(self.directory.report)
+
+    def show_report(self) -> None:
+        """Show the report: under the cell of a notebook, or say where it is."""
+        if notebook.active():
+            page = self.report._repr_html_()
+            notebook.Display().show(notebook.text_and_html(repr(self.report), page))
+        else:
+            say(str(self.report.path))
+
+    def __repr__(self) -> str:
+        return f"<Run {self.path}: {self._facts()}>"
+
+    def _facts(self) -> str:
+        end, rows = self.config["steps"], self.directory.rows()
+        how = "finished" if self.step >= end else "interrupted" if self.interrupted else "running"
+        losses = [
+            f"{name} {v:.3g}" for name, v in (rows[-1] if rows else {}).items() if "loss" in name
+        ]
+        at = f"{self.config['recipe']} on {self.dataset.name}, step {self.step} of {end}, {how}"
+        return ", ".join([at, *losses])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the facts and the newest samples."""
+        text = f"<div>{html.escape(f'{self.path}: {self._facts()}')}</div>"
+        drawn = self.directory.pictures()
+        if not drawn:
+            return text
+        data = notebook.png(drawn[-1], "")["image/png"]
+        return f'{text}<img alt="samples at step {self.step}" src="data:image/png;base64,{data}">'
