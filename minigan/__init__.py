@@ -43,6 +43,8 @@ _LATER: dict[str, tuple[str, str | None]] = {
     "metrics": ("minigan.metrics", None),
     "save": ("minigan.weights", "save"),
     "testing": ("minigan.testing", None),
+    "train": ("minigan.start", "train"),
+    "training": ("minigan.training", None),
     "viz": ("minigan.viz", None),
     "weights": ("minigan.weights", None),
 }

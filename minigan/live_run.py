@@ -19,7 +19,7 @@ from .random import Generator
 from .training.keeper import Scorer
 from .training.loop import carry_out, unwritable
 from .training.recipe import Recipe
-from .training.run import Run, chosen, provenance
+from .training.run import IN_PYTHON, Run, chosen, provenance
 from .training.state import State
 from .training.writer import sole_writer
 
@@ -67,7 +67,7 @@ class LiveRun:
             RunError: if a loss stops being finite, or the directory cannot be written any more.
         """
         say(
-            f"training {self.config['recipe']} on {self.dataset.name} up to step "
+            f"training {self.name} on {self.dataset.name} up to step "
             f"{self.config['steps']}; its directory is {self.path}"
         )
         number = carry_out(self.state, self.dataset, self.directory, say, self.scorer)
@@ -146,6 +146,11 @@ class LiveRun:
         return self.directory.config
 
     @property
+    def name(self) -> str:
+        """The name of the recipe, or of its class."""
+        return str(self.config["recipe"]).removeprefix(IN_PYTHON)
+
+    @property
     def recipe(self) -> Recipe:
         """The recipe, with its hyper-parameters."""
         return self.state.recipe
@@ -169,9 +174,7 @@ class LiveRun:
         """
         shown = self.recipe.shown(self.players)
         if "G" not in shown:
-            raise UserError(
-                f"{self.config['recipe']} has no G; run.players are {', '.join(self.players)}"
-            )
+            raise UserError(f"{self.name} has no G; run.players are {', '.join(self.players)}")
         return shown["G"]
 
     def samples(
@@ -198,7 +201,7 @@ class LiveRun:
             raise UserError(f"there is no class {label!r}; the classes are {', '.join(classes)}")
         found = self.recipe.with_labels(z, np.full(len(z), number))
         if found is None:
-            raise UserError(f"{self.config['recipe']} does not know classes; leave out label")
+            raise UserError(f"{self.name} does not know classes; leave out label")
         return found
 
     def metrics(self) -> dict[str, np.ndarray]:
@@ -260,7 +263,7 @@ class LiveRun:
         losses = [
             f"{name} {v:.3g}" for name, v in (rows[-1] if rows else {}).items() if "loss" in name
         ]
-        at = f"{self.config['recipe']} on {self.dataset.name}, step {self.step} of {end}, {how}"
+        at = f"{self.name} on {self.dataset.name}, step {self.step} of {end}, {how}"
         return ", ".join([at, *losses])
 
     def _repr_html_(self) -> str:

@@ -60,7 +60,7 @@ def _array(value: Any, name: str) -> np.ndarray:
     Raises:
         UserError: if it is none, saying how to come by one.
     """
-    known = (np.ndarray, list, tuple)
+    known = (np.ndarray, list, tuple, range)
     if not isinstance(value, known) and not hasattr(value, "__array__"):
         way = ""
         listed = hasattr(value, "__getitem__") and hasattr(value, "__len__")
