@@ -64,6 +64,7 @@ def finished(run: Run) -> str:
     """That a run has done all its steps, and how to go on."""
     steps, place = run.config["steps"], shlex.quote(str(run.path))
     named = named_recipe(run.config["recipe"])
+    named += " --step best" if run.config["best"] else ""
     look = f"minigan sample {place}{named}" if run.data.is_image else str(run.report)
     more = f"{resume_command(run.path, run.config['recipe'])} --more {steps}"
     return (

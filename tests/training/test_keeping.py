@@ -97,7 +97,8 @@ def test_the_best_stays_beside_the_newest(
     by_value({1: sign * 3.0, 2: sign * 5.0, 3: math.nan, 4: sign * 4.0}, higher=higher)
     run = tmp_path / "run"
     words = ["--steps", "4", "--keep", "1", "--best", "anything", "--out", run]
-    shell.succeeds("train", "gan", *SCORED, *words)
+    answer = shell.succeeds("train", "gan", *SCORED, *words)
+    assert f"to score: minigan evaluate {run} --step best;" in answer.err
     assert steps(run) == [2, 4]
     assert Scores(Run.open(run)).best() == 2
     assert chosen(Run.open(run), "best").name == "step-000002.safetensors"
