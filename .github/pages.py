@@ -60,14 +60,17 @@ FOOTER = (
 
 
 def public(module: ModuleType) -> dict[str, Any]:
-    """What a module offers, by name: its `__all__`, or else what it defines; no modules."""
+    """What a module offers, by name: its `__all__`, or else what it defines; no modules, and no
+    type variables.
+    """
     names = getattr(module, "__all__", None) or [
         name
         for name, value in vars(module).items()
         if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
     ]
     found = {name: getattr(module, name) for name in names}
-    return {name: value for name, value in found.items() if not inspect.ismodule(value)}
+    others = (ModuleType, typing.TypeVar)
+    return {name: value for name, value in found.items() if not isinstance(value, others)}
 
 
 def comments(kind: type) -> dict[str, str]:
@@ -89,16 +92,18 @@ def comments(kind: type) -> dict[str, str]:
 
 def shown(name: str, value: Any) -> Any:
     """A public object as pdoc understands it."""
-    if is_dataclass(value) and isinstance(value, type):
-        # A field's type may be imported by the file of a base alone.
-        value.__init__.__annotations__ |= typing.get_type_hints(value)
+    if isinstance(value, type) and (is_dataclass(value) or hasattr(value, "_fields")):
+        # A field's type is known where its class is written, but not where its __init__ is made.
+        make: Any = value.__init__ if is_dataclass(value) else value.__new__
+        make.__annotations__ |= typing.get_type_hints(value)
     if not isinstance(value, Primitive):
         return value
 
     def function() -> None: ...
 
     function.__name__ = function.__qualname__ = name
-    function.__module__, function.__doc__ = Primitive.__module__, value.__doc__
+    function.__doc__ = value.__doc__
+    function.__module__ = getattr(value, "reference", Primitive).__module__  # of its types
     function.__signature__ = inspect.signature(value)  # type: ignore[attr-defined]
     return function
 
