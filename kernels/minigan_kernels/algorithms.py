@@ -72,6 +72,17 @@ def register(
     Raises:
         TypeError: if the function or `takes` cannot be called so.
         ValueError: if the name is none, or is one of minigan's own, or there is no such kernel.
+
+    >>> def plain(x, w, **options):
+    ...     with kernels.use("reference"):
+    ...         return kernels.conv2d(x, w, **options)
+    >>> done = register("plain", "conv2d", plain)
+    >>> x, w = np.ones((1, 1, 3, 3), np.float32), np.ones((1, 1, 2, 2), np.float32)
+    >>> with kernels.use("plain"):
+    ...     kernels.conv2d(x, w)[0, 0]
+    array([[4., 4.],
+           [4., 4.]], dtype=float32)
+    >>> unregister("plain")
     """
     if function is None:
         return lambda function: register(name, kernel, function, takes=takes)
@@ -102,6 +113,9 @@ def unregister(name: str) -> None:
 
     Raises:
         ValueError: if none is registered so.
+
+    >>> done = register("mine", "conv2d", kernels.conv2d)
+    >>> unregister("mine")
     """
     if name not in registered:
         raise ValueError(f"no algorithm is registered as {name!r}")

@@ -85,6 +85,10 @@ def with_headings(
 
     There are as many headings as columns; what is too long for its column is cut. `padding` is that
     of the grid.
+
+    >>> grid = image_grid(np.zeros((4, 1, 28, 28)), value_range=(-1, 1), columns=2, scale=2)
+    >>> with_headings(grid, ["0", "1"]).size[0] == grid.size[0]
+    True
     """
     taller = Image.new("RGB", (picture.width, picture.height + CAPTION_HEIGHT), (GAP,) * 3)
     taller.paste(picture, (0, CAPTION_HEIGHT))
