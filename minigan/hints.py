@@ -103,6 +103,15 @@ TENSOR: dict[str, str] = {
     "new_ones": "say minigan.ones(shape, dtype=x.dtype)",
     "fill": "a tensor cannot be written; say minigan.full(x.shape, value)",
 }
+_IN_PLACE = [
+    f"{name}_"
+    for name in (
+        "abs", "add", "bernoulli", "ceil", "clamp", "clip", "copy", "cos", "div", "erf", "exp",
+        "exponential", "fill", "floor", "log", "masked_fill", "mul", "neg", "normal", "pow",
+        "random", "reciprocal", "relu", "round", "rsqrt", "scatter", "sigmoid", "sign", "sin",
+        "sqrt", "squeeze", "sub", "t", "tanh", "transpose", "trunc", "uniform", "unsqueeze", "zero",
+    )
+]  # fmt: skip
 _WRITTEN = (
     "it cannot be written in place; build a new one with where, pad or concatenate (a parameter "
     "begins as its layer's initializer makes it, as init=nn.init.normal(0.02), and is moved by an "
@@ -254,19 +263,6 @@ def of_minigan(name: str, from_numpy: Sequence[str]) -> Any:
     return missing_of_module("minigan", MINIGAN)(name)
 
 
-def missing_of_tensor(x: Any, name: str) -> Any:
-    """The `__getattr__` of a tensor."""
-    if name.startswith("_"):
-        raise AttributeError(f"'Tensor' object has no attribute {name!r}")
-    if name in TENSOR:
-        raise missing("a tensor", name, TENSOR[name])
-    if name.endswith("_"):
-        raise missing("a tensor", name, _WRITTEN)
-    if hasattr(np.ndarray, name):
-        raise missing("a tensor", name, f"take x.numpy().{name}")
-    raise AttributeError(f"'Tensor' object has no attribute {name!r}")
-
-
 def missing_of_generator(rng: Any, name: str) -> Any:
     """The `__getattr__` of a generator."""
     if name in GENERATOR:
@@ -275,18 +271,38 @@ def missing_of_generator(rng: Any, name: str) -> Any:
 
 
 class Refused:
-    """An attribute that cannot be set either: a slot would say no more than that."""
+    """An attribute that there is not: reading or setting it says how it is done here.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    It is a descriptor because a class with a `__getattr__` reads all of its attributes slower:
+    Python no longer specialises that (3.11). `hasattr` does not find it, nor does `dir`.
+    """
+
+    __slots__ = ("name", "sentence")
+
+    def __init__(self, name: str, sentence: str) -> None:
+        self.name, self.sentence = name, sentence
 
     def __get__(self, instance: Any, owner: type) -> Any:
-        if instance is None:
-            return self
-        raise AttributeError(self.name)  # so that __getattr__ is asked
+        raise missing("a tensor", self.name, self.sentence)
 
     def __set__(self, instance: Any, value: Any) -> None:
-        raise missing("a tensor", self.name, TENSOR[self.name])
+        raise missing("a tensor", self.name, self.sentence)
+
+
+class Hinted(type):
+    """The type of a class with refused attributes, which `dir` and `help` leave out."""
+
+    def __dir__(cls) -> list[str]:
+        refused = {n for c in cls.__mro__ for n, v in vars(c).items() if isinstance(v, Refused)}
+        return sorted({*super().__dir__()} - refused)
+
+
+def refused(kind: type) -> dict[str, Refused]:
+    """What a tensor refuses: all that is in the table, and what else NumPy's arrays have."""
+    sentences = {name: f"take x.numpy().{name}" for name in dir(np.ndarray) if name[0] != "_"}
+    sentences |= TENSOR | dict.fromkeys(_IN_PLACE, _WRITTEN)
+    there = dir(kind)
+    return {n: Refused(n, sentence) for n, sentence in sentences.items() if n not in there}
 
 
 class Count(int):
@@ -317,7 +333,11 @@ def also(**names: str) -> Callable[[_F], _F]:
 
         @wraps(function)
         def taking(*args: Any, **options: Any) -> Any:
-            if options and not own.issuperset(options):
+            try:
+                return function(*args, **options)
+            except TypeError:  # only then are the names looked at: a call that fits costs nothing
+                if own.issuperset(options):
+                    raise
                 options = translated(name, options, names)
             return function(*args, **options)
 
@@ -348,9 +368,9 @@ def translated(
     for given, value in options.items():
         name = names.get(given, given)
         if " " in name:
-            raise TypeError(f"{function} takes no {given}: {name}")
+            raise TypeError(f"{function} takes no {given}: {name}") from None
         if name in found:
-            raise TypeError(f"{function} was given {name} twice")
+            raise TypeError(f"{function} was given {name} twice") from None
         found[name] = value
     return found
 

@@ -23,7 +23,7 @@ from .arrays import FLOAT32, Check, check_result, freeze_new, own, own_beside
 from .callsite import caller
 from .device import Array as Array
 from .device import is_array, on_host
-from .hints import CREATION, GRAD, Count, also, applied, misfit, refuse_tensors
+from .hints import CREATION, GRAD, Count, Hinted, also, applied, misfit, refuse_tensors
 from .methods import TensorMethods
 from .recording import Recording
 from .recording import enable_grad as enable_grad
@@ -43,7 +43,7 @@ class GraphError(ValueError):
     """
 
 
-class Tensor(TensorMethods):
+class Tensor(TensorMethods, metaclass=Hinted):
     """An array in a computation that can be differentiated.
 
     `data` is the array. Python numbers and lists become float32 (or int64, bool); arrays keep their
@@ -62,7 +62,8 @@ class Tensor(TensorMethods):
 
     @also(**CREATION)
     def __init__(self, data: Any, dtype: Any = None) -> None:
-        refuse_tensors(data, Tensor)
+        if isinstance(data, (Tensor, list, tuple)):
+            refuse_tensors(data, Tensor)
         self.data: Array = own(data, dtype)
         self.node: Node | None = None
 
@@ -89,6 +90,10 @@ class Tensor(TensorMethods):
     def detach(self) -> Tensor:
         """The same array without its history."""
         return adopt(self.data)
+
+
+# For `isinstance`, which asks a class that is no plain `type` by a call.
+TENSOR: type[Tensor] = TensorMethods  # type: ignore[assignment]
 
 
 def adopt(array: Array) -> Tensor:
@@ -177,9 +182,9 @@ class Primitive:
             raise GraphError(f"{lacking}; give it one with {self.name}.gradients") from None
 
     def __call__(self, *args: Any, **options: Any) -> Tensor:
-        recording, arrays, plain, residuals = is_recording(), [], True, ()
+        recording, arrays, plain = is_recording(), [], True
         for t in args:  # one loop, and no comprehension: it costs as much as a small operation
-            if not isinstance(t, Tensor):
+            if type(t) is not Tensor and not isinstance(t, TENSOR):
                 return self(*tensors(*args), **options)
             array = t.data
             arrays.append(array)
@@ -191,6 +196,7 @@ class Primitive:
             for key, value in options.items():
                 if type(value) is ndarray and value.flags.writeable:
                     options[key] = own(value)
+        residuals = ()
         try:
             if not plain:
                 arrays = self.check(arrays, options)
@@ -222,11 +228,7 @@ class Primitive:
 
 
 def primitive(
-    kernel: Kernel,
-    name: str | None = None,
-    *,
-    doc: str | None = None,
-    check: Check | None = None,
+    kernel: Kernel, name: str | None = None, *, doc: str | None = None, check: Check | None = None
 ) -> Primitive:
     """A differentiable function from a kernel `(*arrays, **options) -> array`.
 
@@ -269,8 +271,8 @@ def grad(
 
     Raises:
         GraphError: if an input has no influence on the output (`allow_unused` gives zeros instead),
-            is no tensor, or has an integer dtype, which has no gradient; or if a rule fails. The
-            message names the operation, its shapes and where it was built.
+            is no tensor, or is of integers, which have no gradient; or if a rule fails. The message
+            names the operation, its shapes and where it was built.
 
     >>> x = mg.Tensor(3.0)
     >>> mg.grad(x * x, x).item()
@@ -379,6 +381,6 @@ def _path(output: Tensor, wanted: set[int]) -> list[tuple[Node, list[int]]]:
 
 def tensors(*args: Any) -> tuple[Tensor, ...]:
     """Arguments as tensors: numbers and arrays take the dtype of the tensors beside them."""
-    beside = [a.data for a in args if isinstance(a, Tensor)]
+    beside = [a.data for a in args if isinstance(a, TENSOR)]
     beside = beside or [a for a in args if is_array(a) and a.ndim]
-    return tuple([a if isinstance(a, Tensor) else adopt(own_beside(a, beside)) for a in args])
+    return tuple([a if isinstance(a, TENSOR) else adopt(own_beside(a, beside)) for a in args])

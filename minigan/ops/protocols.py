@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..device import HOST, Device, on_host, to_host
-from ..hints import MINIGAN, Refused, missing_of_tensor, plain, signature_of
+from ..hints import MINIGAN, plain, signature_of
 from ..tensor import PRIMITIVES, Array, Node, Primitive, Tensor, adopt, is_recording
 from ..tensor import astype as astype_p
 from .elementwise import astype
@@ -97,10 +97,6 @@ def _numel(x: Tensor) -> int:
 def _dim(x: Tensor) -> int:
     """The number of axes: `x.ndim`."""
     return x.data.ndim
-
-
-def _dir(x: Tensor) -> list[str]:
-    return sorted(set(dir(type(x))) - set(_REFUSED))
 
 
 # --- Devices ---------------------------------------------------------------------------------
@@ -295,11 +291,8 @@ def _repr_primitive(p: Primitive) -> str:
     return f"<{module}.{p.shown}{arguments}>"
 
 
-_REFUSED = ("grad", "requires_grad")
 METHODS: dict[str, Any] = {
-    **{name: Refused(name) for name in _REFUSED},
-    "__getattr__": missing_of_tensor,
-    "__dir__": _dir,
+    "__dir__": lambda x: dir(type(x)),
     "item": item,
     "numpy": numpy,
     "tolist": _tolist,

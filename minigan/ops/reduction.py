@@ -164,7 +164,7 @@ def logsumexp(x: Tensor, axis: Axes = None, *, keepdims: bool = False) -> Tensor
     """
     x = real(x)
     shift = _shift(x, axis)
-    total = log(sum(exp(x - shift), axis, keepdims=True)) + shift
+    total = log(sum_p(exp(x - shift), axis=axis, keepdims=True)) + shift
     return total if keepdims else reshape(total, np.max(x.data, axis=axis).shape)
 
 
@@ -177,7 +177,7 @@ def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
     """
     x = real(x)
     centred = x - _shift(x, axis)  # first, or the logarithm would be lost in large logits
-    return centred - log(sum(exp(centred), axis, keepdims=True))
+    return centred - log(sum_p(exp(centred), axis=axis, keepdims=True))
 
 
 @over_axes()

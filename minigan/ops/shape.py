@@ -209,7 +209,10 @@ def stack(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
     >>> mg.stack([mg.Tensor([1.0, 2.0]), mg.Tensor([3.0, 4.0])]).shape
     (2, 2)
     """
-    return concatenate([expand_dims(x, axis) for x in tensors(*xs)], axis)
+    xs = tensors(*xs)
+    axis = normalize_axis_index(axis, xs[0].ndim + 1, "stack")
+    wide = [reshape_p(x, shape=(*x.shape[:axis], 1, *x.shape[axis:])) for x in xs]
+    return concatenate_p(*wide, axis=axis)
 
 
 _MODE = "it adds one value; say value=, and for other borders join slices with concatenate"

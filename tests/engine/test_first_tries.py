@@ -257,6 +257,7 @@ SAID: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "x.norm()": (lambda: x().norm(), AttributeError, "minigan.sqrt"),
     "x.repeat(2)": (lambda: x().repeat(2), AttributeError, "minigan.broadcast_to"),
     "x.byteswap()": (lambda: x().byteswap(), AttributeError, r"x\.numpy\(\)\.byteswap"),
+    "Tensor.backward": (lambda: Tensor.backward, AttributeError, "minigan.grad"),
     "x.nosuch": (lambda: x().nosuch, AttributeError, "no attribute 'nosuch'"),
     "x.max(dim=1)": (lambda: x().max(dim=1), TypeError, r"axis=.*x\.argmax\(axis\)"),
     "x.min(dim=1)": (lambda: x().min(dim=1), TypeError, r"axis=.*x\.argmin\(axis\)"),
@@ -395,8 +396,10 @@ def test_completion_shows_public_names() -> None:
     assert not private
     for module in (mg.losses, mg.penalties, mg.optim, mg.testing, mg.random):
         assert dir(module) == sorted(module.__all__)
-    assert not {"grad", "requires_grad"} & set(dir(x()))
-    assert {"sum", "data", "shape", "numpy", "T"} <= set(dir(x()))
+    for tensors in (x(), Tensor, mg.nn.Linear(2, 3, rng=RNG).weight):
+        assert not {"grad", "requires_grad", "backward", "zero_", "byteswap"} & set(dir(tensors))
+        assert {"sum", "data", "shape", "numpy", "T"} <= set(dir(tensors))
+    assert "backward" not in pydoc.render_doc(Tensor)
 
 
 def test_modules_are_opened_when_they_are_asked_for() -> None:
