@@ -334,14 +334,15 @@ class _Images:
     def ask(self, question: Callable[..., Any], images: np.ndarray) -> np.ndarray | None:
         """The recipe's answer to a question about images uint8; None if it has none."""
         levels = np.linspace(*self.bounds, 256).astype(np.float32)
-        answers = []
-        with Progress(0, len(images), name="asking the networks", unit="images") as progress:
-            for start in range(0, len(images), CHUNK):
-                answer = self.state.ask(question, levels[images[start : start + CHUNK]])
-                if answer is None:
-                    return None
-                answers.append(answer)
-                progress.update(min(start + CHUNK, len(images)), {})
+        first = self.state.ask(question, levels[images[:CHUNK]])
+        if first is None:
+            return None
+        answers: list[Any] = [first]
+        done, total = min(CHUNK, len(images)), len(images)
+        with Progress(done, total, name="asking the networks", unit="images") as progress:
+            for start in range(CHUNK, total, CHUNK):
+                answers.append(self.state.ask(question, levels[images[start : start + CHUNK]]))
+                progress.update(min(start + CHUNK, total), {})
         return np.concatenate(answers)
 
     def generated(self, z: np.ndarray) -> np.ndarray:
