@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pytorch_tries import VERDICTS, FirstTry, pytorch_tries
 
@@ -10,7 +12,10 @@ ERROR = r"^\w+(Error|Exception): "
 
 
 @pytest.mark.parametrize("tried", FOUND, ids=lambda tried: tried.title)
-def test_the_answer_is_the_committed_one(tried: FirstTry) -> None:
+def test_the_answer_is_the_committed_one(
+    tried: FirstTry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert tried.executed() == tried.answer
 
 

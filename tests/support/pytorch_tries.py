@@ -27,11 +27,21 @@ from minigan import nn
 
 PAGE = Path(__file__).resolve().parents[1] / "engine" / "pytorch_tries.md"
 VERDICTS = ("runs", "answers", "differs")
+SHOWN = 6  # lines at either end of a long output
 SECTION = re.compile(
-    r"^## (?P<verdict>\w+): (?P<title>[^\n]+)\n\n(?P<reason>(?:[^`\n][^\n]*\n)*)\n?"
+    r"^## (?P<verdict>\w+): (?P<title>[^\n]+)\n\n(?P<reason>(?:(?!```)[^\n]+\n)*)\n?"
     r"```python\n(?P<code>.*?)```\n\n```text\n(?P<answer>.*?)```\n",
     re.MULTILINE | re.DOTALL,
 )
+
+
+NUMBER = re.compile(r"\d+\.\d{3,}(e[+-]\d+)?")
+
+
+def _rounded(number: re.Match[str]) -> str:
+    """A number to two digits, since processors round differently, and a mere rounding error so."""
+    value = float(number[0])
+    return "<1e-6" if value < 1e-6 else f"{value:.2g}"
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,11 @@ class FirstTry:
                 exec(compile(self.code, "<first try>", "exec"), names)
             except Exception as error:
                 print(f"{type(error).__name__}: {error}")
-        return "".join(f"{line.rstrip()}\n" for line in output.getvalue().splitlines())
+        text = NUMBER.sub(_rounded, output.getvalue())
+        lines = [line.rstrip() for line in text.splitlines()]
+        if len(lines) > 2 * SHOWN:
+            lines[SHOWN:-SHOWN] = [f"[{len(lines) - 2 * SHOWN} lines]"]
+        return "".join(f"{line}\n" for line in lines)
 
 
 def pytorch_tries() -> tuple[str, list[FirstTry]]:
