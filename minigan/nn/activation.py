@@ -40,9 +40,7 @@ class LeakyReLU(Activation):
     """
 
     def __init__(self, slope: float = 0.01, inplace: bool = False) -> None:
-        if inplace:
-            kind = type(self).__name__
-            raise TypeError(f"a tensor is never written in place: leave inplace out of {kind}")
+        refuse_inplace(self, inplace)
         if not 0 <= slope <= 1:
             raise ValueError(f"the slope of LeakyReLU must be between 0 and 1, not {slope}")
         self.slope = slope
@@ -115,6 +113,9 @@ class SiLU(Activation):
     array([-0.269,  0.   ,  0.731], dtype=float32)
     """
 
+    def __init__(self, inplace: bool = False) -> None:
+        refuse_inplace(self, inplace)
+
     def forward(self, x: Tensor) -> Tensor:
         return ops.silu(x)
 
@@ -179,6 +180,17 @@ class Sigmoid(Activation):
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.sigmoid(x)
+
+
+def refuse_inplace(owner: Module, inplace: bool) -> None:
+    """Make sure that a layer is not asked to write its input.
+
+    Raises:
+        TypeError: naming the layer.
+    """
+    if inplace:
+        kind = type(owner).__name__
+        raise TypeError(f"a tensor is never written in place: leave inplace out of {kind}")
 
 
 def check_activation(owner: Module, activation: Any) -> None:

@@ -11,7 +11,7 @@ from .. import ops
 from ..ops.sequences import conv_of_height_1
 from ..random import Generator, takes_generator
 from ..tensor import Tensor
-from .activation import Activation, check_activation
+from .activation import Activation
 from .arguments import check_sizes
 from .conv import _Convolution
 from .init import Initializer, constant, he, initial
@@ -31,7 +31,6 @@ class Conv1d(_Convolution):
     """
 
     operation = staticmethod(conv_of_height_1)
-    end_padding = 0  # zeros beyond `padding`, at the end alone
 
     @takes_generator
     def __init__(
@@ -49,18 +48,12 @@ class Conv1d(_Convolution):
         activation: Activation | None = None,
         init: Initializer | None = None,
     ) -> None:
-        check_sizes(self, in_channels=in_channels, out_channels=out_channels, groups=groups)
         check_sizes(self, kernel_size=kernel_size, stride=stride, dilation=dilation)
-        check_activation(self, activation)
-        if in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"{in_channels} input and {out_channels} output channels of a Conv1d do not split "
-                f"into {groups} groups"
-            )
+        self._check(in_channels, out_channels, activation, groups=groups)
         if isinstance(padding, str):
             padding, odd = _named_padding(padding, dilation * (kernel_size - 1), stride)
             if odd:
-                self.end_padding = odd
+                self.beyond = 0, odd
         elif not isinstance(padding, int) or padding < 0:
             raise ValueError(f"padding of Conv1d must be an integer of at least 0, not {padding!r}")
         shape = (out_channels, in_channels // groups, kernel_size)
@@ -91,10 +84,7 @@ class Conv1d(_Convolution):
             raise ValueError(
                 f"Conv1d takes sequences (N, {self.in_channels}, L), but x has shape {x.shape}"
             )
-        image = ops.expand_dims(x, 2)
-        if self.end_padding:
-            image = ops.pad(image, ((0, 0), (0, 0), (0, 0), (0, self.end_padding)))
-        return ops.squeeze(super().forward(image), 2)
+        return ops.squeeze(super().forward(ops.expand_dims(x, 2)), 2)
 
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
         return math.prod(y_shape) * math.prod(self.weight.shape[1:])

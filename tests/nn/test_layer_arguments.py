@@ -297,6 +297,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "in place": (lambda: nn.ReLU(inplace=True), "never written in place: leave inplace out"),
     "in place by position": (lambda: nn.LeakyReLU(0.2, True), "leave inplace out of LeakyReLU"),
     "in place of others": (lambda: nn.ELU(inplace=True), "ELU takes no inplace: a tensor is"),
+    "SiLU in place": (lambda: nn.SiLU(inplace=True), "leave inplace out of SiLU"),
     "affine": (lambda: nn.BatchNorm2d(3, affine=False), "learn_scale=False of a BatchNorm fixes"),
     "unknown": (lambda: nn.Linear(1, 1, colour=3, rng=rng()), "unexpected keyword .*'colour'"),
     "a class of layers": (lambda: nn.Sequential(nn.ReLU), r"not classes: write ReLU\(\.\.\.\)"),
