@@ -13,6 +13,7 @@ from tiny import Shell
 
 from minigan.data import Dataset, load, outline
 from minigan.errors import UserError
+from minigan.evaluation.truth import truth
 
 
 def idx_folder(folder: Path, **parts: list[int]) -> Path:
@@ -77,17 +78,10 @@ def test_stacked_parts_are_taken_by_channel(tmp_path: Path, stack: int) -> None:
     assert len(alone.classes) == 3**stack
 
 
-def test_evaluate_scores_a_run_whose_test_part_lacks_a_class(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from minigan.commands import evaluate
-
+def test_a_run_is_scored_beside_a_test_part_that_lacks_a_class(tmp_path: Path) -> None:
     folder = idx_folder(tmp_path, train=[0, 1, 2], t10k=[0, 1])
-
-    class Run:
-        config = {"data": {"source": str(folder), "size": None}}  # noqa: RUF012
-
-    train, test = evaluate._data(Run())  # type: ignore[arg-type]
+    facts = {"source": str(folder), "size": None, "stack": 1}
+    train, test = truth(facts, lambda text: None)
     assert test is not None
     assert test.classes == train.classes
 

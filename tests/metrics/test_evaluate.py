@@ -20,6 +20,7 @@ from minigan.data import Dataset, load
 from minigan.data.glyphs import glyphs
 from minigan.errors import RunError, UserError
 from minigan.evaluation import evaluate
+from minigan.evaluation.truth import truth
 from minigan.metrics import classifier as judges
 from minigan.metrics import pca
 from minigan.metrics.course import course
@@ -455,34 +456,30 @@ def test_a_run_on_images(shell: Shell, run: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_all_runs_on_glyphs_have_one_judge() -> None:
-    from minigan.commands.evaluate import _data
-    from minigan.training.run import Run
-
-    data = {"source": "glyphs", "size": 12, "name": "glyphs"}
-    train, test = _data(Run(Path("run"), {"data": data, "seed": 7}))
+    train, test = truth({"source": "glyphs", "size": 12, "stack": 1}, lambda text: None)
     np.testing.assert_array_equal(train.x, load("glyphs", size=12, seed=0).x)
     assert test is not None
     assert not (train.x[:200, None] == test.x[:200]).all(axis=(2, 3, 4)).any()
 
 
 def test_a_broken_test_split_is_not_taken_for_none(digits: Path, tmp_path: Path) -> None:
-    from minigan.commands.evaluate import _data
-    from minigan.training.run import Run
-
     folder = tmp_path / "digits"
     shutil.copytree(digits, folder)
-    run = Run(tmp_path, {"data": {"source": str(folder), "size": None}})
-    assert _data(run)[1] is None
+
+    def found() -> Dataset | None:
+        return truth({"source": str(folder), "size": None, "stack": 1}, lambda text: None)[1]
+
+    assert found() is None
     for kind in ("images-idx3", "labels-idx1"):
         shutil.copy(folder / f"train-{kind}-ubyte", folder / f"t10k-{kind}-ubyte")
-    assert _data(run)[1] is not None
+    assert found() is not None
     test = folder / "t10k-images-idx3-ubyte"
     test.write_bytes(test.read_bytes()[:-1])
     with pytest.raises(UserError, match="cut short"):
-        _data(run)
+        found()
     test.unlink()
     with pytest.raises(UserError, match="lacks the test images"):
-        _data(run)
+        found()
 
 
 def test_what_the_command_refuses(shell: Shell, run: Path, tmp_path: Path) -> None:
