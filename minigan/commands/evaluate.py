@@ -97,7 +97,7 @@ def _write(path: Path, content: bytes) -> None:
     try:
         with atomic_write(path) as temporary:
             temporary.write_bytes(content)
-    except OSError:
+    except BaseException:
         if former != content:
             aside.unlink()
         raise
