@@ -27,7 +27,7 @@ from .ops import __all__ as _ops
 from .random import Generator
 from .tensor import GraphError, Tensor, enable_grad, grad, no_grad, primitive
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Generator", "GraphError", "RunError", "Tensor", "UserError", "enable_grad", "fused", "grad",
     "losses", "nn", "no_grad", "optim", "penalties", "primitive",
