@@ -55,7 +55,7 @@ class Device:
 
     def put(self, array: Array) -> Array:
         """`array` on this device: the same object if it is there already."""
-        return array
+        return to_host(array)
 
     def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Array:
         """A new array on this device, not initialised."""

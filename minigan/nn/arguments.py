@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,30 @@ def check_images(owner: Module, x: Tensor, channels: int, error: Exception) -> N
             f"{kind} takes images of {channels} channels, (N, {channels}, H, W), but x has shape "
             f"{x.shape}{way}"
         ) from error
+
+
+def named_padding(
+    owner: object, name: str, reach: Sequence[int], strides: Sequence[int]
+) -> tuple[Any, Any]:
+    """Zeros on both sides of each axis, and those at its end besides, by the name "same" or
+    "valid", of a kernel that reaches so many values beyond its first.
+
+    Raises:
+        ValueError: for another name, or for "same" with a stride, which no padding makes up for.
+    """
+    kind = type(owner).__name__
+    if name not in ("same", "valid"):
+        raise ValueError(
+            f"padding of {kind} must be an integer of at least 0, 'same' or 'valid', not {name!r}"
+        )
+    if name == "valid":
+        return (0,) * len(reach), (0,) * len(reach)
+    if max(strides) > 1:
+        raise ValueError(
+            f"padding='same' of {kind} needs a stride of 1, not {max(strides)}: write "
+            f"padding={max(reach) // 2}"
+        )
+    return tuple(n // 2 for n in reach), tuple(n % 2 for n in reach)
 
 
 def bias_repr(owner: Any) -> list[str]:

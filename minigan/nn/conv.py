@@ -14,7 +14,7 @@ from .. import ops
 from ..random import Generator, takes_generator
 from ..tensor import Tensor
 from .activation import Activation, bias_activation, check_activation
-from .arguments import bias_repr, check_images, check_sizes
+from .arguments import bias_repr, check_images, check_sizes, named_padding
 from .init import Initializer, constant, he, initial
 from .module import Module
 from .parameters import Parameter
@@ -119,7 +119,11 @@ class Conv2d(_Convolution):
     ) -> None:
         kernel = pair(kernel_size, "kernel_size of Conv2d", least=1)
         if isinstance(padding, str):
-            padding = self._named_padding(padding, kernel, stride, dilation)
+            strides = pair(stride, "stride of Conv2d", least=1)
+            steps = pair(dilation, "dilation of Conv2d", least=1)
+            reach = [d * (k - 1) for d, k in zip(steps, kernel, strict=True)]
+            padding, odd = named_padding(self, padding, reach, strides)
+            self.beyond = odd if any(odd) else None
         options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         self._check(in_channels, out_channels, activation, **options)
         shape = (out_channels, in_channels // groups, *kernel)
@@ -128,30 +132,6 @@ class Conv2d(_Convolution):
         self.weight = Parameter(conv_weight(initial(init or he(), rng, shape, *fans)))
         self.bias = Parameter(constant(0)(rng, (out_channels,), *fans)) if bias else None
         self.activation = activation
-
-    def _named_padding(self, padding: str, kernel: Pair, stride: Any, dilation: Any) -> Pair:
-        """The padding that has this name; sets what is `beyond` it.
-
-        Raises:
-            ValueError: for another name, or for "same" with a stride.
-        """
-        if padding not in ("same", "valid"):
-            raise ValueError(
-                f"padding of Conv2d must be an integer of at least 0, or a pair of them, or 'same' "
-                f"or 'valid', but is {padding!r}"
-            )
-        if padding == "valid":
-            return 0, 0
-        if pair(stride, "stride of Conv2d", least=1) != (1, 1):
-            raise ValueError(
-                f"padding='same' of Conv2d is for stride 1, not {stride}; give the padding as a "
-                "number, such as (kernel_size - 1) // 2"
-            )
-        steps = pair(dilation, "dilation of Conv2d", least=1)
-        height, width = (d * (k - 1) for d, k in zip(steps, kernel, strict=True))
-        if height % 2 or width % 2:
-            self.beyond = height % 2, width % 2
-        return height // 2, width // 2
 
     @property
     def in_channels(self) -> int:

@@ -12,7 +12,7 @@ from ..ops.sequences import conv_of_height_1
 from ..random import Generator, takes_generator
 from ..tensor import Tensor
 from .activation import Activation
-from .arguments import check_sizes
+from .arguments import check_sizes, named_padding
 from .conv import _Convolution
 from .init import Initializer, constant, he, initial
 from .parameters import Parameter
@@ -51,7 +51,8 @@ class Conv1d(_Convolution):
         check_sizes(self, kernel_size=kernel_size, stride=stride, dilation=dilation)
         self._check(in_channels, out_channels, activation, groups=groups)
         if isinstance(padding, str):
-            padding, odd = _named_padding(padding, dilation * (kernel_size - 1), stride)
+            reach = dilation * (kernel_size - 1)
+            (padding,), (odd,) = named_padding(self, padding, [reach], (stride,))
             if odd:
                 self.beyond = 0, odd
         elif not isinstance(padding, int) or padding < 0:
@@ -88,21 +89,3 @@ class Conv1d(_Convolution):
 
     def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
         return math.prod(y_shape) * math.prod(self.weight.shape[1:])
-
-
-def _named_padding(name: str, reach: int, stride: int) -> tuple[int, int]:
-    """Zeros on both sides, and those at the end besides, of a kernel that reaches so many values
-    beyond its first.
-
-    Raises:
-        ValueError: if there is no such padding, or a stride that no padding makes up for.
-    """
-    if name == "valid":
-        return 0, 0
-    if name != "same":
-        raise ValueError(f'padding is an integer, "same" or "valid", not {name!r}')
-    if stride != 1:
-        raise ValueError(
-            f'padding="same" needs a stride of 1, not {stride}: write padding={reach // 2}'
-        )
-    return reach // 2, reach % 2

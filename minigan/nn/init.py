@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -129,19 +129,18 @@ _GIVEN = (
     "a layer draws its weights as it is made, with what init= is: "
     "nn.Conv2d(3, 64, 4, rng=rng, init=nn.init.{name})"
 )
-__getattr__ = missing(
-    __name__,
-    {
-        "normal_": _GIVEN.format(name="normal(0.02)"),
-        "uniform_": _GIVEN.format(name="uniform(0.05)"),
-        "constant_": _GIVEN.format(name="constant(0.1)"),
-        "zeros_": _GIVEN.format(name="constant(0)"),
-        "ones_": _GIVEN.format(name="constant(1)"),
-        "kaiming_normal_": _GIVEN.format(name="he()"),
-        "kaiming_uniform_": _GIVEN.format(name="he()"),
-        "xavier_normal_": _GIVEN.format(name="glorot()"),
-        "xavier_uniform_": _GIVEN.format(name="glorot()"),
-        "orthogonal_": _GIVEN.format(name="orthogonal()"),
-        "trunc_normal_": _GIVEN.format(name="normal(0.02)"),
-    },
-)
+_WAYS = {
+    "normal_": _GIVEN.format(name="normal(0.02)"),
+    "uniform_": _GIVEN.format(name="uniform(0.05)"),
+    "constant_": _GIVEN.format(name="constant(0.1)"),
+    "zeros_": _GIVEN.format(name="constant(0)"),
+    "ones_": _GIVEN.format(name="constant(1)"),
+    "kaiming_normal_": _GIVEN.format(name="he()"),
+    "kaiming_uniform_": _GIVEN.format(name="he()"),
+    "xavier_normal_": _GIVEN.format(name="glorot()"),
+    "xavier_uniform_": _GIVEN.format(name="glorot()"),
+    "orthogonal_": _GIVEN.format(name="orthogonal()"),
+    "trunc_normal_": _GIVEN.format(name="normal(0.02)"),
+}
+if not TYPE_CHECKING:  # which shall find names that there are not
+    __getattr__ = missing(__name__, _WAYS)

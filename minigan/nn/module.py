@@ -204,10 +204,16 @@ class Module(Familiar):
             UserError: if there is no such GPU, with the reason.
             ValueError: for what is neither a device nor a dtype of floating-point numbers.
         """
-        if isinstance(device, str) and device.partition(":")[0] in ("cpu", "cuda"):
+        name, _, number = device.partition(":") if isinstance(device, str) else ("", "", "")
+        if name in ("cpu", "cuda"):
             from ..device.cuda import device as opened  # only now: it looks for GPUs
 
-            device = opened(device.removesuffix(":0"))
+            if number not in ("", "0"):
+                raise ValueError(
+                    f"{device!r} is chosen before the start, by CUDA_VISIBLE_DEVICES={number}; "
+                    "then say 'cuda'"
+                )
+            device = opened(name)
         if not callable(put := getattr(device, "put", None)) or isinstance(device, type):
             try:
                 return self.astype(device)
@@ -307,7 +313,7 @@ class Module(Familiar):
         names = set()
         for place in _walk(self, "", []):
             if not isinstance(place[3], Module):
-                if not _is_kept(place[3]):
+                if type(place[3]) is not Parameter and not _is_kept(place[3]):
                     raise TypeError(_bare(type(self).__name__, place[0]))
                 if place[0] in names:
                     raise ValueError(

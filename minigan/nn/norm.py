@@ -102,9 +102,11 @@ class BatchNorm(Module):
         return y, (mean, var * (count / (count - 1)))
 
     def _track(self, mean: Array, var: Array) -> None:
-        # New arrays: the graph of a pass in inference may still need the old ones.
-        self.running_mean = _towards(mean, self.running_mean, self.momentum)
-        self.running_var = _towards(var, self.running_var, self.momentum)
+        # New arrays: the graph of a pass in inference may still need the old ones. They are no
+        # tensors, so they need not go through the look of `Module.__setattr__`.
+        own = vars(self)
+        own["running_mean"] = _towards(mean, self.running_mean, self.momentum)
+        own["running_var"] = _towards(var, self.running_var, self.momentum)
 
 
 class BatchNorm1d(BatchNorm):

@@ -6,6 +6,8 @@ must write an array which may be part of a graph does so within `minigan_kernels
 `joined` gives one optimiser the parameters of several players.
 """
 
+from typing import TYPE_CHECKING
+
 from ..nn.elsewhere import missing
 from ..nn.parameters import joined
 from .clipping import Clip as Clip
@@ -42,19 +44,18 @@ __all__ = [
 ]
 
 _SCHEDULE = "a learning rate is a function of the updates done: lr=optim.cosine(1e-3, 0, 1000)"
-__getattr__ = missing(
-    __name__,
-    {
-        "RMSprop": "say optim.RMSProp",
-        "Adagrad": "there are SGD, RMSProp, Adam and AdamW",
-        "clip_grad_norm_": "optim.clip_by_norm(gradients, 1.0) gives the clipped ones; or say "
-        "clip=partial(optim.clip_by_norm, limit=1.0) to the optimiser",
-        "clip_grad_value_": "optim.clip_by_value(gradients, 1.0) gives the clipped ones; or say "
-        "clip=partial(optim.clip_by_value, limit=1.0) to the optimiser",
-        "lr_scheduler": _SCHEDULE,
-        "swa_utils": "optim.average(slow, fast, decay) is the moving average of weights",
-    },
-)
+_WAYS = {
+    "RMSprop": "say optim.RMSProp",
+    "Adagrad": "there are SGD, RMSProp, Adam and AdamW",
+    "clip_grad_norm_": "optim.clip_by_norm(gradients, 1.0) gives the clipped ones; or say "
+    "clip=partial(optim.clip_by_norm, limit=1.0) to the optimiser",
+    "clip_grad_value_": "optim.clip_by_value(gradients, 1.0) gives the clipped ones; or say "
+    "clip=partial(optim.clip_by_value, limit=1.0) to the optimiser",
+    "lr_scheduler": _SCHEDULE,
+    "swa_utils": "optim.average(slow, fast, decay) is the moving average of weights",
+}
+if not TYPE_CHECKING:  # which shall find names that there are not
+    __getattr__ = missing(__name__, _WAYS)
 
 
 def __dir__() -> list[str]:

@@ -201,6 +201,8 @@ def test_a_module_is_moved_and_converted() -> None:
         one.to("mps")
     with pytest.raises(ValueError, match="floating-point"):
         one.to(np.int64)
+    with pytest.raises(ValueError, match=r"'cuda:1' is .* by CUDA_VISIBLE_DEVICES=1; then say 'cu"):
+        one.to("cuda:1")
 
 
 def test_a_module_is_moved_to_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,6 +222,19 @@ def test_a_module_is_moved_to_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert one.cuda() is one.to("cuda") is one.to("cuda:0") is one
     assert opened == ["cuda"] * 3
     assert all(array is not before[name] for name, array in one.arrays().items())
+
+
+def test_what_is_on_a_gpu_is_fetched() -> None:
+    class OnGpu:
+        __cuda_array_interface__ = None
+
+        def get(self) -> np.ndarray:
+            return np.ones(3, np.float32)
+
+    one: Any = nn.Module()
+    one.count = OnGpu()
+    one.cpu()
+    np.testing.assert_array_equal(one.count, np.ones(3))
 
 
 WORDS: dict[str, tuple[Callable[[Any], Any], str]] = {

@@ -275,10 +275,10 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "a stride of 0": (lambda: nn.Conv2d(1, 1, 3, 0, rng=rng()), "stride of Conv2d must be .* 1"),
     "a padding": (
         lambda: nn.Conv2d(1, 1, 3, padding="full", rng=rng()),
-        "padding of Conv2d must be an integer of at least 0, .* 'same' or 'valid', but is 'full'",
+        "padding of Conv2d must be an integer of at least 0, 'same' or 'valid', not 'full'",
     ),
     "same and a stride": (
-        lambda: nn.Conv2d(1, 1, 3, 2, "same", rng=rng()), "'same' of Conv2d is for stride 1, not 2"
+        lambda: nn.Conv2d(1, 1, 3, 2, "same", rng=rng()), "'same' of Conv2d needs a stride of 1"
     ),
     "same transposed": (
         lambda: nn.ConvTranspose2d(1, 1, 3, padding="same", rng=rng()),
