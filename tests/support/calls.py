@@ -299,7 +299,7 @@ def _step(s: Source, name: str) -> Call:
     if name == "rmsprop":
         return s.call(p, g, square, alpha=0.9, eps=1e-3, **shared)
     options = {"beta1": s.pick(0.0, 0.5), "beta2": 0.999, "eps": 1e-3, "step": s.int(1, 9)}
-    options |= {"decoupled": s.flag()}
+    options |= {"decoupled": s.pick(False, True)}
     return s.call(p, g, s.normal(*shape), square, **options, **shared)
 
 
