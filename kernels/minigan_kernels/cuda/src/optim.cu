@@ -114,7 +114,7 @@ adam(const __grid_constant__ Table table, LR lr, STEP step, double beta1, double
     const T decay = decoupled ? 0 : weight_decay;  // of the gradient
     const Rates by = rates;
     each<2>(table, [=](T& p, T g, T& mean, T& square) {
-        if (decay != 0) g += decay * p;
+        g += decay * p;
         mean = keep1 * mean + rest1 * g;
         square = keep2 * square + rest2 * g * g;
         p = by.shrink * p - by.rate * mean / (sqrt(square) * by.root + least);
