@@ -30,9 +30,8 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def executed(name: str, folder: Path) -> Any:
     notebook = nbformat.read(EXAMPLES / name, 4)
-    kernel = KernelManager(kernel_name="python3", transport="ipc")
     resources = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, timeout=300, km=kernel, resources=resources).execute()
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
     return notebook
 
 
@@ -74,9 +73,9 @@ def test_a_gan_in_an_afternoon(alone: Path) -> None:
 
 def test_from_pytorch(alone: Path) -> None:
     notebook = executed("from-pytorch.ipynb", alone)
-    pages = [output.data["text/html"] for output in outputs(notebook) if "data" in output]
-    rows = [row for page in pages for row in re.findall(r"<tr><td>.*?</tr>", page)]
-    assert len(rows) > 70
+    pages = [output.data.get("text/html", "") for output in outputs(notebook) if "data" in output]
+    rows = [row for page in pages for row in re.findall(r"<tr style=.*?</tr>", page, re.DOTALL)]
+    assert len(rows) > 60
     written = sum(cell.source.count(" | ") for cell in notebook.cells if "table(" in cell.source)
     assert len(rows) == written
     sentences = notebook.cells[-1].outputs[0].text.splitlines()
@@ -86,7 +85,7 @@ def test_from_pytorch(alone: Path) -> None:
 
 @pytest.mark.slow
 def test_the_stop_button_keeps_the_checkpoint(alone: Path) -> None:
-    manager = KernelManager(kernel_name="python3", transport="ipc")
+    manager = KernelManager(kernel_name="python3")
     manager.start_kernel(cwd=str(alone))
     client = manager.client()
     client.start_channels()
