@@ -36,6 +36,7 @@ PAGES = (
     "minigan.recipe",
     "minigan.gans",
     *(f"minigan.gans.{name}" for name in recipes()),
+    "minigan.live_run",
     "minigan.training",
     "minigan.training.state",
     "minigan.training.loop",

@@ -27,7 +27,11 @@ HEIGHT = 640  # pixels of a report in a notebook
 
 
 class Report:
-    """The report of a run: a page that a notebook shows inline, and a path everywhere else."""
+    """The report of a run: a page that a notebook shows inline, and a path everywhere else.
+
+    >>> Report(Path("runs/dcgan-glyphs-1/report.html"))
+    <Report runs/dcgan-glyphs-1/report.html: open it in a browser>
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,6 +56,12 @@ class LiveRun:
     `path` is its directory, which holds all that a command needs too; `state` its players,
     optimisers, generator and position in the data; `interrupted` whether Ctrl-C, or the stop button
     of a notebook, has ended it early. Its checkpoint is written then, and `resume` continues.
+
+    >>> run = mg.train("gan", data="ring", steps=2, hidden=8, batch_size=16)
+    >>> run.resume(more=1).step, run.interrupted
+    (3, False)
+    >>> run.metrics()["step"]
+    array([1, 2, 3])
     """
 
     def __init__(

@@ -220,6 +220,12 @@ def train(
     written, and `resume()` continues. A run of a class or of data that only this program has can be
     continued by this program alone.
 
+    >>> run = train("gan", data="ring", steps=2, hidden=8, batch_size=16)
+    >>> run
+    <Run runs/gan-ring-1: gan on ring, step 2 of 2, finished, loss_D ..., loss_G ...>
+    >>> run.samples(3).shape, sorted(run.losses())
+    ((3, 2), ['D', 'G'])
+
     Raises:
         UserError: if the recipe, the data and what is asked do not fit each other.
         RunError: if a loss stops being finite, or the memory does not suffice.

@@ -22,21 +22,17 @@ class Batches:
     A loop over batches never ends; `len(batches)` are an epoch, and `epoch()` gives the rest of
     one. There is nothing to shuffle, no worker and no `drop_last`: samples are in memory.
 
-    >>> from minigan.data import from_arrays
-    >>> dataset = from_arrays(np.zeros((10, 8, 8), np.uint8))
-    >>> batches = Batches(dataset, 4, seed=0, output_range=(-1, 1))
-    >>> batches
-    <Batches of arrays: 4 of 10 samples each, 2 in an epoch, position 0>
-    >>> [x.shape for x in batches.epoch()]
-    [(4, 1, 8, 8), (4, 1, 8, 8)]
-
     Raises:
         UserError: if the batch does not fit the data, or the range does not fit its kind.
 
     >>> data = mg.data.Dataset("mine", np.zeros((6, 1, 28, 28), np.uint8))
     >>> batches = Batches(data, 2, seed=0, output_range=(-1, 1))
+    >>> batches
+    <Batches of mine: 2 of 6 samples each, 3 in an epoch, position 0>
     >>> next(batches).shape, batches.position
     ((2, 1, 28, 28), 1)
+    >>> len(list(batches.epoch())), batches.position
+    (2, 3)
     """
 
     def __init__(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import doctest
 from typing import Any
 
 import numpy as np
 import pytest
 
-from minigan.data import Batches, Dataset, arrays, batches, from_arrays, load
+from minigan.data import Batches, Dataset, from_arrays, load
 from minigan.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -222,10 +221,3 @@ def test_an_epoch_of_batches_ends() -> None:
     assert len(list(found.epoch())) == 2
     assert found.position == 6
     assert all((a == found.at(i)[0]).all() for i, a in enumerate(whole))
-
-
-@pytest.mark.parametrize("module", [arrays, batches])
-def test_examples_in_the_documentation_run(module: Any) -> None:
-    failed, tried = doctest.testmod(module)
-    assert tried > 1
-    assert failed == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import gc
 import weakref
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ import pytest
 import tiny
 from strict import FakeGpu, strict_kernels
 
-from minigan import training
 from minigan.device import to_host
 from minigan.errors import DivergedError
 from minigan.gans.gan import GAN
@@ -140,9 +138,3 @@ def test_a_loss_that_is_not_finite_ends_the_step_before_its_update() -> None:
     with pytest.raises(DivergedError, match=r"in step 1; .*"):
         list(state.turns())
     assert state.step == 0
-
-
-def test_the_loop_of_ones_own_in_the_documentation_runs() -> None:
-    failed, tried = doctest.testmod(training)
-    assert tried > 5
-    assert failed == 0
