@@ -135,7 +135,10 @@ svg .said { stroke: var(--card); stroke-width: 3px; paint-order: stroke; }
   svg.wide { display: none; }
   svg.narrow { display: block; }
   .slider { flex-wrap: wrap; }
-  th, td { padding-left: 10px; }
+  table { table-layout: fixed; font-size: .88rem; }
+  th, td { padding-left: 8px; white-space: normal; overflow-wrap: break-word; }
+  th:first-child { width: 42%; }
+  small { min-width: 0; }
 }
 @media print { section { break-inside: avoid; } .slider { display: none; } }
 """

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minigan import gans, losses, tensor
+from minigan import Tensor, gans, losses
 from minigan.viz.meanings import Reference, distinct, meaning, meaning_of_score, references
 
 OLD = Path(__file__).parents[1] / "training/old_runs/runs"
-LOGITS = tensor.Tensor(np.zeros(4, np.float32))  # of a D that cannot tell
+LOGITS = Tensor(np.zeros(4, np.float32))  # of a D that cannot tell
 
 
 def runs() -> list[str]:
@@ -75,7 +75,7 @@ def test_a_saturating_generator_has_its_own_line() -> None:
 def test_least_squares_and_hinge_where_both_sides_look_the_same() -> None:
     for a, b, c in ((0.0, 1.0, 1.0), (-1.0, 1.0, 0.0)):
         lines = references("lsgan", defaults("lsgan", a=a, b=b, c=c))
-        best = tensor.Tensor(np.full(4, (a + b) / 2, np.float32))
+        best = Tensor(np.full(4, (a + b) / 2, np.float32))
         d = losses.least_squares_discriminator_loss(best, best, a=a, b=b).item()
         g = losses.least_squares_generator_loss(best, c=c).item()
         assert (lines["loss_D"].value, lines["loss_G"].value) == pytest.approx((d, g))
