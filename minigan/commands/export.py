@@ -14,7 +14,7 @@ from ..errors import UserError
 from ..training.run import Run
 from ..training.trained import Trained
 from .console import show
-from .flags import Folder, RecipeFile, parse, split_run
+from .flags import Folder, RecipeFile, Step, parse, split_run
 from .open_run import open_trained
 
 Player = Annotated[str, tyro.conf.arg(metavar="NAME")]
@@ -26,6 +26,7 @@ class Export:
 
     out: Folder = None  # .safetensors or .npz; in the run directory unless given
     player: Player = "G"  # whose weights; of G the average, if samples are drawn from that
+    step: Step = None  # the checkpoint of this step, or the best one; the newest unless given
     overwrite: bool = False  # replace a file that is there, instead of refusing
     recipe: RecipeFile = None  # the file of your own recipe; no file is executed but a named one
 
@@ -34,7 +35,7 @@ def main(words: list[str]) -> int:
     path, flags = split_run(words, "export")
     described = "Write the generator of a run, without what else training needs, for mg.load."
     given = parse(Export, flags, verb="export RUN", description=described)
-    trained, run = open_trained(path, recipe=given.recipe)
+    trained, run = open_trained(path, recipe=given.recipe, step=given.step)
     players = trained.recipe.shown(trained.players)
     if given.player not in players:
         raise UserError(f"{path} has no player {given.player}; there are {', '.join(players)}")

@@ -79,3 +79,13 @@ def test_what_is_refused(shell: Shell, run: Path, tmp_path: Path) -> None:
     shell.refuses("export", says=("minigan export RUN",))
     shell.refuses("export", tmp_path / "no", says=("not a run directory",))
     assert tiny.tree(run) == before
+
+
+def test_the_step_chooses_the_checkpoint(shell: Shell, run: Path, tmp_path: Path) -> None:
+    for step in ("1", "2"):
+        shell.succeeds("export", run, "--step", step, "--out", tmp_path / f"{step}.npz")
+        shell.succeeds("export", run, "--step", step, "--out", tmp_path / f"{step}.safetensors")
+        assert weights.read(tmp_path / f"{step}.safetensors")[1]["step"] == int(step)
+    first, last = (weights.load(tmp_path / f"{step}.npz") for step in ("1", "2"))
+    assert any((first[name] != last[name]).any() for name in first)
+    shell.refuses("export", run, "--step", "7", says=("step 7", "1, 2"))
