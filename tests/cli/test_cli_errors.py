@@ -51,7 +51,7 @@ from minigan.training import checkpoint
         (["train", "gan", "--seed", "-1"], ["seed", "-1"]),
         (["train", "gan", "--seed", str(2**64)], ["seed", str(2**64)]),
         (["train", "gan", "--device", "tpu"], ["--device", "tpu"]),
-        (["train", "gan", "--size", "0"], ["0x0", "1024"]),
+        (["train", "gan", "--size", "0"], ["--size", "1", "not 0"]),
         (["train", "gan", "--size", "100000"], ["100000", "1024"]),
         (["train", "gan", "--batch-size", "0"], ["--batch-size", "at least 1"]),
         (["train", "gan", "--batch-size", "-4"], ["--batch-size", "at least 1"]),
@@ -433,6 +433,6 @@ def test_a_shape_error_in_a_recipe_is_one_sentence(shell: Shell, here: Path, dig
     assert "Traceback" not in answer.err
     last = answer.err.splitlines()[-1]
     assert last.startswith("minigan: ")
-    assert "of (4, 56)" in last
+    assert "of shape (4, 56)" in last
     with pytest.raises(GraphError):
         shell(*words[:-1], here / "again", "--steps", "2", "--debug")

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -246,7 +247,8 @@ def trained(folder: Path, digits: Path) -> int | None:
     """What `train` answers to whoever calls it."""
     dataset = load(digits)
     state = tiny.state("gan", dataset)
-    config = {"recipe": "gan", "seed": 0, "data": {"name": "digits"}}
+    values = asdict(state.recipe)
+    config = {"recipe": "gan", "hyper_parameters": values, "seed": 0, "data": {"name": "digits"}}
     with new_run(folder, config, print) as run:
         how: Any = {"steps": 3, "sample_every": 9, "checkpoint_every": 9, "say": print}
         return loop.train(state, dataset, run, **how)

@@ -227,7 +227,7 @@ def _pool_layer(s: Source, name: str) -> Any:
 
 @case_of(LAYER_CASES, "Dropout")
 def _dropout(s: Source, name: str) -> Any:
-    layer = nn.Dropout(s.pick(0.5, 0.8, 1.0), rng=rng())
+    layer = nn.Dropout(keep=s.pick(0.5, 0.8, 1.0), rng=rng())
 
     def reset() -> None:  # the same mask at every call
         layer.rng.offset = 0
