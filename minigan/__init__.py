@@ -18,12 +18,15 @@ Names follow one rule: arrays as NumPy, layers as PyTorch, randomness explicit.
 from importlib import import_module as _import_module
 from typing import Any as _Any
 
-from . import hints as _hints
+import numpy as _np
+
 from . import losses, nn, optim, penalties
 from .errors import RunError, UserError
 from .fused import fused
+from .hints import absent as _absent
 from .ops import *  # noqa: F403
 from .ops import __all__ as _ops
+from .ops.hints import FUNCTIONS as _FUNCTIONS
 from .random import Generator
 from .tensor import GraphError, Tensor, enable_grad, grad, no_grad, primitive
 
@@ -56,6 +59,15 @@ _ALIASES = {
     "permute": "transpose", "pow": "power", "sub": "subtract", "unsqueeze": "expand_dims",
 }  # fmt: skip
 _DTYPES = ("float32", "float64", "int32", "int64", "uint8", "pi", "inf", "nan")  # NumPy's
+_look = _absent(
+    __name__,
+    {
+        name: f"take numpy.{name}(x.numpy()), which has no gradient"
+        for name, value in vars(_np).items()
+        if callable(value) and not name.startswith("_")
+    }
+    | _FUNCTIONS,
+)
 
 
 def __getattr__(name: str) -> _Any:
@@ -65,7 +77,9 @@ def __getattr__(name: str) -> _Any:
         return getattr(found, attribute) if attribute else found
     if name in _ALIASES:
         return globals()[_ALIASES[name]]
-    return _hints.of_minigan(name, _DTYPES)
+    if name in _DTYPES:
+        return getattr(_np, name)
+    return _look(name)
 
 
 def __dir__() -> list[str]:

@@ -10,11 +10,12 @@ is 0 or 1, as a loss on probabilities would.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import hints, ops
+from . import ops
+from .hints import absent
 from .ops import check_shapes, conv2d, mean, relu, softplus, square
 from .ops.labels import as_labels
 from .tensor import Array, Tensor, adopt
@@ -26,7 +27,26 @@ __all__ = [
     "wasserstein_critic_loss", "wasserstein_generator_loss",
 ]  # fmt: skip
 
-__getattr__ = hints.missing_of_module("minigan.losses", hints.LOSSES)
+_MSE = "say minigan.mean(minigan.square(prediction - target))"
+_L1 = "say minigan.mean(minigan.abs(prediction - target))"
+_LOGITS = "losses take logits: say losses.binary_cross_entropy_with_logits(logits, target)"
+HINTS: dict[str, str] = {
+    "bce": _LOGITS,
+    "bce_with_logits": _LOGITS,
+    "BCELoss": _LOGITS,
+    "BCEWithLogitsLoss": _LOGITS,
+    "cross_entropy": "say losses.softmax_cross_entropy(logits, labels)",
+    "nll_loss": "say losses.softmax_cross_entropy(logits, labels)",
+    "CrossEntropyLoss": "say losses.softmax_cross_entropy(logits, labels)",
+    "mse_loss": _MSE,
+    "MSELoss": _MSE,
+    "l1_loss": _L1,
+    "L1Loss": _L1,
+    "gradient_penalty": "it is minigan.penalties.gradient_penalty",
+    "r1_penalty": "it is minigan.penalties.r1_penalty",
+}
+if not TYPE_CHECKING:  # which shall find names that there are not
+    __getattr__ = absent(__name__, HINTS)
 
 
 def __dir__() -> list[str]:

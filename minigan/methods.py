@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 
-class TensorMethods:
+class NotHere:
+    """What people of other libraries ask of a tensor: each name says how it is done here."""
+
+    __slots__ = ()
+
+
+class TensorMethods(NotHere):
     """The operators and methods that `minigan.ops.operators` gives to every tensor."""
 
     __slots__ = ()

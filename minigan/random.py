@@ -8,14 +8,14 @@ import operator
 import sys
 from collections.abc import Callable
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import minigan_kernels as kernels
 import numpy as np
 
 from .device import HOST, Array
 from .device.graph_inputs import graph_scalar
-from .hints import missing_of_generator
+from .hints import completed, hint
 
 __all__ = ["Generator", "takes_generator"]
 
@@ -147,8 +147,7 @@ class Generator:
                 raise ValueError(f"a generator's {name} must be from 0 to 2^64 - 1, not {value}")
         self.key, self.offset = found["key"], found["offset"]
 
-    if not TYPE_CHECKING:  # who reads the types is told already
-        __getattr__ = missing_of_generator
+    __dir__ = completed
 
     def __repr__(self) -> str:
         return f"Generator(key={self.key:#x}, offset={self.offset})"
@@ -165,6 +164,28 @@ class Generator:
         offset = self.offset
         self.offset += blocks
         return offset
+
+
+# What other libraries' generators have.
+_NORMAL, _UNIFORM = "say rng.normal(shape)", "say rng.uniform(shape)"
+HINTS: dict[str, str] = {
+    "standard_normal": _NORMAL,
+    "randn": _NORMAL,
+    "normal_": _NORMAL,
+    "random": _UNIFORM,
+    "rand": _UNIFORM,
+    "uniform_": _UNIFORM,
+    "randint": "say rng.integers(shape, high), from 0 to high - 1",
+    "choice": "take an index array, as x[rng.integers(n, len(x))]",
+    "permutation": "say numpy.argsort(rng.uniform(n))",
+    "shuffle": "take an index array, as x[numpy.argsort(rng.uniform(len(x)))]",
+    "bernoulli": "say rng.uniform(shape) < p",
+    "manual_seed": "build another: minigan.Generator(seed)",
+    "seed": "build another: minigan.Generator(seed); rng.state has what makes it go on from here",
+    "get_state": "read rng.state",
+    "set_state": "set rng.state",
+}
+hint(Generator, HINTS)
 
 
 def takes_generator(function: Callable[_P, _R]) -> Callable[_P, _R]:

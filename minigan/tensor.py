@@ -23,12 +23,14 @@ from .arrays import FLOAT32, Check, check_result, freeze_new, own, own_beside
 from .callsite import caller
 from .device import Array as Array
 from .device import is_array, on_host
-from .hints import CREATION, GRAD, Count, Hinted, also, applied, misfit, refuse_tensors
+from .hints import also
 from .methods import TensorMethods
 from .recording import Recording
 from .recording import enable_grad as enable_grad
 from .recording import is_recording as is_recording
 from .recording import no_grad as no_grad
+from .signatures import applied, misfit
+from .tensor_hints import CREATION, GRAD, Count, refuse_tensors
 
 Kernel = Callable[..., Array]
 Rule = Callable[..., "Tensor"]
@@ -43,7 +45,7 @@ class GraphError(ValueError):
     """
 
 
-class Tensor(TensorMethods, metaclass=Hinted):
+class Tensor(TensorMethods):
     """An array in a computation that can be differentiated.
 
     `data` is the array. Python numbers and lists become float32 (or int64, bool); arrays keep their
@@ -90,10 +92,6 @@ class Tensor(TensorMethods, metaclass=Hinted):
     def detach(self) -> Tensor:
         """The same array without its history."""
         return adopt(self.data)
-
-
-# For `isinstance`, which asks a class that is no plain `type` by a call.
-TENSOR: type[Tensor] = TensorMethods  # type: ignore[assignment]
 
 
 def adopt(array: Array) -> Tensor:
@@ -184,7 +182,7 @@ class Primitive:
     def __call__(self, *args: Any, **options: Any) -> Tensor:
         recording, arrays, plain = is_recording(), [], True
         for t in args:  # one loop, and no comprehension: it costs as much as a small operation
-            if type(t) is not Tensor and not isinstance(t, TENSOR):
+            if not isinstance(t, Tensor):
                 return self(*tensors(*args), **options)
             array = t.data
             arrays.append(array)
@@ -381,6 +379,6 @@ def _path(output: Tensor, wanted: set[int]) -> list[tuple[Node, list[int]]]:
 
 def tensors(*args: Any) -> tuple[Tensor, ...]:
     """Arguments as tensors: numbers and arrays take the dtype of the tensors beside them."""
-    beside = [a.data for a in args if isinstance(a, TENSOR)]
+    beside = [a.data for a in args if isinstance(a, Tensor)]
     beside = beside or [a for a in args if is_array(a) and a.ndim]
-    return tuple([a if isinstance(a, TENSOR) else adopt(own_beside(a, beside)) for a in args])
+    return tuple([a if isinstance(a, Tensor) else adopt(own_beside(a, beside)) for a in args])

@@ -3,6 +3,7 @@
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING, Any
 
+from ..hints import absent as _absent
 from . import init as init
 from .activation import (
     ELU,
@@ -24,7 +25,7 @@ from .conv1d import Conv1d
 from .dropout import Dropout
 from .embedding import Embedding
 from .group_norm import GroupNorm
-from .hints import missing as _missing
+from .hints import HINTS as _HINTS
 from .linear import Linear, Maxout
 from .module import Module, watching
 from .module_list import ModuleDict, ModuleList
@@ -49,11 +50,12 @@ __all__ = [
 ]  # fmt: skip
 
 if not TYPE_CHECKING:  # which shall find names that there are not
+    _look = _absent(__name__, _HINTS)
 
     def __getattr__(name: str) -> Any:
         if name == "functional":  # whose functions say where they are
             return _import_module(f"{__name__}.functional")
-        raise _missing(name)
+        return _look(name)
 
 
 def __dir__() -> list[str]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ..device import is_array
+from ..hints import Elsewhere, completed
 from ..tensor import Array, Tensor
-from .elsewhere import Elsewhere, without_hints
 from .parameters import Parameter
 
 if TYPE_CHECKING:
@@ -122,5 +122,4 @@ class Familiar:
     get_parameter = Elsewhere("say net.parameters()[name]")
     get_buffer = Elsewhere("say net.buffers()[name]")
 
-    def __dir__(self) -> list[str]:
-        return without_hints(type(self), vars(self))
+    __dir__ = completed

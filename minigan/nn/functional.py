@@ -8,20 +8,18 @@ Nothing works by this name, since some functions take other arguments here than 
 
 from __future__ import annotations
 
-from typing import Any
-
 from .. import ops
+from ..hints import absent
 from .hints import FUNCTIONS
 
-
-def __getattr__(name: str) -> Any:
-    if name in ops.__all__:
-        way = f"it is minigan.{name}, and help(minigan.{name}) has its arguments"
-    elif name in FUNCTIONS:
-        way = FUNCTIONS[name]
-    else:
-        raise AttributeError(f"module 'minigan.nn.functional' has no attribute {name!r}")
-    raise AttributeError(f"minigan.nn.functional has no {name}: {way}")
+__getattr__ = absent(
+    __name__,
+    FUNCTIONS
+    | {
+        name: f"it is minigan.{name}, and help(minigan.{name}) has its arguments"
+        for name in ops.__all__
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""How PyTorch's layers that there are not are written here: one sentence each."""
+"""How PyTorch's layers that there are not are written here: see `minigan.hints`."""
 
 from __future__ import annotations
 
@@ -170,9 +170,26 @@ FUNCTIONS: dict[str, str] = {
     "conv_transpose1d": _SEQUENCE.format("minigan.conv_transpose2d"),
 }
 
-
-def missing(name: str) -> AttributeError:
-    """The error of a name that `minigan.nn` has not, with how it is done here."""
-    if name in HINTS:
-        return AttributeError(f"minigan.nn has no {name}: {HINTS[name]}")
-    return AttributeError(f"module 'minigan.nn' has no attribute {name!r}")
+_MADE_ON = (
+    "a layer is made on the CPU in float32; net.to('cuda') and net.astype(numpy.float64) convert it"
+)
+# Arguments of PyTorch's layers: the name that ours has, or how it is done here.
+ARGUMENTS: dict[str, str] = {
+    "num_features": "channels",
+    "normalized_shape": "shape",
+    "num_embeddings": "count",
+    "embedding_dim": "features",
+    "negative_slope": "slope",
+    "scale_factor": "factor",
+    "start_dim": "all axes but the first are joined; x.reshape(shape) joins others",
+    "end_dim": "all axes but the first are joined; x.reshape(shape) joins others",
+    "padding_mode": "zeros are what is padded with; minigan.pad(x, width, value) pads before it",
+    "inplace": "a tensor is never written in place; leave it out",
+    "device": _MADE_ON,
+    "dtype": _MADE_ON,
+    "affine": "it always has a gamma and a beta; learn_scale=False of a BatchNorm fixes gamma",
+    "elementwise_affine": "it always has a gamma and a beta; leave it out",
+    "track_running_stats": "running moments are always kept; net.eval() uses them",
+    "padding_idx": "every symbol has a vector that is learned; leave it out",
+    "max_norm": "no vector is limited; optim.project_to_sphere(table) scales them after a step",
+}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..device import is_array
+from ..hints import absent
 from ..random import Generator, takes_generator
-from .elsewhere import missing
 
 Initializer = Callable[[Generator, tuple[int, ...], int, int], np.ndarray]
 
@@ -143,4 +143,4 @@ _WAYS = {
     "trunc_normal_": _GIVEN.format(name="normal(0.02)"),
 }
 if not TYPE_CHECKING:  # which shall find names that there are not
-    __getattr__ = missing(__name__, _WAYS)
+    __getattr__ = absent(__name__, _WAYS)

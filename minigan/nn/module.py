@@ -13,11 +13,12 @@ import numpy as np
 from minigan_kernels.memo import writable
 
 from ..device import Device, is_array
+from ..hints import also
 from ..random import Generator
 from ..tensor import Array, Tensor, adopt
 from .description import SCALARS, describe, parts, words
-from .elsewhere import translating
 from .familiar import Familiar
+from .hints import ARGUMENTS
 from .parameters import Parameter, Parameters
 from .saved import Renamed, Unmatched, known_names, matched, plain
 
@@ -55,7 +56,7 @@ class Module(Familiar):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if cls.__module__.startswith(f"{__package__}.") and "__init__" in vars(cls):
-            cls.__init__ = translating(cls.__init__)  # type: ignore[method-assign]
+            cls.__init__ = also(**ARGUMENTS)(cls.__init__)  # type: ignore[method-assign]
 
     def __setattr__(self, name: str, value: Any) -> None:
         if type(value) is Tensor:

@@ -31,7 +31,7 @@ def over_axes(**names: str) -> Callable[[_F], _F]:
                 raise TypeError(
                     f"{name} takes {' and '.join(by_name)} by name, as {by_name[0]}=True"
                 ) from None
-            found = options if own.issuperset(options) else translated(name, options, known)
+            found = options if own.issuperset(options) else translated(name, own, options, known)
             if type(found.get("axis")) is list:
                 found = {**found, "axis": tuple(found["axis"])}
             if len(args) > 1 and type(args[1]) is list:

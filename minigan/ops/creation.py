@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..hints import CREATION, also
+from ..hints import also
 from ..tensor import Tensor, adopt, tensors
+from ..tensor_hints import CREATION
 
 _creates = also(**CREATION)
 

@@ -10,7 +10,7 @@ import minigan_kernels as kernels
 import numpy as np
 
 from ..arrays import one_dtype
-from ..tensor import TENSOR, GraphError, Tensor, primitive, tensors
+from ..tensor import GraphError, Tensor, primitive, tensors
 from .shape import broadcast_to, expand_dims, reshape, squeeze, sum_to, swapaxes
 
 matmul_p = primitive(kernels.matmul, check=one_dtype)
@@ -26,7 +26,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     >>> mg.matmul(mg.Tensor([[1.0, 2.0]]), mg.Tensor([[3.0], [4.0]])).numpy()
     array([[11.]], dtype=float32)
     """
-    if not (isinstance(a, TENSOR) and isinstance(b, TENSOR)):
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
         a, b = tensors(a, b)
     try:
         if a.data.ndim == b.data.ndim == 2:  # soon done with what is frequent

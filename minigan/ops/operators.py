@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..arrays import own_option
-from ..hints import also, refused
-from ..tensor import TENSOR, Array, Primitive, Tensor
+from ..hints import Refused, also, hint
+from ..methods import NotHere
+from ..tensor import Array, Primitive, Tensor
+from ..tensor_hints import attributes
 from . import protocols
 from .elementwise import (
     absolute,
@@ -57,11 +59,11 @@ def index_of(index: Any) -> Any:
         return index
     if isinstance(index, tuple):
         return tuple([index_of(part) for part in index])
-    return index.data if isinstance(index, TENSOR) else own_option(index)
+    return index.data if isinstance(index, Tensor) else own_option(index)
 
 
 def _compare(compare: Callable[[Array, Array], Array]) -> Callable[[Tensor, Any], Array]:
-    return lambda a, b: compare(a.data, b.data if isinstance(b, TENSOR) else b)
+    return lambda a, b: compare(a.data, b.data if isinstance(b, Tensor) else b)
 
 
 def _iterate(x: Tensor) -> Iterator[Tensor]:
@@ -143,5 +145,4 @@ for _function in (
     _methods[_function.__name__] = _function
 for _name, _value in (_methods | protocols.METHODS).items():
     setattr(Tensor, _name, _value)
-for _name, _value in refused(Tensor).items():
-    setattr(Tensor, _name, _value)
+hint(NotHere, attributes(without=dir(Tensor)), Refused)

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..device import HOST, Device, on_host, to_host
-from ..hints import MINIGAN, plain, signature_of
+from ..hints import completed
+from ..signatures import plain, signature_of
 from ..tensor import PRIMITIVES, Array, Node, Primitive, Tensor, adopt, is_recording
 from ..tensor import astype as astype_p
 from .elementwise import astype
+from .hints import FUNCTIONS
 from .linalg import matmul
 
 OWN: set[str] = set()  # names of minigan's own functions, which `minigan.ops` fills in
@@ -250,7 +252,7 @@ def _without_gradient(
     way = "take a composition of minigan's functions"
     if own in OWN:
         way = f"take minigan.{own}"
-    elif (hint := MINIGAN.get(name.rpartition(".")[2], "")).startswith(("say", "take")):
+    elif (hint := FUNCTIONS.get(name.rpartition(".")[2], "")).startswith(("say", "take")):
         way = hint
     raise TypeError(
         f"numpy.{name} knows no gradients: {way}, or x.numpy() for the array of a tensor; "
@@ -292,7 +294,7 @@ def _repr_primitive(p: Primitive) -> str:
 
 
 METHODS: dict[str, Any] = {
-    "__dir__": lambda x: dir(type(x)),
+    "__dir__": completed,
     "item": item,
     "numpy": numpy,
     "tolist": _tolist,

@@ -8,7 +8,7 @@ must write an array which may be part of a graph does so within `minigan_kernels
 
 from typing import TYPE_CHECKING
 
-from ..nn.elsewhere import missing
+from ..hints import absent
 from ..nn.parameters import joined
 from .clipping import Clip as Clip
 from .clipping import Gradients as Gradients
@@ -55,7 +55,7 @@ _WAYS = {
     "swa_utils": "optim.average(slow, fast, decay) is the moving average of weights",
 }
 if not TYPE_CHECKING:  # which shall find names that there are not
-    __getattr__ = missing(__name__, _WAYS)
+    __getattr__ = absent(__name__, _WAYS)
 
 
 def __dir__() -> list[str]:

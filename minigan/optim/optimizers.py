@@ -12,9 +12,9 @@ from minigan_kernels.memo import freeze, writable
 
 from ..device import asarray_like, on_host
 from ..device.graph_inputs import graph_scalar, on_replay
+from ..hints import Elsewhere, completed
 from ..nn import Module
 from ..nn.arguments import Interval
-from ..nn.elsewhere import Elsewhere, without_hints
 from ..nn.parameters import Parameters
 from ..nn.saved import fitted, plain
 from ..tensor import Array, Tensor
@@ -257,8 +257,7 @@ class Optimizer:
         vars(self).update(state)
         self._prepare()  # a copied array is writable, and an unpickled one in C order
 
-    def __dir__(self) -> list[str]:
-        return without_hints(type(self), vars(self))
+    __dir__ = completed
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.parameters)} parameters, {self.steps} updates)"

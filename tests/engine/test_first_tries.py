@@ -16,8 +16,11 @@ import pytest
 from draw import normal, tensor
 
 import minigan as mg
-from minigan import Tensor, grad, hints, losses
+from minigan import Tensor, grad, losses, nn, optim, random, signatures
 from minigan.device import Device
+from minigan.hints import Elsewhere, absent, also, completed
+from minigan.ops.hints import FUNCTIONS
+from minigan.tensor_hints import CREATION, GRAD, TENSOR
 
 A = normal(2, 3, seed=3)
 RNG = mg.Generator(0)
@@ -344,10 +347,10 @@ def test_one_sentence_says_how(call: str) -> None:
 @pytest.mark.parametrize(
     ("owner", "table"),
     [
-        (Tensor([1.0]), hints.TENSOR),
-        (mg, hints.MINIGAN),
-        (losses, hints.LOSSES),
-        (RNG, hints.GENERATOR),
+        (Tensor([1.0]), TENSOR),
+        (mg, FUNCTIONS),
+        (losses, losses.HINTS),
+        (RNG, random.HINTS),
     ],
     ids=["tensor", "minigan", "losses", "generator"],
 )
@@ -363,10 +366,89 @@ def test_hints_are_of_what_there_is_not(owner: Any, table: dict[str, str]) -> No
         assert not hasattr(owner, name)
 
 
+def _attributes() -> dict[str, tuple[Any, str]]:
+    """An object of each class with attributes `Elsewhere`, by such an attribute."""
+    layer = nn.Linear(2, 3, rng=RNG)
+    owners = (x(), layer.weight, RNG, layer, optim.Adam(layer.parameters(), 0.1))
+    return {
+        f"{type(owner).__name__}.{name}": (owner, name)
+        for owner in owners
+        for kind in type(owner).__mro__
+        for name, value in vars(kind).items()
+        if isinstance(value, Elsewhere)
+    }
+
+
+def test_every_attribute_that_is_elsewhere_is_neither_found_nor_completed() -> None:
+    found = _attributes()
+    kinds = {name.partition(".")[0] for name in found}
+    assert kinds == {"Tensor", "Parameter", "Generator", "Linear", "Adam"}
+    for owner, name in found.values():
+        kind = type(owner)
+        for asked in (owner, kind):
+            assert not hasattr(asked, name)
+            with pytest.raises(AttributeError, match=f"^{kind.__name__} has no {name}: ") as caught:
+                getattr(asked, name)
+            one_sentence(caught.value)
+        assert name not in dir(owner)
+        if not hasattr(owner, "__dict__"):
+            with pytest.raises(AttributeError, match=f"^{kind.__name__} has no {name}: "):
+                setattr(owner, name, None)
+
+
+def test_help_says_what_is_elsewhere_under_its_own_heading() -> None:
+    text = pydoc.render_doc(Tensor, renderer=pydoc.plaintext)
+    own, there = text.split("inherited from minigan.methods.NotHere:")
+    assert "backward" not in own
+    assert "backward\n |      Not here: gradients are" in there
+
+
+def test_the_mechanism_of_the_hints() -> None:
+    class Base:
+        far = Elsewhere("say near")
+        further = Elsewhere("say near")
+
+    class Owner(Base):
+        def further(self) -> int:  # type: ignore[override]
+            return 1
+
+    owner: Any = Owner()
+    assert {"far", "further"} & {*completed(owner)} == {"further"}
+    owner.far = 2
+    assert owner.far == 2
+    assert "far" in completed(owner)
+    look = absent("here", {"far": "say near"})
+    with pytest.raises(AttributeError, match=r"^here has no far: say near$"):
+        look("far")
+    with pytest.raises(AttributeError, match=r"^module 'here' has no attribute 'other'$"):
+        look("other")
+
+
+def test_arguments_by_other_names() -> None:
+    @also(dim="axis", inplace="leave it out", other="lost")
+    def f(x: int, axis: int = 0) -> tuple[int, int]:
+        return x, axis
+
+    g: Any = f
+    assert g(1, dim=2) == (1, 2)
+    with pytest.raises(TypeError, match="takes no inplace: leave it out"):
+        g(1, inplace=True)
+    with pytest.raises(TypeError, match="was given axis twice"):
+        g(1, axis=1, dim=2)
+    for name in ("other", "nosuch"):  # a name that the function lacks stays as it was given
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+            g(1, **{name: 1})
+
+    def free(**options: int) -> dict[str, int]:
+        return options
+
+    assert also(dim="axis")(free) is free
+
+
 def test_what_the_hints_name_is_there() -> None:
     """Every `minigan.f(` of a sentence is a function of minigan."""
     tables = (
-        hints.TENSOR, hints.MINIGAN, hints.LOSSES, hints.GENERATOR, hints.CREATION, hints.GRAD,
+        TENSOR, FUNCTIONS, losses.HINTS, random.HINTS, CREATION, GRAD,
     )  # fmt: skip
     sentences = [sentence for table in tables for sentence in table.values()]
     named = {n for s in sentences for n in re.findall(r"minigan\.([\w.]+)\(", s)}
@@ -396,10 +478,9 @@ def test_completion_shows_public_names() -> None:
     assert not private
     for module in (mg.losses, mg.penalties, mg.optim, mg.testing, mg.random):
         assert dir(module) == sorted(module.__all__)
-    for tensors in (x(), Tensor, mg.nn.Linear(2, 3, rng=RNG).weight):
+    for tensors in (x(), mg.nn.Linear(2, 3, rng=RNG).weight):
         assert not {"grad", "requires_grad", "backward", "zero_", "byteswap"} & set(dir(tensors))
         assert {"sum", "data", "shape", "numpy", "T"} <= set(dir(tensors))
-    assert "backward" not in pydoc.render_doc(Tensor)
 
 
 def test_modules_are_opened_when_they_are_asked_for() -> None:
@@ -437,7 +518,7 @@ SIGNATURES = {
 
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_signatures_are_the_true_ones(name: str) -> None:
-    assert hints.plain(inspect.signature(getattr(mg, name))) == SIGNATURES[name]
+    assert signatures.plain(inspect.signature(getattr(mg, name))) == SIGNATURES[name]
 
 
 def test_every_public_function_shows_its_arguments_and_itself() -> None:
