@@ -152,6 +152,8 @@ class Primitive:
         self.kernel = kernel
         self.name = self.shown = self.__name__ = name  # shown: in messages, the public function's
         self.check = check or partial(check_result, kernel)
+        # The number of inputs of a ufunc, which would write to one beyond them; others refuse it.
+        self.nin = kernel.nin if isinstance(kernel, np.ufunc) else 0
         self.__doc__ = doc
         self.rules: tuple[Rule | None, ...] = ()
         self.rule_of_each: Callable[..., Tensor] | None = None
@@ -196,6 +198,8 @@ class Primitive:
                     options[key] = own(value)
         residuals = ()
         try:
+            if self.nin and (options or len(args) != self.nin):
+                raise TypeError("these arguments do not fit")  # `misfit` says which
             if not plain:
                 arrays = self.check(arrays, options)
                 pairs = zip(args, arrays, strict=True)

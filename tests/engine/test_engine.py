@@ -377,6 +377,53 @@ def test_the_place_of_an_operator_and_of_a_method() -> None:
         assert node.site[1] == build.__code__.co_firstlineno
 
 
+UFUNCS = {name: p for name, p in PRIMITIVES.items() if isinstance(p.kernel, np.ufunc)}
+
+
+@pytest.mark.parametrize("records", [True, False], ids=["recording", "not recording"])
+@pytest.mark.parametrize("name", UFUNCS)
+def test_a_function_of_numpy_takes_its_arguments_alone(name: str, records: bool) -> None:
+    """NumPy writes to an argument beyond them, and to `out`."""
+    assert len(UFUNCS) > 10
+    p = UFUNCS[name]
+    given = [Tensor([4.0, 9.0]) for _ in range(p.kernel.nin)]
+    out = np.array([5.0, 6.0], np.float32)
+    beyond = Tensor([5.0, 6.0])
+    kept = beyond.numpy()
+    calls: dict[str, tuple[list[Any], dict[str, Any]]] = {
+        "too many positional": ([*given, beyond], {}),
+        "too many positional arguments;": ([*given, out], {}),
+        "too many positional .*": ([*given, beyond, beyond], {}),
+        "argument 'out'": (given, {"out": out}),
+        "argument 'where'": (given, {"where": np.array([True, False])}),
+        "missing a required argument": (given[1:], {}),
+        "nothing: missing a required": ([], {}),
+    }
+    with mg.enable_grad() if records else no_grad():
+        p(*given)
+        for words, (args, options) in calls.items():
+            with pytest.raises(GraphError, match=f"^{p.shown} of .*{words}.*it is {p.shown}\\("):
+                p(*args, **options)
+    np.testing.assert_array_equal(out, [5.0, 6.0])
+    np.testing.assert_array_equal(kept, [5.0, 6.0])
+
+
+def test_no_public_primitive_writes_to_an_argument_beyond_its_own() -> None:
+    one, beyond = tensor(2, 2), tensor(2, 2, seed=1)
+    before = beyond.numpy().copy()
+    tried = 0
+    for name in mg.ops.__all__:
+        p = getattr(mg, name)
+        if isinstance(p, Primitive):
+            parameters = inspect.signature(p).parameters.values()
+            most = [k for k in parameters if k.kind is not k.KEYWORD_ONLY]
+            with no_grad(), pytest.raises(GraphError, match=f"^{name} of "):
+                p(*[one] * len(most), beyond)
+            tried += 1
+    assert tried > 15
+    np.testing.assert_array_equal(beyond.numpy(), before)
+
+
 @pytest.mark.usefixtures("primitives")
 def test_a_new_primitive() -> None:
     cube = mg.primitive(lambda x: x**3, "cube").gradients(lambda g, y, x: 3 * g * x * x)
