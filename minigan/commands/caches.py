@@ -114,7 +114,7 @@ def _opened(cache: Cache) -> Iterator[Iterator[tuple[str, int, int | Path]]]:
         return
     descriptor = os.open(cache.folder, os.O_RDONLY | _DIRECTORY)
     try:
-        if os.fstat(descriptor).st_uid != os.getuid():
+        if hasattr(os, "getuid") and os.fstat(descriptor).st_uid != os.getuid():
             raise UserError(f"{cache.folder} belongs to another user, who alone may empty it")
         yield _files(cache, descriptor)
     finally:
