@@ -36,9 +36,9 @@ def check_algorithm(
     """Compare a registered algorithm with the plain kernels, and count the comparisons.
 
     It computes each of the `layers` that it takes, for each kernel that it is registered for, with
-    arrays in three orders in memory. A layer is the shapes (N, C, H, W) and (O, C/groups, kH, kW),
-    then stride, padding, dilation and groups. `tolerance` is relative to the sum of the absolute
-    values of what is added up.
+    arrays in three orders in memory, and with a bias after it. A layer is the shapes (N, C, H, W)
+    and (O, C/groups, kH, kW), then stride, padding, dilation and groups. `tolerance` is relative to
+    the sum of the absolute values of what is added up.
 
     Raises:
         AssertionError: naming the layer, if a result is another, or an operand was written.
@@ -88,7 +88,32 @@ def _compared(name: str, kernel: str, layer: tuple[Any, ...], tolerance: float) 
             raise AssertionError(f"{where}: it is wrong by up to {np.max(error):.3g}")
         if not all(map(np.array_equal, given, arrays)):
             raise AssertionError(f"{where}: it has written its operands")
+        if kernel != "conv2d_dw":
+            _check_biased(name, kernel, where, given, arrays, found, options)
         yield
+
+
+def _check_biased(
+    name: str,
+    kernel: str,
+    where: str,
+    given: list[np.ndarray],
+    arrays: list[np.ndarray],
+    plain: np.ndarray,
+    options: dict[str, Any],
+) -> None:
+    """Compare with a bias, which is added in place to what the algorithm gave.
+
+    Raises:
+        AssertionError: if the sum is wrong, or an operand was written.
+    """
+    bias = np.linspace(-1, 1, plain.shape[1], dtype=np.float32)
+    with minigan_kernels.use(name, strict=True):
+        found = getattr(minigan_kernels, f"{kernel}_activated")(*given, bias, **options)
+    if not np.allclose(found, plain + bias.reshape(-1, 1, 1), rtol=1e-5, atol=1e-6):
+        raise AssertionError(f"{where}: it is wrong where a bias follows")
+    if not all(map(np.array_equal, given, arrays)):
+        raise AssertionError(f"{where}: it gave a part of its operands, which was written")
 
 
 def _spread(array: np.ndarray) -> np.ndarray:

@@ -208,6 +208,25 @@ def test_a_bad_result_costs_one_sentence(name: str) -> None:
         kernels.conv2d(X, W)
 
 
+def test_an_activation_may_follow_a_result_of_any_order_in_memory() -> None:
+    """It is applied in place, so a result that is not dense, or is an operand, is copied first."""
+    one = np.ones((1, 1, 1, 1), np.float32)
+    x, bias = np.arange(-6, 6, dtype=np.float32).reshape(3, 1, 2, 2), np.zeros(1, np.float32)
+    before, wanted = x.copy(), np.maximum(x, 0)
+    kernels.register("same", "conv2d", lambda x, w, **options: x)
+    kernels.register(
+        "rows",
+        "conv2d",
+        lambda x, w, **options: (x * w).transpose(2, 0, 1, 3).copy().transpose(1, 2, 0, 3),
+    )
+    kernels.register("shared", "conv2d", lambda x, w, **options: np.broadcast_to(x * w, x.shape))
+    for name in ("same", "rows", "shared"):
+        with kernels.use(name):
+            found = kernels.conv2d_activated(x, one, bias, epilogue=Epilogue("leaky_relu", 0.0))
+        assert (found == wanted).all()
+        assert (x == before).all()
+
+
 def test_check_algorithm() -> None:
     register_all()
     assert testing.check_algorithm("plain") == 3 * 3 * len(testing.LAYERS)

@@ -18,6 +18,7 @@ from ...algorithms import forced, registered
 from ...checks import Pair
 from ...epilogue import LINEAR, Epilogue
 from ..activation import apply_epilogue
+from ..runtime.allocator import is_channels_last
 from . import direct, select, winograd
 from .im2col import gemm
 from .im2col.im2col import col2im as col2im
@@ -170,7 +171,21 @@ def _by_registered(
         raise TypeError(f"{name} must give an array of float32 as {kernel}, but gave {given}")
     if found.shape != shape:
         raise ValueError(f"{name} must give shape {shape} as {kernel}, but gave {found.shape}")
-    return found if kernel == "conv2d_dw" else (found, end)
+    if kernel == "conv2d_dw":
+        return found
+    if end is not None and not _is_own(found, a, b):
+        found = np.array(found, order="C")
+    return found, end
+
+
+def _is_own(found: np.ndarray, *operands: np.ndarray) -> bool:
+    """Whether the activation may be written into this result: dense, and part of no operand."""
+    dense = found.flags.c_contiguous or is_channels_last(found)
+    return (
+        dense
+        and found.flags.writeable
+        and not any(np.may_share_memory(found, operand) for operand in operands)
+    )
 
 
 _CONV2D, _CONV2D_DX = _Algorithms("conv2d"), _Algorithms("conv2d_dx")
