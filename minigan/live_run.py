@@ -13,6 +13,8 @@ import numpy as np
 from . import notebook
 from .data import Dataset
 from .errors import UserError
+from .evaluation import evaluate
+from .evaluation.truth import truth
 from .nn import Module
 from .notebook import say
 from .random import Generator
@@ -231,6 +233,28 @@ class LiveRun:
         """The loss of each player, by its name: arrays (steps,)."""
         found = self.metrics().items()
         return {n.removeprefix("loss_"): v for n, v in found if n.startswith("loss_")}
+
+    def scores(self, count: int | None = None, *, seed: int = 0) -> dict[str, float]:
+        """The scores of `minigan evaluate`, by their keys; all that apply to the recipe and data.
+
+        `count` samples are drawn, with this `seed`: as many as `evaluate` draws unless given. Data
+        that only this program has are scored beside themselves, as there are no test data of them.
+
+        Raises:
+            UserError: if no score applies, or the data cannot be read any more.
+            RunError: if a sample is not finite.
+
+        >>> run = mg.train("gan", data="ring", steps=2, hidden=8, batch_size=16)
+        >>> sorted(run.scores(count=100))
+        ['high_quality', 'modes', 'reverse_kl']
+        """
+        if count is not None and (not isinstance(count, int | np.integer) or count < 1):
+            raise UserError(f"count must be an integer of at least 1, not {count!r}")
+        data = self.config["data"]
+        own = str(data["source"]).startswith(IN_PYTHON)
+        train, test = (self.dataset, None) if own else truth(data, say)
+        found = evaluate(self.state, train, test, count=count, seed=seed, say=say)
+        return {score.key: float(score.value) for score in found.scores}
 
     def picture(self) -> Path:
         """The newest sample picture.

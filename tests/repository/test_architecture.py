@@ -81,7 +81,7 @@ ARROWS: dict[str, set[str]] = {
     "testing": {"arrays", "data", "errors", "nn", "ops", "random", "tensor", "training"},
     "evaluation": {"data", "errors", "metrics", "progress", "random", "training"},
     "sources": {"data", "errors", "gans", "schema", "training"},
-    "live_run": {"data", "errors", "nn", "notebook", "random", "training"},
+    "live_run": {"data", "errors", "evaluation", "nn", "notebook", "random", "training"},
     "start": {
         "data", "device", "errors", "evaluation", "gans", "live_run", "notebook", "random",
         "sources", "training",

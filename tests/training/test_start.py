@@ -77,6 +77,26 @@ def test_python_trains_the_run_that_the_command_does(
     shell.succeeds("train", "--resume", "--out", tmp_path / "b", "--more", "1")
 
 
+def test_scores_are_those_of_the_command_and_change_nothing(shell: Shell, tmp_path: Path) -> None:
+    a, b = (train("gan", data="ring", steps=2, out=tmp_path / n, **SMALL) for n in "ab")
+    found = a.scores(count=50, seed=1)
+    shell.succeeds("evaluate", a.path, "--count", 50, "--seed", 1)
+    said = json.loads((a.path / "scores.json").read_text())["scores"]
+    values = {s["key"]: np.inf if s["value"] is None else s["value"] for s in said}
+    assert {key: values[key] for key in found} == found
+    assert sorted(found) == ["high_quality", "modes", "reverse_kl"]
+    with pytest.raises(UserError, match="count must be an integer of at least 1, not 0"):
+        a.scores(0)
+    assert contents(a.resume(more=1).path) == contents(b.resume(more=1).path)
+
+
+def test_scores_of_data_that_only_this_program_has(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(50, 2))
+    own = train("gan", data=points, steps=1, out=tmp_path / "run", **SMALL)
+    with pytest.raises(UserError, match="no score applies to this run"):
+        own.scores()
+
+
 def test_samples_are_those_of_the_command(run: LiveRun, shell: Shell, tmp_path: Path) -> None:
     from minigan.viz.grid import save_grid
 
