@@ -199,13 +199,44 @@ def flags_of(value: Any) -> list[str]:
     return names
 
 
+# What flags are called elsewhere, and how such flags begin here.
+_ELSEWHERE = {
+    "--batch": "--batch-size",
+    "--beta": "--beta1",
+    "--cuda": "--device",
+    "--dataset": "--data",
+    "--epochs": "--steps",
+    "--gpu": "--device",
+    "--image-size": "--size",
+    "--iterations": "--steps",
+    "--iters": "--steps",
+    "--latent-dim": "--latent-size",
+    "--learning-rate": "--lr",
+    "--nz": "--latent-size",
+    "--output": "--out",
+}
+
+
 def _unknown(word: str, flags: list[str], verb: str) -> str:
     flag = word.split("=")[0].replace("_", "-")
-    near = nearest(flag, flags)
+    near = _meant(flag, flags)
     hint = f"did you mean {near}?" if near else f"minigan {verb} --help lists what there is"
     if word.startswith("-"):
         return f"minigan {verb} has no flag {word}; {hint}"
+    if Path(word).is_dir():
+        return f"minigan {verb} takes one run, and {word} is another; give them one after the other"
     return f"minigan {verb} does not know what to do with {word!r}; {hint}"
+
+
+def _meant(flag: str, flags: list[str]) -> str | None:
+    """The flags that `flag` may have meant: one that is near, or those of each player."""
+    here = _ELSEWHERE.get(flag, flag)
+    if here in flags:
+        return here
+    of_players = [name for name in flags if name.startswith(here + "-")]
+    if 1 <= len(of_players) <= 3 and here not in ("-", "--"):
+        return " or ".join(of_players)
+    return nearest(flag, flags)
 
 
 def _sentence(message: str, words: list[str]) -> str:

@@ -59,7 +59,11 @@ def resume(words: list[str]) -> int:
     """Continue the run that `words` name, and give the exit code."""
     place = _parse(words, Continue())[0].out
     if place is None:
-        raise UserError("--resume needs --out, the run directory to continue")
+        named = next((word for word in words if Path(word).is_dir()), "RUN")
+        raise UserError(
+            "--resume needs --out, the run directory to continue: "
+            f"minigan train --resume --out {named}"
+        )
     run = Run.open(place)  # or nothing may be written there
     with ExitStack() as stack:
         with writable(run):

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..content import HEAD, archive, printable_errors
 from ..errors import RunError, UserError, nearest
@@ -31,6 +32,29 @@ __all__ = [
     "load",
     "outline",
 ]
+
+
+# What is called otherwise elsewhere, and how it is done here.
+_INDEX = "index the data set: dataset[:100], dataset[indices] or dataset[dataset.y == 4]"
+_LOAD = 'say minigan.data.load(name or folder), such as load("mnist")'
+_ELSEWHERE = {
+    "DataLoader": "say Batches(dataset, 64, seed=0, output_range=(-1, 1)), and next(batches)",
+    "TensorDataset": "say minigan.data.from_arrays(x, y, range=(0, 1))",
+    "ArrayDataset": "say minigan.data.from_arrays(x, y, range=(0, 1))",
+    "Subset": _INDEX,
+    "random_split": _INDEX,
+    "ImageFolder": _LOAD,
+    "MNIST": _LOAD,
+    "datasets": _LOAD,
+    "transforms": "images come out of Batches as float32, in its output_range",
+}
+
+
+def __getattr__(name: str) -> Any:
+    sentence = f"minigan.data has no {name}"
+    if name in _ELSEWHERE:
+        sentence += f": {_ELSEWHERE[name]}"
+    raise AttributeError(sentence, name=name, obj=None)
 
 
 @printable_errors()
@@ -215,6 +239,12 @@ def catalogue() -> list[Entry]:
 
 def _not_found(name: str, path: Path) -> str:
     if path.is_file():
+        if path.suffix.lower() in (".npy", ".npz"):
+            key = '["x"]' if path.suffix.lower() == ".npz" else ""
+            return (
+                f"{name} holds NumPy's arrays, which are data in Python: minigan.train(..., "
+                f'data=minigan.data.from_arrays(numpy.load("{path.name}"){key}, range=(0, 1)))'
+            )
         with open(path, "rb") as file:
             packed = archive(file.read(HEAD))
         if packed is not None:

@@ -112,7 +112,7 @@ class Flatten(Module):
 
 
 class Reshape(Module):
-    """Each sample in another shape: (N, ...) to (N, *shape).
+    """Each sample in another shape: (N, ...) to (N, *shape). The shape is numbers, or a tuple.
 
     >>> nn.Reshape(3, 2, 2)(mg.Tensor(rng.normal((5, 12)))).shape
     (5, 3, 2, 2)
@@ -120,7 +120,9 @@ class Reshape(Module):
 
     takes_arrays = True
 
-    def __init__(self, *shape: int) -> None:
+    def __init__(self, *shape: int | tuple[int, ...]) -> None:
+        if len(shape) == 1 and isinstance(shape[0], tuple | list):
+            shape = tuple(shape[0])
         self.shape = shape
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,3 +11,13 @@ matplotlib and Pillow:
 
 The same input gives the same bytes: no file carries a date or the name of the software.
 """
+
+from importlib import import_module as _import_module
+from typing import Any as _Any
+
+
+def __getattr__(name: str) -> _Any:
+    """A file of this folder, imported when it is first asked for: mg.viz.grid."""
+    if name in ("animation", "figure1", "grid", "html", "plots", "report"):
+        return _import_module(f"{__name__}.{name}")
+    raise AttributeError(f"minigan.viz has no {name}")

@@ -127,6 +127,25 @@ def test_idx_file_that_cannot_be_opened(tmp_path) -> None:
         read_idx(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "way"), [("x.npy", '("x.npy"), range'), ("x.npz", '("x.npz")["x"]')]
+)
+def test_numpys_files_are_data_in_python(tmp_path, name, way) -> None:
+    (tmp_path / name).write_bytes(b"PK\3\4")
+    with pytest.raises(UserError) as refused:
+        load(tmp_path / name)
+    assert f"minigan.data.from_arrays(numpy.load{way}" in str(refused.value)
+
+
+def test_names_of_other_libraries_are_answered() -> None:
+    import minigan.data
+
+    with pytest.raises(AttributeError, match=r"has no DataLoader: say Batches\(dataset, 64"):
+        _ = minigan.data.DataLoader
+    with pytest.raises(AttributeError, match=r"minigan\.data has no unheard$"):
+        _ = minigan.data.unheard
+
+
 def test_idx_images_and_labels_must_agree(idx_folder) -> None:
     labels = idx_folder / "train-labels.idx1-ubyte.gz"
     labels.write_bytes(idx_bytes(LABELS[:4]))

@@ -368,3 +368,9 @@ def test_the_fans_of_convolutions() -> None:
     nn.ConvTranspose2d(4, 6, 4, stride=2, rng=rng(), init=spy)
     nn.Linear(5, 7, rng=rng(), init=spy)
     assert seen == [((6, 2, 3, 3), 18, 27), ((4, 6, 4, 4), 16, 96), ((7, 5), 5, 7)]
+
+
+def test_reshape_takes_numbers_or_a_tuple() -> None:
+    x = Tensor(np.zeros((2, 6), np.float32))
+    assert nn.Reshape((3, 2))(x).shape == nn.Reshape(3, 2)(x).shape == (2, 3, 2)
+    assert repr(nn.Reshape([3, 2])) == repr(nn.Reshape(3, 2))
