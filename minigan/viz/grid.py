@@ -184,6 +184,7 @@ def save_images(
 
 def _to_pixels(images: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
     """Values (N, C, H, W) in `value_range` as bytes (N, H, W, C)."""
+    images = np.asarray(images)  # of a tensor that records gradients, an error that says what to do
     if images.ndim != 4 or images.shape[1] > 3 or 0 in images.shape:
         raise ValueError(
             f"images must have the shape (N, C, H, W) with 1 to 3 channels, not {images.shape}"

@@ -13,6 +13,7 @@ import pytest
 import tiny
 from PIL import Image
 
+import minigan as mg
 from minigan.viz.animation import save_animation
 from minigan.viz.figure1 import density_of, optimal_discriminator, save_figure1
 from minigan.viz.grid import GAP, image_grid, save_grid, save_images
@@ -65,6 +66,15 @@ def test_grid_puts_every_image_at_its_place_and_enlarges_it():
     assert (got[:3] == GAP).all()
     assert (got[:, -3:] == GAP).all()
     assert (got[3 + 2 * 11 :, 15:] == GAP).all()  # the cell that has no image
+
+
+def test_grid_takes_a_tensor_where_nothing_is_recorded():
+    images = np.linspace(-1, 1, 16, dtype=np.float32).reshape(1, 1, 4, 4)
+    with mg.no_grad():
+        grid = mg.viz.grid.image_grid(mg.Tensor(images), value_range=(-1, 1))
+    assert grid.tobytes() == image_grid(images, value_range=(-1, 1)).tobytes()
+    with pytest.raises(TypeError, match=r"say x\.numpy\(\)"):
+        image_grid(mg.Tensor(images), value_range=(-1, 1))
 
 
 def test_grid_shows_one_channel_as_grey_in_rgb():
