@@ -71,6 +71,7 @@ _PROBABLE = {
     "D(G(z))": "The mean probability that D gives generated samples of being real. From about "
     "0.1 to 0.5 is normal; at 0 D has won.",
 }
+_HOLD_BACK = " A lower --lr-d holds it back."  # in recipes whose players have rates of their own
 _SENTENCES: dict[str, dict[str, str]] = {
     "*": {
         "D(x)": "D's mean output on real samples.",
@@ -181,7 +182,8 @@ def meaning(recipe: str, fields: Mapping[str, Any], key: str) -> str:
         if recipe == "infogan" and (code := _CODES.fullmatch(key)):
             return _of_code(int(code[1]), fields)
         if key in known:
-            return known[key].format_map(fields)
+            text = known[key].format_map(fields)
+            return text + _HOLD_BACK * (text == _PROBABLE["D(G(z))"] and "lr_d" in fields)
     except (ArithmeticError, LookupError, TypeError, ValueError):  # fields of another recipe
         pass
     return _SENTENCES["*"].get(key, "")

@@ -111,3 +111,8 @@ def test_scores_have_sentences() -> None:
     assert meaning_of_score("unheard") == ""
     assert distinct({}, ["loss_D"]) == []
     assert distinct({"loss_D": Reference("x", 1.0, "y")}, []) == []
+
+
+def test_what_holds_d_back_is_said_where_there_is_such_a_flag() -> None:
+    said = meaning("dcgan", {"lr_d": 2e-4, "lr_g": 1e-3}, "D(G(z))")
+    assert said == meaning("gan", {"lr": 0.1}, "D(G(z))") + " A lower --lr-d holds it back."
