@@ -16,8 +16,15 @@ from importlib import import_module as _import_module
 from typing import Any as _Any
 
 
+_FILES = ("animation", "figure1", "grid", "html", "plots", "report")
+
+
 def __getattr__(name: str) -> _Any:
     """A file of this folder, imported when it is first asked for: mg.viz.grid."""
-    if name in ("animation", "figure1", "grid", "html", "plots", "report"):
+    if name in _FILES:
         return _import_module(f"{__name__}.{name}")
-    raise AttributeError(f"minigan.viz has no {name}")
+    raise AttributeError(f"minigan.viz has no {name}; there are {', '.join(_FILES)}")
+
+
+def __dir__() -> list[str]:
+    return list(_FILES)
