@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import ops
-from .hints import absent
+from .hints import absent, also
 from .ops import check_shapes, conv2d, mean, relu, softplus, square
 from .ops.labels import as_labels
 from .tensor import Array, Tensor, adopt
@@ -53,6 +53,11 @@ def __dir__() -> list[str]:
     return __all__
 
 
+@also(
+    reduction="it is the mean over all logits; times logits.size it is the sum",
+    weight="multiply the loss of each part by its weight, and add them",
+    pos_weight="multiply the loss of each part by its weight, and add them",
+)
 def binary_cross_entropy_with_logits(logits: Tensor, target: float | Array) -> Tensor:
     """-(t log D + (1 - t) log(1 - D)), averaged over all logits, D = sigmoid(logit).
 

@@ -33,12 +33,16 @@ def _shape_first(draw: Callable[_P, _R]) -> Callable[_P, _R]:
     in which the shape is the last.
     """
     name = draw.__name__
-    named = "mean=0.0, std=0.02" if name == "normal" else "low=-1.0, high=1.0"
-    most = 2 if name == "normal" else 4  # arguments by position, with self
+    named, most = {  # how to write it, and how many arguments it takes by position, with self
+        "normal": ("mean=0.0, std=0.02", 2),
+        "uniform": ("low=-1.0, high=1.0", 4),
+        "integers": ("high=10", 3),
+    }[name]
 
     @wraps(draw)
     def checked(*args: _P.args, **options: _P.kwargs) -> _R:
-        beside_integer = len(args) > 2 and not isinstance(args[1], (tuple, list))
+        by_itself = name == "integers" or len(args) < 3  # (2, 3) may be two numbers of a range
+        beside_integer = not by_itself and not isinstance(args[1], (tuple, list))
         if len(args) > most or beside_integer or not options.keys().isdisjoint(_ELSEWHERE):
             raise TypeError(
                 f"rng.{name} takes the shape first and numbers by name, as "
@@ -122,6 +126,7 @@ class Generator:
             raise ValueError(f"the probability to keep a value must be in (0, 1], not {keep}")
         return self._draw(shape, kernels.dropout_mask, keep=keep)
 
+    @_shape_first
     def integers(self, shape: Shape, high: int) -> Array:
         """Integers from 0 to `high` - 1, int64.
 

@@ -264,7 +264,7 @@ def grad(
     create_graph: bool = False,
     allow_unused: bool = False,
 ) -> Structure:
-    """Gradient of `output` with respect to `inputs`: a tensor, or a list, tuple or dict of tensors.
+    """Gradient of `output` with respect to `inputs`: a tensor, a list, tuple or dict, or a module.
 
     The answer has the structure of `inputs` (a list for another iterable), each gradient the shape
     of its input. `output` must be a single number, unless `grad_output`, the gradient with respect
@@ -280,6 +280,8 @@ def grad(
     >>> mg.grad(x * x, x).item()
     6.0
     """
+    if hasattr(inputs, "parameters"):
+        inputs = inputs.parameters()
     if isinstance(inputs, Mapping):
         names, wanted = list(inputs.keys()), list(inputs.values())
     else:
@@ -302,11 +304,9 @@ def grad(
     gradients = []
     for name, tensor, g in zip(names, wanted, found, strict=True):
         if g is None and not allow_unused:
-            raise GraphError(
-                f"input {name!r} of shape {tensor.shape} has no influence on the output"
-                f"{f' of {output.node}' if output.node else ', which nothing computed'}"
-                "; allow_unused=True gives zeros for it"
-            )
+            by = f"of {output.node}" if output.node else "that nothing computed"
+            what = f"input {name!r} of shape {tensor.shape} has no influence on the output {by}"
+            raise GraphError(f"{what}; allow_unused=True gives zeros for it")
         gradients.append(adopt(np.zeros_like(tensor.data)) if g is None else g)
     if isinstance(inputs, Tensor):
         return gradients[0]  # type: ignore[return-value]

@@ -82,8 +82,9 @@ TENSOR: dict[str, str] = {
     "masked_select": "take a mask as the index, as x[mask]",
     "where": "say minigan.where(condition, x, y)",
     "nonzero": "say numpy.nonzero(x.numpy())",
-    "sort": "take x[numpy.argsort(x.numpy())], through which a gradient flows",
-    "topk": "take x[numpy.argsort(x.numpy())[-k:]], through which a gradient flows",
+    "sort": "of a vector take x[numpy.argsort(x.numpy())], of the rows of a matrix "
+    "x[numpy.arange(len(x))[:, None], numpy.argsort(x.numpy())]; a gradient flows through both",
+    "topk": "of a vector take x[numpy.argsort(x.numpy())[::-1][:k]]; a gradient flows through it",
     "argsort": "say numpy.argsort(x.numpy())",
     **{
         name: _STEPS.format(name=name)

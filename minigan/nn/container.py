@@ -101,11 +101,20 @@ class Sequential(Module):
 class Flatten(Module):
     """Each sample as a vector: (N, ...) to (N, values).
 
+    Raises:
+        ValueError: if other axes are asked for.
+
     >>> nn.Flatten()(mg.Tensor(rng.normal((5, 3, 2, 2)))).shape
     (5, 12)
     """
 
     takes_arrays = True
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        if (start_dim, end_dim) != (1, -1):
+            raise ValueError(
+                "nn.Flatten joins all axes but the first; nn.Reshape(...) gives samples any shape"
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.flatten(x)

@@ -80,7 +80,13 @@ class Familiar:
         setattr(self, name, value)
 
     def register_parameter(self, name: str, value: Parameter | None) -> None:
-        """The same as `self.name = value`."""
+        """The same as `self.name = value`.
+
+        Raises:
+            TypeError: for what is neither a parameter nor None.
+        """
+        if value is not None and not isinstance(value, Parameter):
+            raise TypeError(f"{name} is a {type(value).__name__}: say nn.Parameter(x)")
         setattr(self, name, value)
 
     def add_module(self, name: str, module: Module | None) -> None:

@@ -181,8 +181,6 @@ ARGUMENTS: dict[str, str] = {
     "embedding_dim": "features",
     "negative_slope": "slope",
     "scale_factor": "factor",
-    "start_dim": "all axes but the first are joined; x.reshape(shape) joins others",
-    "end_dim": "all axes but the first are joined; x.reshape(shape) joins others",
     "padding_mode": "zeros are what is padded with; minigan.pad(x, width, value) pads before it",
     "inplace": "a tensor is never written in place; leave it out",
     "device": _MADE_ON,

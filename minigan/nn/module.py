@@ -61,6 +61,11 @@ class Module(Familiar):
     def __setattr__(self, name: str, value: Any) -> None:
         if type(value) is Tensor:
             raise TypeError(_bare(type(self).__name__, name))
+        if is_array(value) and isinstance(vars(self).get(name), Parameter):
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a parameter, and an array would not be trained: "
+                f"write nn.Parameter(x), or load_state_dict({{{name!r}: x}}, strict=False)"
+            )
         object.__setattr__(self, name, value)
 
     def forward(self, *inputs: Any) -> Any:

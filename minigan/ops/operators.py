@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from ..arrays import own_option
 from ..hints import Refused, also, hint
@@ -87,10 +88,16 @@ def _method(p: Primitive) -> Callable[[Tensor], Tensor]:
     return method
 
 
-@also(start_dim="start")
-def _flatten(x: Tensor, start: int = 0) -> Tensor:
-    """x with the axes from `start` on as one: all of them, unless `start` is given."""
-    return flatten(x, start)
+@also(start_dim="start", end_dim="end")
+def _flatten(x: Tensor, start: int = 0, end: int = -1) -> Tensor:
+    """x with the axes from `start` to `end` as one: all of them, unless they are given."""
+    if end in (-1, x.ndim - 1):
+        return flatten(x, start)
+    first, last = normalize_axis_index(start, x.ndim), normalize_axis_index(end, x.ndim)
+    return reshape(x, (*x.shape[:first], -1, *x.shape[last + 1 :]))
+
+
+_flatten.__name__ = "flatten"
 
 
 def _permute(x: Tensor, *axes: Any) -> Tensor:

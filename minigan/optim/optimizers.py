@@ -12,7 +12,7 @@ from minigan_kernels.memo import freeze, writable
 
 from ..device import asarray_like, on_host
 from ..device.graph_inputs import graph_scalar, on_replay
-from ..hints import Elsewhere, completed
+from ..hints import Elsewhere, also, completed
 from ..nn import Module
 from ..nn.arguments import Interval
 from ..nn.parameters import Parameters
@@ -26,6 +26,15 @@ from .schedules import Schedule
 # What an optimiser is built over: see `Optimizer`.
 Trained = Module | Mapping[str, Tensor] | Iterable[Any]
 _STEP = "optimizer.step(minigan.grad(loss, net.parameters()))"
+# Arguments of PyTorch's optimisers.
+_IN_ONE = "all parameters are moved by one kernel; leave it out"
+_ARGUMENTS = {
+    "amsgrad": "there is no AMSGrad; leave it out",
+    "maximize": "minimise the loss with another sign, -loss",
+    "dampening": "momentum is v = mu v + g; leave it out",
+    "centered": "squares are averaged, and no mean is subtracted; leave it out",
+    **dict.fromkeys(("foreach", "fused", "capturable", "differentiable"), _IN_ONE),
+}
 _DECAY, _SHARE, _EPS = Interval("[0, inf)"), Interval("[0, 1)"), Interval("(0, inf)")
 
 
@@ -284,12 +293,13 @@ class SGD(Optimizer):
     slots = ("velocity",)
     momentum = Rate(_SHARE)
 
+    @also(**_ARGUMENTS)
     def __init__(
         self,
         parameters: Trained,
         lr: float | Schedule,
-        *,
         momentum: float | Schedule = 0.0,
+        *,
         nesterov: bool = False,
         weight_decay: float = 0.0,
         clip: Clip | None = None,
@@ -323,13 +333,14 @@ class RMSProp(Optimizer):
 
     slots = ("square",)
 
+    @also(**_ARGUMENTS)
     def __init__(
         self,
         parameters: Trained,
         lr: float | Schedule,
-        *,
         alpha: float = 0.99,
         eps: float = 1e-8,
+        *,
         weight_decay: float = 0.0,
         clip: Clip | None = None,
     ) -> None:
@@ -358,14 +369,15 @@ class Adam(Optimizer):
     slots = ("mean", "square")
     decoupled = False  # whether the decay is apart from the gradient
 
+    @also(**_ARGUMENTS)
     def __init__(
         self,
         parameters: Trained,
         lr: float | Schedule,
         betas: tuple[float, float] = (0.9, 0.999),
-        *,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        *,
         clip: Clip | None = None,
     ) -> None:
         super().__init__(parameters, lr, clip)

@@ -15,7 +15,6 @@ The same input gives the same bytes: no file carries a date or the name of the s
 from importlib import import_module as _import_module
 from typing import Any as _Any
 
-
 _FILES = ("animation", "figure1", "grid", "html", "plots", "report")
 
 
