@@ -1,8 +1,9 @@
 """How it is done here: what people of other libraries try, by another name or in one sentence.
 
-Attributes of a class are `Elsewhere`, names of a module are found by `absent`, arguments by `also`.
+Attributes of a class are `Elsewhere`, names of a module are found by `absent`, arguments by `also`,
+and a call that does not fit is answered by `told`.
 The sentences stand near what they are about. They are read when a name is missing, or an argument
-unknown, so they cost nothing before.
+unknown or missing, so they cost nothing before.
 """
 
 from __future__ import annotations
@@ -105,6 +106,28 @@ def also(**names: str) -> Callable[[_F], _F]:
             return function(*args, **options)
 
         return taking  # type: ignore[return-value]
+
+    return decorate
+
+
+def told(way: str) -> Callable[[_F], _F]:
+    """Decorate a function: a call that does not fit its arguments is told the way, after Python's
+    own words.
+    """
+
+    def decorate(function: _F) -> _F:
+        @wraps(function)
+        def telling(*args: Any, **options: Any) -> Any:
+            try:
+                return function(*args, **options)
+            except TypeError as error:
+                try:
+                    inspect.signature(function).bind(*args, **options)
+                except TypeError:
+                    raise TypeError(f"{error}; {way}") from None
+                raise  # it fits: the error is one of the function's own
+
+        return telling  # type: ignore[return-value]
 
     return decorate
 

@@ -9,9 +9,11 @@ NumPy's.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol, TypeVar
+from types import ModuleType
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import numpy as np
 
@@ -118,3 +120,15 @@ def to_numbers(values: Iterable[Any]) -> list[float]:
     on_gpu = [value for value in values if not on_host(value)]
     fetched = iter(to_host(np.stack(on_gpu)).tolist() if on_gpu else ())
     return [float(value) if on_host(value) else next(fetched) for value in values]
+
+
+class _Module(ModuleType):
+    """This module, which people call as `torch.device`."""
+
+    def __call__(self, *args: Any, **options: Any) -> NoReturn:
+        raise TypeError(
+            "minigan.device is a module: a device is its name, as in net.to('cuda') and x.to('cpu')"
+        )
+
+
+sys.modules[__name__].__class__ = _Module

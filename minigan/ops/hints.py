@@ -6,6 +6,7 @@ from ..tensor_hints import TENSOR
 
 _SEED = "there is no global seed: rng = minigan.Generator(seed) is given to what draws, as rng=rng"
 _DRAW = "draw with a generator of your own: rng = minigan.Generator(0), then "
+_GRID = "say minigan.viz.grid.save_grid(path, x.numpy(), value_range=(-1, 1))"
 
 FUNCTIONS: dict[str, str] = {
     "manual_seed": _SEED,
@@ -42,6 +43,11 @@ FUNCTIONS: dict[str, str] = {
     "interpolate": "say minigan.upsample_nearest(x, factor)",
     "functional": "its functions are minigan's own, as minigan.relu(x), and minigan.losses",
     "utils": "what is in torch.utils is in minigan.data and minigan.optim",
+    "vutils": _GRID,
+    "make_grid": _GRID,
+    "save_image": _GRID,
+    "torchvision": "pictures are in minigan.viz, data sets in minigan.data",
+    "lr_scheduler": "say minigan.optim.Adam(params, lr=minigan.optim.cosine(1e-3, 0, 1000))",
     "cuda": "net.to('cuda') moves a network; `minigan doctor` says whether there is a GPU",
     "mm": "say a @ b",
     "bmm": "say a @ b, which multiplies stacked matrices too",
@@ -51,7 +57,7 @@ FUNCTIONS: dict[str, str] = {
     "hstack": "say minigan.concatenate(tensors, axis=1)",
     "vstack": "say minigan.concatenate(tensors, axis=0)",
     "Parameter": "say minigan.nn.Parameter(data)",
-    "DataLoader": "say minigan.data.Batches(minigan.data.Dataset(name, images), size, seed=0)",
+    "DataLoader": "say minigan.data.Batches(dataset, 64, seed=0, output_range=(-1, 1))",
     **{
         name: TENSOR[name]
         for name in (

@@ -18,7 +18,7 @@ from draw import normal, tensor
 import minigan as mg
 from minigan import Tensor, grad, losses, nn, optim, random, signatures
 from minigan.device import Device
-from minigan.hints import Elsewhere, absent, also, completed
+from minigan.hints import Elsewhere, absent, also, completed, told
 from minigan.ops.hints import FUNCTIONS
 from minigan.tensor_hints import CREATION, GRAD, TENSOR
 
@@ -243,6 +243,7 @@ def test_a_computed_tensor_does_not_lose_its_history_on_the_way() -> None:
 # --- What says how it is done ----------------------------------------------------------------
 
 SAID: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
+    "mg.device('cuda')": (lambda: mg.device("cuda"), TypeError, r"net\.to\('cuda'\)"),
     "x.backward()": (lambda: x().backward(), AttributeError, r"minigan\.grad\(loss, net\.par"),
     "x.grad": (lambda: x().grad, AttributeError, r"minigan\.grad\(loss"),
     "x.requires_grad": (lambda: x().requires_grad, AttributeError, "minigan.grad"),
@@ -422,6 +423,21 @@ def test_the_mechanism_of_the_hints() -> None:
         look("far")
     with pytest.raises(AttributeError, match=r"^module 'here' has no attribute 'other'$"):
         look("other")
+
+
+def test_a_call_that_does_not_fit_is_told_the_way() -> None:
+    @told("say f(1)")
+    def f(a: int) -> int:
+        return a + 1
+
+    assert f(1) == 2
+    with pytest.raises(TypeError, match=r"missing 1 required positional argument: 'a'; say f\(1\)"):
+        f()
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'b'; say f\(1\)"):
+        f(1, b=2)
+    with pytest.raises(TypeError, match=r"unsupported operand [^;]*$"):  # the function's own
+        f(None)
+    assert str(inspect.signature(f)) == "(a: 'int') -> 'int'"
 
 
 def test_arguments_by_other_names() -> None:
