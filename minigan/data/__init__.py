@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..content import HEAD, archive, printable_errors
 from ..errors import RunError, UserError, nearest
+from ..hints import absent, also
 from .arrays import from_arrays
 from .batches import Batches
 from .dataset import Dataset
@@ -50,13 +51,21 @@ _ELSEWHERE = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    sentence = f"minigan.data has no {name}"
-    if name in _ELSEWHERE:
-        sentence += f": {_ELSEWHERE[name]}"
-    raise AttributeError(sentence, name=name, obj=None)
+_ARGUMENTS = {  # of `load`
+    "root": "a data set of a name is kept in minigan's cache; one of your own is load(folder)",
+    "train": "say split='train' or split='test'",
+    "download": "what is not there yet is downloaded once: leave it out",
+    "transform": _ELSEWHERE["transforms"],
+    "target_transform": "labels are dataset.y: change them there",
+    "image_size": "size",
+    "batch_size": _ELSEWHERE["DataLoader"],
+}
+
+if not TYPE_CHECKING:
+    __getattr__ = absent(__name__, _ELSEWHERE)
 
 
+@also(**_ARGUMENTS)
 @printable_errors()
 def load(
     name_or_path: str | Path,

@@ -7,8 +7,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..errors import UserError
+from ..hints import also, told
 from .dataset import Dataset
 from .streams import Purpose, stream
+
+_ENDLESS = "leave it out: batches are shuffled by their seed, and all of them are whole"
+_MEMORY = "samples are in memory: leave it out"
+_WAY = (
+    "a seed says in which order samples come, and output_range what the pixels 0 and 255 become, "
+    "None for points: Batches(data, 64, seed=0, output_range=(-1, 1))"
+)
 
 
 class Batches:
@@ -35,6 +43,14 @@ class Batches:
     (2, 3)
     """
 
+    @also(
+        shuffle=_ENDLESS,
+        drop_last=_ENDLESS,
+        num_workers=_MEMORY,
+        pin_memory=_MEMORY,
+        value_range="output_range",
+    )
+    @told(_WAY)
     def __init__(
         self,
         dataset: Dataset,

@@ -12,8 +12,13 @@ from typing import Any, overload
 import numpy as np
 
 from ..errors import UserError
+from ..hints import told
 from .mixture import Mixture
 
+_WAY = (
+    "a Dataset is a name and an array, Dataset(name, x); of arrays alone "
+    "minigan.data.from_arrays(x, range=(0, 1)) makes one"
+)
 _HASHED = 1 << 24  # bytes hashed at once, so that an array with strides is copied by pieces
 
 
@@ -32,7 +37,8 @@ class Dataset:
     `Batches` draws them at random.
 
     Raises:
-        UserError: for another shape or type, or if there are no samples.
+        UserError: for another shape or dtype, or if there are no samples.
+        TypeError: if it is not given a name, and NumPy's arrays.
 
     >>> images = np.zeros((6, 1, 28, 28), np.uint8)
     >>> data = Dataset("mine", images, np.arange(6) % 2, classes=("zero", "one"))
@@ -49,6 +55,9 @@ class Dataset:
     parts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not isinstance(self.x, np.ndarray):
+            given = f"{type(self.name).__name__} and {type(self.x).__name__}"
+            raise TypeError(f"Dataset was given {given}; {_WAY}")
         kind = (self.x.ndim, self.x.dtype)
         if kind not in ((4, np.dtype(np.uint8)), (2, np.dtype(np.float32))):
             raise UserError(
@@ -193,3 +202,6 @@ class Dataset:
             for start in range(0, len(array), rows):
                 found.update(np.ascontiguousarray(array[start : start + rows]).data)
         return found.hexdigest()
+
+
+Dataset.__init__ = told(_WAY)(Dataset.__init__)  # type: ignore[method-assign]

@@ -6,7 +6,9 @@ import contextlib
 import gzip
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from minigan.data import NoSplitError, load
+from minigan.data import Batches, Dataset, NoSplitError, load
 from minigan.data.folder import read_images
 from minigan.data.idx import is_idx_folder, read_folder, read_idx
 from minigan.errors import UserError
@@ -142,8 +144,42 @@ def test_names_of_other_libraries_are_answered() -> None:
 
     with pytest.raises(AttributeError, match=r"has no DataLoader: say Batches\(dataset, 64"):
         _ = minigan.data.DataLoader
-    with pytest.raises(AttributeError, match=r"minigan\.data has no unheard$"):
+    with pytest.raises(AttributeError, match=r"'minigan\.data' has no attribute 'unheard'$"):
         _ = minigan.data.unheard
+
+
+ONE = np.zeros((4, 1, 8, 8), np.uint8)
+FIRST_TRIES: dict[str, tuple[Callable[[], Any], str]] = {
+    "Dataset(x)": (lambda: Dataset(ONE), r"'x'; .*minigan\.data\.from_arrays\(x, range"),
+    "Dataset(x, y)": (lambda: Dataset(ONE, np.arange(4)), r"given ndarray and .*from_arrays"),
+    "Dataset(name, a list)": (lambda: Dataset("mine", [[1.0]]), "given str and list; .*from_arr"),
+    "Dataset(x=x)": (lambda: Dataset(x=ONE), r"'name'; .*minigan\.data\.from_arrays\(x"),
+    "Batches(data, 64)": (
+        lambda: Batches(Dataset("mine", ONE), 2),
+        r"'seed' and 'output_range'; a seed says .*seed=0, output_range=\(-1, 1\)\)",
+    ),
+    "Batches(shuffle=True)": (
+        lambda: Batches(Dataset("mine", ONE), 2, shuffle=True), "Batches takes no shuffle: leave",
+    ),
+    "load(root=...)": (lambda: load("ring", root="."), r"load takes no root: .*load\(folder\)"),
+    "load(train=False)": (lambda: load("ring", train=False), "takes no train: say split='train'"),
+    "load(download=True)": (lambda: load("ring", download=True), "once: leave it out"),
+    "load(transform=None)": (lambda: load("ring", transform=None), "come out of Batches"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("tried", FIRST_TRIES)
+def test_arguments_of_other_libraries_are_answered(tried: str) -> None:
+    call, words = FIRST_TRIES[tried]
+    with pytest.raises(TypeError, match=words) as refused:
+        call()
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 300
+
+
+def test_a_value_range_is_the_output_range() -> None:
+    data = Dataset("mine", ONE)
+    assert next(Batches(data, 2, seed=0, value_range=(-1, 1))).min() == -1
 
 
 def test_idx_images_and_labels_must_agree(idx_folder) -> None:

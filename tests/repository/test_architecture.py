@@ -51,7 +51,7 @@ ARROWS: dict[str, set[str]] = {
         "arrays", "device", "fused", "hints", "methods", "signatures", "tensor", "tensor_hints",
         "kernels",
     },
-    "nn": {"device", "hints", "ops", "tensor", "random", "kernels"},
+    "nn": {"device", "errors", "hints", "ops", "tensor", "random", "kernels"},
     "optim": {"device", "hints", "nn", "ops", "tensor", "kernels"},
     "losses": {"hints", "ops", "tensor"},
     "penalties": {"nn", "ops", "tensor", "random"},
@@ -62,7 +62,7 @@ ARROWS: dict[str, set[str]] = {
     "content": {"errors", "terminal"},
     "pickled": set(),
     "weights": {"content", "errors", "files", "nn", "pickled", "schema", "tensor"},
-    "data": {"content", "errors", "files", "locks", "pickled", "terminal"},
+    "data": {"content", "errors", "files", "hints", "locks", "pickled", "terminal"},
     "viz": {"errors", "files", "terminal"},
     "metrics": {
         "data", "errors", "losses", "nn", "optim", "progress", "random", "schema", "tensor",
