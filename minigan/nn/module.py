@@ -20,7 +20,7 @@ from .description import SCALARS, describe, parts, words
 from .familiar import Familiar
 from .hints import ARGUMENTS
 from .parameters import Parameter, Parameters
-from .saved import Renamed, Unmatched, known_names, matched, plain
+from .saved import Renamed, Unmatched, known_names, matched, plain, pytorch_names
 
 Place = tuple[str, Any, Any, Any]  # the dotted path to a value, what holds it, its key, the value
 
@@ -147,14 +147,24 @@ class Module(Familiar):
         """
         return {name: p.data for name, p in self.parameters().items()} | self.buffers()
 
-    def state_dict(self) -> dict[str, np.ndarray]:
+    def state_dict(self, names: str = "own") -> dict[str, np.ndarray]:
         """The values of all parameters and buffers by name, to be saved; `state` is the same.
 
         They are read-only NumPy arrays in C order: copies, whatever they are copied from. So other
         libraries may save them too, such as `safetensors.numpy.save_file`, which takes C order for
-        granted.
+        granted. With `names="pytorch"` they have the names of PyTorch's layers, which
+        `load_state_dict` takes as well, there and here.
+
+        Raises:
+            ValueError: for other `names`, or if PyTorch would call two arrays by one name.
         """
-        return plain(self.arrays())
+        if names not in ("own", "pytorch"):
+            raise ValueError(f"names of a state are 'own' or 'pytorch', not {names!r}")
+        arrays = self.arrays()
+        if names == "pytorch":
+            theirs = pytorch_names(self._leaves(), self.modules())
+            arrays = {theirs[name]: array for name, array in arrays.items()}
+        return plain(arrays)
 
     def load_state_dict(self, state: Mapping[str, Array], strict: bool = True) -> Unmatched:
         """Write the arrays of `state` into the parameters and buffers of the same names;

@@ -7,6 +7,7 @@ from typing import Any, NoReturn, Self
 
 import numpy as np
 
+from ..errors import nearest
 from ..tensor import Tensor
 
 
@@ -83,6 +84,14 @@ class Parameters(dict[str, Tensor]):
     def __iter__(self) -> Iterator[str]:
         return map(Name, self.keys())
 
+    def __missing__(self, name: object) -> NoReturn:
+        if not isinstance(name, str):
+            raise KeyError(f"parameters() is a dict by names, not {name!r}: list(net.parameters())")
+        meant = [own for own in self.keys() if _without_container(own) == _without_container(name)]
+        near = meant[0] if meant else nearest(name, self.keys())
+        way = f"did you mean {near}?" if near else "list(net.parameters()) are the names"
+        raise KeyError(f"there is no parameter {name}; {way}")
+
     def __or__(self, other: Any) -> Parameters:  # type: ignore[override]
         if not isinstance(other, Mapping):
             return NotImplemented
@@ -121,6 +130,15 @@ class Parameters(dict[str, Tensor]):
             self[f"{prefix}{name}"] = tensor
             if name in places:
                 self.places[f"{prefix}{name}"] = places[name]
+
+
+def _without_container(name: str) -> list[str]:
+    """The parts of a name by which ours and PyTorch's are equal: no `layers` of a Sequential, no
+    `layer` of a spectral norm, and of a norm a weight and a bias.
+    """
+    as_theirs = {"gamma": "weight", "beta": "bias", "weight_orig": "weight"}
+    parts = name.split(".")
+    return [as_theirs.get(part, part) for part in parts if part not in ("layers", "layer")]
 
 
 def joined(**players: Mapping[str, Tensor]) -> Parameters:

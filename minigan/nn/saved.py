@@ -124,6 +124,24 @@ def known_names(
     return {name: first for name, first in theirs.items() if first is not None} | own
 
 
+def pytorch_names(
+    leaves: Iterable[tuple[str, Any, Any, Any]], modules: Mapping[str, Any]
+) -> dict[str, str]:
+    """The name of each array in `arrays`: the one that PyTorch has for it.
+
+    Raises:
+        ValueError: if PyTorch would call two arrays by one name.
+    """
+    leaves = list(leaves)
+    firsts = dict.fromkeys(known_names(leaves, modules)[name] for name, _, _, _ in leaves)
+    theirs = {name: _translated(name, modules)[0] for name in firsts}
+    owner: dict[str, str] = {}
+    for name, other in theirs.items():
+        if owner.setdefault(other, name) != name:
+            raise ValueError(f"{owner[other]} and {name} would both be {other} in PyTorch")
+    return theirs
+
+
 def _translated(name: str, modules: Mapping[str, Any]) -> list[str]:
     """What PyTorch may call the array `name`: the name, part by part, as the modules rename it."""
     found, path, rest = [""], "", name

@@ -82,6 +82,66 @@ def test_a_state_by_the_names_of_pytorch(form: str) -> None:
     assert same(one, net().state_dict())
 
 
+def test_a_state_is_saved_by_the_names_of_pytorch() -> None:
+    one = net()
+    saved = one.state_dict(names="pytorch")
+    assert list(saved) == [next(t for t in NAMES if NAMES[t] == own) for own in one.state_dict()]
+    other = net(seed=1)
+    assert other.load_state_dict(saved) == ([], [])
+    assert same(other, one.state_dict())
+    with pytest.raises(ValueError, match="names of a state are 'own' or 'pytorch', not 'keras'"):
+        one.state_dict(names="keras")
+
+
+def test_the_generator_of_a_dcgan_by_the_names_of_pytorch() -> None:
+    """Those of the tutorial's `main`, as its checkpoints have them."""
+
+    class DCGAN(nn.Module):
+        def __init__(self, rng: Generator) -> None:
+            self.main = nn.Sequential(
+                nn.ConvTranspose2d(4, 8, 4, bias=False, rng=rng), nn.BatchNorm2d(8), nn.ReLU(),
+                nn.ConvTranspose2d(8, 3, 4, stride=2, padding=1, bias=False, rng=rng), nn.Tanh(),
+            )  # fmt: skip
+
+    assert sorted(DCGAN(Generator(0)).state_dict(names="pytorch")) == [
+        "main.0.weight", "main.1.bias", "main.1.running_mean", "main.1.running_var",
+        "main.1.weight", "main.3.weight",
+    ]  # fmt: skip
+
+
+def test_a_shared_array_is_saved_once_by_the_names_of_pytorch() -> None:
+    linear = nn.Linear(2, 2, rng=Generator(0))
+    net = nn.Sequential(linear, linear)
+    assert list(net.state_dict(names="pytorch")) == ["0.weight", "0.bias"]
+
+
+def test_two_arrays_of_one_name_in_pytorch_are_refused() -> None:
+    class Odd(nn.Sequential):
+        def __init__(self) -> None:
+            super().__init__(nn.BatchNorm2d(2))
+            setattr(self, "0", nn.BatchNorm2d(2))
+
+    with pytest.raises(ValueError, match=r"layers\.0\.gamma and 0\.gamma would both be 0\.weight"):
+        Odd().state_dict(names="pytorch")
+
+
+def test_a_parameter_by_the_name_of_pytorch_is_answered() -> None:
+    mine = net().parameters()
+    for theirs, own in NAMES.items():
+        if own in mine:
+            with pytest.raises(KeyError, match=rf"no parameter {theirs}; did you mean {own}\?"):
+                mine[theirs]
+    for asked, words in {
+        "layers.0.wieght": r"did you mean layers\.0\.weight\?",
+        "nothing of the kind": r"list\(net\.parameters\(\)\) are the names",
+        0: "a dict by names, not 0",
+    }.items():
+        with pytest.raises(KeyError, match=words):
+            mine[asked]
+    assert mine.get("0.weight") is None
+    assert "0.weight" not in mine
+
+
 def test_the_older_names_of_the_methods() -> None:
     one = net(seed=1)
     assert list(one.state()) == list(one.state_dict())
