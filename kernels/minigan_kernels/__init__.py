@@ -64,6 +64,21 @@ _forced: ContextVar[str | None] = ContextVar("backend", default=None)
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
+def _takes_one_name(function: _F) -> _F:
+    @functools.wraps(function)
+    def called(*args: Any, **options: Any) -> Any:
+        try:  # a context manager's own code runs later: what fails here is the call
+            return function(*args, **options)
+        except TypeError as error:
+            raise TypeError(
+                f"{error}; one name says it, of a backend or of an algorithm: use('cpu'), or "
+                "use('winograd')"
+            ) from None
+
+    return called  # type: ignore[return-value]
+
+
+@_takes_one_name
 @contextmanager
 def use(kernels: str, *, strict: bool = False) -> Iterator[None]:
     """Within the block take all kernels from one backend, or convolve by one algorithm.

@@ -78,3 +78,12 @@ def test_arrays_go_by_their_names_as_well() -> None:
         np.testing.assert_array_equal(found, kernels.conv2d(x, w))
     with pytest.raises(TypeError, match=r"conv2d\(\) missing .*'x'"):
         kernels.conv2d(w=w)
+
+
+@pytest.mark.parametrize(
+    "options", [{"algorithm": "direct"}, {"backend": "cpu"}, {}], ids=["algorithm", "backend", "no"]
+)
+def test_one_name_says_which_kernels(options: dict[str, str]) -> None:
+    given = ("cpu",) if options else ()
+    with pytest.raises(TypeError, match=r"argument.*; one name .* use\('winograd'\)$"):
+        kernels.use(*given, **options)
