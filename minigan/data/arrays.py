@@ -132,7 +132,9 @@ def _check_finite(x: np.ndarray) -> None:
 def _guess(low: float, high: float) -> tuple[int, int]:
     """The usual range in which values from `low` to `high` are."""
     usual = [(0, 1), (-1, 1), (0, 255)]
-    return next((r for r in usual if r[0] <= low and high <= r[1]), (int(low), math.ceil(high)))
+    bottom, top = math.floor(low), math.ceil(high)
+    around = bottom, max(top, bottom + 1)  # of one value alone, too
+    return next((r for r in usual if r[0] <= low and high <= r[1]), around)
 
 
 def _to_bytes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,19 @@ def test_the_rest_is_refused_with_the_way_out(case: str) -> None:
     text = str(refused.value)
     assert "\n" not in text
     assert all(part in text for part in says.split("|")), text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "says"),
+    [(-2.99, 2.7, (-3, 3)), (-0.5, 1.5, (-1, 2)), (3, 3, (0, 255)), (-7, -7, (-7, -6))],
+)
+def test_the_range_that_is_suggested_is_taken(
+    low: float, high: float, says: tuple[int, int]
+) -> None:
+    x = np.linspace(low, high, 24).reshape(6, 1, 2, 2)
+    with pytest.raises(UserError, match=re.escape(f"range={says}, say")):
+        from_arrays(x)
+    assert from_arrays(x, range=says).x.dtype == np.uint8
 
 
 # --- A data set in the hand --------------------------------------------------------------------
