@@ -252,7 +252,7 @@ def _not_found(name: str, path: Path) -> str:
             key = '["x"]' if path.suffix.lower() == ".npz" else ""
             return (
                 f"{name} holds NumPy's arrays, which are data in Python: minigan.train(..., "
-                f'data=minigan.data.from_arrays(numpy.load("{path.name}"){key}, range=(0, 1)))'
+                f"data=minigan.data.from_arrays(numpy.load({str(path)!r}){key}, range=(0, 1)))"
             )
         with open(path, "rb") as file:
             packed = archive(file.read(HEAD))

@@ -57,7 +57,8 @@ FUNCTIONS: dict[str, str] = {
     "hstack": "say minigan.concatenate(tensors, axis=1)",
     "vstack": "say minigan.concatenate(tensors, axis=0)",
     "Parameter": "say minigan.nn.Parameter(data)",
-    "DataLoader": "say minigan.data.Batches(dataset, 64, seed=0, output_range=(-1, 1))",
+    "DataLoader": "say minigan.data.Batches(minigan.data.from_arrays(images, range=(0, 1)), 64, "
+    "seed=0, output_range=(-1, 1))",
     **{
         name: TENSOR[name]
         for name in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import minigan
+from minigan import data
 from minigan.data import Batches, Dataset, Mixture, catalogue, load
 from minigan.data.glyphs import ROTATION, SLANT, THICKNESS, glyphs
 from minigan.data.points import draw, grid, mixture1d, ring
 from minigan.errors import UserError
+from minigan.ops.hints import FUNCTIONS
 
 SHARED = Path(
     os.environ.get("MINIGAN_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data")
@@ -316,6 +320,54 @@ def test_unknown_names_get_a_hint() -> None:
         load("/no/such/folder")
     with pytest.raises(UserError, match="is a file"):
         load(__file__)
+
+
+def _fragments(sentence: str) -> list[str]:
+    """The calls and the indexing of a data set that a sentence has."""
+    found = re.findall(r"dataset\[[^\]]*\]", sentence)
+    place = 0
+    while start := re.compile(r"[\w.]+\(").search(sentence, place):
+        place, depth = start.end(), 1
+        while depth:
+            depth += {"(": 1, ")": -1}.get(sentence[place], 0)
+            place += 1
+        found.append(sentence[start.start() : place])
+    return found
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    dict.fromkeys([*data._ELSEWHERE.values(), *(FUNCTIONS[n] for n in ("DataLoader", "utils"))]),
+)
+def test_the_code_of_a_hint_runs(sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = Dataset(
+        "some", np.zeros((128, 1, 8, 8), np.uint8), np.arange(128) % 5, tuple("abcde")
+    )
+    monkeypatch.setattr(data, "load", lambda name: samples)  # mnist would be fetched
+    known = {
+        "minigan": minigan, "Batches": Batches, "load": data.load, "dataset": samples,
+        "indices": [1, 2], "name": "some", "folder": "", "x": samples.x / 255, "y": samples.y,
+        "images": samples.x / 255, "batches": Batches(samples, 64, seed=0, output_range=(-1, 1)),
+    }  # fmt: skip
+    for code in _fragments(sentence):
+        found = eval(code, known)
+        if isinstance(found, Batches):
+            assert next(found).dtype == np.float32
+        elif not code.startswith("next("):
+            assert len(found)
+    assert _fragments(sentence) or "minigan.data and" in sentence or "out of Batches" in sentence
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz"])
+def test_the_code_of_a_file_of_numpy_runs(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"a.{kind}"
+    x = np.zeros((3, 8, 8))
+    np.save(path, x) if kind == "npy" else np.savez(path, x=x)
+    with pytest.raises(UserError, match=r"holds NumPy's arrays") as refused:
+        load(str(path))
+    code = re.search(r"data=(.*)\)$", str(refused.value))
+    assert code is not None
+    assert len(eval(code[1], {"minigan": minigan, "numpy": np})) == 3
 
 
 def test_names_refuse_what_they_have_not() -> None:
