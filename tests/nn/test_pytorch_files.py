@@ -478,3 +478,10 @@ def test_a_network_of_pytorch_computes_the_same_here(tmp_path: Path) -> None:
     theirs.eval(), mine.eval()
     wanted = theirs(torch.from_numpy(x)).detach().numpy()
     np.testing.assert_allclose(mine(Tensor(x)).numpy(), wanted, rtol=1e-4, atol=1e-5)
+    back = {name: torch.tensor(array) for name, array in mine.state_dict(names="pytorch").items()}
+    assert back.keys() == {n for n in theirs.state_dict() if not n.endswith("num_batches_tracked")}
+    for name, tensor in back.items():
+        np.testing.assert_array_equal(tensor, theirs.state_dict()[name])
+    theirs.load_state_dict(back)  # strictly: nothing is missing
+    again = theirs(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(again, wanted, rtol=1e-5)
