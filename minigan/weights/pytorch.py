@@ -2,39 +2,34 @@
 
 `torch.save` writes a pickle beside the values of storages. Its two layouts are read here: a zip
 (PyTorch 1.6 and later), and before that five pickles in a row; and a plain pickle, which may have
-NumPy's arrays. The pickle is obeyed by the machine
-of `minigan.pickled`, which knows tensors, ordered dictionaries and NumPy's arrays, and otherwise
-plain values. All numbers in it were chosen by whoever wrote the file: each size, offset and stride
-is held against the storage that is really there, before any memory is taken for it.
+NumPy's arrays. The pickle is obeyed by the machine of `pytorch_pickle.py`. The storages that it
+names are held against those that are really there, before any memory is taken for them.
 
 Source of the layouts: pytorch/torch/serialization.py.
 """
 
 from __future__ import annotations
 
-import math
 import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum, auto
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..content import HEAD, archive, one_line, stand_in
 from ..errors import UserError
-from ..pickled import ArrayMachine, ForeignNameError, Holder, is_shape
+from ..pickled import ForeignNameError, Holder
 from .facts import DamagedError
-from .halves import BFLOAT16, widened
+from .halves import widened
+from .pytorch_pickle import MOST, SavedTensor, StateMachine, text
 
 PROGRAM = 32 << 20  # bytes of a pickle; a state dict of 1,000 tensors has some 0.1 MB
 LONGEST = 500  # characters of a tensor's name
 DEEPEST = 16  # levels of dictionaries and lists
-MOST = 200_000  # values in them
 LARGER = 4  # times as large may all tensors be as the file: several may share a storage
 _LEGACY = 0x1950A86A20F9469CFC6C, 1001  # the first two of the five pickles
 _MAGIC = _LEGACY[0].to_bytes(10, "little")
@@ -46,163 +41,10 @@ _UNFIT = (
 )  # fmt: skip
 
 
-class _Name(Enum):
-    """What a program may name, beside arrays."""
-
-    ORDERED = auto()  # an OrderedDict: a dictionary here
-    TENSOR = auto()
-    TENSOR_OLD = auto()  # of the first versions
-    PARAMETER = auto()
-    SIZE = auto()  # a tuple
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """A class of storages."""
-
-    dtype: np.dtype
-
-
-class _Storage(NamedTuple):
-    """The values `offset` to `offset + size` of the storage `key`, which has `whole` values."""
-
-    key: str
-    dtype: np.dtype
-    whole: int
-    offset: int
-    size: int
-
-
-class _Tensor(NamedTuple):
-    """A tensor within its storage."""
-
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-_KINDS: dict[str, Any] = {
-    "Float": "f4", "Double": "f8", "Half": "f2", "BFloat16": BFLOAT16, "Long": "i8", "Int": "i4",
-    "Short": "i2", "Char": "i1", "Byte": "u1", "Bool": "?",
-}  # fmt: skip
-
-
-class _Machine(ArrayMachine):
-    known = "state dict"
-    keys = (bytes, str, int)
-    integer_bytes = 10  # as many as the first number of an old file has
-    dtypes: ClassVar = {
-        "f4": "float32", "f8": "float64", "f2": "float16", "i8": "int64", "i4": "int32",
-        "i2": "int16", "i1": "int8", "u1": "uint8", "b1": "bool",
-    }  # fmt: skip
-    names: ClassVar = {
-        **ArrayMachine.names,
-        **{("torch", f"{kind}Storage"): _Kind(np.dtype(code)) for kind, code in _KINDS.items()},
-        ("collections", "OrderedDict"): _Name.ORDERED,
-        ("torch._utils", "_rebuild_tensor_v2"): _Name.TENSOR,
-        ("torch._utils", "_rebuild_tensor"): _Name.TENSOR_OLD,
-        ("torch._utils", "_rebuild_parameter"): _Name.PARAMETER,
-        ("torch", "Size"): _Name.SIZE,
-    }
-
-    def __init__(self, program: bytes, place: int = 0) -> None:
-        super().__init__(program, place)
-        self.storages: dict[str, _Storage] = {}  # each whole
-
-    def persistent(self, identity: Any) -> Any:
-        if (
-            type(identity) is not tuple or len(identity) > 6
-        ):  # which would be copied again and again
-            raise ValueError("it has an identity that is no storage's")
-        match identity:
-            case (b"storage" | "storage", _Kind(dtype), key, bytes() | str(), int(whole), *more):
-                key = _text(key)
-            case (b"module" | "module", *_):
-                raise ForeignNameError("a module's source")
-            case _:
-                raise ValueError("it has an identity that is no storage's")
-        if type(whole) is not int or whole < 0:
-            raise ValueError("it has a storage of a size that is none")
-        storage = _Storage(key, dtype, whole, 0, whole)
-        if self.storages.setdefault(key, storage) != storage:
-            raise ValueError("it has one storage twice, in two ways")
-        match more:
-            case [] | [None]:
-                return storage
-            case [(_, int(offset), int(size))] if offset >= 0 and 0 <= size <= whole - offset:
-                return storage._replace(offset=offset, size=size)
-        raise ValueError("it has a part of a storage that is not in it")
-
-    def called(self, name: Any, arguments: tuple[Any, ...]) -> Any:
-        match name, arguments:
-            case _Name.TENSOR, (_Storage() as storage, offset, shape, strides, bool(), dict(), *_):
-                return _tensor(storage, offset, shape, strides)
-            case _Name.TENSOR_OLD, (_Storage() as storage, offset, shape, strides):
-                return _tensor(storage, offset, shape, strides)
-            case _Name.PARAMETER, (_Tensor() as tensor, bool(), dict()):
-                return tensor
-            case _Name.ORDERED, ():
-                return {}
-            case _Name.ORDERED, (list(pairs),):
-                self.spend(len(pairs), "copies one list")
-                if all(map(_is_pair, pairs)):
-                    self.stack.append({})
-                    self.set_items([value for pair in pairs for value in pair])
-                    return self.pop()
-            case _Name.SIZE, (tuple(sizes),):
-                return sizes
-        return super().called(name, arguments)
-
-    def array(self, content: bytes, shape: Any, dtype: np.dtype, *, fortran: bool) -> np.ndarray:
-        if dtype.kind != "b":
-            return super().array(content, shape, dtype, fortran=fortran)
-        bytes_ = super().array(content, shape, np.dtype(np.uint8), fortran=fortran)
-        return np.asarray(bytes_ != 0)  # a byte of 2 would be neither true nor false
-
-    def filled(self, target: Any, state: Any) -> None:
-        if type(target) is not dict or type(state) is not dict:  # of an OrderedDict: its versions
-            super().filled(target, state)
-
-
-def _is_pair(value: Any) -> bool:
-    return type(value) in (list, tuple) and len(value) == 2
-
-
-def _text(value: Any) -> str:
-    """A text, which Python 2 has written as bytes; a number is its digits."""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    if type(value) not in (str, int):
-        raise ValueError("it has a name that is no text")
-    return str(value)
-
-
-def _tensor(storage: _Storage, offset: Any, shape: Any, strides: Any) -> _Tensor:
-    """A tensor, if it is within its storage and is not larger.
-
-    Raises:
-        ValueError: if it is not, or is larger.
-    """
-    if not all(map(is_shape, ((offset,), shape, strides))):
-        raise ValueError("it has a tensor whose offset, shape or strides are none")
-    if len(shape) != len(strides):
-        raise ValueError(f"it has a tensor of {len(shape)} axes and {len(strides)} strides")
-    size = math.prod(shape)
-    last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
-    if size > storage.size:  # of an expanded one, whose strides are 0, too
-        raise ValueError("it has a tensor of more values than its storage")
-    if last >= storage.size if size else offset > storage.size:
-        raise ValueError("it has a tensor that is not within its storage")
-    if not size and max(shape) > MOST:
-        raise ValueError("it has an empty tensor with an absurd shape")
-    return _Tensor(storage, offset, shape, strides)
-
-
 # --- What a program has built ------------------------------------------------------------------
 
 
-def _named(found: Any) -> dict[str, _Tensor | np.ndarray]:
+def _named(found: Any) -> dict[str, SavedTensor | np.ndarray]:
     """The tensors and arrays in nested dictionaries and lists by their dotted paths.
 
     Other values beside them, such as the number of an epoch, are left out.
@@ -211,8 +53,8 @@ def _named(found: Any) -> dict[str, _Tensor | np.ndarray]:
         ValueError: if there is none, or two have one name, or a name is too long, or they are
             nested too deep.
     """
-    named: dict[str, _Tensor | np.ndarray] = {}
-    if isinstance(found, (_Tensor, Holder)):
+    named: dict[str, SavedTensor | np.ndarray] = {}
+    if isinstance(found, (SavedTensor, Holder)):
         raise ValueError("it holds one tensor alone, and not tensors by name")
     for count, (name, value) in enumerate(_walked(found, "", 0)):
         if count >= MOST:
@@ -221,7 +63,7 @@ def _named(found: Any) -> dict[str, _Tensor | np.ndarray]:
             if value.array is None:
                 raise ValueError("it has an array without values")
             value = value.array
-        if isinstance(value, (_Tensor, np.ndarray)):
+        if isinstance(value, (SavedTensor, np.ndarray)):
             if name in named:
                 raise ValueError(f"it has two tensors called {one_line(name)}")
             named[name] = value
@@ -235,7 +77,7 @@ def _walked(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
     if len(name) > LONGEST:
         raise ValueError(f"it has a name of more than {LONGEST} characters")
     if type(value) is dict:
-        items = [(_text(key), inner) for key, inner in value.items()]
+        items = [(text(key), inner) for key, inner in value.items()]
     elif type(value) in (list, tuple):
         items = [(str(position), inner) for position, inner in enumerate(value)]
     else:
@@ -247,7 +89,7 @@ def _walked(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
 
 
 def _arrays(
-    named: dict[str, _Tensor | np.ndarray], values: dict[str, bytes], order: str, room: int
+    named: dict[str, SavedTensor | np.ndarray], values: dict[str, bytes], order: str, room: int
 ) -> dict[str, np.ndarray]:
     """The arrays of tensors whose storages have these `values`, in C order; equal views are one.
 
@@ -258,10 +100,10 @@ def _arrays(
     made: dict[Any, np.ndarray] = {}
     arrays = {}
     for name, tensor in named.items():
-        identity = tensor if isinstance(tensor, _Tensor) else id(tensor)
+        identity = tensor if isinstance(tensor, SavedTensor) else id(tensor)
         if identity not in made:
             view = tensor
-            if isinstance(view, _Tensor):
+            if isinstance(view, SavedTensor):
                 key = view.storage.key, view.storage.dtype
                 if key not in storages:
                     storages[key] = _flat(values[key[0]], key[1], order)
@@ -281,7 +123,7 @@ def _flat(values: bytes, dtype: np.dtype, order: str) -> np.ndarray:
     return widened(np.frombuffer(values, dtype.newbyteorder("<" if order == "little" else ">")))
 
 
-def _view(tensor: _Tensor, flat: np.ndarray) -> np.ndarray:
+def _view(tensor: SavedTensor, flat: np.ndarray) -> np.ndarray:
     """The tensor in the values of its storage; `_tensor` has checked that it is within."""
     strides = [step * flat.itemsize for step in tensor.strides]
     start = tensor.storage.offset + tensor.offset
@@ -316,7 +158,9 @@ def read(path: Path) -> dict[str, np.ndarray]:
             if _MAGIC in head[:32]:
                 return _read_legacy(path, file, path.stat().st_size)
             program = file.read()
-            return _arrays(_named(_Machine(program).load()), {}, "little", LARGER * len(program))
+            return _arrays(
+                _named(StateMachine(program).load()), {}, "little", LARGER * len(program)
+            )
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except OSError as error:
@@ -364,7 +208,7 @@ def _read_zip(path: Path, file: BinaryIO, size: int) -> dict[str, np.ndarray]:
             order = content("byteorder", 16).decode("ascii", "replace")
         if order not in ("little", "big"):
             raise ValueError("it has a byte order that is none")
-        machine = _Machine(content("data.pkl", PROGRAM))
+        machine = StateMachine(content("data.pkl", PROGRAM))
         named = _named(machine.load())
         values = {}
         for key, storage in machine.storages.items():
@@ -379,7 +223,7 @@ def _read_legacy(path: Path, file: BinaryIO, size: int) -> dict[str, np.ndarray]
     program = file.read(PROGRAM)
     place, parts, machines = 0, [], []
     for part in range(5):
-        machine = _Machine(program, place)
+        machine = StateMachine(program, place)
         parts.append(machine.load())
         if part < 2 and parts[part] != _LEGACY[part]:
             raise ValueError("it does not begin as a file of torch.save does")
@@ -389,10 +233,10 @@ def _read_legacy(path: Path, file: BinaryIO, size: int) -> dict[str, np.ndarray]
         case {"little_endian": False} | {b"little_endian": False}:
             raise UserError(f"{path} was written on a big-endian machine; {_AGAIN}")
     named, storages, keys = _named(parts[3]), machines[3].storages, parts[4]
-    if type(keys) is not list or sorted(map(_text, keys)) != sorted(storages):
+    if type(keys) is not list or sorted(map(text, keys)) != sorted(storages):
         raise ValueError("its list of storages is not that of its tensors")
     values = {}
-    for key in map(_text, keys):
+    for key in map(text, keys):
         file.seek(place)
         count = int.from_bytes(file.read(8), "little")
         if count != storages[key].whole:

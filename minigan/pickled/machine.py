@@ -1,44 +1,16 @@
-"""An interpreter of pickles that runs nothing that they name.
-
-A pickle is a program for a small stack machine. Python's own machine calls what the program names,
-and NumPy's reader of a pickled array trusts sizes and pointers that the program chose. This machine
-knows lists, dictionaries, tuples, texts, bytes and numbers, in the protocols 0 to 5. What else a
-program may name is a table of its subclass, which has a check of its own for each name instead of
-the real thing. `ArrayMachine` knows the names that an array is pickled with by Python 2 and 3, by
-NumPy 1 and 2.
-
-The memory it takes is bounded by the program's length, and its time by the number of operations.
-"""
+"""The stack machine of a pickle: plain values, and a table of what else may be named."""
 
 from __future__ import annotations
 
 import codecs
-import math
 import struct
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import Enum, auto
+from enum import Enum
 from typing import Any, ClassVar
-
-import numpy as np
 
 _OPERATIONS = 1_000_000  # a batch of CIFAR-10 of 10,000 images has some 60,000
 _DIGITS = 20  # of an integer
-AXES = 32  # of an array
-
-
-class Name(Enum):
-    """What a program may name."""
-
-    RECONSTRUCT = auto()  # an empty array, to be filled from a state
-    FROM_BUFFER = auto()  # the array of a buffer, in protocol 5
-    NDARRAY = auto()
-    DTYPE = auto()
-    ENCODE = auto()  # bytes from text, in protocols that have no bytes
-    BYTES = auto()  # b"" in these protocols
-
-
 _MARK = object()
 _CONSTANTS: dict[int, Callable[[], Any]] = {
     ord("N"): lambda: None,
@@ -64,6 +36,14 @@ _PUTS = {ord("q"): 1, ord("r"): 4}
 _GETS = {ord("h"): 1, ord("j"): 4}
 _TUPLES = {0x85: 1, 0x86: 2, 0x87: 3}
 _SKIPPED = {0x80: 1, 0x95: 8}  # the protocol, and the length of a frame
+
+
+class ForeignNameError(ValueError):
+    """A program names what is not in the table."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"it wants to call {name[:80]!a}")
+        self.name = name
 
 
 class Machine:
@@ -289,98 +269,6 @@ class Machine:
 
     def real(self) -> None:
         self.stack.append(struct.unpack(">d", self.take(8))[0])
-
-
-def is_shape(value: Any) -> bool:
-    """Whether a value of a program is a shape: a tuple of a few sizes, none below 0."""
-    if type(value) is not tuple or len(value) > AXES:  # a long one could be looked at very often
-        return False
-    return all(type(n) is int and n >= 0 for n in value)
-
-
-class ForeignNameError(ValueError):
-    """A program names what is not in the table."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"it wants to call {name[:80]!a}")
-        self.name = name
-
-
-@dataclass
-class Holder:
-    """The array of a program; None until the program gives its state."""
-
-    array: np.ndarray | None = None
-
-
-@dataclass
-class _DType:
-    """A type of an array's values, to which the program gives the byte order later."""
-
-    dtype: np.dtype
-
-
-class ArrayMachine(Machine):
-    """A machine that knows NumPy's arrays of some `dtypes`, which it gives as `Holder`s."""
-
-    names: ClassVar[Mapping[tuple[str, str], Any]] = {
-        ("numpy.core.multiarray", "_reconstruct"): Name.RECONSTRUCT,
-        ("numpy._core.multiarray", "_reconstruct"): Name.RECONSTRUCT,
-        ("numpy.core.numeric", "_frombuffer"): Name.FROM_BUFFER,
-        ("numpy._core.numeric", "_frombuffer"): Name.FROM_BUFFER,
-        ("numpy", "ndarray"): Name.NDARRAY,
-        ("numpy", "dtype"): Name.DTYPE,
-        ("_codecs", "encode"): Name.ENCODE,
-        ("__builtin__", "bytes"): Name.BYTES,
-    }
-    dtypes: ClassVar[Mapping[str, str]] = {"u1": "uint8"}  # NumPy's short names, and its long ones
-
-    def array(self, content: bytes, shape: Any, dtype: np.dtype, *, fortran: bool) -> np.ndarray:
-        """The array of these bytes.
-
-        Raises:
-            ValueError: if its shape does not fit them.
-        """
-        if not is_shape(shape):
-            raise ValueError("its array has a shape that is none")
-        if len(content) != math.prod(shape) * dtype.itemsize:
-            raise ValueError("its array has another size than its shape")
-        flat = np.frombuffer(content, dtype)
-        return flat.reshape(shape, order="F" if fortran else "C")
-
-    def called(self, name: Any, arguments: tuple[Any, ...]) -> Any:
-        match name, arguments:
-            case Name.ENCODE, (str(text), "latin1" | "latin-1"):
-                self.spend(len(text), "encodes one text")
-                return text.encode("latin-1")
-            case Name.BYTES, ():
-                return b""
-            case Name.RECONSTRUCT, (Name.NDARRAY, (0,), b"b" | "b"):
-                return Holder()
-            case Name.DTYPE, (bytes() | str() as code, 0 | False, 1 | True):
-                code = code.decode("latin-1") if isinstance(code, bytes) else code
-                if code in self.dtypes:
-                    return _DType(np.dtype(code))
-            case Name.FROM_BUFFER, (bytes(content), _DType(dtype), shape, "C" | "F" as order):
-                return Holder(self.array(content, shape, dtype, fortran=order == "F"))
-        if name is Name.DTYPE:
-            known = ", ".join(self.dtypes.values())
-            raise ValueError(f"it has an array of another type than {known}")
-        return super().called(getattr(name, "name", str(name)).lower(), arguments)
-
-    def filled(self, target: Any, state: Any) -> None:
-        if not isinstance(target, (_DType, Holder)):
-            super().filled(target, state)
-        match target, state:
-            case _DType(), (3, bytes() | str() as order, None, None, None, -1, -1, 0):
-                order = order.decode("latin-1") if isinstance(order, bytes) else order
-                if (order == "|") == (target.dtype.itemsize == 1) and order in ("|", "<", ">", "="):
-                    target.dtype = np.dtype(order + target.dtype.str[1:])
-                    return
-            case Holder(), (1, shape, _DType(dtype), int(fortran), bytes(content)):
-                target.array = self.array(content, shape, dtype, fortran=bool(fortran))
-                return
-        raise ValueError(f"it gives a state that no array of {', '.join(self.dtypes.values())} has")
 
 
 _OTHERS: dict[int, Callable[[Machine], None]] = {
