@@ -13,6 +13,6 @@ The memory it takes is bounded by the program's length, and its time by the numb
 from __future__ import annotations
 
 from .arrays import ArrayMachine, Holder, is_shape
-from .machine import ForeignNameError
+from .machine import ForeignNameError, ForeignTypeError
 
-__all__ = ["ArrayMachine", "ForeignNameError", "Holder", "is_shape"]
+__all__ = ["ArrayMachine", "ForeignNameError", "ForeignTypeError", "Holder", "is_shape"]

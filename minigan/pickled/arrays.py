@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .machine import Machine
+from .machine import ForeignTypeError, Machine
 
 AXES = 32  # of an array
 
@@ -92,7 +92,7 @@ class ArrayMachine(Machine):
                 return Holder(self.array(content, shape, dtype, fortran=order == "F"))
         if name is Name.DTYPE:
             known = ", ".join(self.dtypes.values())
-            raise ValueError(f"it has an array of another type than {known}")
+            raise ForeignTypeError(f"it has an array of another type than {known}")
         return super().called(getattr(name, "name", str(name)).lower(), arguments)
 
     def filled(self, target: Any, state: Any) -> None:

@@ -46,6 +46,10 @@ class ForeignNameError(ValueError):
         self.name = name
 
 
+class ForeignTypeError(ValueError):
+    """A program is in order, but has a type of values that is not read."""
+
+
 class Machine:
     """A machine for one program, which begins at `place` in `program`.
 
@@ -242,7 +246,7 @@ class Machine:
         for key, value in zip(values[::2], values[1::2], strict=True):
             # Nothing else: a tuple in a tuple, a million deep, would exhaust C's stack in its hash.
             if type(key) not in self.keys:
-                raise ValueError("it has a key that is no text")
+                raise ForeignTypeError("it has a key that is no text")
             target[key] = value
 
     def dictionary(self) -> None:

@@ -10,6 +10,7 @@ Source of the layouts: pytorch/torch/serialization.py.
 
 from __future__ import annotations
 
+import math
 import stat
 import struct
 import zipfile
@@ -22,10 +23,10 @@ import numpy as np
 
 from ..content import HEAD, archive, one_line, stand_in
 from ..errors import UserError
-from ..pickled import ForeignNameError, Holder
+from ..pickled import ForeignNameError, ForeignTypeError, Holder
 from .facts import DamagedError
 from .halves import widened
-from .pytorch_pickle import MOST, SavedTensor, StateMachine, text
+from .pytorch_pickle import MOST, NotReadError, SavedTensor, StateMachine, text
 
 PROGRAM = 32 << 20  # bytes of a pickle; a state dict of 1,000 tensors has some 0.1 MB
 LONGEST = 500  # characters of a tensor's name
@@ -34,6 +35,7 @@ LARGER = 4  # times as large may all tensors be as the file: several may share a
 _LEGACY = 0x1950A86A20F9469CFC6C, 1001  # the first two of the five pickles
 _MAGIC = _LEGACY[0].to_bytes(10, "little")
 _AGAIN = "save it again with a newer PyTorch, as torch.save(net.state_dict(), path)"
+_ALONE = "save the weights alone in PyTorch, as torch.save(net.state_dict(), path)"
 # What reading a zip or an array of numbers that do not fit may raise.
 _UNFIT = (
     zipfile.BadZipFile, zlib.error, struct.error, ArithmeticError, EOFError, LookupError,
@@ -50,32 +52,35 @@ def _named(found: Any) -> dict[str, SavedTensor | np.ndarray]:
     Other values beside them, such as the number of an epoch, are left out.
 
     Raises:
-        ValueError: if there is none, or two have one name, or a name is too long, or they are
+        NotReadError: if there is none, or two have one name, or a name is too long, or they are
             nested too deep.
+        ValueError: if an array has no values.
     """
     named: dict[str, SavedTensor | np.ndarray] = {}
     if isinstance(found, (SavedTensor, Holder)):
-        raise ValueError("it holds one tensor alone, and not tensors by name")
+        raise NotReadError(
+            "holds one tensor alone", "save it by a name, as torch.save({'x': x}, path)"
+        )
     for count, (name, value) in enumerate(_walked(found, "", 0)):
         if count >= MOST:
-            raise ValueError(f"it has more than {MOST:,} values")
+            raise NotReadError(f"has more than {MOST:,} values", _ALONE)
         if isinstance(value, Holder):
             if value.array is None:
                 raise ValueError("it has an array without values")
             value = value.array
         if isinstance(value, (SavedTensor, np.ndarray)):
             if name in named:
-                raise ValueError(f"it has two tensors called {one_line(name)}")
+                raise NotReadError(f"has two tensors called {one_line(name)}", _ALONE)
             named[name] = value
     if not named:
-        raise ValueError("it holds no tensors by name")
+        raise NotReadError("holds no tensors by name", _ALONE)
     return named
 
 
 def _walked(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
     yield name, value
     if len(name) > LONGEST:
-        raise ValueError(f"it has a name of more than {LONGEST} characters")
+        raise NotReadError(f"has a name of more than {LONGEST} characters", _ALONE)
     if type(value) is dict:
         items = [(text(key), inner) for key, inner in value.items()]
     elif type(value) in (list, tuple):
@@ -83,7 +88,7 @@ def _walked(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
     else:
         return
     if depth == DEEPEST:
-        raise ValueError(f"it is nested more than {DEEPEST} deep")
+        raise NotReadError(f"is nested more than {DEEPEST} deep", _ALONE)
     for key, inner in items:
         yield from _walked(inner, f"{name}.{key}" if name else key, depth + 1)
 
@@ -94,7 +99,7 @@ def _arrays(
     """The arrays of tensors whose storages have these `values`, in C order; equal views are one.
 
     Raises:
-        ValueError: if the arrays would take more than `room` bytes.
+        NotReadError: if the arrays would take more than `room` bytes.
     """
     storages: dict[tuple[str, np.dtype], np.ndarray] = {}
     made: dict[Any, np.ndarray] = {}
@@ -102,18 +107,28 @@ def _arrays(
     for name, tensor in named.items():
         identity = tensor if isinstance(tensor, SavedTensor) else id(tensor)
         if identity not in made:
-            view = tensor
-            if isinstance(view, SavedTensor):
-                key = view.storage.key, view.storage.dtype
+            if isinstance(tensor, SavedTensor):
+                key = tensor.storage.key, tensor.storage.dtype
                 if key not in storages:
                     storages[key] = _flat(values[key[0]], key[1], order)
-                view = _view(view, storages[key])
-            room -= view.size * max(view.itemsize, 4)
+                flat = storages[key]
+            else:
+                flat = tensor
+            room -= math.prod(tensor.shape) * max(flat.itemsize, 4)
             if room < 0:
-                raise ValueError("its tensors overlap, and are far larger than the file")
+                raise _too_large(name, tensor)
+            view = _view(tensor, flat) if isinstance(tensor, SavedTensor) else tensor
             made[identity] = np.array(widened(view), order="C")
         arrays[name] = made[identity]
     return arrays
+
+
+def _too_large(name: str, tensor: SavedTensor | np.ndarray) -> NotReadError:
+    if isinstance(tensor, SavedTensor) and 0 in tensor.strides:
+        what = f"has an expanded view, {one_line(name)}, that is far larger than the file"
+        return NotReadError(what, "save it in PyTorch as x.contiguous()")
+    what = "has tensors that overlap, and are far larger than the file"
+    return NotReadError(what, "save them in PyTorch as x.clone()")
 
 
 def _flat(values: bytes, dtype: np.dtype, order: str) -> np.ndarray:
@@ -140,8 +155,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
     out. Tensors that are one in the file are one array. Halves become float32.
 
     Raises:
-        UserError: if there is no such file, it is damaged, or it holds what only its own code could
-            open.
+        UserError: if there is no such file, it is damaged, or it holds what is not read: what only
+            its own code could open, or tensors that are sparse, complex, or of an unusual type.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
@@ -167,9 +182,12 @@ def read(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     except ForeignNameError as error:
         raise UserError(
-            f"{path} needs {one_line(error.name)}, and no code that a file names is run; save the "
-            "weights alone in PyTorch, as torch.save(net.state_dict(), path)"
+            f"{path} needs {one_line(error.name)}, and no code that a file names is run; {_ALONE}"
         ) from error
+    except NotReadError as error:
+        raise UserError(f"{path} {error}") from error
+    except ForeignTypeError as error:
+        raise UserError(f"{path} is not read: {error}; {_ALONE}") from error
     except _UNFIT as error:
         raise DamagedError(path, one_line(error), "fetch it again, or save it again") from error
 

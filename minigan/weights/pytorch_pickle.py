@@ -63,6 +63,30 @@ _KINDS: dict[str, Any] = {
 }  # fmt: skip
 
 
+# Names in files of tensors that are not read: what they are, and what to save instead.
+_NOT_READ = {
+    "ComplexFloatStorage": ("a complex tensor", "torch.view_as_real(x)"),
+    "ComplexDoubleStorage": ("a complex tensor", "torch.view_as_real(x)"),
+    "_rebuild_tensor_v3": ("a tensor of a type such as uint16 or float8", "x.float()"),
+    "_rebuild_sparse_tensor": ("a sparse tensor", "x.to_dense()"),
+    "_rebuild_sparse_csr_tensor": ("a sparse tensor", "x.to_dense()"),
+    "_rebuild_qtensor": ("a quantized tensor", "x.dequantize()"),
+    "_rebuild_nested_tensor": ("a nested tensor", "x.to_padded_tensor(0)"),
+    "_rebuild_meta_tensor_no_storage": ("a tensor on the meta device", "one that has values"),
+}
+
+
+class NotReadError(ValueError):
+    """A file is in order, but has what is not read; `way` says how to save it instead."""
+
+    def __init__(self, what: str, way: str) -> None:
+        super().__init__(f"{what}; {way}")
+
+    @classmethod
+    def of_tensor(cls, what: str, instead: str) -> NotReadError:
+        return cls(f"has {what}, which is not read", f"save it in PyTorch as {instead}")
+
+
 class StateMachine(ArrayMachine):
     known = "state dict"
     keys = (bytes, str, int)
@@ -84,6 +108,11 @@ class StateMachine(ArrayMachine):
     def __init__(self, program: bytes, place: int = 0) -> None:
         super().__init__(program, place)
         self.storages: dict[str, Storage] = {}  # each whole
+
+    def named(self, module: Any, name: Any) -> None:
+        if module in ("torch", "torch._utils") and name in _NOT_READ:
+            raise NotReadError.of_tensor(*_NOT_READ[name])
+        super().named(module, name)
 
     def persistent(self, identity: Any) -> Any:
         if (
@@ -111,7 +140,18 @@ class StateMachine(ArrayMachine):
 
     def called(self, name: Any, arguments: tuple[Any, ...]) -> Any:
         match name, arguments:
-            case _Name.TENSOR, (Storage() as storage, offset, shape, strides, bool(), dict(), *_):
+            case _Name.TENSOR, (
+                Storage() as storage,
+                offset,
+                shape,
+                strides,
+                bool(),
+                dict(),
+                *more,
+            ):
+                match more:
+                    case [{"neg": True}, *_]:
+                        raise NotReadError.of_tensor("a negated view", "x.resolve_neg()")
                 return _tensor(storage, offset, shape, strides)
             case _Name.TENSOR_OLD, (Storage() as storage, offset, shape, strides):
                 return _tensor(storage, offset, shape, strides)
@@ -154,10 +194,10 @@ def text(value: Any) -> str:
 
 
 def _tensor(storage: Storage, offset: Any, shape: Any, strides: Any) -> SavedTensor:
-    """A tensor, if it is within its storage and is not larger.
+    """A tensor, if it is within its storage; an expanded one may be larger.
 
     Raises:
-        ValueError: if it is not, or is larger.
+        ValueError: if it is not.
     """
     if not all(map(is_shape, ((offset,), shape, strides))):
         raise ValueError("it has a tensor whose offset, shape or strides are none")
@@ -165,8 +205,6 @@ def _tensor(storage: Storage, offset: Any, shape: Any, strides: Any) -> SavedTen
         raise ValueError(f"it has a tensor of {len(shape)} axes and {len(strides)} strides")
     size = math.prod(shape)
     last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
-    if size > storage.size:  # of an expanded one, whose strides are 0, too
-        raise ValueError("it has a tensor of more values than its storage")
     if last >= storage.size if size else offset > storage.size:
         raise ValueError("it has a tensor that is not within its storage")
     if not size and max(shape) > MOST:
