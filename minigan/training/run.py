@@ -206,7 +206,8 @@ class Run:
     def other_pictures(self) -> list[Path]:
         """The pictures in samples/ that training did not draw, by name."""
         known = {*self.pictures(), self.real_samples, self.class_histogram}
-        found = {path for path in self.samples.glob("*.png") if path.is_file()}
+        drawn = (p for p in self.samples.glob("*.png") if not p.name.startswith("."))
+        found = {path for path in drawn if path.is_file()}  # what is being written has a dot
         return sorted(found - known)
 
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, features
 
+from ..errors import UserError
+
 EXACT_BYTES = 120_000  # of a picture, up to which it is kept exactly
 QUALITY = {"WEBP": 82, "JPEG": 88}  # of what is not kept exactly, as each counts it
 
@@ -32,11 +34,17 @@ def embedded(path: Path, *, exactly: bool = True) -> Embedded:
     """The picture in a file, exactly if it is not too large then, or so that one hardly sees it.
 
     Raises:
-        OSError: if it cannot be read.
+        FileNotFoundError: if it is not there.
+        UserError: if it cannot be read.
         ValueError: if it is no picture that can be shown.
     """
-    status = path.stat()
-    return _embedded(path, exactly, status.st_mtime_ns, status.st_size)
+    try:
+        status = path.stat()
+        return _embedded(path, exactly, status.st_mtime_ns, status.st_size)
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # a caller that writes would take it for a fault of its own file
+        raise UserError(f"{path} cannot be read ({error.strerror or error})") from error
 
 
 def spread(pictures: Sequence[Path], most_bytes: int) -> list[int]:
@@ -47,7 +55,7 @@ def spread(pictures: Sequence[Path], most_bytes: int) -> list[int]:
     for path in pictures:
         try:
             sizes.append(len(embedded(path, exactly=False).content))
-        except ValueError:  # the report says so in its place
+        except (ValueError, FileNotFoundError):  # the report says so in its place, or leaves it out
             sizes.append(0)
     count = len(sizes)
     while count > 2 and sum(sizes[i] for i in evenly(len(sizes), count)) > most_bytes:

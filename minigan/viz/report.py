@@ -46,6 +46,11 @@ class Record:
     live: bool = False  # whether the run goes on
     next_steps: Sequence[tuple[str, str]] = ()  # what can be done now, and its command
 
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing left to train: all steps are done, or a loss diverged."""
+        return self.step >= self.config.get("steps", self.step) or diverged(self.rows)
+
 
 def write_report(path: Path, run: Record) -> None:
     """Write the report of `run` to `path`; sections without content are left out.
@@ -54,7 +59,8 @@ def write_report(path: Path, run: Record) -> None:
     large together. Large pictures lose a little, which one hardly sees.
 
     Raises:
-        OSError: if a picture cannot be read or the report not written.
+        UserError: if a picture cannot be read.
+        OSError: if the report cannot be written.
     """
     body = [
         _header(run),
@@ -293,10 +299,15 @@ def _table_row(name: str, meaning: str, *cells: object) -> Html:
 
 
 def _figure(path: Path, caption: str, *, alt: str = "", exactly: bool = True) -> Html:
-    """A picture with its caption; `alt` says what one sees, where the caption does not."""
+    """A picture with its caption, or nothing if it is gone.
+
+    `alt` says what one sees, where the caption does not.
+    """
     below = element("figcaption", caption)
     try:
         shown = embedded(path, exactly=exactly)
+    except FileNotFoundError:  # removed since the folder was listed, as by a run that is resumed
+        return joined()
     except ValueError as error:
         return joined(element("figure", _note(str(error)), below), "\n")
     source = f"data:{shown.media_type};base64,{base64.b64encode(shown.content).decode()}"
