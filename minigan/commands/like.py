@@ -27,6 +27,13 @@ OWN = (
     "sample_every", "checkpoint_every",
 )  # fmt: skip
 
+# Flags that are obeyed before others are read, so that in a file they would do nothing.
+ELSEWHERE = {
+    "resume": "minigan train --resume --out RUN continues a run",
+    "config": "give the flags of both files in one",
+    "like": "give --like RUN in place of --config",
+}
+
 
 @dataclass(frozen=True)
 class Given:
@@ -126,6 +133,9 @@ def _of_file(path: Path) -> tuple[str | None, dict[str, Any]]:
             raise damaged_config(path, error) from error
         return _of_run(CONFIG.completed(value))
     flags = {_name(f"--{key}", plain=True): item for key, item in value.items()}
+    for key in value:
+        if (name := _name(f"--{key}")) in ELSEWHERE:
+            raise UserError(f"{path}: {brief(key, 60)} cannot stand in a file; {ELSEWHERE[name]}")
     recipe = flags.pop("recipe", None)
     if recipe is not None and not isinstance(recipe, str):
         raise UserError(f"{path}: recipe is {shown(recipe)}, but must be a name")

@@ -125,6 +125,13 @@ def test_flags_can_be_read_from_a_file(ring: Path, shell: Shell, tmp_path: Path)
         ('{"recipe": "gan", "hiden": 3}', ("a.json: ", "--hiden", "did you mean --hidden?")),
         ('{"recipe": "gan", "hidden": "many"}', ("a.json: ", "--hidden does not take 'many'")),
         ('{"recipe": "gan", "hidden": {"a": 1}}', ("a.json: hidden is an object",)),
+        (
+            '{"recipe": "gan", "resume": true}',
+            ("a.json: resume cannot stand", "--resume --out RUN"),
+        ),
+        ('{"recipe": "gan", "no-resume": true}', ("a.json: no-resume cannot stand in a file",)),
+        ('{"recipe": "gan", "config": "b"}', ("a.json: config cannot stand in a file", "in one")),
+        ('{"recipe": "gan", "like": "runs/a"}', ("a.json: like cannot stand", "give --like RUN")),
         ('{"recipe": 3}', ("a.json: recipe is 3, but must be a name",)),
         ('{"recipe": "mine.py"}', ("the recipe file mine.py", "name it first")),
         ('{"hyper_parameters": {}}', ("a.json is damaged: format is missing",)),
