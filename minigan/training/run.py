@@ -75,7 +75,8 @@ class Run:
         run = cls(path, {"format": FORMAT, **config})
         if (path / "config.json").exists():
             raise UserError(
-                f"{path} holds a run already; choose another --out, or continue it with --resume"
+                f"{path} holds a run already; choose another --out, or continue it by the command "
+                f"minigan train --resume --out {shlex.quote(str(path))}"
             )
         for left in (run.metrics, *run.checkpoints.glob("step-*")):  # rows would be added to them
             if os.path.lexists(left):

@@ -320,8 +320,9 @@ def test_the_rest_is_refused_with_the_way_out(case: str, here: Path) -> None:
 
 def test_a_directory_with_a_run_is_left_alone(run: LiveRun) -> None:
     before = tiny.tree(run.path)
-    with pytest.raises(UserError, match="holds a run already; choose another out"):
+    with pytest.raises(UserError, match="holds a run already; choose another out") as refused:
         train("gan", data=BYTES, steps=1, out=run.path, **SMALL)
+    assert f"by the command minigan train --resume --out {run.path}" in str(refused.value)
     assert tiny.tree(run.path) == before
 
 
