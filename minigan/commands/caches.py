@@ -23,6 +23,9 @@ from ..files import open_regular
 from ..locks import try_lock
 
 _DIRECTORY = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
+# Names end in a digest of what the file depends on.
+_CODE = r"[\w.<>]+-[0-9a-f]{16}\.kernel"
+_BUILT = r"(\w+-sm_\w+-[0-9a-f]{32}\.cubin|\w+-[0-9a-f]{32}\.so|emu-\w+-[0-9a-f]{32}\.o)(\.json)?"
 _JUDGE = r".+-[0-9a-f]{16}\.safetensors"
 _BY_DESCRIPTOR = os.scandir in os.supports_fd and {os.stat, os.unlink} <= os.supports_dir_fd
 
@@ -76,9 +79,8 @@ def caches() -> list[Cache]:
         from minigan_kernels.cpu.compiler import disk_cache
 
         kept = disk_cache.cache_folder()
-        found.append(Cache("kernels", "kernels compiled for this CPU", kept, r".+\.kernel"))
-    built = r"(?!tile-).+\.(cubin|so|o)(\.json)?"
-    found.append(Cache("cuda", "kernels compiled for GPUs", cuda.folder(), built))
+        found.append(Cache("kernels", "kernels compiled for this CPU", kept, _CODE))
+    found.append(Cache("cuda", "kernels compiled for GPUs", cuda.folder(), _BUILT))
     for source in download.SOURCES.values():
         names = "|".join(re.escape(file.name) for file in source.files)
         folder, what = download.cache_folder(source), f"the download {source.name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from minigan.data import download
 from minigan.errors import UserError
 from minigan.locks import try_lock
 
+DIGEST = "0f" * 16
 POSIX = pytest.mark.skipif(os.name != "posix", reason="links and owners as in POSIX")
 
 
@@ -117,10 +119,17 @@ def test_the_caches_are_those_that_are_written(
     folder = filled(download.cache_folder(mnist), *(f.name for f in mnist.files), "notes.txt")
     assert own["downloads", folder].size()[0] == len(mnist.files)
     cuda = filled(
-        tmp_path / "minigan/cuda", "conv-sm_90-1f.cubin", "conv-sm_90-1f.cubin.json",
-        "emu-conv-2a.so", "tile-3b.txt", "tile-3b.txt.json",
+        tmp_path / "minigan/cuda", f"conv-sm_90-{DIGEST}.cubin", f"conv-sm_90a-{DIGEST}.cubin.json",
+        f"conv_1_naive-{DIGEST}.so", f"emu-block-{DIGEST}.o", "mine.o", "my.so",
+        "conv-sm_90-1.cubin",
+        f"tile-{DIGEST}.txt", f"tile-{DIGEST}.txt.json", f"{DIGEST}.so",
     )  # fmt: skip
-    assert own["cuda", cuda].empty()[0] == 3
+    assert own["cuda", cuda].empty()[0] == 4
+    left = {"mine.o", "my.so", "conv-sm_90-1.cubin", f"{DIGEST}.so"}
+    assert set(os.listdir(cuda)) == {f"tile-{DIGEST}.txt", f"tile-{DIGEST}.txt.json", *left}
+    names = [f"cpu.blocks.<locals>._sum_32-{DIGEST[:16]}.kernel", "mine.kernel", "a-12.kernel"]
+    pattern = re.compile(next(c.pattern for c in caches.caches() if c.name == "kernels"))
+    assert [name for name in names if pattern.fullmatch(name)] == names[:1]
     judges = filled(tmp_path / "minigan/classifiers", f"mnist-{'0f' * 8}.safetensors", "own.png")
     assert own["classifiers", judges].empty()[0] == 1
     assert sum(c.size()[0] for c in own.values()) == len(mnist.files)
