@@ -100,10 +100,16 @@ def _check_out(given: Sample) -> None:
         if not given.overwrite and _holds_images(out):
             raise UserError(f"{out} holds images already; add --overwrite, or choose another --out")
         return
-    if suffix and suffix not in SUFFIXES and not is_stream(out):
+    if out.is_dir():
         raise UserError(
-            f"--out {out}: {suffix} is no format that can be written; there are "
-            f"{', '.join(SUFFIXES)}"
+            f"--out {out} is a folder; name a file in it, such as {out / 'samples.png'}, or add "
+            "--single, which writes one PNG a sample into a folder"
+        )
+    if suffix not in SUFFIXES and not is_stream(out):
+        fault = f"{suffix} is no format that can be written" if suffix else "it names no format"
+        raise UserError(
+            f"--out {out}: {fault}; there are {', '.join(SUFFIXES)}, and --single writes a folder "
+            "of images"
         )
     if suffix == ANIMATION and given.walk is None and given.sweep is None:
         raise UserError(

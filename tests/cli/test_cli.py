@@ -208,8 +208,8 @@ def test_sample_walks_between_latent_vectors(
         assert picture.width > 2 * picture.height
 
 
-def test_sample_takes_any_name_for_its_picture(shell: Shell, run: Path, tmp_path: Path) -> None:
-    out = tmp_path / "deep" / "picture"
+def test_sample_makes_the_folders_of_its_picture(shell: Shell, run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "picture.png"
     shell.succeeds("sample", run, "--count", "1", "--out", out)
     with Image.open(out) as picture:
         assert picture.format == "PNG"

@@ -406,8 +406,9 @@ def test_samples_that_cannot_be_had(
 def test_samples_that_cannot_be_written(shell: Shell, run: Path, here: Path) -> None:
     (here / "file").write_text("mine")
     (here / "folder").mkdir()
-    for out in (here / "file" / "a.png", here / "folder"):
-        shell.refuses("sample", run, "--out", out, says=(str(out), "cannot be written", "--out"))
+    out = here / "file" / "a.png"
+    shell.refuses("sample", run, "--out", out, says=(str(out), "cannot be written", "--out"))
+    shell.refuses("sample", run, "--out", here / "folder", says=("folder is a folder", "--single"))
     for out in (here / "file", here / "file" / "deep"):
         words = ["sample", run, "--single", "--out", out]
         shell.refuses(*words, says=(str(out), "cannot be written", "--out"))

@@ -82,6 +82,8 @@ def test_points_can_be_had_as_arrays_only(shell: Shell, tmp_path: Path) -> None:
     ("words", "says"),
     [
         (["--out", "x.bmp"], (".bmp is no format", ".png, .jpg, .jpeg, .webp, .gif, .npz")),
+        (["--out", "new/"], ("--out new: it names no format; there are .png,", "--single writes")),
+        (["--out", "."], ("--out . is a folder; name a file", "samples.png, or add --single")),
         (["--out", "x.gif"], ("an animation shows a walk", "--walk 20")),
         (["--single", "--out", "x.png"], ("--single writes a folder", "x.png names a file")),
     ],

@@ -307,13 +307,12 @@ def test_sample_writes_into_a_pipe(run: Path, shell: Shell, tmp_path: Path) -> N
     assert answer.out == ""  # or it would follow the picture into /dev/stdout
 
 
-@pytest.mark.parametrize("place", ["folder", "/dev/full", "missing-right"])
+@pytest.mark.parametrize("place", ["/dev/full", "missing-right.png"])
 def test_sample_says_where_it_cannot_write(
     place: str, run: Path, shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("folder").mkdir()
-    if place == "missing-right":
+    if place == "missing-right.png":
         Path(place).touch()
         monkeypatch.setattr(os, "access", lambda path, how: False)
     if place == "/dev/full" and not Path(place).exists():
