@@ -99,7 +99,7 @@ def without(words: list[str], flag: str) -> tuple[list[str], str | None]:
 
 def _of_run(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The recipe and the flags of a run's configuration."""
-    data, steps = config["data"], config["steps"]
+    data, steps = config["data"], _steps_of_start(config)
     flags: dict[str, Any] = {"data": data["source"], "size": data["size"]}
     if data["stack"] > 1:
         flags["stack"] = data["stack"]
@@ -112,6 +112,17 @@ def _of_run(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     if data["size"] is None:
         del flags["size"]
     return config["recipe"], flags | config["hyper_parameters"]
+
+
+def _steps_of_start(config: Mapping[str, Any]) -> int:
+    """The steps for which a run was begun, on which its defaults depend, before it was resumed."""
+    if config["resumed"]:
+        told = re.findall(r"(?:--steps[ =]|[(, ]steps=)(\d+)", config["command"])
+        if told:
+            return int(told[-1])
+        if gans.is_built_in(config["recipe"]):
+            return gans.load(config["recipe"]).steps
+    return int(config["steps"])
 
 
 def _of_file(path: Path) -> tuple[str | None, dict[str, Any]]:

@@ -11,6 +11,7 @@ import pytest
 import tiny
 from tiny import Shell
 
+from minigan.commands.like import expanded
 from minigan.training import checkpoint, pace
 from minigan.training.run import Run
 
@@ -60,6 +61,24 @@ def test_flags_beside_it_win(ring: Path, shell: Shell, tmp_path: Path) -> None:
     assert config["hyper_parameters"]["hidden"] == 6
     assert config["hyper_parameters"]["batch_size"] == 16
     assert (config["sample_every"], config["keep"]) == (2, 3)  # a twentieth of the new length
+
+
+def test_a_run_that_was_resumed_gives_only_what_was_given(
+    ring: Path, shell: Shell, tmp_path: Path
+) -> None:
+    shell.succeeds("train", "--resume", "--out", ring, "--more", "57")
+    shell.succeeds("train", "--like", ring, "--steps", "40", "--out", tmp_path / "a")
+    found = Run.open(tmp_path / "a").config
+    assert (found["sample_every"], found["checkpoint_every"]) == (2, 4)
+    assert "every" not in found["command"]
+    shell.succeeds("train", "--resume", "--out", ring, "--more", "1", "--sample-every", "7")
+    config = json.loads((ring / "config.json").read_text())
+    for command in ("minigan train gan", "minigan.train('gan', data='ring', steps=3, seed=4)"):
+        config["command"] = command
+        config["checkpoint_every"] = 1 if "steps" in command else 600  # of 6,000 steps
+        (ring / "config.json").write_text(json.dumps(config))
+        words = expanded(["--like", str(ring)]).words
+        assert [word for word in words if "every" in word] == ["--sample-every=7"]
 
 
 def test_its_command_needs_the_other_run_no_more(ring: Path, shell: Shell, tmp_path: Path) -> None:
