@@ -14,7 +14,7 @@ from tiny import Shell
 from minigan.viz.animation import animated
 from minigan.viz.formats import array_bytes
 
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".JPEG": "JPEG", ".webp": "WEBP", "": "PNG"}
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".JPEG": "JPEG", ".webp": "WEBP"}
 
 
 # --- Formats ---------------------------------------------------------------------------------

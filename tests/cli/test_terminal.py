@@ -389,7 +389,7 @@ def test_a_duration_is_read_at_a_glance(seconds: float, text: str) -> None:
         (["train", "WGAN-GP2"], ["did you mean wgan_gp?"]),
         (["train", "stylegan"], ["there are began, bigan"]),
         (["train", "gan", "--batchsize", "3"], ["did you mean --batch-size?"]),
-        (["train", "gan", "--learning-rate", "3"], ["minigan train gan --help"]),
+        (["train", "gan", "--learning-rate", "3"], ["--lr"]),
         (["run"], ["there are train"]),
         (["TRAIN"], ["did you mean train?"]),
         (["--steps", "3", "train"], ["minigan train", "first"]),

@@ -211,7 +211,7 @@ def test_bare_kernels_and_kernels_of_ones_own_may_write_what_they_got() -> None:
         bare += 3
         check(kernels.moments(bare), bare)
         own = Primitive.__new__(Primitive)  # not one of the engine's
-        own.kernel, own.name, own.rules = doubled, "doubled", ()
+        own.kernel, own.name, own.rules, own.nin = doubled, "doubled", (), 0
         result = own(Tensor(x), Tensor(w)).data
         assert not result.flags.writeable
         check(kernels.moments(result), result)
