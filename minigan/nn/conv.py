@@ -23,7 +23,7 @@ _USUAL = {"stride": "1", "padding": "0", "output_padding": "0", "dilation": "1",
 
 
 class _Convolution(Module):
-    """The common part of both convolutions: weight, bias, options, and an activation."""
+    """The common part of all convolutions; sizes are those of a weight (out, in/groups, ...)."""
 
     takes_arrays = True
     operation: Callable[..., Tensor]
@@ -68,13 +68,16 @@ class _Convolution(Module):
 
     @property
     def in_channels(self) -> int:
-        """The channels of an image that it takes."""
-        raise NotImplementedError
+        """The channels that x has."""
+        return self.weight.shape[1] * self.options["groups"]
 
     @property
     def out_channels(self) -> int:
-        """The channels of an image that it gives."""
-        raise NotImplementedError
+        """The channels that the result has."""
+        return self.weight.shape[0]
+
+    def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
+        return math.prod(y_shape) * math.prod(self.weight.shape[1:])
 
     def extra_repr(self) -> str:
         words = [str(self.in_channels), str(self.out_channels)]
@@ -132,17 +135,6 @@ class Conv2d(_Convolution):
         self.weight = Parameter(conv_weight(initial(init or he(), rng, shape, *fans)))
         self.bias = Parameter(constant(0)(rng, (out_channels,), *fans)) if bias else None
         self.activation = activation
-
-    @property
-    def in_channels(self) -> int:
-        return self.weight.shape[1] * self.options["groups"]
-
-    @property
-    def out_channels(self) -> int:
-        return self.weight.shape[0]
-
-    def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
-        return math.prod(y_shape) * math.prod(self.weight.shape[1:])
 
 
 class ConvTranspose2d(_Convolution):

@@ -70,22 +70,9 @@ class Conv1d(_Convolution):
         self.bias = Parameter(constant(0)(rng, (out_channels,), *fans)) if bias else None
         self.activation = activation
 
-    @property
-    def in_channels(self) -> int:
-        """The channels of a sequence that it takes."""
-        return self.weight.shape[1] * self.options["groups"]
-
-    @property
-    def out_channels(self) -> int:
-        """The channels of a sequence that it gives."""
-        return self.weight.shape[0]
-
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim != 3 or x.shape[1] != self.in_channels:
             raise ValueError(
                 f"Conv1d takes sequences (N, {self.in_channels}, L), but x has shape {x.shape}"
             )
         return ops.squeeze(super().forward(ops.expand_dims(x, 2)), 2)
-
-    def multiply_adds(self, x_shape: tuple[int, ...], y_shape: tuple[int, ...]) -> int:
-        return math.prod(y_shape) * math.prod(self.weight.shape[1:])
