@@ -121,7 +121,7 @@ class Familiar:
     register_forward_hook = Elsewhere(_WATCH)
     register_forward_pre_hook = Elsewhere(_WATCH)
     register_full_backward_hook = Elsewhere(
-        "minigan.grad(loss, h) is the gradient by any tensor h that the forward pass went through"
+        "minigan.grad(loss, h) takes any tensor h that the forward pass went through"
     )
     compile = Elsewhere("kernels are compiled already; leave it out")
     get_submodule = Elsewhere("say net.modules()[name]")

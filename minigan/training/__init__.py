@@ -16,8 +16,8 @@ and the position in the data. `State.advance()` does one step of the recipe's al
 (5, 2)
 
 `State.turns()` is the same step opened up: a generator of its updates, each of which has been
-applied when it is given. A turn has the player, its loss, the gradients by parameter, and what else
-the recipe reports. Looking changes no byte of the state:
+applied when it is given. A turn has the player, its loss, the gradients of its parameters, and what
+else the recipe reports. Looking changes no byte of the state:
 
 >>> for turn in state.turns():
 ...     size = sum(float((g * g).sum()) for g in turn.gradients.values()) ** 0.5

@@ -66,7 +66,7 @@ class FirstTry:
         names = {"np": np, "mg": mg, "nn": nn, "rng": mg.Generator(0), "__name__": "first_try"}
         output = io.StringIO()
         with contextlib.redirect_stdout(output), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # NumPy's, of a logarithm that one of them takes
             try:
                 exec(compile(self.code, "<first try>", "exec"), names)
             except Exception as error:
