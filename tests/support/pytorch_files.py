@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -128,3 +128,34 @@ def legacy_of(arrays: Mapping[str, np.ndarray]) -> bytes:
     counted = {t.key: (t.numel, values[t.key]) for t in tensors.values()}
     made = {name: tensor(t, legacy=True) for name, t in tensors.items()}
     return legacy(state_dict(made), counted)
+
+
+# What tests write and read again.
+_RNG = np.random.default_rng(0)
+ARRAYS: dict[str, np.ndarray] = {
+    "0.weight": _RNG.standard_normal((2, 3, 4, 4), np.float32),
+    "0.bias": _RNG.standard_normal(3),
+    "transposed": np.asfortranarray(_RNG.standard_normal((4, 5)).astype(np.float32)),
+    "half": _RNG.standard_normal(5).astype(np.float16),
+    "1.num_batches_tracked": np.array(2**40),
+    "int": np.array([-(2**31), 7], np.int32),
+    "short": np.array([-5, 6], np.int16),
+    "char": np.array([[-5], [6]], np.int8),
+    "byte": np.arange(6, dtype=np.uint8).reshape(3, 1, 2),
+    "bool": np.array([True, False]),
+    "empty": np.zeros((0, 3), np.float32),
+    "café": np.ones(1, np.float32),
+}
+LAYOUTS: dict[str, Callable[[dict[str, np.ndarray]], bytes]] = {
+    "zip": zip_of,
+    "legacy": legacy_of,
+}
+
+
+def same(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
+    assert list(found) == list(wanted)
+    for name, array in wanted.items():
+        widened = array.astype(np.float32) if array.dtype == np.float16 else array
+        np.testing.assert_array_equal(found[name], widened, strict=True)
+        assert found[name].flags.c_contiguous
+        assert found[name].flags.writeable
