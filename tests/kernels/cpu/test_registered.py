@@ -150,6 +150,16 @@ def test_it_is_remembered_as_the_others_are_and_named_in_the_choices() -> None:
     assert kernels.choices() == {}
 
 
+def test_a_process_that_knows_no_such_algorithm_keeps_its_choice() -> None:
+    register_all()
+    select.remember("conv2d", *LAYER, "plain")
+    kernels.unregister("plain")
+    select.remember("conv2d_dw", *LAYER, "direct")
+    assert list(kernels.choices().values()) == ["direct"]
+    register_all()
+    assert sorted(v for v in kernels.choices().values() if "." not in v) == ["direct", "plain"]
+
+
 def test_a_decorator_and_a_second_registration() -> None:
     @kernels.register("plain", "conv2d")
     def first(x: Any, w: Any, *, stride: Any, padding: Any, dilation: Any, groups: Any) -> Any:

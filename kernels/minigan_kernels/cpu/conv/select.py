@@ -201,7 +201,7 @@ def remember(
         OSError: if the choice cannot be kept.
     """
     check_does(algorithm, direction, image, output, window, groups, np.dtype(np.float32))
-    choices = _remembered() | {_key(direction, image, output, window, groups): algorithm}
+    choices = _kept() | {_key(direction, image, output, window, groups): algorithm}
     path = _file()
     try:
         make_folder(path.parent)
@@ -241,6 +241,13 @@ def _file() -> Path:
 
 @cache
 def _remembered() -> dict[str, str]:
+    """Of the choices on the disk those whose algorithms there are in this process."""
+    known = algorithms.names()
+    return {key: value for key, value in _kept().items() if value in known}
+
+
+def _kept() -> dict[str, str]:
+    """All choices on the disk."""
     try:
         content = trust.read(_file(), _MOST_BYTES + 1)
     except FileNotFoundError:
@@ -267,7 +274,7 @@ def _remembered() -> dict[str, str]:
     for key, value in choices.items():
         if not isinstance(value, str) and (key, version) != ("format", 1):
             raise _damaged(f"{key[:100]!r} names no algorithm")
-    return {key: value for key, value in choices.items() if value in algorithms.names()}
+    return {key: value for key, value in choices.items() if isinstance(value, str)}
 
 
 def _damaged(why: str) -> ChoicesError:
