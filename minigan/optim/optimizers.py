@@ -158,6 +158,8 @@ class Optimizer:
         if ps:
             with writable(*ps):
                 for part, lr in zip(self._parts(), rates, strict=True):
+                    if not ps[part]:  # a group of layers that have no parameters
+                        continue
                     self._move(ps[part], gs[part], *(s[part] for s in states), lr=lr)
         on_replay(self._count)
 
@@ -400,12 +402,25 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with a decoupled `weight_decay`, which shrinks p by lr * weight_decay * p beforehand
-    (Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2).
+    """Adam with a decoupled `weight_decay`, 0.01 unless given, which shrinks p by lr * weight_decay
+    * p beforehand (Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2).
 
     >>> net = nn.Linear(3, 1, rng=rng)
-    >>> opt = mg.optim.AdamW(net.parameters(), lr=2e-4, weight_decay=0.01)
+    >>> opt = mg.optim.AdamW(net.parameters(), lr=2e-4, weight_decay=0.05)
     >>> opt.step(mg.grad(net(mg.Tensor(rng.normal((8, 3)))).mean(), net.parameters()))
     """
 
     decoupled = True
+
+    @also(**_ARGUMENTS)
+    def __init__(
+        self,
+        parameters: Trained,
+        lr: float | Schedule,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        *,
+        clip: Clip | None = None,
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps, weight_decay, clip=clip)

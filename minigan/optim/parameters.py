@@ -26,12 +26,13 @@ def collected(given: Any, owner: str) -> tuple[Any, list[tuple[int, Any]]]:
 
     Raises:
         TypeError: if a list holds anything else, or a group more than parameters and a rate.
+        ValueError: if a parameter is in two groups.
     """
     if isinstance(given, Module):
         return given.parameters(), []
     if isinstance(given, (Mapping, str, Tensor)) or not isinstance(given, Iterable):
         return given, []
-    found, groups = Parameters(), list[tuple[int, Any]]()
+    found, groups, twice = Parameters(), list[tuple[int, Any]](), False
     for i, part in enumerate(given):
         before, lr = len(found), None
         if isinstance(part, Mapping) and PARAMS in part and not isinstance(part[PARAMS], Tensor):
@@ -42,9 +43,17 @@ def collected(given: Any, owner: str) -> tuple[Any, list[tuple[int, Any]]]:
                 )
             lr = part.get(RATE)
             part = collected(part[PARAMS], owner)[0]
-        found |= _named(part, str(i), owner)
+        named = _named(part, str(i), owner)
+        found |= named
+        twice = twice or len(found) - before < len(named)
         groups.append((len(found) - before, lr))
-    return found, groups if any(lr is not None for _, lr in groups) else []
+    if all(lr is None for _, lr in groups):
+        return found, []
+    if twice:
+        raise ValueError(
+            f"a parameter is in two groups of {owner}, but has one rate; leave it out of one"
+        )
+    return found, groups
 
 
 def _named(part: Any, place: str, owner: str) -> Any:

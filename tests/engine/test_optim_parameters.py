@@ -167,3 +167,17 @@ def test_hints_are_no_attributes() -> None:
     assert {"step", "lr", "parameters"} <= {*dir(rule)}
     with pytest.raises(AttributeError, match=r"^module 'minigan\.optim' has no attribute 'other'$"):
         mg.optim.other  # noqa: B018
+
+
+def test_a_parameter_has_one_group() -> None:
+    net = nn.Linear(2, 1, rng=Generator(0))
+    with pytest.raises(ValueError, match="a parameter is in two groups of SGD"):
+        optim.SGD([{"params": net, "lr": 0.1}, {"params": net, "lr": 0.5}], 0.01)
+
+
+def test_a_group_may_have_no_parameters() -> None:
+    net = nn.Linear(2, 1, rng=Generator(0))
+    opt = optim.SGD([{"params": net, "lr": 0.1}, {"params": nn.Tanh()}], 0.01)
+    before = net.bias.numpy().copy()
+    opt.step({name: np.ones(p.shape, np.float32) for name, p in opt.parameters.items()})
+    np.testing.assert_allclose(net.bias.numpy(), before - 0.1)
