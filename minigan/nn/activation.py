@@ -149,7 +149,7 @@ class Softmax(Module):
 
     takes_arrays = True
 
-    def __init__(self, dim: int = -1) -> None:
+    def __init__(self, dim: int) -> None:
         self.dim = dim
 
     def forward(self, x: Tensor) -> Tensor:

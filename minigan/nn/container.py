@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any, ClassVar, Self, overload
 
 from .. import ops
@@ -46,14 +47,15 @@ class Sequential(Module):
         return x
 
     def append(self, layer: Layer) -> Self:
-        """Add a layer at the end; among layers by names it is called by its place."""
+        """Add a layer at the end; among layers by names it is called by the next free number."""
         return self.extend([layer])
 
     def extend(self, layers: Iterable[Layer]) -> Self:
         """Add layers at the end."""
         for layer in check_layers(self, tuple(layers)):
             if isinstance(self.layers, dict):
-                self.layers[str(len(self.layers))] = layer
+                free = (str(n) for n in count(len(self.layers)) if str(n) not in self.layers)
+                self.layers[next(free)] = layer
             else:
                 self.layers.append(layer)
         return self

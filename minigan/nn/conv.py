@@ -83,7 +83,8 @@ class _Convolution(Module):
         words = [str(self.in_channels), str(self.out_channels)]
         words.append(f"kernel_size={_shortly(self.weight.shape[2:])}")
         for name, value in self.options.items():
-            if _shortly(value) != _USUAL[name]:
+            same = name == "padding" and self.beyond is not None
+            if not same and _shortly(value) != _USUAL[name]:
                 words.append(f"{name}={_shortly(value)}")
         if self.beyond is not None:
             words.append("padding='same'")

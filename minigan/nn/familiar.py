@@ -45,10 +45,10 @@ class Familiar:
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Pairs of name and module of the parts that are in no other part."""
-        last = None
+        inner = set[int]()  # the identities of parts of parts
         for name, part in self.modules().items():
-            if name and (last is None or not name.startswith(f"{last}.")):
-                last = name
+            if name and id(part) not in inner:
+                inner.update(id(below) for below in part.modules().values() if below is not part)
                 yield name, part
 
     def children(self) -> Iterator[Module]:
@@ -74,7 +74,7 @@ class Familiar:
                 "your own"
             )
         if isinstance(value, Tensor):
-            value = value.detach().numpy()
+            value = value.detach().numpy().copy()  # load_state_dict writes it
         if value is not None and not is_array(value):
             raise TypeError(f"a buffer is an array, not a {type(value).__name__}")
         setattr(self, name, value)

@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from .. import ops
-from ..tensor import Array, Tensor
+from ..device import asarray_like
+from ..tensor import Tensor, adopt
 from .arguments import Interval, check_floating, check_sizes
 from .module import Module
 from .parameters import Parameter
@@ -42,19 +43,18 @@ class GroupNorm(Module):
             raise ValueError(
                 f"{num_channels} channels of a GroupNorm do not split into {num_groups} groups"
             )
-        gamma, beta = np.ones(num_channels, np.float32), np.zeros(num_channels, np.float32)
-        self.num_groups, self.eps = num_groups, eps
-        self.gamma: Tensor | Array = Parameter(gamma) if affine else gamma
-        self.beta: Tensor | Array = Parameter(beta) if affine else beta
+        self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
+        self.gamma = Parameter(np.ones(num_channels, np.float32)) if affine else None
+        self.beta = Parameter(np.zeros(num_channels, np.float32)) if affine else None
 
     def extra_repr(self) -> str:
-        words = [str(self.num_groups), str(len(self.gamma))]
+        words = [str(self.num_groups), str(self.num_channels)]
         words += [f"eps={self.eps}"] * (self.eps != 1e-5)
-        return ", ".join(words + ["affine=False"] * (not isinstance(self.gamma, Tensor)))
+        return ", ".join(words + ["affine=False"] * (self.gamma is None))
 
     def forward(self, x: Tensor) -> Tensor:
         check_floating(self, x)
-        channels = len(self.gamma)
+        channels = self.num_channels
         if x.ndim < 2 or x.shape[1] != channels:
             raise ValueError(
                 f"GroupNorm of {channels} channels takes (N, {channels}, ...), but x has shape "
@@ -62,4 +62,10 @@ class GroupNorm(Module):
             )
         if x.size < 2 * len(x) * self.num_groups:
             raise ValueError(f"GroupNorm needs two values a group, but x is {x.shape}")
-        return ops.group_norm(x, self.gamma, self.beta, groups=self.num_groups, eps=self.eps)
+        scale: tuple[Tensor, Tensor]
+        if self.gamma is not None and self.beta is not None:
+            scale = self.gamma, self.beta
+        else:
+            ones, zeros = np.ones(channels, x.dtype), np.zeros(channels, x.dtype)
+            scale = adopt(asarray_like(ones, x.data)), adopt(asarray_like(zeros, x.data))
+        return ops.group_norm(x, *scale, groups=self.num_groups, eps=self.eps)

@@ -19,7 +19,7 @@ from ..random import Generator, takes_generator
 Initializer = Callable[[Generator, tuple[int, ...], int, int], np.ndarray]
 
 
-def normal(std: float = 0.02, mean: float = 0.0) -> Initializer:
+def normal(std: float = 0.02, *, mean: float = 0.0) -> Initializer:
     """N(mean, std^2); 0.02 is DCGAN's (Radford et al. 2015, section 4).
 
     >>> initial(normal(0.02), rng, (4, 3), 3, 4).shape

@@ -357,3 +357,39 @@ def test_a_summary_of_a_shape() -> None:
     assert nn.summary(joined, (4,), (3,))[-1].output == (1, 4)
     with pytest.raises(ValueError, match=r"of 3 channels, .* x has shape \(1, 1, 8, 8\)"):
         nn.summary(conv, (1, 8, 8))
+
+
+def test_a_layer_that_is_added_takes_no_others_name() -> None:
+    layers = nn.Sequential({"1": nn.Tanh()}).append(nn.ReLU())
+    assert [type(layer) for layer in layers] == [nn.Tanh, nn.ReLU]
+    layers = nn.Sequential({"0": nn.Tanh(), "1": nn.Tanh(), "2": nn.Sigmoid()})
+    del layers["0"]
+    assert [type(layer) for layer in layers.append(nn.ReLU())] == [nn.Tanh, nn.Sigmoid, nn.ReLU]
+
+
+def test_children_whose_names_begin_alike() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            self.of = {"a": nn.Sequential(nn.Tanh()), "a.b": nn.ReLU()}
+
+    assert [name for name, _ in Own().named_children()] == ["of.a", "of.a.b"]
+
+
+def test_a_buffer_that_is_registered_is_a_copy() -> None:
+    given, module = Tensor([1.0, 2.0]), nn.Identity()
+    module.register_buffer("place", given)
+    module.load_state_dict({"place": np.float32([5, 6])})
+    np.testing.assert_array_equal(given.numpy(), [1, 2])
+
+
+def test_padding_of_the_same_size_is_said_once() -> None:
+    assert repr(nn.Conv2d(3, 8, 4, padding="same", rng=rng())).count("padding") == 1
+
+
+def test_a_group_norm_without_affine_has_no_state() -> None:
+    plain, usual = nn.GroupNorm(2, 4, affine=False), nn.GroupNorm(2, 4)
+    assert not plain.state_dict("pytorch")
+    plain.load_state_dict({})
+    x = np.random.default_rng(0).standard_normal((3, 4, 5))
+    np.testing.assert_array_equal(plain(x).numpy(), usual.astype(np.float64)(Tensor(x)).numpy())
+    assert "GroupNorm(2, 4, affine=False)" in repr(plain)

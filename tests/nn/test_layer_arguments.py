@@ -50,7 +50,7 @@ LAYERS: dict[str, tuple[Callable[[], Module], tuple[int, ...]]] = {
     "Reshape": (lambda: nn.Reshape(3, 1), VECTORS),
     "SiLU": (nn.SiLU, VECTORS),
     "Sigmoid": (nn.Sigmoid, VECTORS),
-    "Softmax": (nn.Softmax, VECTORS),
+    "Softmax": (lambda: nn.Softmax(1), VECTORS),
     "Softplus": (nn.Softplus, VECTORS),
     "SpectralNorm": (lambda: nn.SpectralNorm(nn.Linear(3, 2, rng=rng()), rng=rng()), VECTORS),
     "Tanh": (nn.Tanh, VECTORS),

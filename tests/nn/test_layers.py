@@ -198,7 +198,7 @@ def test_what_batch_norm_refuses() -> None:
 
 
 def test_batch_norm_may_start_from_a_random_gamma() -> None:
-    layer = nn.BatchNorm(1000, rng=rng(), gamma_init=init.normal(0.02, 1.0))
+    layer = nn.BatchNorm(1000, rng=rng(), gamma_init=init.normal(0.02, mean=1.0))
     assert abs(layer.gamma.data.mean() - 1) < 0.003
     assert abs(layer.gamma.data.std() - 0.02) < 0.002
 
@@ -321,7 +321,7 @@ def test_what_a_transposed_convolution_refuses() -> None:
 
 
 def test_normal_and_constant() -> None:
-    x = init.normal(0.02, 1.0)(rng(), (100, 100), 1, 1)
+    x = init.normal(0.02, mean=1.0)(rng(), (100, 100), 1, 1)
     assert x.dtype == np.float32
     assert abs(x.mean() - 1) < 1e-3
     assert abs(x.std() - 0.02) < 1e-3

@@ -104,8 +104,8 @@ def test_a_module_trains_its_parameters_alone() -> None:
 # --- Bare tensors ----------------------------------------------------------------------------
 
 WAY = (
-    r" is a bare tensor: write nn\.Parameter\(x\) if it is to be trained, x\.numpy\(\) for a "
-    r"buffer; keep a result in a local variable, or return it"
+    r" is a bare tensor: write nn\.Parameter\(x\) if it is to be trained, "
+    r"x\.numpy\(\)\.copy\(\) for a buffer; keep a result in a local variable, or return it"
 )
 
 

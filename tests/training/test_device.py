@@ -189,7 +189,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "PReLU": (lambda: nn.PReLU(3), (2, 3, 4)),
     "PixelShuffle": (lambda: nn.PixelShuffle(2), (2, 8, 3, 3)),
     "SiLU": (nn.SiLU, (2, 3)),
-    "Softmax": (nn.Softmax, (2, 3)),
+    "Softmax": (lambda: nn.Softmax(1), (2, 3)),
     "Upsample": (lambda: nn.Upsample(scale_factor=2), (2, 3, 3, 3)),
 }
 
