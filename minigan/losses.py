@@ -84,8 +84,8 @@ def discriminator_loss(real: Tensor, fake: Tensor, *, smooth: float = 1.0) -> Te
     >>> round(discriminator_loss(unsure, unsure).item(), 4)  # ln 4
     1.3863
     """
-    of_real, of_fake = (real, smooth), (fake, 0.0)
-    return binary_cross_entropy_with_logits(*of_real) + binary_cross_entropy_with_logits(*of_fake)
+    entropy = binary_cross_entropy_with_logits
+    return entropy(real, smooth) + entropy(fake, 0.0)
 
 
 def saturating_loss(fake: Tensor) -> Tensor:

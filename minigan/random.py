@@ -41,8 +41,9 @@ def _shape_first(draw: Callable[_P, _R]) -> Callable[_P, _R]:
 
     @wraps(draw)
     def checked(*args: _P.args, **options: _P.kwargs) -> _R:
-        by_itself = name == "integers" or len(args) < 3  # (2, 3) may be two numbers of a range
-        beside_integer = not by_itself and not isinstance(args[1], (tuple, list))
+        # NumPy's uniform(2, 3) is a range: beside a shape that is an integer bounds go by name.
+        is_clear = name == "integers" or len(args) < 3
+        beside_integer = not is_clear and not isinstance(args[1], (tuple, list))
         if len(args) > most or beside_integer or not options.keys().isdisjoint(_ELSEWHERE):
             raise TypeError(
                 f"rng.{name} takes the shape first and numbers by name, as "

@@ -94,6 +94,23 @@ class Device:
 HOST = Device()
 
 
+def device_name(text: str) -> str | None:
+    """The device that a text such as "cuda" or "cuda:0" means, "cpu" or "cuda"; None for others.
+
+    Raises:
+        ValueError: for a number above 0: a program has one GPU.
+    """
+    name, _, number = text.partition(":")
+    if name not in (HOST.name, "cuda"):
+        return None
+    if number not in ("", "0"):
+        raise ValueError(
+            f"{text!r} is chosen before the start, by CUDA_VISIBLE_DEVICES={number}; then say "
+            "'cuda'"
+        )
+    return name
+
+
 def on_host(value: Any) -> bool:
     """Whether `value` is a NumPy array or a plain number, not an array on a GPU."""
     return not hasattr(type(value), "__cuda_array_interface__")

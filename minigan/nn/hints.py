@@ -97,7 +97,9 @@ HINTS: dict[str, str] = {
     "UpsamplingNearest2d": "say nn.Upsample(scale_factor=2)",
     "UpsamplingBilinear2d": "say nn.Upsample(scale_factor=2), and a convolution after it",
     # the rest
-    **dict.fromkeys(("Dropout1d", "Dropout2d", "AlphaDropout"), _MASK),
+    "Dropout1d": _MASK.replace("(N, C, 1, 1)", "(N, C, 1)"),
+    "Dropout2d": _MASK,
+    "AlphaDropout": "there is none; nn.Dropout sets values to 0",
     "RMSNorm": (
         "say x / minigan.sqrt(minigan.mean(x * x, -1, keepdims=True) + eps), times a parameter"
     ),

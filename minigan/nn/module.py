@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from minigan_kernels.memo import writable
 
-from ..device import Device, is_array
+from ..device import Device, device_name, is_array
 from ..hints import also
 from ..random import Generator
 from ..tensor import Array, Tensor, adopt
@@ -207,28 +207,24 @@ class Module(Familiar):
         Raises:
             ValueError: if it is no floating-point dtype.
         """
-        if np.dtype(dtype).kind != "f":
+        if dtype is None or np.dtype(dtype).kind != "f":
             raise ValueError(f"a module computes in floating-point numbers, not in {dtype}")
         self._exchange(lambda array: array.astype(dtype) if array.dtype.kind == "f" else array)
         return self
 
-    def to(self, device: Device | str | type[np.floating] | np.dtype) -> Self:
+    def to(self, device: Device | str | type[np.floating] | np.dtype | None) -> Self:
         """Move all parameters and buffers to a device, "cpu" or "cuda" say, in place; optimisers
-        follow. A dtype converts them, as `astype` does.
+        follow. A dtype converts them, as `astype` does; None leaves all as it is.
 
         Raises:
             UserError: if there is no such GPU, with the reason.
             ValueError: for what is neither a device nor a dtype of floating-point numbers.
         """
-        name, _, number = device.partition(":") if isinstance(device, str) else ("", "", "")
-        if name in ("cpu", "cuda"):
+        if device is None:
+            return self
+        if isinstance(device, str) and (name := device_name(device)) is not None:
             from ..device.cuda import device as opened  # only now: it looks for GPUs
 
-            if number not in ("", "0"):
-                raise ValueError(
-                    f"{device!r} is chosen before the start, by CUDA_VISIBLE_DEVICES={number}; "
-                    "then say 'cuda'"
-                )
             device = opened(name)
         if not callable(put := getattr(device, "put", None)) or isinstance(device, type):
             try:
@@ -405,8 +401,8 @@ def _is_kept(value: Any) -> bool:
 
 def _bare(kind: str, name: str) -> str:
     return (
-        f"{kind}.{name} is a bare tensor: write nn.Parameter(x) if it is to be trained, x.numpy() "
-        "for a buffer; keep a result in a local variable, or return it"
+        f"{kind}.{name} is a bare tensor: write nn.Parameter(x) if it is to be trained, "
+        "x.numpy().copy() for a buffer; keep a result in a local variable, or return it"
     )
 
 

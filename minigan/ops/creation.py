@@ -78,7 +78,8 @@ def arange(*limits: float, dtype: Any = None) -> Tensor:
     if dtype is None:
         whole = all(isinstance(limit, (int, np.integer)) for limit in limits)
         dtype = np.int64 if whole else np.float32
-    return adopt(np.arange(*limits, dtype=dtype))
+    numbers = np.arange(*limits)  # in float64: a step that was rounded would add up
+    return adopt(numbers.astype(dtype, copy=False))
 
 
 @_creates

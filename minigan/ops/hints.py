@@ -40,7 +40,7 @@ FUNCTIONS: dict[str, str] = {
     "set_default_dtype": "numbers become float32; give a dtype, or net.astype(numpy.float64)",
     "use_deterministic_algorithms": "results are the same bytes each time on a CPU; a GPU's run "
     "says so with --deterministic",
-    "interpolate": "say minigan.upsample_nearest(x, factor)",
+    "interpolate": "say minigan.upsample(x, factor), by an integer and to the nearest pixel",
     "functional": "its functions are minigan's own, as minigan.relu(x), and minigan.losses",
     "utils": "what is in torch.utils is in minigan.data and minigan.optim",
     "vutils": _GRID,

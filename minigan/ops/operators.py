@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -93,8 +94,11 @@ def _flatten(x: Tensor, start: int = 0, end: int = -1) -> Tensor:
     """x with the axes from `start` to `end` as one: all of them, unless they are given."""
     if end in (-1, x.ndim - 1):
         return flatten(x, start)
-    first, last = normalize_axis_index(start, x.ndim), normalize_axis_index(end, x.ndim)
-    return reshape(x, (*x.shape[:first], -1, *x.shape[last + 1 :]))
+    first, last = (normalize_axis_index(a, x.ndim, "flatten") for a in (start, end))
+    if first > last:
+        raise ValueError(f"flatten: axis {start} of x {x.shape} is behind axis {end}")
+    joined = math.prod(x.shape[first : last + 1])
+    return reshape(x, (*x.shape[:first], joined, *x.shape[last + 1 :]))
 
 
 _flatten.__name__ = "flatten"

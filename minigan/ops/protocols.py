@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..device import HOST, Device, on_host, to_host
+from ..device import HOST, Device, device_name, on_host, to_host
 from ..hints import completed
 from ..signatures import plain, signature_of
 from ..tensor import PRIMITIVES, Array, Node, Primitive, Tensor, adopt, is_recording
@@ -116,14 +116,14 @@ def _to(x: Tensor, target: Any = None, *, device: Any = None, dtype: Any = None)
         TypeError: if x is computed and the device another, to which no gradient can follow.
         UserError: if there is no such device.
     """
-    if isinstance(target, Device) or str(target).partition(":")[0] in (HOST.name, "cuda"):
+    if isinstance(target, Device) or (isinstance(target, str) and device_name(target)):
         device = target
     elif target is not None:
         dtype = target
     x = x if dtype is None else astype(x, dtype)
     if device is None:
         return x
-    name = device.name if isinstance(device, Device) else str(device).partition(":")[0]
+    name = device.name if isinstance(device, Device) else device_name(device) or device
     if name == _device(x):
         return x
     if x.node is not None and is_recording():

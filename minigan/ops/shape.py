@@ -189,6 +189,8 @@ def flatten(x: Tensor, start: int = 1) -> Tensor:
     >>> mg.flatten(mg.Tensor(np.zeros((2, 3, 4)))).shape
     (2, 12)
     """
+    if not -x.ndim <= start <= x.ndim:  # with x.ndim samples of one number get an axis
+        raise ValueError(f"flatten: x {x.shape} has no axis {start}")
     return reshape(x, (*x.shape[:start], math.prod(x.shape[start:])))
 
 
@@ -199,6 +201,7 @@ def concatenate(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
     >>> mg.concatenate([mg.Tensor([1.0]), mg.Tensor([2.0, 3.0])]).numpy()
     array([1., 2., 3.], dtype=float32)
     """
+    xs = xs if isinstance(xs[0], Tensor) else tensors(*xs)
     return concatenate_p(*xs, axis=normalize_axis_index(axis, xs[0].ndim, "concatenate"))
 
 
@@ -235,7 +238,7 @@ def pad(x: Tensor, width: int | Sequence[Any], value: float = 0.0) -> Tensor:
         width = ((int(width), int(width)),) * x.ndim
     try:
         pairs = tuple((operator.index(before), operator.index(after)) for before, after in width)
-    except TypeError:
+    except (TypeError, ValueError):
         pairs = ()
     if len(pairs) != x.ndim:
         raise ValueError(

@@ -42,7 +42,35 @@ def test_the_ways_that_the_hints_of_sorting_name() -> None:
     np.testing.assert_array_equal(largest.numpy(), np.sort(X[0])[::-1][:3])
 
 
+def test_arange_counts_in_float64() -> None:
+    wanted = np.arange(100, 1100, 0.1).astype(np.float32)
+    np.testing.assert_array_equal(mg.arange(100, 1100, 0.1).numpy(), wanted)
+
+
+def test_none_is_no_device() -> None:
+    assert net().to(None).weight.dtype == np.float32
+    assert mg.Tensor(X).to(None).dtype == np.float32
+
+
+def test_a_weight_decay_of_adamw_is_not_zero() -> None:
+    assert optim.AdamW(net(), 0.1).options["weight_decay"] == 0.01
+    assert optim.Adam(net(), 0.1).options["weight_decay"] == 0
+
+
+def test_lists_are_joined() -> None:
+    np.testing.assert_array_equal(mg.concatenate([[1.0], [2.0]]).numpy(), [1, 2])
+
+
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "x.flatten(1, 0)": (lambda: mg.Tensor(X).flatten(1, 0), "behind axis 0"),
+    "x.flatten(5)": (lambda: mg.Tensor(X).flatten(5), "no axis 5"),
+    "mg.flatten(x, 5)": (lambda: mg.flatten(mg.Tensor(X), 5), "no axis 5"),
+    "mg.pad(x, ((1, 2, 3),))": (lambda: mg.pad(mg.Tensor(X), ((1, 2, 3),)), "(before, after)"),
+    "x.to('cuda:1')": (lambda: mg.Tensor(X).to("cuda:1"), "CUDA_VISIBLE_DEVICES=1"),
+    "net.to('cpu:7')": (lambda: net().to("cpu:7"), "CUDA_VISIBLE_DEVICES=7"),
+    "net.astype(None)": (lambda: net().astype(None), "floating-point"),
+    "init.normal(0.0, 0.02)": (lambda: nn.init.normal(0.0, 0.02), "positional"),  # type: ignore[misc]
+    "nn.Softmax()": (lambda: nn.Softmax(), "dim"),  # type: ignore[call-arg]
     "nn.Flatten(2)": (lambda: nn.Flatten(2), "nn.Reshape"),
     "Adam(amsgrad=True)": (lambda: optim.Adam(net(), 0.1, amsgrad=True), "no AMSGrad"),  # type: ignore[call-arg]
     "SGD(maximize=True)": (lambda: optim.SGD(net(), 0.1, maximize=True), "-loss"),  # type: ignore[call-arg]

@@ -110,7 +110,7 @@ SAID: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "mg.randn_like(x)": (lambda: mg.randn_like(x()), AttributeError, r"rng\.normal\(x\.shape\)"),
     "mg.jit": (lambda: mg.jit, AttributeError, "leave it out"),
     "mg.value_and_grad": (lambda: mg.value_and_grad, AttributeError, r"minigan\.grad\(loss"),
-    "mg.interpolate": (lambda: mg.interpolate, AttributeError, "upsample_nearest"),
+    "mg.interpolate": (lambda: mg.interpolate, AttributeError, r"minigan\.upsample\("),
     "mg.set_num_threads(1)": (lambda: mg.set_num_threads(1), AttributeError, "numba"),
     "mg.from_numpy": (lambda: mg.from_numpy, AttributeError, r"minigan\.Tensor\(array\)"),
     "mg.cumsum": (lambda: mg.cumsum, AttributeError, r"numpy\.cumsum\(x\.numpy\(\)\)"),
