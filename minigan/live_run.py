@@ -18,7 +18,8 @@ from .evaluation.truth import truth
 from .nn import Module
 from .notebook import say
 from .random import Generator
-from .training.keeper import Scorer
+from .training.checkpoint import newest
+from .training.keeper import Scorer, Scores
 from .training.loop import carry_out, unwritable
 from .training.recipe import Recipe
 from .training.run import IN_PYTHON, Run, chosen, provenance
@@ -26,6 +27,19 @@ from .training.state import State
 from .training.writer import sole_writer
 
 HEIGHT = 640  # pixels of a report in a notebook
+
+
+def _check_lengths(more: int | None, steps: int | None) -> None:
+    """Make sure that at most one length is given, and that it is one.
+
+    Raises:
+        UserError: naming the argument, if not.
+    """
+    for name, value in (("more", more), ("steps", steps)):
+        if value is not None and (not isinstance(value, int | np.integer) or value < 1):
+            raise UserError(f"{name} must be an integer of at least 1, not {value!r}")
+    if more is not None and steps is not None:
+        raise UserError("steps=N trains up to step N and more=N trains N more; give one")
 
 
 class Report:
@@ -90,24 +104,28 @@ class LiveRun:
     def resume(self, more: int | None = None, *, steps: int | None = None) -> LiveRun:
         """Train `more` steps, or up to step `steps`, or to the end of an interrupted run.
 
-        It ends in the bytes of a run that was never interrupted.
+        It goes on from the newest checkpoint, as a command does, and so ends in the bytes of a run
+        that was never interrupted; what was done to the networks since is undone.
 
         Raises:
             UserError: if there is nothing to do, or another program has continued the run.
             RunError: as `minigan.train`.
         """
-        target = self._target(more, steps)
-        self.state.recipe.check_length(target)
+        _check_lengths(more, steps)
         with self._written() as run:
-            if max([0, *(row["step"] for row in run.rows()[-1:])]) > self.step:
+            mine, rows = self.config.get("resumed", []), run.rows()
+            if run.config["resumed"] != mine:
                 raise UserError(
-                    f"{self.path} has been continued by another program, beyond step {self.step}; "
-                    "go on there, or train a new run"
+                    f"{self.path} has been continued by another program, up to step "
+                    f"{rows[-1]['step'] if rows else 0}; go on there, or train a new run"
                 )
+            self._go_back(run)
+            target = self._target(more, steps)
+            self.state.recipe.check_length(target)
             run.config |= {
                 "steps": target,
                 "resumed": [
-                    *run.config["resumed"],
+                    *mine,
                     {
                         "command": f"run.resume(steps={target})",
                         "step": self.step,
@@ -118,18 +136,26 @@ class LiveRun:
                 ],
             }
             run.rewind(self.step)
+            Scores(run).rewind(self.step)
             run.write_config()
             self.directory = run
             self.train()
         return self
 
+    def _go_back(self, run: Run) -> None:
+        """Restore the newest checkpoint: a failure may have left a step half done in memory.
+
+        Raises:
+            UserError: if steps have been done, and no checkpoint is there.
+        """
+        saved = newest(run.checkpoints)
+        if saved is not None:
+            self.state.restore(saved, run.config["recipe"])
+        elif self.step or run.rows():
+            raise UserError(f"{self.path} has no checkpoint to go on from; train a new run")
+
     def _target(self, more: int | None, steps: int | None) -> int:
         """The step up to which to train."""
-        for name, value in (("more", more), ("steps", steps)):
-            if value is not None and (not isinstance(value, int | np.integer) or value < 1):
-                raise UserError(f"{name} must be an integer of at least 1, not {value!r}")
-        if more is not None and steps is not None:
-            raise UserError("steps=N trains up to step N and more=N trains N more; give one")
         target = int(steps or (self.step + more if more else self.config["steps"]))
         if target <= self.step:
             raise UserError(
@@ -279,14 +305,6 @@ class LiveRun:
     def report(self) -> Report:
         """The report, which a notebook shows inline if it is a cell's last expression."""
         return Report(self.directory.report)
-
-    def show_report(self) -> None:
-        """Show the report: under the cell of a notebook, or say where it is."""
-        if notebook.active():
-            page = self.report._repr_html_()
-            notebook.Display().show(notebook.text_and_html(repr(self.report), page))
-        else:
-            say(str(self.report.path))
 
     def __repr__(self) -> str:
         return f"<Run {self.path}: {self._facts()}>"

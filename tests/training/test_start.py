@@ -26,6 +26,8 @@ from minigan.live_run import LiveRun
 from minigan.recipe import Recipe
 from minigan.sources import Source, checked_fields, recipe_source
 from minigan.start import train
+from minigan.training.keeper import Scores
+from minigan.training.run import Run
 from minigan.training.state import State
 
 SMALL: dict[str, Any] = {"hidden": 8, "units": 6, "latent_size": 5, "batch_size": 4}
@@ -137,9 +139,8 @@ def test_a_run_shows_itself(run: LiveRun, capsys: pytest.CaptureFixture[str]) ->
     assert "step 4 of 4" in page
     assert page.count("<img ") == 1
     run.show()
-    run.show_report()
-    said = capsys.readouterr().err.splitlines()
-    assert said == [str(run.path / "samples/step-000004.png"), str(run.path / "report.html")]
+    assert capsys.readouterr().err == f"{run.path}/samples/step-000004.png\n"
+    assert repr(run.report) == f"<Report {run.path}/report.html: open it in a browser>"
     frame = run.report._repr_html_()
     assert frame.startswith("<iframe ")
     assert "&lt;!doctype html" in frame.lower()
@@ -181,8 +182,68 @@ def test_a_run_that_another_program_has_continued_is_left_alone(
     ours = train("gan", data=digits, steps=2, out=tmp_path / "run", **SMALL)
     shell.succeeds("train", "--resume", "--out", tmp_path / "run", "--more", "1")
     before = tiny.tree(ours.path)
-    with pytest.raises(UserError, match="continued by another program, beyond step 2"):
+    with pytest.raises(UserError, match="continued by another program, up to step 3; go on there"):
         ours.resume(more=5)
+    assert tiny.tree(ours.path) == before
+    interrupted = train("gan", data=digits, steps=2, out=tmp_path / "b", **SMALL)
+    there = Run.open(interrupted.path)
+    there.config |= {"resumed": [{"step": 2}]}  # and it has not done a step yet
+    there.write_config()
+    with pytest.raises(UserError, match="continued by another program, up to step 2"):
+        interrupted.resume(more=1)
+
+
+FAILURES = [RuntimeError("between two updates"), DivergedError("of a loss", {"loss_D": 1.0})]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_after_a_failure_between_two_updates_it_goes_on_from_the_newest_checkpoint(
+    failure: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {**SMALL, "sample_every": 2, "checkpoint_every": 2}
+    whole = train("gan", data=(BYTES, LABELS), steps=5, out=tmp_path / "a", **options)
+    ours = train("gan", data=(BYTES, LABELS), steps=3, out=tmp_path / "b", **options)
+    done = GAN.round
+
+    def fails(self: GAN, players: Any, batches: Any, rng: Any, step: int) -> Any:
+        updates = done(self, players, batches, rng, step)
+        yield next(updates)
+        if step == 4:
+            raise failure
+        yield from updates
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GAN, "round", fails)
+        with pytest.raises(type(failure)):
+            ours.resume(steps=5)
+    assert ours.step == 4
+    ours.resume(steps=5)
+    found, expected = contents(ours.path), contents(whole.path)
+    names = {"rows", "samples/step-000005.png", "checkpoints/step-000005.safetensors"}
+    assert {name: found[name] for name in names} == {name: expected[name] for name in names}
+    assert [part["step"] for part in ours.config["resumed"]] == [3, 4]
+
+
+def test_a_step_that_was_looked_at_is_done_again(tmp_path: Path) -> None:
+    a, b = (train("gan", data=BYTES, steps=2, out=tmp_path / n, **SMALL) for n in "ab")
+    next(a.state.turns())
+    b.state.advance()
+    assert contents(a.resume(more=1).path) == contents(b.resume(more=1).path)
+    assert a.metrics()["step"].tolist() == [1, 2, 3]
+
+
+def test_what_came_after_the_newest_checkpoint_is_forgotten(tmp_path: Path) -> None:
+    options = {**SMALL, "checkpoint_every": 2, "best": "modes", "keep": 3}
+    ours = train("gan", data="ring", steps=4, out=tmp_path / "run", **options)
+    (ours.path / "checkpoints/step-000004.safetensors").unlink()
+    ours.resume(steps=3)
+    assert ours.step == 3
+    assert [row["step"] for row in Scores(ours.directory).rows()] == [2, 3]
+    for saved in ours.directory.checkpoints.iterdir():
+        saved.unlink()
+    before = tiny.tree(ours.path)
+    with pytest.raises(UserError, match="has no checkpoint to go on from; train a new run"):
+        ours.resume(more=1)
     assert tiny.tree(ours.path) == before
 
 
@@ -373,9 +434,7 @@ def test_a_notebook_shows_a_bar_and_samples_that_renew_themselves(
     assert "training gan on arrays up to step 4" in said.out  # not red, as a notebook's errors are
     assert not said.err
     found.show()
-    found.show_report()
     assert displays[2].shown[0] == sheet.shown[-1]
-    assert "<iframe" in displays[3].shown[0]["text/html"]
 
 
 def test_a_terminal_of_ipython_is_no_notebook(
