@@ -46,7 +46,7 @@ class BiGAN(Recipe):
     init_std: float = 0.02  # standard deviation of all initial weights
 
     steps: ClassVar[int] = 6000
-    minutes: ClassVar[float] = 47
+    minutes: ClassVar[float] = 47.1
     takes: ClassVar[str] = "images"
 
     def __post_init__(self) -> None:

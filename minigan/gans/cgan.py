@@ -44,7 +44,7 @@ class CGAN(EMA):
     ema: float = 0.999  # decay of the average of G, from which samples come
 
     steps: ClassVar[int] = 3000
-    minutes: ClassVar[float] = 12.9
+    minutes: ClassVar[float] = 32.8
     takes: ClassVar[str] = "labelled images whose sides are multiples of 4"
     picture: ClassVar[str] = "cgan-mnist.png"
     warms: ClassVar[bool] = True

@@ -48,7 +48,7 @@ class SGAN(EMA, LearningRateDecay):
     ema: float = 0.999  # decay of the average of D
 
     steps: ClassVar[int] = 40_000
-    minutes: ClassVar[float] = 187
+    minutes: ClassVar[float] = 187.1
     takes: ClassVar[str] = "labelled images, or points"
     averaged: ClassVar[str] = "D"
     warms: ClassVar[bool] = True
