@@ -26,13 +26,21 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert heads[0] == "Unreleased" or heads[0].strip("[]") == minigan.__version__
 
 
-def test_licence_and_address_are_the_same_everywhere() -> None:
+def test_the_licence_is_the_same_everywhere() -> None:
     assert PROJECT["license"] == cited("license")
     assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith("MIT License")
-    address = PROJECT["urls"]["Homepage"]
-    assert cited("url") == cited("repository-code") == address
-    assert all(link.startswith(address) for link in PROJECT["urls"].values())
-    assert address in (ROOT / ".github" / "SECURITY.md").read_text(encoding="utf-8")
+
+
+def test_the_address_is_the_same_everywhere_and_nowhere_until_there_is_one() -> None:
+    address = PROJECT.get("urls", {}).get("Homepage")
+    for file in ("pyproject.toml", ".github/CITATION.cff", ".github/SECURITY.md"):
+        text = (ROOT / file).read_text(encoding="utf-8")
+        assert set(re.findall(r"https://[^\s\"/]+/[\w-]+/[\w-]+", text)) == (
+            {address} if address else set()
+        ), file
+    if address:
+        assert cited("url") == cited("repository-code") == address
+        assert all(link.startswith(address) for link in PROJECT["urls"].values())
 
 
 def test_the_oldest_python_is_the_first_that_is_classified() -> None:
