@@ -12,7 +12,7 @@ from ..data import Dataset
 from ..errors import RunError, UserError
 from . import checkpoint
 from .checkpoint import step_of
-from .run import Run, resume_command
+from .run import Run, named_recipe, resume_command
 
 if TYPE_CHECKING:
     from ..viz.report import Record
@@ -141,14 +141,14 @@ def _next_steps(
 ) -> list[tuple[str, str]]:
     """What can be done with a run now, and the command that does it."""
     recipe, steps = run.config.get("recipe", ""), run.config.get("steps", 0)
-    own = f" --recipe {shlex.quote(recipe)}" if recipe.endswith(".py") else ""
+    own = named_recipe(recipe)
     place = shlex.quote(str(run.path))
     data = run.config.get("data") or {}
     found = []
     if live and step < steps:
         found.append(("See this page follow the run", f"minigan report {place} --watch"))
     elif diverged:
-        name = shlex.quote(recipe)
+        name = own.removeprefix(" --recipe ") or shlex.quote(recipe)
         found.append(
             (
                 "A loss stopped being finite. See what can be set, such as smaller learning "

@@ -193,6 +193,22 @@ def test_report_says_that_a_run_diverged(run):
     assert "Interrupted" not in read(run).text
 
 
+@pytest.mark.parametrize("steps", [1000, 200])
+def test_a_recipe_that_a_program_had_is_named_as_a_file_in_what_comes_next(run, steps):
+    recipe = CONFIG | {"recipe": "python:Own", "steps": steps}
+    (run / "config.json").write_text(json.dumps(recipe))
+    report(run)
+    text = read(run).text
+    for verb in ("sample", "evaluate"):
+        assert f"minigan {verb} {run} --recipe Own.py" in text
+    assert f"minigan train --resume --out {run} --recipe Own.py" in text
+    with open(run / "metrics.jsonl", "a") as file:
+        file.write('{"step": 201, "seconds": 1.0, "loss_G": NaN}\n')
+    report(run)
+    assert "minigan train Own.py --help" in read(run).text
+    assert "python:Own" not in " ".join(c for _, c in record(Run(run, recipe)).next_steps)
+
+
 def test_only_a_broken_last_line_of_the_metrics_is_forgiven(run):
     metrics = run / "metrics.jsonl"
     whole = metrics.read_bytes()
