@@ -72,8 +72,8 @@ def recipe_source(recipe: str | Path | Recipe | type[Recipe]) -> Source:
         )
     module = sys.modules.get(kind.__module__)
     file = getattr(module, "__file__", None)
-    if module is not None and file and gans.recipes_of(module) == [kind]:
-        path = Path(file).resolve()
+    path = Path(file or "").resolve()  # of a program from standard input no file is there
+    if module is not None and path.is_file() and gans.recipes_of(module) == [kind]:
         known = gans.identity(path)
         return Source(path.stem if known is None else str(path), kind, known)
     return Source(f"{IN_PYTHON}{kind.__name__}", kind, None)
