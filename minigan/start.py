@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +32,7 @@ from .training.loop import check_range
 from .training.pace import seconds_per_step
 from .training.recipe import Recipe, defaults
 from .training.run import IN_PYTHON, chosen, fresh_directory, provenance
-from .training.schema import KEPT
+from .training.schema import CENTURY, KEPT
 from .training.state import State
 from .training.writer import new_run
 
@@ -71,8 +70,10 @@ class Asked:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
-        if self.minutes is not None and not 0 < self.minutes < math.inf:
-            raise UserError(f"--minutes must be above 0 and finite, not {self.minutes:g}")
+        if self.minutes is not None and not 0 < self.minutes <= CENTURY / 60:
+            raise UserError(
+                f"--minutes must be above 0 and at most {CENTURY / 60:,.0f}, not {self.minutes:g}"
+            )
         if isinstance(self.data, Dataset):
             for name, unset in (("size", None), ("stack", 1), ("best", None)):
                 if getattr(self, name) != unset:
@@ -157,7 +158,8 @@ def prepare(source: Source, make: Make, asked: Asked, device: Device, say: Say) 
             _check_classes(recipe, dataset)
         steps = asked.steps or kind.steps
         recipe.check_new(dataset.shape)
-        recipe.check_length(steps)
+        if asked.minutes is None:
+            recipe.check_length(steps)
         needs = "its networks need"
         state = State.fresh(recipe, dataset, asked.seed, device)
         check_range(state, asked.seed)
@@ -230,14 +232,16 @@ def train(
         UserError: if the recipe, the data and what is asked do not fit each other.
         RunError: if a loss stops being finite, or the memory does not suffice.
     """
-    names = [f.name for f in dataclasses.fields(Asked)] + ["out"]
+    settings = [f.name for f in dataclasses.fields(Asked)]
+    names = [*settings, "out"]
+    renamed = {*settings} - {"data", "steps", "seed", "device"}  # which are named arguments
     try:
         source = recipe_source(recipe)
         own = [f.name for f in dataclasses.fields(source.kind)]
         asked, fields = {"steps": steps, "seed": seed, "device": device}, {}
         for name, value in options.items():
             plain = name.removeprefix("run_")  # run_keep, say, where a recipe has a field keep
-            if name in own or plain not in names:
+            if name in own or plain not in renamed:
                 fields[name] = value
             else:
                 asked[plain] = value
@@ -249,8 +253,8 @@ def train(
                 return dataclasses.replace(recipe, **fields)
             return source.kind(**{**defaults, **fields})
 
-        settings = Asked(data=in_memory(data), **checked_fields(Asked, asked))
-        new = prepare(source, make, settings, settings.opened(), tell)
+        wanted = Asked(data=in_memory(data), **checked_fields(Asked, asked))
+        new = prepare(source, make, wanted, wanted.opened(), tell)
         path = fresh_directory(source.short, new.dataset.name) if out is None else Path(out)
         if asked.pop("minutes", None) is not None:  # the call that makes the same run again
             asked["steps"] = new.steps

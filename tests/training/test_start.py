@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -325,6 +325,15 @@ def test_classes_of_ours_are_known_by_name() -> None:
     assert recipe_source(CGAN(latent_size=4)) == Source("cgan", CGAN, None)
 
 
+def test_a_class_that_is_typed_in_has_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python calls the file of a program from standard input <stdin>."""
+    typed: Any = ModuleType("typed")
+    typed.__file__ = "<stdin>"
+    exec("from minigan.gans.gan import GAN\nclass Typed(GAN): pass", vars(typed))
+    monkeypatch.setitem(sys.modules, "typed", typed)
+    assert recipe_source(typed.Typed) == Source("python:Typed", typed.Typed, None)
+
+
 def test_data_in_memory_are_said_to_be_there_only(run: LiveRun, shell: Shell) -> None:
     assert run.config["data"]["name"] == "arrays"
     assert run.config["data"]["source"] == "python:arrays"
@@ -350,6 +359,10 @@ REFUSED: dict[str, tuple[tuple[Any, ...], dict[str, Any], str]] = {
     "half a step": (("gan",), {"steps": 1.5}, "steps is 1.5, but must be an integer"),
     "a device": (("gan",), {"device": "gpu"}, "device is one of cpu, cuda, not 'gpu'"),
     "a precision": (("gan",), {"precision": "tf32"}, "say device cuda, or precision float32"),
+    "minutes": (("gan",), {"minutes": 6e7}, "minutes must be above 0 and at most 53,"),
+    "another out": (("gan",), {"run_out": "x"}, "GAN has no hyper-parameter run_out; did you "),
+    "other steps": (("gan",), {"run_steps": 3}, "GAN has no hyper-parameter run_steps; did you "),
+    "more data": (("gan",), {"run_data": "grid"}, "GAN has no hyper-parameter run_data; did you "),
     "a seed": (("gan",), {"seed": -1}, "The seed -1 is outside"),
     "a recipe": (("gann",), {}, "did you mean gan?"),
     "a number": ((3,), {}, "class derived from minigan.recipe.Recipe, not 3"),
