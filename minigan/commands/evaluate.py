@@ -75,7 +75,6 @@ def main(words: list[str]) -> int:
         _write(path, (json.dumps(_plain(facts), indent=2) + "\n").encode())
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror or error})") from error
-    refresh(run.path)
     show_table(
         ("score", "value", "+-", "beside it", "of", "real", "fake"),
         [_row(score) for score in found.scores],
@@ -84,6 +83,7 @@ def main(words: list[str]) -> int:
         say(f"left out: {text}")
     show("")
     show(path)
+    refresh(run.path)  # which may fail: the scores have been told by then
     return 0
 
 

@@ -421,7 +421,13 @@ def test_a_run_on_points(shell: Shell, tmp_path: Path) -> None:
     assert after == before
     again = f"train --resume --out {run} --more 1"
     shell.succeeds(*again.split())
-    shell.succeeds("evaluate", run)
+    answer = shell.succeeds("evaluate", run)
+    (run / "report.html").unlink()
+    (run / "report.html").mkdir()
+    failed = shell("evaluate", run)
+    assert (failed.code, failed.err.count("report.html cannot be written")) == (2, 1)
+    assert failed.out == answer.out  # the scores are told before
+    (run / "report.html").rmdir()
     resumed = json.loads((run / "scores.json").read_text())["resumed"]
     assert [(part["command"], part["step"]) for part in resumed] == [(f"minigan {again}", 3)]
     assert resumed[0]["versions"] == facts["evaluation"]["versions"]
