@@ -18,7 +18,7 @@ from ..errors import UserError
 from ..schema import LARGEST, SchemaError, check, load, shown
 from ..start import CHECKPOINTS, PICTURES, Asked
 from ..terminal import brief, visible
-from ..training.run import Run, damaged_config
+from ..training.run import IN_PYTHON, Run, damaged_config
 from ..training.schema import CONFIG, KEPT
 
 # What a run's configuration says of its computing and its length, under the names of the flags.
@@ -72,9 +72,13 @@ def expanded(words: list[str]) -> Given:
     named = rest.pop(0) if rest and not rest[0].startswith("-") else None
     recipe = _recipe(named, recipe, origin)
     given = {_name(word) for word in rest if word.startswith("--")}
-    if "minutes" in given:
-        given.add("steps")
+    if given & {"minutes", "run_minutes"}:
+        given.add("run_steps" if "run_steps" in flags else "steps")
     kept = {key: value for key, value in flags.items() if key not in given}
+    if str(kept.get("data", "")).startswith(IN_PYTHON):
+        raise UserError(
+            f"{origin} is of data that only a Python program had; say by --data which to train on"
+        )
     told = [word for key, value in kept.items() for word in _words(key, value, origin)]
     head = [] if recipe is None else [recipe]
     names = frozenset(f"--{key.replace('_', '-')}" for key in kept)
@@ -111,7 +115,8 @@ def _of_run(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
             del flags[key]
     if data["size"] is None:
         del flags["size"]
-    return config["recipe"], flags | config["hyper_parameters"]
+    own = config["hyper_parameters"]  # a flag of the same name as one of them is --run-NAME
+    return config["recipe"], {f"run_{k}" if k in own else k: v for k, v in flags.items()} | own
 
 
 def _steps_of_start(config: Mapping[str, Any]) -> int:
@@ -172,6 +177,14 @@ def _recipe(named: str | None, known: str | None, origin: Path) -> str | None:
     """
     if known is None:
         return named
+    own = visible(known.removeprefix(IN_PYTHON))
+    if known.startswith(IN_PYTHON):
+        if named is not None and named.endswith(".py") and Path(named).stem == own:
+            return named
+        raise UserError(
+            f"{origin} is of the class {own}, which a Python program had; write the class into a "
+            f"file {own}.py of its own, and name that first, after minigan train"
+        )
     if named is None:
         if known.endswith(".py"):
             raise UserError(

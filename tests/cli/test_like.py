@@ -7,11 +7,14 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 from tiny import Shell
 
 from minigan.commands.like import expanded
+from minigan.gans.gan import GAN
+from minigan.start import train
 from minigan.training import checkpoint, pace
 from minigan.training.run import Run
 
@@ -19,6 +22,14 @@ WORDS = [
     "--data", "ring", "--hidden", "8", "--batch-size", "16", "--steps", "3", "--seed", "4",
     "--keep", "3",
 ]  # fmt: skip
+
+
+class Mine(GAN):
+    """A recipe that only this file has, beside other classes of that kind."""
+
+
+class Other(GAN):
+    """With two of them the file is no recipe's."""
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +111,25 @@ def test_a_recipe_file_must_be_named_again(shell: Shell, tmp_path: Path, digits:
     shell.refuses("train", *like, says=(f"is of the recipe file {mine}", "name it first"))
     shell.succeeds("train", mine, *like)
     assert end(tmp_path / "a") == end(tmp_path / "b")
+
+
+def test_a_run_of_what_only_a_program_had_is_refused_with_what_is_missing(
+    shell: Shell, here: Path
+) -> None:
+    small = {"hidden": 8, "batch_size": 4, "steps": 1}
+    train(Mine, data=np.zeros((8, 2), np.float32), out="a", **small)
+    refused = shell.refuses("train", "--like", "a")
+    assert refused == (
+        "minigan: a/config.json is of the class Mine, which a Python program had; write the class "
+        "into a file Mine.py of its own, and name that first, after minigan train"
+    )
+    shell.refuses("train", "gan", "--like", "a", says=("is of the class Mine",))
+    (here / "Mine.py").write_text(MINE)
+    data = ("a/config.json is of data that only a Python program had; say by --data which",)
+    shell.refuses("train", "Mine.py", "--like", "a", says=data)
+    shell.refuses("train", "Mine.py", "--config", "a/config.json", says=data)
+    shell.succeeds("train", "Mine.py", "--like", "a", "--data", "ring", "--out", "b")
+    assert Run.open(here / "b").config["hyper_parameters"]["hidden"] == 8
 
 
 @pytest.mark.parametrize(
@@ -188,11 +218,38 @@ def test_minutes_become_steps_and_the_run_is_that_of_the_steps(
     assert re.fullmatch(r"minigan train gan .* --out \S+ --steps 7", one.config["command"])
 
 
+SHORT = '''
+from dataclasses import dataclass
+from minigan.gans.gan import GAN
+from minigan.training.recipe import LearningRateDecay
+
+@dataclass(frozen=True)
+class Short(LearningRateDecay, GAN):
+    """A recipe that learns for lr_steps only."""
+'''
+
+
+def test_minutes_are_a_length_of_their_own_where_learning_ends(
+    shell: Shell, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "short.py").write_text(SHORT)
+    words = ["train", "short.py", "--data", "ring", "--hidden", "8", "--batch-size", "16"]
+    shell.refuses(*words, "--lr-steps", "7", says=("to step 6000; give --steps 7",))
+    for most in ("7", "6"):
+        times = iter((100.0, 220.0))  # 20 steps in 120 seconds
+        monkeypatch.setattr(pace, "clock", lambda times=times: next(times))
+        timed = shell(*words, "--lr-steps", most, "--minutes", "0.75", "--out", most)
+        assert timed.code == (0 if most == "7" else 2)
+    assert Run.open(here / "7").config["steps"] == 7
+    assert "from there to step 7; give --steps 6" in timed.err
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--minutes", "0"], "--minutes must be above 0 and finite, not 0"),
-        (["--minutes", "inf"], "--minutes must be above 0 and finite, not inf"),
+        (["--minutes", "0"], "--minutes must be above 0 and at most 53,333,333, not 0"),
+        (["--minutes", "nan"], "--minutes must be above 0 and at most 53,333,333, not nan"),
+        (["--minutes", "5.4e7"], "--minutes must be above 0 and at most 53,333,333, not 5.4e+07"),
         (["--minutes", "1", "--steps", "3"], "--steps and --minutes are two lengths"),
         (["--keep", "0"], "--keep must be at least 1, not 0"),
     ],
@@ -227,3 +284,14 @@ def test_a_field_of_ones_own_recipe_keeps_its_flag(shell: Shell, tmp_path: Path)
     assert (config["hyper_parameters"]["keep"], config["keep"]) == (0.25, 7)
     shell.succeeds("train", mine, "--like", run, "--out", tmp_path / "again")
     assert end(tmp_path / "again") == end(run)
+    found = Run.open(tmp_path / "again").config
+    assert (found["hyper_parameters"]["keep"], found["keep"]) == (0.25, 7)
+    words = expanded([str(mine), "--like", str(run), "--keep", "0.5", "--run-keep", "3"]).words
+    told = [word for word in words if word.partition("=")[0] in ("--keep", "--run-keep")]
+    assert told == ["--keep", "--run-keep"]
+    text = (run / "config.json").read_text()
+    text = text.replace('"hyper_parameters": {', '"hyper_parameters": {"steps": 5,')
+    (run / "config.json").write_text(text)
+    words = expanded([str(mine), "--like", str(run), "--minutes", "1"]).words
+    told = [word for word in words if word.startswith(("--steps", "--run-steps"))]
+    assert told == ["--steps=5"]  # the field, which --minutes says nothing about
