@@ -93,7 +93,7 @@ def caches() -> list[Cache]:
 def size_text(total: int) -> str:
     """A number of bytes as it is read best: 812 bytes, 3.4 kB, 51.2 MB."""
     if total < 1000:
-        return f"{total} bytes"
+        return f"{total} byte{'s' * (total != 1)}"
     size, units = total / 1000, ["kB", "MB", "GB"]
     while size >= 1000 and len(units) > 1:
         size, units = size / 1000, units[1:]

@@ -46,7 +46,7 @@ def test_clean_removes_what_the_caches_hold_and_says_so(
     code, judges = (cache.folder for cache in two)
     out = shell.succeeds("data", "clean").out
     assert f"removed compiled kernels: 2 files, 3 bytes, {code}" in out
-    assert f"removed judges: 1 file, 1 bytes, {judges}" in out
+    assert f"removed judges: 1 file, 1 byte, {judges}" in out
     assert out.endswith("4 bytes removed\n")
     assert os.listdir(code) == ["choices.json"]  # on which the last bits of a run depend
     assert shell.succeeds("data", "clean").out == "there was nothing to remove\n"
@@ -136,6 +136,6 @@ def test_the_caches_are_those_that_are_written(
 
 
 def test_a_size_is_read_at_a_glance() -> None:
-    sizes = {0: "0 bytes", 999: "999 bytes", 1234: "1.2 kB", 51_200_000: "51.2 MB"}
+    sizes = {0: "0 bytes", 1: "1 byte", 999: "999 bytes", 1234: "1.2 kB", 51_200_000: "51.2 MB"}
     assert {size: size_text(size) for size in sizes} == sizes
     assert size_text(3_400_000_000_000) == "3400.0 GB"
