@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from .random import Generator
 from .sources import Source, checked_fields, find, in_memory, in_python, recipe_source, written
 from .training.keeper import Scorer
 from .training.loop import check_range
-from .training.pace import seconds_per_step
+from .training.pace import about, seconds_per_step
 from .training.recipe import Recipe, defaults
 from .training.run import IN_PYTHON, chosen, fresh_directory, provenance
 from .training.schema import CENTURY, KEPT
@@ -38,6 +39,7 @@ from .training.writer import new_run
 
 __all__ = ["Asked", "New", "Source", "find", "prepare", "train"]
 
+MEASURED = 40  # steps of a run above which a few of them are timed first
 PICTURES = 20  # sample pictures of a run, unless it is asked for another number
 DEVICES, PRECISIONS = ("cpu", "cuda"), ("float32", "tf32", "bfloat16")
 CHECKPOINTS = 10  # checkpoints on the way, unless it is asked for another number
@@ -163,8 +165,8 @@ def prepare(source: Source, make: Make, asked: Asked, device: Device, say: Say) 
         needs = "its networks need"
         state = State.fresh(recipe, dataset, asked.seed, device)
         check_range(state, asked.seed)
-        if asked.minutes is not None:
-            steps = _steps_within(asked.minutes, state, asked.graphs, say)
+        if asked.minutes is not None or steps > MEASURED:
+            steps = _measured(asked.minutes, steps, state, asked.graphs, say)
             recipe.check_length(steps)
             del state  # the steps that were timed are thrown away: the run is that of --steps
             gc.collect()  # of its memory: a state and its graph refer to each other
@@ -182,16 +184,21 @@ def prepare(source: Source, make: Make, asked: Asked, device: Device, say: Say) 
     return New(source, state, dataset, steps, asked, scorer)
 
 
-def _steps_within(minutes: float, state: State, graphs: bool, say: Say) -> int:
-    """As many steps as `minutes` have room for, by the time that a few of them take; at least 1.
+def _measured(minutes: float | None, steps: int, state: State, graphs: bool, say: Say) -> int:
+    """The number of steps, and `say` is told how long they take, by the time of a few of them.
 
-    Pictures and checkpoints come on top. The state is not to be used any more.
+    As many steps as `minutes` have room for, at least 1; `steps` without them. Pictures and
+    checkpoints come on top. The state is not to be used any more.
     """
     if graphs:
-        state.use_graphs(say)
-    seconds = seconds_per_step(state)
-    steps = max(1, int(60 * minutes / max(seconds, 1e-9)))
-    say(f"a step takes {seconds:.3g} s, so {minutes:g} minutes have room for {steps:,} steps")
+        state.use_graphs(lambda text: None)  # the run itself will say it
+    if minutes is not None:
+        seconds = seconds_per_step(state)
+        steps = max(1, int(60 * minutes / max(seconds, 1e-9)))
+        say(f"a step takes {seconds:.3g} s, so {minutes:g} minutes have room for {steps:,} steps")
+        return steps
+    with suppress(RunError):  # the run itself will raise it, with its files written
+        say(about(seconds_per_step(state, steps), steps))
     return steps
 
 
