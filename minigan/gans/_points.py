@@ -11,7 +11,7 @@ import numpy as np
 from .. import nn
 from ..nn.init import uniform
 from ..random import Generator
-from ..tensor import Array
+from ..tensor import Array, Tensor
 from ..training.recipe import Players, Recipe, Shape
 from ._checks import check_sides
 
@@ -61,6 +61,9 @@ class ImagesOrPoints(Recipe):
 
     def latent(self, rng: Generator, n: int) -> np.ndarray:
         return rng.normal((n, self.latent_size))
+
+    def opinion(self, players: Players, x: Array, labels: Array | None) -> Array | None:
+        return players["D"](Tensor(x)).data
 
 
 def normed_layers(rng: Generator, inputs: int, units: int) -> list[nn.Module]:

@@ -126,6 +126,10 @@ class BEGAN(EMA):
     def latent(self, rng: Generator, n: int) -> np.ndarray:
         return rng.uniform((n, self.latent_size), -1.0, 1.0)
 
+    def opinion(self, players: Players, x: Array, labels: Array | None) -> Array:
+        """-L(x), of each sample."""
+        return -abs(players["D"](Tensor(x)).data - x).mean(axis=(1, 2, 3))
+
     def reconstruct(self, players: Players, x: Array) -> Array:
         return players["D"](Tensor(x)).data
 

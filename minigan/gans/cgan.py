@@ -137,6 +137,10 @@ class CGAN(EMA):
         z = rng.uniform((n, self.latent_size), -1.0, 1.0)
         return self.with_labels(z, rng.integers(n, self.classes**self.tags))
 
+    def opinion(self, players: Players, x: Array, labels: Array | None) -> Array:
+        assert labels is not None  # or there would be no such run
+        return players["D"](Tensor(x), Tensor(self.vectors(labels))).data
+
     def with_labels(self, z: Array, labels: Array) -> Array:
         self.check(labels)
         return np.concatenate([z[:, : self.latent_size], self.vectors(labels)], axis=1)

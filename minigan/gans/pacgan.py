@@ -120,6 +120,10 @@ class PacGAN(EMA, LearningRateDecay, ImagesOrPoints):
         yield "D", loss, beliefs(on_real, on_fake)
         yield "G", non_saturating_loss(D(self.pack(fake))), {}
 
+    def opinion(self, players: Players, x: Array, labels: Array | None) -> Array:
+        whole = len(x) // self.packing * self.packing
+        return players["D"](self.pack(Tensor(x[:whole]))).data
+
     def pack(self, x: Tensor) -> Tensor:
         """(N, C, ...) to (N / m, m C, ...)."""
         return reshape(x, (len(x) // self.packing, self.packing * x.shape[1], *x.shape[2:]))

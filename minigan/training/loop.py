@@ -20,6 +20,7 @@ from .run import Run, resume_command
 from .schema import KEPT
 from .snapshots import draw_data, draw_progress, draw_samples
 from .state import State
+from .verdicts import Watcher
 
 
 def carry_out(
@@ -82,7 +83,8 @@ def train(
 
     Every `sample_every` steps, and at the end, samples of one fixed set of latent vectors are
     drawn. Every `checkpoint_every` steps the state is saved and the report written again. The
-    newest `keep` checkpoints stay, and with a `scorer` also the one that it finds best.
+    newest `keep` checkpoints stay, and with a `scorer` also the one that it finds best. `say` is
+    told if D has won, or G makes one sample or noise.
 
     Raises:
         RunError: if a loss stops being finite; its row is the last one, and the report shows it.
@@ -114,6 +116,7 @@ def train(
         keeper.save(state, scored=False)
     elif state.step % checkpoint_every == 0:
         keeper.score(state)  # a process that was killed may have done no more than save it
+    watcher = Watcher(state, run, steps, say)
     rows = run.rows()
     before = rows[-1]["seconds"] if rows else 0.0
     began = time.monotonic()
@@ -130,6 +133,7 @@ def train(
                 record(state.step, row)
                 if state.step % sample_every == 0 or state.step == steps:
                     draw()
+                watcher.look(state)
                 progress.update(state.step, row)
                 if state.step % checkpoint_every == 0 and state.step < steps:
                     keeper.save(state)

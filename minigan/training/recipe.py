@@ -182,6 +182,14 @@ class Recipe:
         """D(x): the probability in [0, 1] that each sample is real, (N,); None if D has none."""
         return None
 
+    def opinion(self, players: Players, x: Array, labels: Array | None) -> Array | None:
+        """What D gives each sample x (N, *shape), or each pack of them, in any unit: more to those
+        that it takes for real. None if there is no such thing.
+
+        `labels` (N,) are the classes of x, None if the data have none.
+        """
+        return self.realness(players, x)
+
     # Questions about samples x (N, *shape). `minigan evaluate` scores the answers; None is none.
 
     def with_labels(self, z: Array, labels: Array) -> Array | None:

@@ -22,7 +22,7 @@ from ..errors import UserError
 from ..files import atomic_write, sync_folder
 from ..schema import SchemaError, check, lines, load, parse, shown
 from .checkpoint import step_of
-from .schema import CONFIG, EVALUATION, SCORE, check_row
+from .schema import CONFIG, EVALUATION, LOOK, SCORE, check_row
 
 FORMAT = 1  # of config.json
 IN_PYTHON = "python:"  # before the name of data or of a recipe that only a program had
@@ -48,7 +48,8 @@ class Run:
 
     `config.json` is the resolved configuration, `metrics.jsonl` one row a step, `samples/` the
     pictures, `checkpoints/` the state, `report.html` the page that shows it all. `scores.jsonl` has
-    the scores by which the best checkpoint is chosen, `scores.json` those of an evaluation.
+    the scores by which the best checkpoint is chosen, `scores.json` those of an evaluation,
+    `verdicts.jsonl` what was seen from time to time of how the game goes.
     """
 
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
@@ -60,6 +61,7 @@ class Run:
         self.report = path / "report.html"
         self.scores = path / "scores.jsonl"
         self.evaluated = path / "scores.json"
+        self.looked = path / "verdicts.jsonl"
         self.losses = path / "loss.png"
         self.animation = self.samples / "animation.gif"
         self.real_samples = self.samples / "real.png"
@@ -140,9 +142,11 @@ class Run:
 
     def sync(self) -> None:
         """Flush all rows to the disk, before a checkpoint is written that needs them."""
-        if self.metrics.exists():
-            with open(self.metrics, "rb") as file:
+        written = [path for path in (self.metrics, self.looked) if path.exists()]
+        for path in written:
+            with open(path, "rb") as file:
                 os.fsync(file.fileno())
+        if written:
             sync_folder(self.path)
 
     def rows(self) -> list[dict[str, Any]]:
@@ -162,6 +166,28 @@ class Run:
         except SchemaError as error:
             raise UserError(
                 f"line {len(rows) + 1} of {self.metrics} is damaged: {error}; remove the line"
+            ) from error
+        return rows
+
+    def looks(self) -> list[dict[str, Any]]:
+        """The rows of verdicts.jsonl; a last line that a crash cut short is left out.
+
+        Raises:
+            UserError: if another line is damaged, or not of a later step than the one before.
+        """
+        rows: list[dict[str, Any]] = []
+        try:
+            for line in lines(self.looked):
+                row = parse(line)
+                check(row, LOOK)
+                if rows and row["step"] <= rows[-1]["step"]:
+                    raise SchemaError(f"step {row['step']} comes after step {rows[-1]['step']}")
+                rows.append(row)
+        except FileNotFoundError:
+            return []
+        except SchemaError as error:
+            raise UserError(
+                f"line {len(rows) + 1} of {self.looked} is damaged: {error}; remove the line"
             ) from error
         return rows
 
@@ -187,9 +213,13 @@ class Run:
         """Remove the rows and pictures after `step`, which a resumed run makes again."""
         for folder in (self.samples, self.checkpoints):
             folder.mkdir(exist_ok=True)  # a copy of a run may lack an empty folder
-        rows = [row for row in self.rows() if row["step"] <= step]
-        with atomic_write(self.metrics) as temporary:
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        made = {self.metrics: self.rows()}
+        if self.looked.exists():
+            made[self.looked] = self.looks()
+        for path, rows in made.items():
+            kept = [json.dumps(row) + "\n" for row in rows if row["step"] <= step]
+            with atomic_write(path) as temporary:
+                temporary.write_text("".join(kept))
         for picture in self.pictures():
             if step_of(picture) > step:
                 picture.unlink()

@@ -134,6 +134,12 @@ SCORE = Table(
 )
 EVALUATION = Table({"step": integer(0), "scores": ListOf(SCORE)}, {"left_out": (ListOf(TEXT), [])})
 
+# What is seen of a run from time to time, in verdicts.jsonl.
+LOOK = Table(
+    {"step": integer(1), "distance": NUMBER, "spread": NUMBER},
+    {"auc": (NUMBER, None), "roughness": (NUMBER, None)},
+)
+
 ROW = Table({"step": integer(1), "seconds": number(0, CENTURY)}, {})
 
 

@@ -13,6 +13,7 @@ from ..errors import RunError, UserError
 from . import checkpoint
 from .checkpoint import step_of
 from .run import Run, named_recipe, resume_command
+from .verdicts import verdicts
 
 if TYPE_CHECKING:
     from ..viz.report import Record
@@ -120,6 +121,7 @@ def record(run: Run, *, live: bool = False) -> Record:
         evaluation = run.evaluation()
     except UserError as error:  # the rest of the report is as true without
         evaluation = str(error)
+    fields = run.config.get("hyper_parameters") or {}
     ended = step >= run.config.get("steps", step) or diverged(rows)
     return Record(
         name=str(run.config.get("recipe", run.path.resolve().name)),
@@ -132,6 +134,7 @@ def record(run: Run, *, live: bool = False) -> Record:
         others=[path for path in run.other_pictures() if path.is_file()],
         evaluation=evaluation,
         live=live and not ended,
+        verdicts=[verdict.sentence(fields) for verdict in verdicts(run.looks())],
         next_steps=_next_steps(run, step, live, diverged(rows), evaluation is not None),
     )
 

@@ -39,7 +39,9 @@ def sole_writer(path: Path, say: Callable[[str], None]) -> Iterator[None]:
     """
     with _held(path, say):
         run = Run(path, {})
-        for file in (path / "config.json", run.metrics, run.scores, run.losses, run.report):
+        for file in (
+            path / "config.json", run.metrics, run.scores, run.looked, run.losses, run.report,
+        ):  # fmt: skip
             if file.is_symlink():
                 raise UserError(
                     f"{file} is a symbolic link, through which a run does not write; put the file "

@@ -44,6 +44,7 @@ class Record:
     others: Sequence[Path]  # further pictures
     evaluation: Row | str | None = None  # what scores.json has, or why it cannot be read
     live: bool = False  # whether the run goes on
+    verdicts: Sequence[str] = ()  # what was seen to go wrong, a sentence or two each
     next_steps: Sequence[tuple[str, str]] = ()  # what can be done now, and its command
 
     @property
@@ -64,6 +65,7 @@ def write_report(path: Path, run: Record) -> None:
     """
     body = [
         _header(run),
+        _verdicts(run),
         _result(run),
         _scores(run),
         _progress(run),
@@ -118,6 +120,12 @@ def _header(run: Record) -> Html:
         element("header", "\n", element("h1", _title(run)), "\n", state, *lead),
         "\n",
     )
+
+
+def _verdicts(run: Record) -> Html:
+    """What went wrong, above all pictures."""
+    lines = [joined(element("li", text[:1].upper() + text[1:]), "\n") for text in run.verdicts]
+    return _section("What was seen to go wrong", element("ul", "\n", *lines)) if lines else joined()
 
 
 def _result(run: Record) -> Html:

@@ -1,0 +1,158 @@
+"""What is said of a run that goes wrong, while it runs: D has won, G makes one sample, or noise.
+
+A verdict follows from the observables of the run so far alone, the rows of verdicts.jsonl, so that
+a resumed run gives the same ones. It is said once. Each needs that G has been no better for a
+while: the longest of 200 steps and half of the steps before. For early in a healthy run D tells
+all samples apart too, and samples are alike, or rough; but they get better.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .observables import Observer
+from .run import Run
+from .state import State
+
+LOOKS = 40  # at a run, of any length
+OFTENEST = 50  # steps between two looks, at least: a look costs as much as half a step
+PATIENCE = 200  # steps without getting better after which a verdict is possible
+FEWEST = 3  # looks in that time
+BETTER = 0.95  # of the best distance so far, or less, is better
+FAR = 0.1  # distance of samples from the data; at most 0.04 in healthy runs by their end
+APART = 0.98  # AUC from which D tells the samples apart
+ALIKE = 0.2  # spread of samples that are one
+NOISE = 3.0  # roughness of noise, in that of the data
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is wrong with a run, when it was seen, and since when it has been so."""
+
+    name: str  # won, alike or noise
+    step: int
+    since: int
+    seen: Row  # the observables then
+
+    def sentence(self, fields: Mapping[str, Any]) -> str:
+        """What is wrong, the evidence, and a way out by the recipe's hyper-parameters `fields`."""
+        seen, since = self.seen, f"since step {self.since:,}"
+        far = (
+            f"G's samples have come no nearer to the data for {self.step - self.since:,} steps "
+            f"(distance {seen['distance']:.2g}; of equal distributions 0)"
+        )
+        grain = ""
+        if seen.get("roughness", 0.0) >= NOISE:
+            grain = (
+                f"neighbouring pixels differ {seen['roughness']:.0f} times as much as in the data"
+            )
+        if self.name == "won":
+            noisy = f" and are noise: {grain}" if grain else ""
+            said = (
+                f"D has won: {since} it tells real from generated samples without fail "
+                f"(AUC {seen['auc']:.2f}), and {far}{noisy}"
+            )
+            way = _way(fields, "lr_d", "n_critic", "k")
+        elif self.name == "noise":
+            said = f"G makes noise: {grain}, and {far}"
+            way = _way(fields, "lr_d", "lr_g")
+        else:
+            apart = ", apart from noise," if grain else ""
+            said = (
+                f"G makes one sample: {since} any two of its samples differ{apart} by "
+                f"{seen['spread']:.0%} of what two real ones do"
+            )
+            way = _way(fields, "lr_g", "lr_d")
+        return f"step {self.step:,}: {said}. {way}"
+
+
+def _way(fields: Mapping[str, Any], *names: str) -> str:
+    """Which of a recipe's fields to try with which values, as flags."""
+    tried = []
+    for name in (*names, "lr"):
+        value = fields.get(name)
+        if isinstance(value, int) and value > 1:
+            tried.append(f"--{name.replace('_', '-')} {max(1, value // 2)}")
+        elif isinstance(value, float) and value > 0:
+            tried.append(f"--{name.replace('_', '-')} {value / 4:.2g}")
+    if "r1" in fields and not fields["r1"]:
+        tried.append("--r1 1")
+    if not tried:
+        return "Other hyper-parameters may help"
+    return f"Stop it with Ctrl-C, and try {' or '.join(tried[:2])}"
+
+
+def verdicts(rows: Sequence[Row]) -> list[Verdict]:
+    """The verdicts on a run, each at the first of its looks `rows` after which it holds.
+
+    >>> rows = [{"step": i, "distance": 0.5, "spread": 1.0, "auc": 1.0} for i in range(50, 600, 50)]
+    >>> [(verdict.name, verdict.step, verdict.since) for verdict in verdicts(rows)]
+    [('won', 250, 50)]
+    """
+    found: dict[str, Verdict] = {}
+    best, better = float("inf"), 0  # the smallest distance, and the look that had it
+    alike: int | None = None  # the first look of those up to now at which samples were one
+    for i, row in enumerate(rows):
+        if row["distance"] <= BETTER * best:
+            best, better = row["distance"], i
+        if row["spread"] >= ALIKE:
+            alike = None
+        elif alike is None or row["spread"] > rows[alike]["spread"] / BETTER:
+            alike = i  # or they grow apart
+        lately = rows[better : i + 1]
+        stuck = _is_long(lately) and row["distance"] >= FAR
+        if stuck and not found.keys() & {"won", "noise"}:
+            if all(seen.get("auc", 0.0) >= APART for seen in lately):
+                found["won"] = _verdict("won", lately)
+            elif all(seen.get("roughness", 0.0) >= NOISE for seen in lately):
+                found["noise"] = _verdict("noise", lately)
+        if alike is not None and _is_long(rows[alike : i + 1]):
+            found.setdefault("alike", _verdict("alike", rows[alike : i + 1]))
+    return sorted(found.values(), key=lambda verdict: verdict.step)
+
+
+def _is_long(rows: Sequence[Row]) -> bool:
+    """Whether nothing got better for long enough."""
+    first, last = rows[0]["step"], rows[-1]["step"]
+    return len(rows) >= FEWEST and last - first >= max(PATIENCE, first / 2)
+
+
+def _verdict(name: str, rows: Sequence[Row]) -> Verdict:
+    return Verdict(name, rows[-1]["step"], rows[0]["step"], rows[-1])
+
+
+class Watcher:
+    """Looks at a run 40 times, or every 50 steps, and tells each verdict on it once.
+
+    No byte of the run's state changes.
+    """
+
+    def __init__(self, state: State, run: Run, steps: int, say: Callable[[str], None]) -> None:
+        self.run, self.say = run, say
+        self.every = max(OFTENEST, steps // LOOKS)
+        self.rows = run.looks()
+        self.observer = Observer(state)
+
+    def look(self, state: State) -> None:
+        """Look at the state, if it is time, and tell what is new.
+
+        Raises:
+            OSError: if the row cannot be written.
+        """
+        if state.step % self.every:
+            return
+        seen = self.observer.look(state)
+        if seen is None:
+            return
+        told = len(verdicts(self.rows))
+        row = {"step": state.step, **{key: round(value, 6) for key, value in seen.items()}}
+        with open(self.run.looked, "a") as file:
+            file.write(json.dumps(row) + "\n")
+        self.rows.append(row)
+        for verdict in verdicts(self.rows)[told:]:
+            self.say(verdict.sentence(self.run.config["hyper_parameters"]))
