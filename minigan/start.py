@@ -107,6 +107,7 @@ class New:
     steps: int
     asked: Asked
     scorer: Scorer | None
+    length: str | None = None  # how long it takes, in words, if it was measured
 
     def config(self, command: str) -> dict[str, Any]:
         """The resolved configuration, for config.json; `command` is what the user said.
@@ -165,8 +166,9 @@ def prepare(source: Source, make: Make, asked: Asked, device: Device, say: Say) 
         needs = "its networks need"
         state = State.fresh(recipe, dataset, asked.seed, device)
         check_range(state, asked.seed)
+        length = None
         if asked.minutes is not None or steps > MEASURED:
-            steps = _measured(asked.minutes, steps, state, asked.graphs, say)
+            steps, length = _measured(asked.minutes, steps, state, asked.graphs)
             recipe.check_length(steps)
             del state  # the steps that were timed are thrown away: the run is that of --steps
             gc.collect()  # of its memory: a state and its graph refer to each other
@@ -181,11 +183,13 @@ def prepare(source: Source, make: Make, asked: Asked, device: Device, say: Say) 
             f"minigan train {source.name}: {needs} more memory than there is ({error}); give a "
             "smaller --size, or make them smaller"
         ) from error
-    return New(source, state, dataset, steps, asked, scorer)
+    return New(source, state, dataset, steps, asked, scorer, length)
 
 
-def _measured(minutes: float | None, steps: int, state: State, graphs: bool, say: Say) -> int:
-    """The number of steps, and `say` is told how long they take, by the time of a few of them.
+def _measured(
+    minutes: float | None, steps: int, state: State, graphs: bool
+) -> tuple[int, str | None]:
+    """The number of steps, and in words how long they take, by the time of a few of them.
 
     As many steps as `minutes` have room for, at least 1; `steps` without them. Pictures and
     checkpoints come on top. The state is not to be used any more.
@@ -195,11 +199,11 @@ def _measured(minutes: float | None, steps: int, state: State, graphs: bool, say
     if minutes is not None:
         seconds = seconds_per_step(state)
         steps = max(1, int(60 * minutes / max(seconds, 1e-9)))
-        say(f"a step takes {seconds:.3g} s, so {minutes:g} minutes have room for {steps:,} steps")
-        return steps
+        room = f"so {minutes:g} minutes have room for {steps:,} steps"
+        return steps, f"a step takes {seconds:.3g} s, {room}"
     with suppress(RunError):  # the run itself will raise it, with its files written
-        say(about(seconds_per_step(state, steps), steps))
-    return steps
+        return steps, about(seconds_per_step(state, steps), steps)
+    return steps, None
 
 
 def train(
@@ -267,6 +271,8 @@ def train(
             asked["steps"] = new.steps
         command = written(recipe, {"data": data, **asked, **fields})
         with new_run(path, new.config(command), tell) as directory:
+            if new.length is not None:
+                tell(new.length)
             run = LiveRun(new.state, new.dataset, directory, new.scorer)
             run.train()
             return run

@@ -96,6 +96,8 @@ def main(words: list[str]) -> int:
     if start.minutes is not None:  # the command that makes the same run again
         words = [*without(words, "--minutes")[0], "--steps", str(new.steps)]
     with new_run(path, new.config(shlex.join(["minigan", "train", *words])), say) as run:
+        if new.length is not None:
+            say(new.length)
         return run_to_end(new.state, new.dataset, run, new.scorer)
 
 

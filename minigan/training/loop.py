@@ -98,16 +98,7 @@ def train(
         if not np.isfinite(samples).all():
             raise state.not_saved("the samples of G are", run.checkpoints, name)
         arrows = _arrows(state, dataset, z)
-        draw_samples(
-            run,
-            state.step,
-            samples,
-            dataset,
-            bounds,
-            state.realness,
-            arrows=arrows,
-            columns=columns,
-        )
+        draw_samples(run, state.step, samples, dataset, bounds, state.realness, arrows, columns)
 
     keeper = Keeper(run, keep, scorer)
     if state.step == 0:

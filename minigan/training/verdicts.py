@@ -2,8 +2,8 @@
 
 A verdict follows from the observables of the run so far alone, the rows of verdicts.jsonl, so that
 a resumed run gives the same ones. It is said once. Each needs that G has been no better for a
-while: the longest of 200 steps and half of the steps before. For early in a healthy run D tells
-all samples apart too, and samples are alike, or rough; but they get better.
+while: 200 steps, a tenth of the run, and half of the steps before. For early in a healthy run D
+tells all samples apart too, and samples are alike, or rough; but they get better.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .state import State
 
 LOOKS = 40  # at a run, of any length
 OFTENEST = 50  # steps between two looks, at least: a look costs as much as half a step
-PATIENCE = 200  # steps without getting better after which a verdict is possible
-FEWEST = 3  # looks in that time
+PATIENCE = 5  # looks without getting better after which a verdict is possible
 BETTER = 0.95  # of the best distance so far, or less, is better
 FAR = 0.1  # distance of samples from the data; at most 0.04 in healthy runs by their end
-APART = 0.98  # AUC from which D tells the samples apart
+TOLD = 0.98  # AUC from which D tells the samples apart
 ALIKE = 0.2  # spread of samples that are one
+GROWING = 1.25  # of the smallest spread lately: samples that grow apart
 NOISE = 3.0  # roughness of noise, in that of the data
 
 Row = Mapping[str, Any]
@@ -32,19 +32,25 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is wrong with a run, when it was seen, and since when it has been so."""
+    """What is wrong with a run (`name` is won, noise or alike), and since which step."""
 
-    name: str  # won, alike or noise
-    step: int
+    name: str
+    best: Row  # the look at which G was nearest to the data
     since: int
-    seen: Row  # the observables then
+    seen: Row  # the look that shows it
+
+    @property
+    def step(self) -> int:
+        """When it was seen."""
+        return int(self.seen["step"])
 
     def sentence(self, fields: Mapping[str, Any]) -> str:
         """What is wrong, the evidence, and a way out by the recipe's hyper-parameters `fields`."""
         seen, since = self.seen, f"since step {self.since:,}"
         far = (
-            f"G's samples have come no nearer to the data for {self.step - self.since:,} steps "
-            f"(distance {seen['distance']:.2g}; of equal distributions 0)"
+            f"G's samples have come no nearer to the data for {self.step - self.best['step']:,} "
+            f"steps (distance {seen['distance']:.2g}, then {self.best['distance']:.2g}; of equal "
+            "distributions 0)"
         )
         grain = ""
         if seen.get("roughness", 0.0) >= NOISE:
@@ -95,35 +101,30 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
     [('won', 250, 50)]
     """
     found: dict[str, Verdict] = {}
-    best, better = float("inf"), 0  # the smallest distance, and the look that had it
-    alike: int | None = None  # the first look of those up to now at which samples were one
+    best = 0  # the look with the smallest distance
     for i, row in enumerate(rows):
-        if row["distance"] <= BETTER * best:
-            best, better = row["distance"], i
-        if row["spread"] >= ALIKE:
-            alike = None
-        elif alike is None or row["spread"] > rows[alike]["spread"] / BETTER:
-            alike = i  # or they grow apart
-        lately = rows[better : i + 1]
-        stuck = _is_long(lately) and row["distance"] >= FAR
-        if stuck and not found.keys() & {"won", "noise"}:
-            if all(seen.get("auc", 0.0) >= APART for seen in lately):
-                found["won"] = _verdict("won", lately)
-            elif all(seen.get("roughness", 0.0) >= NOISE for seen in lately):
-                found["noise"] = _verdict("noise", lately)
-        if alike is not None and _is_long(rows[alike : i + 1]):
-            found.setdefault("alike", _verdict("alike", rows[alike : i + 1]))
+        if row["distance"] <= BETTER * rows[best]["distance"]:
+            best = i
+        if row["step"] < 1.5 * rows[best]["step"]:
+            continue
+        for name, shows in SHOWS.items():
+            since = i + 1
+            while since > best and rows[since - 1]["distance"] >= FAR and shows(rows[since - 1]):
+                since -= 1
+            lately = rows[since : i + 1]
+            if len(lately) < PATIENCE or (name == "noise" and "won" in found):
+                continue
+            if name == "alike" and row["spread"] > GROWING * min(seen["spread"] for seen in lately):
+                continue
+            found.setdefault(name, Verdict(name, rows[best], lately[0]["step"], row))
     return sorted(found.values(), key=lambda verdict: verdict.step)
 
 
-def _is_long(rows: Sequence[Row]) -> bool:
-    """Whether nothing got better for long enough."""
-    first, last = rows[0]["step"], rows[-1]["step"]
-    return len(rows) >= FEWEST and last - first >= max(PATIENCE, first / 2)
-
-
-def _verdict(name: str, rows: Sequence[Row]) -> Verdict:
-    return Verdict(name, rows[-1]["step"], rows[0]["step"], rows[-1])
+SHOWS: Mapping[str, Callable[[Row], bool]] = {  # what a look of each verdict shows
+    "won": lambda row: row.get("auc", 0.0) >= TOLD,
+    "noise": lambda row: row.get("roughness", 0.0) >= NOISE,
+    "alike": lambda row: row["spread"] < ALIKE,
+}
 
 
 class Watcher:

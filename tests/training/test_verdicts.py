@@ -182,7 +182,8 @@ def found(looks: list[dict[str, float]]) -> list[tuple[str, int, int]]:
         ({"distance": 0.05}, []),  # G is good
         ({"auc": 0.9}, []),
         ({"auc": None}, []),  # nobody knows
-        ({"auc": lambda step: 1.0 if step != 200 else 0.9}, []),
+        ({"auc": lambda step: 1.0 if step != 250 else 0.9}, []),
+        ({"auc": lambda step: 1.0 if step != 150 else 0.9}, [("won", 400, 200)]),
         ({"auc": None, "roughness": 4.0}, [("noise", 250, 50)]),
         ({"auc": 0.9, "roughness": 4.0}, [("noise", 250, 50)]),
         ({"roughness": 4.0}, [("won", 250, 50)]),  # one of them is enough
@@ -190,6 +191,9 @@ def found(looks: list[dict[str, float]]) -> list[tuple[str, int, int]]:
         ({"auc": 0.5, "spread": 0.1}, [("alike", 250, 50)]),
         ({"auc": 0.5, "spread": lambda step: step / 3000}, []),  # they grow apart
         ({"auc": 0.5, "spread": lambda step: 0.1 if step != 200 else 0.3}, [("alike", 450, 250)]),
+        ({"auc": 0.5, "spread": lambda step: 0.1 if step < 250 else 0.12}, [("alike", 250, 50)]),
+        ({"auc": 0.5, "spread": lambda step: 0.1 if step < 250 else 0.13}, []),
+        ({"auc": 0.5, "spread": 0.1, "distance": lambda step: 0.9 ** (step / 50)}, []),
         ({"spread": 0.1}, [("won", 250, 50), ("alike", 250, 50)]),
     ],
 )
@@ -202,9 +206,17 @@ def test_the_later_a_run_gets_no_better_the_longer_that_must_last() -> None:
     assert found(looks) == [("won", 1500, 1000)]
 
 
-def test_rare_looks_must_be_three() -> None:
-    assert found(rows(every=1000)) == [("won", 3000, 1000)]
-    assert found(rows(2, every=1000)) == []
+def test_a_run_that_was_good_can_be_lost() -> None:
+    looks = rows(20, distance=lambda s: 0.3 if s < 200 else 0.01 if s < 400 else 0.6)
+    assert found(looks) == [("won", 600, 400)]
+    (verdict,) = verdicts.verdicts(looks)
+    assert "no nearer to the data for 400 steps (distance 0.6, then 0.01;" in verdict.sentence({})
+    assert found([row | {"auc": 0.6, "spread": 0.05} for row in looks]) == [("alike", 600, 400)]
+
+
+def test_rare_looks_must_be_five() -> None:
+    assert found(rows(every=1000)) == [("won", 5000, 1000)]
+    assert found(rows(4, every=1000)) == []
 
 
 def test_a_verdict_stays_that_of_its_step() -> None:
@@ -221,23 +233,23 @@ def test_a_verdict_stays_that_of_its_step() -> None:
             FIELDS,
             "step 250: D has won: since step 50 it tells real from generated samples without fail "
             "(AUC 1.00), and G's samples have come no nearer to the data for 200 steps (distance "
-            "0.5; of equal distributions 0). Stop it with Ctrl-C, and try --lr-d 5e-05 or "
-            "--n-critic 2",
+            "0.5, then 0.5; of equal distributions 0). Stop it with Ctrl-C, and try --lr-d 5e-05 "
+            "or --n-critic 2",
         ),
         (
             {"roughness": 12.0},
             {"lr": 1e-3, "k": 1, "r1": 0.0},
             "step 250: D has won: since step 50 it tells real from generated samples without fail "
             "(AUC 1.00), and G's samples have come no nearer to the data for 200 steps (distance "
-            "0.5; of equal distributions 0) and are noise: neighbouring pixels differ 12 times as "
-            "much as in the data. Stop it with Ctrl-C, and try --lr 0.00025 or --r1 1",
+            "0.5, then 0.5; of equal distributions 0) and are noise: neighbouring pixels differ 12 "
+            "times as much as in the data. Stop it with Ctrl-C, and try --lr 0.00025 or --r1 1",
         ),
         (
             {"auc": None, "roughness": 12.0},
             {},
             "step 250: G makes noise: neighbouring pixels differ 12 times as much as in the data, "
-            "and G's samples have come no nearer to the data for 200 steps (distance 0.5; of equal "
-            "distributions 0). Other hyper-parameters may help",
+            "and G's samples have come no nearer to the data for 200 steps (distance 0.5, "
+            "then 0.5; of equal distributions 0). Other hyper-parameters may help",
         ),
         (
             {"auc": 0.5, "spread": 0.07},
@@ -246,7 +258,7 @@ def test_a_verdict_stays_that_of_its_step() -> None:
             "what two real ones do. Stop it with Ctrl-C, and try --lr-g 0.00025 or --lr-d 5e-05",
         ),
         (
-            {"auc": 0.5, "spread": 0.07, "distance": 0.01, "roughness": 5.0},
+            {"auc": 0.5, "spread": 0.07, "roughness": lambda step: 1.0 if step < 250 else 5.0},
             {},
             "step 250: G makes one sample: since step 50 any two of its samples differ, apart from "
             "noise, by 7% of what two real ones do. Other hyper-parameters may help",
@@ -256,7 +268,7 @@ def test_a_verdict_stays_that_of_its_step() -> None:
 def test_a_verdict_is_a_sentence_with_its_evidence_and_a_way_out(
     values: dict[str, Any], fields: dict[str, Any], sentence: str
 ) -> None:
-    (verdict,) = verdicts.verdicts(rows(**values))
+    (verdict,) = verdicts.verdicts(rows(5, **values))
     assert verdict.sentence(fields) == sentence
 
 
@@ -268,9 +280,9 @@ WORDS = ["--data", "ring", "--hidden", "8", "--batch-size", "16"]
 @pytest.fixture
 def strict(monkeypatch: pytest.MonkeyPatch) -> None:
     """D has won any run of four steps, of which every second one is looked at."""
-    for name, value in {"OFTENEST": 2, "PATIENCE": 2, "FEWEST": 2, "BETTER": -9.0}.items():
+    for name, value in {"OFTENEST": 2, "PATIENCE": 2, "BETTER": -9.0}.items():
         monkeypatch.setattr(verdicts, name, value)
-    monkeypatch.setattr(verdicts, "APART", -1.0)
+    monkeypatch.setattr(verdicts, "TOLD", -1.0)
     monkeypatch.setattr(verdicts, "FAR", -9.0)
 
 
