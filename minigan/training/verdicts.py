@@ -1,9 +1,10 @@
 """What is said of a run that goes wrong, while it runs: D has won, G makes one sample, or noise.
 
 A verdict follows from the observables of the run so far alone, the rows of verdicts.jsonl, so that
-a resumed run gives the same ones. It is said once. Each needs that G has been no better for a
-while: 200 steps, a tenth of the run, and half of the steps before. For early in a healthy run D
-tells all samples apart too, and samples are alike, or rough; but they get better.
+a resumed run gives the same ones. It is said once, not before a fifth of the run and 400 steps.
+Each needs that G has been no better for a while: 200 steps, a tenth of the run, and half of the
+steps before. For early in a healthy run D tells all samples apart too, and samples are alike, or
+rough; but they get better.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .state import State
 LOOKS = 40  # at a run, of any length
 OFTENEST = 50  # steps between two looks, at least: a look takes as long as half a step at most
 OFTENEST_GPU = 400  # on a GPU, which replays steps from a graph, and a look as four steps
+EARLY = 8  # looks before which nothing is said: a healthy start may look dead
 PATIENCE = 5  # looks without getting better after which a verdict is possible
 BETTER = 0.95  # of the best distance so far, or less, is better
 FAR = 0.1  # distance of samples from the data; at most 0.04 in healthy runs by their end
@@ -99,14 +101,14 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
 
     >>> rows = [{"step": i, "distance": 0.5, "spread": 1.0, "auc": 1.0} for i in range(50, 600, 50)]
     >>> [(verdict.name, verdict.step, verdict.since) for verdict in verdicts(rows)]
-    [('won', 250, 50)]
+    [('won', 400, 50)]
     """
     found: dict[str, Verdict] = {}
     best = 0  # the look with the smallest distance
     for i, row in enumerate(rows):
         if row["distance"] <= BETTER * rows[best]["distance"]:
             best = i
-        if row["step"] < 1.5 * rows[best]["step"]:
+        if i + 1 < EARLY or row["step"] < 1.5 * rows[best]["step"]:
             continue
         for name, shows in SHOWS.items():
             since = i + 1
