@@ -66,9 +66,10 @@ class Asked:
     graphs: bool = True
     keep: int | None = None  # newest checkpoints that stay
     best: str | None = None  # the score whose best checkpoint stays too
+    score_every: int | None = None  # steps between two scores; without it checkpoints are scored
 
     def __post_init__(self) -> None:
-        for name in ("size", "steps", "sample_every", "checkpoint_every", "keep"):
+        for name in ("size", "steps", "sample_every", "checkpoint_every", "keep", "score_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
@@ -77,10 +78,16 @@ class Asked:
                 f"--minutes must be above 0 and at most {CENTURY / 60:,.0f}, not {self.minutes:g}"
             )
         if isinstance(self.data, Dataset):
-            for name, unset in (("size", None), ("stack", 1), ("best", None)):
+            for name, unset in (
+                ("size", None),
+                ("stack", 1),
+                ("best", None),
+                ("score_every", None),
+            ):
                 if getattr(self, name) != unset:
+                    flag = name.replace("_", "-")
                     raise UserError(
-                        f"--{name} is for data by name or in a folder, not for those in memory"
+                        f"--{flag} is for data by name or in a folder, not for those in memory"
                     )
 
     def opened(self) -> Device:
@@ -129,7 +136,8 @@ class New:
             "deterministic": asked.deterministic,
             "graphs": asked.graphs,
             "keep": asked.keep or KEPT,
-            "best": asked.best,
+            "best": None if self.scorer is None else self.scorer.name,
+            "score_every": asked.score_every,
             "sample_every": asked.sample_every or max(1, self.steps // PICTURES),
             "checkpoint_every": asked.checkpoint_every or max(1, self.steps // CHECKPOINTS),
             "command": command,
@@ -174,7 +182,7 @@ def prepare(source: Source, make: Make, asked: Asked, device: Device, say: Say) 
             gc.collect()  # of its memory: a state and its graph refer to each other
             state = State.fresh(recipe, dataset, asked.seed, device)
         scorer = None
-        if asked.best is not None:
+        if asked.best is not None or asked.score_every is not None:
             scorer = score_by(asked.best, recipe, _facts(dataset, asked), say)
     except ValueError as error:
         raise UserError(f"minigan train {source.name}: {error}") from error

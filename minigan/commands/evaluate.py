@@ -9,25 +9,30 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import UserError
 from ..evaluation import evaluate
 from ..evaluation.truth import truth
 from ..files import atomic_write, numbered
 from ..metrics.course import course
-from ..metrics.score import Score
+from ..metrics.score import Evaluation, Score
 from ..training.run import provenance
 from .console import say, show, show_table
 from .flags import Count, OfRun, parse, split_run
 from .open_run import open_run
 from .report import refresh
 
+CELL = 96  # pixels of a picture beside its nearest ones, about
 FORMAT = 1  # of scores.json
 DESCRIPTION = (
     "Score a run by all that applies to it, and keep the scores in its directory: of points and of "
-    "stacked images the modes that it covers; of other images the log-likelihood under Parzen "
-    "windows, and the inception score and Frechet distance of a classifier that is trained here "
-    "once; of recipes that know classes, read codes, classify or encode, how well they do. The run "
-    "computes on the device, its judges always on the CPU."
+    "stacked images the modes that it covers; of other images the kernel and Frechet distance, "
+    "precision, recall, density and coverage by the features of a network that is trained here "
+    "once, with labels or without, and by random ones, whether samples are copies, the inception "
+    "score, and of small images the log-likelihood under Parzen windows; of recipes that know "
+    "classes, read codes, classify or encode, how well they do. The run computes on the device, "
+    "its judges always on the CPU."
 )
 
 
@@ -75,6 +80,7 @@ def main(words: list[str]) -> int:
         _write(path, (json.dumps(_plain(facts), indent=2) + "\n").encode())
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror or error})") from error
+    _draw(run.nearest, found)
     show_table(
         ("score", "value", "+-", "beside it", "of", "real", "fake"),
         [_row(score) for score in found.scores],
@@ -82,9 +88,37 @@ def main(words: list[str]) -> int:
     for text in found.left_out:
         say(f"left out: {text}")
     show("")
+    if found.nearest is not None:
+        show(run.nearest)
     show(path)
     refresh(run.path)  # which may fail: the scores have been told by then
     return 0
+
+
+def _draw(path: Path, found: Evaluation) -> None:
+    """Draw samples beside their nearest training pictures: two groups, one beside the other."""
+    if found.nearest is None:
+        return
+    from ..viz.grid import save_grid
+
+    pictures, by = found.nearest, found.nearest_by  # (N, 1 + len(by), C, H, W)
+    half = -(-len(pictures) // 2)
+    left, right = pictures[:half], pictures[half:]
+    blank = np.zeros_like(left[: half - len(right)])
+    rows = np.concatenate([left, np.concatenate([right, blank])], axis=1)
+    names = ["sample", *(f"by {name}" for name in by)]
+    size = max(rows.shape[-2:])
+    try:
+        save_grid(
+            path,
+            rows.reshape(-1, *rows.shape[2:]),
+            value_range=(0, 255),
+            columns=rows.shape[1],
+            scale=max(1, round(CELL / size)),
+            headings=names * 2,
+        )
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror or error})") from error
 
 
 def _write(path: Path, content: bytes) -> None:

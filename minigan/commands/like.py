@@ -24,7 +24,7 @@ from ..training.schema import CONFIG, KEPT
 # What a run's configuration says of its computing and its length, under the names of the flags.
 OWN = (
     "steps", "seed", "device", "precision", "deterministic", "graphs", "keep", "best",
-    "sample_every", "checkpoint_every",
+    "sample_every", "checkpoint_every", "score_every",
 )  # fmt: skip
 
 # Flags that are obeyed before others are read, so that in a file they would do nothing.

@@ -102,8 +102,10 @@ def _go_on(words: list[str], place: Path) -> int:
             "and --more N trains N steps more"
         )
     state.recipe.check_length(steps)
-    best = given.best or config["best"]
-    scorer = None if best is None else score_by(best, state.recipe, config["data"], say)
+    best, score_every = given.best or config["best"], given.score_every or config["score_every"]
+    scorer = None
+    if best is not None or score_every is not None:
+        scorer = score_by(best, state.recipe, config["data"], say)
     now = {
         "command": shlex.join(["minigan", "train", *words]),
         "step": state.step,
@@ -116,7 +118,8 @@ def _go_on(words: list[str], place: Path) -> int:
         **where,
         "graphs": given.graphs,
         "keep": given.keep or config["keep"],
-        "best": best,
+        "best": None if scorer is None else scorer.name,
+        "score_every": score_every,
         "sample_every": given.sample_every or config["sample_every"],
         "checkpoint_every": given.checkpoint_every or config["checkpoint_every"],
         "resumed": [*config["resumed"], now],

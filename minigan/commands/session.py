@@ -27,10 +27,11 @@ class Length:
     checkpoint_every: Count = None  # steps between two checkpoints; a tenth of the run
     keep: Count = None  # newest checkpoints that stay; 2
     best: ScoreName = None  # keep the best checkpoint too, by frechet, inception, modes, ...
+    score_every: Count = None  # steps between two scores, each with a checkpoint; at checkpoints
     graphs: bool = True  # on a GPU replay steps from a CUDA graph, if possible; same bits
 
     def __post_init__(self) -> None:
-        for flag in ("steps", "sample_every", "checkpoint_every", "keep"):
+        for flag in ("steps", "sample_every", "checkpoint_every", "keep", "score_every"):
             value = getattr(self, flag)
             if value is not None and value < 1:
                 raise UserError(f"--{flag.replace('_', '-')} must be at least 1, not {value}")

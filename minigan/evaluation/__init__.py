@@ -11,7 +11,7 @@ from ..data import Dataset
 from ..data.stacked import first_channel, labels_of_parts
 from ..errors import RunError, UserError
 from ..metrics import modes, pca, scores
-from ..metrics.classifier import FEATURES, Classifier, classifier
+from ..metrics.classifier import Classifier, classifier
 from ..metrics.parzen import SAMPLES, VALIDATION, Parzen, parzen
 from ..metrics.score import Evaluation, Score
 from ..metrics.spectral import spectral
@@ -19,6 +19,8 @@ from ..progress import Progress
 from ..random import Generator
 from ..training.recipe import Recipe
 from ..training.state import State
+from .distances import compared
+from .sides import sides
 
 COUNT = 10_000  # samples of images, and real images beside them, unless another number is given
 STACKED = 26_000  # samples of images of several channels with a class each, as in the papers
@@ -42,8 +44,9 @@ def evaluate(
 
     `train` is the data of the run (or, if they are generated, more of the same kind), `test` data
     that it has not seen. `count` samples are drawn from latent vectors of the stream of `seed`: by
-    default 2,500 points, 10,000 images, or 26,000 stacked images. `encoded` images, by default
-    `count`, are encoded of either part of the data.
+    default 2,500 points, 26,000 stacked images, or 10,000 images, of which without labels there are
+    no more than real ones to compare them with. `encoded` images, by default `count`, are encoded
+    of either part of the data.
 
     Batch norm uses the running moments of training.
 
@@ -55,10 +58,9 @@ def evaluate(
     if not train.is_image:
         _points(found, state, train, test, count or modes.POINTS, seed)
     else:
-        count = count or (STACKED if train.parts else COUNT)
         run = _Images(state, train, test, count, seed, say)
         run.likelihood(found)
-        if train.y is None:
+        if train.y is None or len(train.classes) < 2:
             found.left_out.append("all that a classifier says: the data have no labels")
         else:
             say(f"{train.name}: looking for its classifier")
@@ -70,12 +72,14 @@ def evaluate(
                 found.judge = classifier(train, test, say=say)
                 run.judged(found, found.judge)
             run.read(found)
-        run.encodings(found, encoded or count)
+        if not train.parts:
+            run.compared(found)
+        run.encodings(found, encoded or run.count)
     found.scores += spectral(state.players)
     if not found.scores:
         raise UserError(
-            f"no score applies to this run: {train.name} has neither labels nor test samples; give "
-            "it either, as class folders or a test folder, and train again"
+            f"no score applies to this run: the density of {train.name} is not known, and its "
+            "samples are no images; look at the samples"
         )
     return found
 
@@ -101,15 +105,27 @@ class _Images:
     """The scores of a run on images. All images are uint8, as they would be in a file."""
 
     def __init__(
-        self, state: State, train: Dataset, test: Dataset | None, count: int, seed: int, say: Say
+        self,
+        state: State,
+        train: Dataset,
+        test: Dataset | None,
+        count: int | None,
+        seed: int,
+        say: Say,
     ) -> None:
         bounds = state.recipe.output_range(train.shape)
         assert bounds is not None
         self.state, self.train, self.test = state, train, test
-        self.count, self.seed, self.say, self.bounds = count, seed, say, bounds
-        some = np.random.default_rng(seed).permutation(len(train))
+        self.seed, self.say, self.bounds = seed, say, bounds
+        order = np.random.default_rng(seed).permutation(len(train))
         held = 0 if self.no_likelihood() else VALIDATION  # images that only choose sigma
-        self.validation, self.some = some[:held], some[held:][:count]
+        self.validation, order = order[:held], order[held:]
+        most = STACKED if train.parts else COUNT
+        self.beside = sides(train, test, count or most, order, seed)
+        if not (held or train.y is not None):  # nothing has use for more samples than that
+            most = max(1, len(self.beside.real))
+        self.count = count = count or most
+        self.some = order[:count]
         say(f"drawing {count:,} samples")
         self.fake = self.generated(_latent(state, count, seed))
 
@@ -148,42 +164,14 @@ class _Images:
         )  # fmt: skip
 
     def judged(self, found: Evaluation, judge: Classifier) -> None:
-        """The scores of samples by a classifier.
-
-        They depend on the number of images, so all sides have the same number.
-        """
+        """Whether samples look like classes, and like those that were asked for."""
         self.say("classifying")
-        sides = {"samples": self.fake, "training images": self.train.x[self.some]}
-        enough = min(*map(len, sides.values()), FEATURES + 1)
-        if self.test is not None and len(self.test) >= enough:
-            sides["test images"] = self.test.x[self.some_of(self.test, self.count)]
-        elif self.test is not None:
-            found.left_out.append(
-                f"test images beside the samples: there are {len(self.test):,}, and {enough:,} "
-                "are the fewest"
-            )
-        short = min(sides, key=lambda side: len(sides[side]))
-        n = len(sides[short])
-        logits, features = zip(*(judge(x[:n]) for x in sides.values()), strict=True)
+        beside, n = self.beside, len(self.beside.real)
+        real = scores.inception_score(judge(beside.data.x[beside.other])[0])[0]
         of: dict[str, Any] = {"real": n, "fake": n, "note": f"{n:,} images on each side"}
-        if "test images" in sides:
-            of |= {"baseline_of": "test images", "baseline": scores.inception_score(logits[2])[0]}
-        score = scores.inception_score(logits[0])
-        name = f"inception score ({judge.name})"
-        found.scores.append(Score("inception", name, *score, **of))
-        name = f"Fréchet distance ({judge.name})"
-        if n > FEATURES:
-            if "test images" in sides:
-                of["baseline"] = scores.frechet_distance(features[1], features[2])
-            distance = scores.frechet_distance(features[1], features[0])
-            found.scores.append(Score("frechet", name, distance, **of))
-        else:
-            out = "; raise --count" if short == "samples" else ""
-            found.left_out.append(
-                f"{name}: it wants more than {FEATURES} images on each side, and there are {n:,} "
-                f"{short}{out}"
-            )
-
+        of |= {"baseline_of": beside.other_of, "baseline": real}
+        score = scores.inception_score(judge(self.fake[:n])[0])
+        found.scores.append(Score("inception", f"inception score ({judge.name})", *score, **of))
         asked = np.arange(self.count) % judge.classes
         z = self.state.recipe.with_labels(_latent(self.state, self.count, self.seed), asked)
         if z is not None:
@@ -191,6 +179,14 @@ class _Images:
             of = {"baseline_of": "the classifier on test images", "fake": self.count}
             name = f"agreement with the asked class ({judge.name})"
             found.scores.append(Score("agreement", name, *agreed, judge.accuracy, **of))
+
+    def compared(self, found: Evaluation) -> None:
+        """The scores that compare samples with real images: the first of all."""
+        mine = compared(
+            self.train, self.test, self.beside, self.fake, judge=found.judge, say=self.say
+        )
+        found.scores[:0], found.features, found.nearest = mine.scores, mine.features, mine.nearest
+        found.left_out, found.nearest_by = found.left_out + mine.left_out, mine.nearest_by
 
     def stacked(self, found: Evaluation, judge: Classifier) -> None:
         """The scores by a classifier of images whose channels are images themselves."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from .classifier import Classifier
 
 
@@ -30,11 +32,19 @@ class Score:
 
 @dataclass
 class Evaluation:
-    """All scores of a run that apply, what was left out and why, and the judge of images."""
+    """All scores of a run that apply, what was left out and why, and the judge of images.
+
+    `features` identify the networks whose features were compared. `nearest` are some samples beside
+    their nearest training pictures, (N, 1 + len(nearest_by), C, H, W) uint8, by each of
+    `nearest_by`; the second half of them are the nearest of all.
+    """
 
     scores: list[Score] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     judge: Classifier | None = None
+    features: list[dict[str, Any]] = field(default_factory=list)
+    nearest: np.ndarray | None = None
+    nearest_by: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
         """All of it as plain JSON values."""
@@ -42,4 +52,5 @@ class Evaluation:
             "scores": [asdict(score) for score in self.scores],
             "left_out": self.left_out,
             "classifier": self.judge.facts() if self.judge else None,
+            "features": self.features,
         }

@@ -12,7 +12,19 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import atomic_write
-from ..schema import FLAG, NAME, NUMBER, SchemaError, Table, check, integer, lines, parse
+from ..schema import (
+    FLAG,
+    NAME,
+    NUMBER,
+    TEXT,
+    Maybe,
+    SchemaError,
+    Table,
+    check,
+    integer,
+    lines,
+    parse,
+)
 from . import checkpoint
 from .checkpoint import kept, newest, step_of
 from .run import Run
@@ -20,17 +32,34 @@ from .state import State
 
 ROW = Table(
     {"step": integer(1), "score": NAME, "value": NUMBER, "higher_is_better": FLAG},
-    {},
+    {"title": (TEXT, ""), "baseline": (Maybe(NUMBER), None), "baseline_of": (TEXT, "")},
 )
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A score by which checkpoints are compared; `of` must not change the state that it scores."""
+    """A score by which checkpoints are compared; `of` must not change the state that it scores.
+
+    `title` says what it is. `baseline` is the same score of the real samples that `baseline_of`
+    describes, if there is one.
+    """
 
     name: str
     higher_is_better: bool
     of: Callable[[State], float]
+    title: str = ""
+    baseline: float | None = None
+    baseline_of: str = ""
+
+    def row(self, state: State) -> dict[str, Any]:
+        """The score of a state, as a row of scores.jsonl."""
+        row: dict[str, Any] = {"step": state.step, "score": self.name}
+        row |= {"value": float(self.of(state)), "higher_is_better": self.higher_is_better}
+        if self.title:
+            row["title"] = self.title
+        if self.baseline is not None:
+            row |= {"baseline": self.baseline, "baseline_of": self.baseline_of}
+        return row
 
 
 class Scores:
@@ -67,9 +96,9 @@ class Scores:
         """Score a state and append the row, unless it is there already."""
         if any((row["step"], row["score"]) == (state.step, scorer.name) for row in self.rows()):
             return
-        row = {"step": state.step, "score": scorer.name, "value": float(scorer.of(state))}
+        row = scorer.row(state)
         with open(self.file, "a") as file:
-            file.write(json.dumps(row | {"higher_is_better": scorer.higher_is_better}) + "\n")
+            file.write(json.dumps(row) + "\n")
             file.flush()
             os.fsync(file.fileno())  # or the best checkpoint might be taken for an old one
 

@@ -50,6 +50,7 @@ def carry_out(
             checkpoint_every=run.config["checkpoint_every"],
             say=say,
             keep=run.config["keep"],
+            score_every=run.config["score_every"],
             scorer=scorer,
         )
     except OSError as error:
@@ -75,6 +76,7 @@ def train(
     say: Callable[[str], None],
     keep: int = KEPT,
     scorer: Scorer | None = None,
+    score_every: int | None = None,
 ) -> int | None:
     """Train up to step `steps`; the number of the signal that ended it before, with a checkpoint
     written, or None.
@@ -83,8 +85,9 @@ def train(
 
     Every `sample_every` steps, and at the end, samples of one fixed set of latent vectors are
     drawn. Every `checkpoint_every` steps the state is saved and the report written again. The
-    newest `keep` checkpoints stay, and with a `scorer` also the one that it finds best. `say` is
-    told if D has won, or G makes one sample or noise.
+    newest `keep` checkpoints stay, and with a `scorer` also the one that it finds best: it scores
+    each of them, or, if that is given, every `score_every` steps a state that is saved for it.
+    `say` is told if D has won, or G makes one sample or noise.
 
     Raises:
         RunError: if a loss stops being finite; its row is the last one, and the report shows it.
@@ -101,11 +104,12 @@ def train(
         draw_samples(run, state.step, samples, dataset, bounds, state.realness, arrows, columns)
 
     keeper = Keeper(run, keep, scorer)
+    score_every = score_every or checkpoint_every
     if state.step == 0:
         draw_data(run, dataset, say)
         draw()
         keeper.save(state, scored=False)
-    elif state.step % checkpoint_every == 0:
+    elif state.step % score_every == 0:
         keeper.score(state)  # a process that was killed may have done no more than save it
     watcher = Watcher(state, run, steps, say)
     rows = run.rows()
@@ -126,8 +130,10 @@ def train(
                     draw()
                 watcher.look(state)
                 progress.update(state.step, row)
-                if state.step % checkpoint_every == 0 and state.step < steps:
-                    keeper.save(state)
+                saved, scored = (state.step % n == 0 for n in (checkpoint_every, score_every))
+                if (saved or scored) and state.step < steps:
+                    keeper.save(state, scored=scored)
+                if saved and state.step < steps:
                     draw_progress(run, live=True)
             keeper.save(state, scored=state.step >= steps)
             draw_progress(run, finished=state.step >= steps)

@@ -48,8 +48,8 @@ class Run:
 
     `config.json` is the resolved configuration, `metrics.jsonl` one row a step, `samples/` the
     pictures, `checkpoints/` the state, `report.html` the page that shows it all. `scores.jsonl` has
-    the scores by which the best checkpoint is chosen, `scores.json` those of an evaluation,
-    `verdicts.jsonl` what was seen from time to time of how the game goes.
+    the scores by which the best checkpoint is chosen, `scores.json` those of an evaluation, which
+    leaves `nearest.png` too, `verdicts.jsonl` what was seen from time to time of how the game goes.
     """
 
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
@@ -62,6 +62,7 @@ class Run:
         self.scores = path / "scores.jsonl"
         self.evaluated = path / "scores.json"
         self.looked = path / "verdicts.jsonl"
+        self.nearest = path / "nearest.png"
         self.losses = path / "loss.png"
         self.animation = self.samples / "animation.gif"
         self.real_samples = self.samples / "real.png"

@@ -103,6 +103,7 @@ CONFIG = Table(
         "graphs": (FLAG, True),
         "keep": (integer(1), KEPT),
         "best": (Maybe(NAME), None),  # the score by which the best checkpoint is chosen
+        "score_every": (Maybe(integer(1)), None),  # steps; at checkpoints if it is None
         "command": (TEXT, ""),
         "versions": (VERSIONS, {}),
         "revision": (Maybe(TEXT), None),

@@ -12,6 +12,7 @@ from ..data import Dataset
 from ..errors import RunError, UserError
 from . import checkpoint
 from .checkpoint import step_of
+from .keeper import Scores
 from .run import Run, named_recipe, resume_command
 from .verdicts import verdicts
 
@@ -121,6 +122,11 @@ def record(run: Run, *, live: bool = False) -> Record:
         evaluation = run.evaluation()
     except UserError as error:  # the rest of the report is as true without
         evaluation = str(error)
+    course: list[dict[str, Any]] | str
+    try:
+        course = Scores(run).rows()
+    except UserError as error:
+        course = str(error)
     fields = run.config.get("hyper_parameters") or {}
     ended = step >= run.config.get("steps", step) or diverged(rows)
     return Record(
@@ -133,6 +139,8 @@ def record(run: Run, *, live: bool = False) -> Record:
         data={caption: path for caption, path in data.items() if path.is_file()},
         others=[path for path in run.other_pictures() if path.is_file()],
         evaluation=evaluation,
+        course=course,
+        nearest=run.nearest if run.nearest.is_file() else None,
         live=live and not ended,
         verdicts=[verdict.sentence(fields) for verdict in verdicts(run.looks())],
         next_steps=_next_steps(run, step, live, diverged(rows), evaluation is not None),

@@ -19,6 +19,7 @@ from .series import Series, are_probabilities, limits, series
 SIZES = {"wide": (940, 300), "narrow": (360, 260)}  # in pixels
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 28  # pixels around the plane
 POINTS = 300  # of a line, about; more cannot be seen
+OUTPUTS = {"D(x)", "D(G(z))"}
 COLOURS = 6  # classes c0, c1, ... of the style sheet
 
 
@@ -50,12 +51,26 @@ def output_lines(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
     return [Line(key, i, series(rows, key)) for i, key in enumerate(keys)]
 
 
+def score_lines(rows: Sequence[Mapping[str, Any]]) -> list[Line]:
+    """The scores that rows of scores.jsonl have, each by its title."""
+    titles = dict.fromkeys(row.get("title") or row["score"] for row in rows)
+    return [
+        Line(
+            title,
+            1 + i % (COLOURS - 1),
+            series([r for r in rows if (r.get("title") or r["score"]) == title], "value"),
+        )
+        for i, title in enumerate(titles)
+    ]
+
+
 def chart(lines: Sequence[Line], what: str, references: Sequence[Reference] = ()) -> Html:
     """The lines over the steps in both widths, with their names above; empty without a value."""
     shown = limits((line.data for line in lines), (r.value for r in references))
     if shown is None:
         return joined()
-    if not references and are_probabilities(line.data for line in lines):
+    outputs = {line.name for line in lines} <= OUTPUTS
+    if outputs and not references and are_probabilities(line.data for line in lines):
         shown, references = (-0.03, 1.03), [Reference("1/2", 0.5, "D cannot tell")]
     keys = [
         element("span", element("i", class_=f"key c{line.colour}"), line.name, class_="name")

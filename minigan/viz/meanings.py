@@ -213,7 +213,20 @@ _SCORES = {
     "inception": "Whether each sample looks like one class, and all classes occur: from 1 to the "
     "number of classes. Higher is better.",
     "frechet": "Distance of the features of samples from those of real images. Lower is better; "
-    "that of test images beside it is as good as can be.",
+    "that of real images beside it is as good as can be. It falls with the number of images.",
+    "kernel": "Distance of the features of samples from those of real images. Lower is better; "
+    "0 is as good as can be, which real images miss a little on either side.",
+    "precision": "Samples that lie among real images. Higher is better; low is a sign of samples "
+    "that look like nothing.",
+    "recall": "Real images that lie among samples. Higher is better; low is a sign of samples "
+    "without variety.",
+    "density": "How densely samples lie where real images do. Above the one beside it they keep "
+    "to the usual.",
+    "coverage": "Real images that have a sample nearby. Higher is better; low is a sign of modes "
+    "that are missed.",
+    "copies": "Samples as near to a training picture as the nearest twentieth of real ones. Far "
+    "above the one beside it is a sign of copies; by pixels blurred samples are near too.",
+    "nearest": "Well below 1 is a sign of copies; by pixels blurred samples are near too.",
     "agreement": "Samples in which the classifier sees the class that was asked for. Near the "
     "one beside it is good.",
     "error": "Test images that the recipe's own network classifies wrongly. Lower is better.",
@@ -227,6 +240,11 @@ _SCORES = {
 }
 
 
+_CONTROL = "By features that learned nothing: the control."
+
+
 def meaning_of_score(key: str) -> str:
     """What a score of `minigan evaluate` means, and which way is better; empty if nobody knows."""
-    return next((text for begin, text in _SCORES.items() if key.startswith(begin)), "")
+    plain = key.removeprefix("random_")
+    text = next((text for begin, text in _SCORES.items() if plain.startswith(begin)), "")
+    return f"{text} {_CONTROL}" if plain != key and text else text

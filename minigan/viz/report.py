@@ -17,13 +17,17 @@ from typing import Any
 import numpy as np
 
 from ..files import atomic_write
-from .chart import chart, loss_lines, output_lines
+from .chart import chart, loss_lines, output_lines, score_lines
 from .embed import embedded, evenly, spread
 from .html import Html, element, joined, page
-from .meanings import distinct, meaning, meaning_of_score, references
+from .meanings import Reference, distinct, meaning, meaning_of_score, references
 
 STEPS_SHOWN = 40  # pictures in the slider; more would only make the file heavy
 STRIP_BYTES = 440_000  # of all pictures in the slider
+NEAREST = (
+    "Samples beside the training pictures nearest to them, by features and by pixels. On the left "
+    "any samples, on the right those that are nearest of all: copies, if there are some, are there."
+)
 RELOAD = 10  # seconds after which the page of a run that goes on loads itself again
 
 Row = Mapping[str, Any]
@@ -43,6 +47,8 @@ class Record:
     data: Mapping[str, Path]  # pictures of the real data, by caption
     others: Sequence[Path]  # further pictures
     evaluation: Row | str | None = None  # what scores.json has, or why it cannot be read
+    course: Sequence[Row] | str = ()  # the rows of scores.jsonl, or why they cannot be read
+    nearest: Path | None = None  # samples beside their nearest training pictures
     live: bool = False  # whether the run goes on
     verdicts: Sequence[str] = ()  # what was seen to go wrong, a sentence or two each
     next_steps: Sequence[tuple[str, str]] = ()  # what can be done now, and its command
@@ -68,6 +74,7 @@ def write_report(path: Path, run: Record) -> None:
         _verdicts(run),
         _result(run),
         _scores(run),
+        _course(run),
         _progress(run),
         _training(run),
         _next_steps(run),
@@ -177,7 +184,32 @@ def _scores(run: Record) -> Html:
     if run.step > found["step"]:
         after += " The run has gone on since."
     parts += [_note(after), *(_note(f"Left out: {text}") for text in found["left_out"])]
+    if run.nearest is not None:
+        parts.append(_figure(run.nearest, NEAREST))
     return _section("Scores", joined(*parts))
+
+
+def _course(run: Record) -> Html:
+    """The score by which the best checkpoint is chosen, over the steps."""
+    rows, best = run.course, run.config.get("best")
+    if isinstance(rows, str):
+        return _section("The score so far", _note(rows))
+    rows = [row for row in rows if row["score"] == best] or rows
+    if not rows:
+        return joined()
+    last = rows[-1]
+    way = "higher" if last["higher_is_better"] else "lower"
+    text = f"{last['score']}: {way} is better. {meaning_of_score(last['score'])}"
+    of_real = []
+    if last.get("baseline") is not None:
+        of_real = [Reference("real images", last["baseline"], last.get("baseline_of", ""))]
+    finite = [row for row in rows if math.isfinite(row["value"])]
+    sign = 1 if last["higher_is_better"] else -1
+    if finite:
+        top = max(finite, key=lambda row: (sign * row["value"], row["step"]))
+        text += f" Best so far: {_value(float(top['value']))} after step {top['step']:,}."
+    drawn = chart(score_lines(rows), "the score", of_real)
+    return _section("The score so far", joined(drawn, _note(text)))
 
 
 def _progress(run: Record) -> Html:

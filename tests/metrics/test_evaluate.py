@@ -33,6 +33,10 @@ from minigan.tensor import Array, Tensor
 from minigan.training.recipe import Feed, Players, Recipe, Shape, Update
 from minigan.training.state import State
 
+KEYS = ("kernel", "frechet", "precision", "recall", "density", "coverage")
+COMPARED = {f"{of}{key}" for of in ("", "random_") for key in KEYS} | {
+    f"{what}_{by}" for what in ("copies", "nearest") for by in ("features", "pixels")
+}
 TRAIN, TEST = glyphs(size=16, count=2000), glyphs(size=16, count=400, split="test")
 HERE = sys.modules[__name__]
 PLACE = {image.tobytes(): (d, i) for d in (TRAIN, TEST) for i, image in enumerate(d.x)}
@@ -67,6 +71,13 @@ class Cheat(Recipe):
     def scaled(self, x: np.ndarray) -> np.ndarray:
         low, high = self.output_range(x.shape[1:])
         return (low + x * np.float64((high - low) / 255)).astype(np.float32)
+
+
+class Tiny(Cheat):
+    """Makes pictures of 3 x 3 pixels."""
+
+    def generate(self, players: Players, z: Array) -> Tensor:
+        return Tensor(np.zeros((len(z), 1, 3, 3), np.float32))
 
 
 class Conditional(Cheat):
@@ -163,10 +174,16 @@ def scored(
 
 def test_real_images_score_as_real_images_do() -> None:
     found, _ = scored(Cheat())
-    assert set(found) == {"parzen", "inception", "frechet"}
-    for score in found.values():
+    assert set(found) == {"parzen", "inception", *COMPARED}
+    assert next(iter(found)) == "kernel"  # the headline, below 10,000 images
+    for key, score in found.items():
         assert score.baseline is not None
-        assert score.value == pytest.approx(score.baseline, rel=0.35)
+        if "kernel" in key:
+            assert abs(score.value - score.baseline) < 6 * score.error
+        elif "copies" in key:
+            assert score.value == pytest.approx(score.baseline, abs=0.06)
+        else:
+            assert score.value == pytest.approx(score.baseline, rel=0.35)
     assert found["frechet"].name == "Fréchet distance (classifier of glyphs, 128 features)"
     assert (found["frechet"].real, found["frechet"].fake) == (400, 400)
     assert (found["parzen"].real, found["parzen"].fake) == (400, 400)
@@ -185,6 +202,8 @@ def test_worse_images_score_worse(monkeypatch: pytest.MonkeyPatch) -> None:
         patch.setattr(HERE, "BANK", replace(BANK, x=np.repeat(BANK.x[:1], 400, axis=0)))
         collapsed, _ = scored(Cheat())
     for bad in (upside_down, collapsed):
+        assert bad["kernel"].value > 10 * good["kernel"].error
+        assert bad["coverage"].value < 0.7 * good["coverage"].value
         assert bad["frechet"].value > 2 * good["frechet"].value
         assert bad["parzen"].value < good["parzen"].value
     assert collapsed["inception"].value == pytest.approx(1)
@@ -295,20 +314,70 @@ def test_without_labels_and_without_test_images(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(judges, "STEPS", 2)
     bare = Dataset("bare", TRAIN.x)
     found, left_out = scored(Halves(), bare, Dataset("bare", TEST.x))
-    assert set(found) == {"parzen", "reconstruction"}
+    assert set(found) == {"parzen", "reconstruction", *COMPARED}
+    assert found["kernel"].name == "kernel distance (rotation classifier of bare, 128 features)"
+    assert found["kernel"].baseline_of == "test images"
     assert any("no labels" in text for text in left_out)
     found, left_out = scored(Reader(), TRAIN, None, count=200)
-    assert set(found) == {"inception", "frechet"}
-    assert found["frechet"].baseline is None
+    assert set(found) == {"inception", *COMPARED}
+    assert found["frechet"].baseline_of == "the other half of the training images"
+    assert found["copies_pixels"].baseline_of == "training images, to the nearest other one"
     assert any("Parzen" in text for text in left_out)
-    with pytest.raises(UserError, match="no score applies"):
-        scored(Cheat(), bare, None)
+
+
+def test_pictures_with_neither_labels_nor_test_images_are_scored() -> None:
+    """By as many samples as there are real ones in each half, and no more."""
+    found, _ = scored(Cheat(), Dataset("bare", TRAIN.x), None, count=None)
+    assert set(found) == COMPARED
+    assert (found["frechet"].real, found["frechet"].fake) == (1000, 1000)
+    assert found["frechet"].value == pytest.approx(found["frechet"].baseline, rel=0.5)
+    assert found["random_coverage"].name == "coverage (random convolutions of seed 0, 128 features)"
+
+
+def test_pictures_that_no_network_can_see_are_compared_by_pixels() -> None:
+    few = np.random.default_rng(0).integers(0, 256, (9, 1, 3, 3), np.uint8)
+    found, left_out = scored(Tiny(batch_size=4), Dataset("tiny", few), None)
+    assert set(found) == {"copies_pixels", "nearest_pixels"}
+    assert any("all that compares features" in text for text in left_out)
+
+
+def test_copies_of_training_pictures_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(HERE, "BANK", replace(BANK, x=TRAIN.x[:400]))
+        found = evaluate(State.fresh(Cheat(), TRAIN, seed=0), TRAIN, TEST, count=400)
+    by_key = {score.key: score for score in found.scores}
+    for key in ("features", "pixels"):
+        assert by_key[f"copies_{key}"].value == 1
+        assert by_key[f"copies_{key}"].baseline == pytest.approx(0.05, abs=0.01)
+        assert by_key[f"nearest_{key}"].value == 0
+    assert by_key["copies_pixels"].baseline_of == "test images"
+    assert found.nearest_by == ("features", "pixels")
+    assert found.nearest is not None
+    assert found.nearest.shape == (16, 3, *TRAIN.shape)
+    for sample, by_features, by_pixels in found.nearest:
+        np.testing.assert_array_equal(sample, by_pixels)
+        np.testing.assert_array_equal(sample, by_features)
+
+
+def test_some_samples_are_shown_and_those_that_are_nearest() -> None:
+    found = evaluate(State.fresh(Cheat(), TRAIN, seed=0), TRAIN, TEST, count=400)
+    assert found.nearest is not None
+    sample, by_pixels = (found.nearest[:, i].astype(float) for i in (0, 2))
+    every = ((TRAIN.x.astype(float) - sample[:, None]) ** 2).sum(axis=(2, 3, 4))
+    gap = ((sample - by_pixels) ** 2).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(gap, every.min(axis=1))
+    judge = judges.classifier(TRAIN, TEST, say=lambda text: None)
+    a, b = (judge(found.nearest[:, i])[1] for i in (0, 1))
+    distance = np.sqrt(((a - b) ** 2).sum(axis=1))
+    assert (np.diff(distance[8:]) >= 0).all()
+    assert distance[8:].max() < np.median(distance[:8])
 
 
 def test_few_samples_have_no_frechet_distance() -> None:
     found, left_out = scored(Cheat(), count=128)
     assert "frechet" not in found
     assert any("there are 128 samples; raise --count" in text for text in left_out)
+    assert {"kernel", "coverage"} <= set(found)
     assert scored(Cheat(), count=3)[0]["inception"].fake == 3
 
 
@@ -326,13 +395,13 @@ def test_the_side_that_is_short_is_named() -> None:
     short = replace(TRAIN, x=TRAIN.x[:120], y=TRAIN.y[:120], factors={})
     found, left_out = scored(Cheat(batch_size=8), short)
     assert "frechet" not in found
-    (sentence,) = (text for text in left_out if text.startswith("Fréchet"))
+    sentence, _ = (text for text in left_out if text.startswith("Fréchet"))
     assert sentence.endswith("there are 120 training images")
     assert any("2,000 training images, and there are 120" in text for text in left_out)
     few = replace(TEST, x=TEST.x[:100], y=TEST.y[:100], factors={})
     found, left_out = scored(Cheat(), test=few)
-    assert found["frechet"].fake == 400  # worth more than a baseline of a hundred images
-    assert found["frechet"].baseline is None
+    assert found["frechet"].fake == 400  # the other half is worth more than a hundred images
+    assert found["frechet"].baseline_of == "the other half of the training images"
     assert any("test images beside the samples: there are 100" in text for text in left_out)
 
 
@@ -454,7 +523,17 @@ def test_a_run_on_images(shell: Shell, run: Path, monkeypatch: pytest.MonkeyPatc
     assert "no test data" in answer.err
     assert "left out: Fréchet" in answer.err
     facts = json.loads((run / "scores.json").read_text())
-    assert [score["key"] for score in facts["scores"]] == ["inception"]
+    assert [score["key"] for score in facts["scores"]] == [
+        *(f"{of}{key}" for of in ("", "random_") for key in KEYS if key != "frechet"),
+        "copies_features", "nearest_features", "copies_pixels", "nearest_pixels", "inception",
+    ]  # fmt: skip
+    assert (run / "nearest.png").is_file()
+    assert f"{run / 'nearest.png'}\n{run / 'scores.json'}\n" in answer.out
+    assert "Samples beside the training pictures" in (run / "report.html").read_text()
+    assert [features["name"] for features in facts["features"]] == [
+        f"classifier of {facts['data']}, 128 features",
+        "random convolutions of seed 0, 128 features",
+    ]
     assert facts["classifier"]["tested_on"] == "every tenth training image, held out"
     assert len(facts["classifier"]["digest"]) == 16
     config = json.loads((run / "config.json").read_text())

@@ -18,11 +18,11 @@ from minigan.data.points import grid, ring
 from minigan.errors import UserError
 from minigan.metrics import classifier as judges
 from minigan.metrics import pca
+from minigan.metrics.frechet import frechet_distance
 from minigan.metrics.modes import mode_scores, reverse_kl, stacked_modes
 from minigan.metrics.parzen import SIGMAS, log_likelihood, parzen
 from minigan.metrics.scores import (
     best_assignment,
-    frechet_distance,
     inception_score,
     match_codes,
     match_factors,
@@ -374,7 +374,7 @@ def test_the_classifier_refuses_what_it_cannot_learn(dataset: Dataset) -> None:
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 28, 20), (3, 64, 64)])
 def test_the_classifier_takes_images_of_any_size(shape: tuple[int, ...]) -> None:
     network = judges.Network(shape, 3, rng=Generator(0, "test"))
-    logits, found = judges._read(network, tiny.images(shape, 2).x)
+    logits, found = judges.read(network, tiny.images(shape, 2).x)
     assert (logits.shape, found.shape) == ((2, 3), (2, 128))
 
 

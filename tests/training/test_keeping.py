@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+from PIL import Image
 from tiny import Shell
 
 from minigan.errors import UserError
@@ -191,8 +192,8 @@ def test_a_score_that_there_is_not_is_refused_with_those_that_there_are(
     shell: Shell, digits: Path, here: Path
 ) -> None:
     images = ["train", "gan", *tiny.FLAGS, "--data", digits, "--best"]
-    shell.refuses(*images, "fid", says=("--best fid", "frechet, inception"))
-    shell.refuses(*images, "agreement", says=("frechet, inception",))
+    shell.refuses(*images, "fid", says=("--best fid", "kernel, frechet,", "inception"))
+    shell.refuses(*images, "agreement", says=("coverage, inception",))
     shell.refuses("train", "gan", "--data", "ring", "--best", "frechet", says=("reverse_kl",))
     assert not [*here.glob("runs/*")]
 
@@ -240,3 +241,88 @@ def test_a_damaged_score_is_named(run: Path) -> None:
     (run / "scores.jsonl").write_text('{"step": 1}\n')
     with pytest.raises(UserError, match=r"line 1 of .*scores.jsonl is damaged: score is missing"):
         chosen(Run.open(run), "best")
+
+
+# --- A score every so many steps -------------------------------------------------------------
+
+
+def test_a_score_every_so_many_steps_has_a_checkpoint_each(
+    shell: Shell, tmp_path: Path, by_value: Callable[..., None]
+) -> None:
+    by_value({2: 1.0, 4: 9.0, 6: 1.0, 7: 2.0})
+    run, words = tmp_path / "run", ["train", "gan", *SCORED[:-2], "--checkpoint-every", "3"]
+    words += ["--score-every", "2", "--best", "it", "--keep", "1"]
+    shell.succeeds(*words, "--steps", "7", "--out", run)
+    assert scores(run) == [(2, 1.0), (4, 9.0), (6, 1.0), (7, 2.0)]
+    assert steps(run) == [4, 7]
+    assert json.loads((run / "config.json").read_text())["score_every"] == 2
+
+
+def test_a_resumed_run_scores_the_same_steps(shell: Shell, tmp_path: Path) -> None:
+    words = ["train", "gan", *SCORED, "--score-every", "2"]
+    shell.succeeds(*words, "--steps", "6", "--out", tmp_path / "straight")
+    shell.succeeds(*words, "--steps", "4", "--out", tmp_path / "halves")
+    shell.succeeds("train", "--resume", "--steps", "6", "--out", tmp_path / "halves")
+    one, other = ((tmp_path / name / "scores.jsonl").read_text() for name in ("straight", "halves"))
+    assert one == other
+    assert json.loads((tmp_path / "straight/config.json").read_text())["best"] == "modes"
+    ends = [
+        tmp_path / f"{name}/checkpoints/step-000006.safetensors" for name in ("straight", "halves")
+    ]
+    assert ends[0].read_bytes() == ends[1].read_bytes()
+
+
+def test_scoring_often_changes_no_byte(shell: Shell, tmp_path: Path) -> None:
+    words = ["train", "gan", *SCORED, "--steps", "3"]
+    shell.succeeds(*words, "--out", tmp_path / "plain")
+    shell.succeeds(*words, "--score-every", "1", "--out", tmp_path / "scored")
+    ends = [tmp_path / name / "checkpoints/step-000003.safetensors" for name in ("plain", "scored")]
+    assert ends[0].read_bytes() == ends[1].read_bytes()
+
+
+def test_a_run_that_is_resumed_may_be_scored_from_then_on(shell: Shell, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shell.succeeds("train", "gan", *SCORED, "--steps", "2", "--out", run)
+    config = json.loads((run / "config.json").read_text())
+    del config["score_every"]  # as in a run of before
+    (run / "config.json").write_text(json.dumps(config))
+    shell.succeeds("train", "--resume", "--more", "4", "--score-every", "2", "--out", run)
+    assert [step for step, _ in scores(run)] == [2, 4, 6]
+
+
+@pytest.mark.usefixtures("own_cache")
+@pytest.mark.parametrize("name", [None, "precision", "recall", "density", "coverage"])
+def test_pictures_without_labels_are_scored_beside_real_ones(
+    name: str | None, shell: Shell, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+    how = ["--score-every", "1"] if name is None else ["--best", name]
+    words = ["--data", folder, "--size", "8", "--steps", "2", *how, "--out", tmp_path / "run"]
+    shell.succeeds("train", "gan", *tiny.FLAGS, *words)
+    rows = [json.loads(line) for line in (tmp_path / "run/scores.jsonl").read_text().splitlines()]
+    assert {row["score"] for row in rows} == {name or "kernel"}
+    assert [row["step"] for row in rows] == [1, 2]
+    for row in rows:
+        assert row["title"].endswith(
+            "of 12 samples (rotation classifier of pictures, 128 features)"
+        )
+        assert row["baseline_of"] == "the other half of the training images"
+        assert math.isfinite(row["baseline"])
+    report = (tmp_path / "run/report.html").read_text()
+    assert "The score so far" in report
+    assert "real images" in report
+    shell.refuses(
+        "train", "gan", *tiny.FLAGS, "--data", folder, "--size", "8", "--best", "frechet",
+        says=("too few images for --best", "more than 128"),
+    )  # fmt: skip
+
+
+def test_a_damaged_score_leaves_the_rest_of_the_report(shell: Shell, run: Path) -> None:
+    (run / "scores.jsonl").write_text('{"step": 1}\n')
+    shell.succeeds("report", run)
+    assert "is damaged: score is missing" in (run / "report.html").read_text()
