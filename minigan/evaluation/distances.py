@@ -167,7 +167,10 @@ def nearest(
         title = f"share of copies: as near to a training picture as few real ones ({name})"
         found.scores.append(Score(f"copies_{key}", title, share, None, of_real, **of))
         title = f"median distance from the nearest training picture, of that of real ones ({name})"
-        found.scores.append(Score(f"nearest_{key}", title, ratio, None, 1.0, **of))
+        if np.isfinite(ratio):
+            found.scores.append(Score(f"nearest_{key}", title, ratio, None, 1.0, **of))
+        else:
+            found.left_out.append(f"{title}: half of the real ones repeat a training picture")
         beside_samples.append(train.x[near.place[:n]])
         distance = near.distance[:n] if len(beside_samples) == 1 else distance
     rest = np.arange(min(SHOWN, n), n)

@@ -201,13 +201,14 @@ def labels(batches: Batches, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
     return varied(x, rng), y
 
 
-def _train(network: Network, dataset: Dataset, task: Task = labels) -> None:
-    """Train by Adam with a cosine learning rate."""
+def _train(network: Network, dataset: Dataset, task: Task = labels, part: float = 1.0) -> None:
+    """Train by Adam with a cosine learning rate, for a part of the usual steps."""
+    steps = max(1, int(part * STEPS))
     batches = Batches(dataset, min(BATCH, len(dataset)), seed=0, output_range=RANGE)
     rng = Generator(0, "shifts")
-    optimizer = Adam(network.parameters(), cosine(RATE, 0.0, STEPS))
-    with Progress(0, STEPS, name="training the classifier") as progress:
-        for step in range(1, STEPS + 1):
+    optimizer = Adam(network.parameters(), cosine(RATE, 0.0, steps))
+    with Progress(0, steps, name="training the classifier") as progress:
+        for step in range(1, steps + 1):
             x, y = task(batches, rng)
             loss = softmax_cross_entropy(network(Tensor(x)), y)
             optimizer.step(grad(loss, network.parameters()))

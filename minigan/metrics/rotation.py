@@ -15,6 +15,7 @@ from ..random import Generator
 from . import classifier as judges
 from .classifier import FEATURES, Network, Say
 
+PART = 0.5  # of the steps that a classifier is trained for: a turn is soon seen
 VERSION = 1  # of the task; the network has its own
 
 
@@ -74,7 +75,7 @@ def rotation_classifier(train: Dataset, *, say: Say) -> RotationClassifier:
 
     def learn() -> tuple[float, int]:
         known, unseen = judges.held_out(train)
-        judges._train(network, known, task)
+        judges._train(network, known, task, PART)
         right = [
             judges.read(network, turned(unseen.x, np.full(len(unseen), k), turns))[0].argmax(axis=1)
             == k

@@ -196,7 +196,7 @@ def test_what_each_share_sees() -> None:
     like = gaussian(300, 2, 3)
     for narrow, good in ((precision_recall(real, few), precision_recall(real, like)),
                          (density_coverage(real, few), density_coverage(real, like))):  # fmt: skip
-        assert narrow[0] >= good[0]
+        assert narrow[0] > 0.8
         assert narrow[1] < 0.2 < 0.8 < good[1]
     assert precision_recall(real, wide)[0] < 0.3
     assert density_coverage(real, wide)[0] < 0.3

@@ -330,7 +330,7 @@ def test_pictures_with_neither_labels_nor_test_images_are_scored() -> None:
     found, _ = scored(Cheat(), Dataset("bare", TRAIN.x), None, count=None)
     assert set(found) == COMPARED
     assert (found["frechet"].real, found["frechet"].fake) == (1000, 1000)
-    assert found["frechet"].value == pytest.approx(found["frechet"].baseline, rel=0.5)
+    assert found["frechet"].value < 3 * found["frechet"].baseline  # of 400 pictures, repeated
     assert found["random_coverage"].name == "coverage (random convolutions of seed 0, 128 features)"
 
 
@@ -411,7 +411,7 @@ def test_images_are_withheld_for_the_likelihood_alone() -> None:
     found, left_out = scored(Cheat(), some, count=1200)
     assert any("Parzen" in text and "1,400" in text for text in left_out)
     found, _ = scored(Cheat(), some, None, count=1200)
-    assert found["frechet"].real == 1200
+    assert found["frechet"].real == 700
 
 
 def test_samples_that_are_no_numbers_are_no_samples() -> None:
@@ -425,7 +425,11 @@ def test_every_recipe_can_be_scored(name: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(judges, "STEPS", 1)
     train, test = tiny.images(count=24), tiny.images(count=16)
     found = evaluate(tiny.state(name, train), train, test, count=6)
-    assert {"inception"} <= {score.key for score in found.scores}
+    assert {"inception", "kernel", "copies_pixels"} <= {score.key for score in found.scores}
+    (why,) = (
+        text for text in found.left_out if "nearest training picture" in text and "pix" in text
+    )
+    assert why.endswith("half of the real ones repeat a training picture")
     assert all(np.isfinite(score.value) for score in found.scores)
     json.dumps(found.facts(), allow_nan=False)
 

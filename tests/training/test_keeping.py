@@ -313,9 +313,10 @@ def test_pictures_without_labels_are_scored_beside_real_ones(
         )
         assert row["baseline_of"] == "the other half of the training images"
         assert math.isfinite(row["baseline"])
+    shell.succeeds("report", tmp_path / "run")
     report = (tmp_path / "run/report.html").read_text()
-    assert "The score so far" in report
-    assert "real images" in report
+    assert f"Line chart of the score over the steps. {rows[0]['title']}" in report
+    assert "real images: the other half of the training images" in report
     shell.refuses(
         "train", "gan", *tiny.FLAGS, "--data", folder, "--size", "8", "--best", "frechet",
         says=("too few images for --best", "more than 128"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from typing import Any
 
 import numpy as np
 import pytest
 import tiny
 
 from minigan.viz import html, style
-from minigan.viz.chart import chart, loss_lines, output_lines, ticks
+from minigan.viz.chart import chart, loss_lines, output_lines, score_lines, ticks
 from minigan.viz.meanings import Reference
 from minigan.viz.series import limits, series
 
@@ -164,3 +165,25 @@ def test_the_first_lines_can_be_told_apart_by_everybody(dark: bool, blindness: s
         for a, b in itertools.combinations(colours, 2):
             far = np.linalg.norm(lab(seen @ linear(a)) - lab(seen @ linear(b)))
             assert far > 12, (a, b)
+
+
+def test_one_half_means_something_for_outputs_of_d_alone() -> None:
+    rows: list[dict[str, Any]] = [
+        {"step": 1, "score": "recall", "value": 0.2, "higher_is_better": True},
+        {"step": 2, "score": "recall", "value": 0.4, "higher_is_better": True},
+    ]
+    text = chart(score_lines(rows), "the score")
+    assert "1/2" not in text
+    assert "recall: 0.2 at first, 0.4 at the end" in text
+    beside = chart(score_lines(rows), "the score", [Reference("real images", 0.9, "test images")])
+    assert "real images: test images" in beside
+
+
+def test_scores_of_two_titles_are_two_lines() -> None:
+    rows = [
+        {"step": i, "score": "kernel", "value": 1.0 * i, "title": f"of {i % 2}"} for i in range(4)
+    ]
+    first, second = score_lines(rows)
+    assert (first.name, second.name) == ("of 0", "of 1")
+    assert first.colour != second.colour
+    assert second.data.values.tolist() == [1.0, 3.0]

@@ -109,6 +109,10 @@ def test_scores_have_sentences() -> None:
     assert "mode collapse" in meaning_of_score("modes")
     assert meaning_of_score("agreement_2") == meaning_of_score("agreement")
     assert meaning_of_score("unheard") == ""
+    plain, control = meaning_of_score("recall"), meaning_of_score("random_recall")
+    assert control == f"{plain} By features that learned nothing: the control."
+    assert meaning_of_score("random_unheard") == ""
+    assert meaning_of_score("copies_pixels") == meaning_of_score("copies_features") != ""
     assert distinct({}, ["loss_D"]) == []
     assert distinct({"loss_D": Reference("x", 1.0, "y")}, []) == []
 

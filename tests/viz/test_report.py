@@ -284,6 +284,53 @@ def test_scores_are_in_it_with_what_they_mean(run):
     assert "scores.json is damaged" in read(run).text
 
 
+def rows_of_scores(higher=False, **more):
+    return [
+        {"step": 50 * (i + 1), "score": "kernel", "value": value, "higher_is_better": higher}
+        | {"title": "kernel distance of <b>8</b> samples"} | more
+        for i, value in enumerate((0.5, 0.25, float("nan")))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("higher", "best"), [(False, "0.25 after step 100"),
+                                              (True, "0.5 after step 50")])  # fmt: skip
+def test_the_course_of_the_score_is_in_it_beside_that_of_real_images(run, higher, best):
+    real = {"baseline": 0.125, "baseline_of": "test images"}
+    lines = [json.dumps(row) for row in rows_of_scores(higher, **real)]
+    (run / "scores.jsonl").write_text("\n".join(lines) + "\n")
+    report(run)
+    page = read(run)
+    for said in (
+        "The score so far",
+        f"{'higher' if higher else 'lower'} is better. Distance of the features",
+        f"Best so far: {best}.",
+        "real images: test images",
+        "Line chart of the score over the steps. kernel distance of <b>8</b> samples: 0.5 at first",
+    ):
+        assert said in page.text or said in (run / "report.html").read_text()
+    assert "<b>8</b>" not in (run / "report.html").read_text()
+
+
+def test_only_the_score_that_chooses_is_drawn(run):
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"best": "modes"}))
+    old = {"step": 50, "score": "modes", "value": 7.0, "higher_is_better": True}
+    lines = [json.dumps(row) for row in [*rows_of_scores(), old]]
+    (run / "scores.jsonl").write_text("\n".join(lines) + "\n")
+    report(run)
+    assert "modes: 7 at first" in (run / "report.html").read_text()
+    assert "kernel distance of" not in (run / "report.html").read_text()
+
+
+def test_the_nearest_training_pictures_are_in_it_below_the_scores(run):
+    Image.new("L", (4, 4)).save(run / "nearest.png")
+    report(run)
+    assert "Samples beside the training" not in read(run).text  # there are no scores
+    (run / "scores.json").write_text(json.dumps(SCORES))
+    report(run)
+    assert "Samples beside the training pictures nearest to them" in read(run).text
+
+
 def test_a_picture_that_cannot_be_shown_is_named(run):
     (run / "samples" / "step-000100.png").write_bytes(b"no picture")
     report(run)
