@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minigan.gans.dcgan import PLANES
+from minigan.gans._sizes import PLANES
 
 from . import table
 from .peers import Size, peer, ready

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from minigan.gans.dcgan import PLANES
+from minigan.gans._sizes import PLANES
 
 from ..timing import Step
 from . import Size

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from minigan.gans.dcgan import PLANES
+from minigan.gans._sizes import PLANES
 
 from ..timing import Step
 from . import Size

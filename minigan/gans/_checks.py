@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+import numpy as np
+
 from ..errors import UserError
 from ..training.recipe import Recipe, Shape
 
@@ -35,16 +37,6 @@ def check_images(recipe: Recipe, shape: Shape, what: str, fits: Callable[[int, i
     )
 
 
-def check_sides(recipe: Recipe, shape: Shape) -> None:
-    """Make sure that samples of `shape` are images whose sides can be halved twice.
-
-    Raises:
-        UserError: if they are not.
-    """
-    what = "images whose sides are multiples of 4"
-    check_images(recipe, shape, what, lambda height, width: height % 4 == width % 4 == 0)
-
-
 def check_square(recipe: Recipe, shape: Shape, sides: Collection[int]) -> None:
     """Make sure that samples of `shape` are square images with one of these `sides`.
 
@@ -54,6 +46,21 @@ def check_square(recipe: Recipe, shape: Shape, sides: Collection[int]) -> None:
     *others, last = map(str, sides)
     what = f"square images of {', '.join(others)} or {last} pixels"
     check_images(recipe, shape, what, lambda height, width: height == width and height in sides)
+
+
+def check_values(recipe: Recipe, shape: Shape, side: int) -> None:
+    """Make sure that dense layers have no more values of an image to learn than side x side in
+    colour has: each of their units has a weight for every value.
+
+    Raises:
+        UserError: if they have.
+    """
+    if len(shape) == 3 and np.prod(shape) > 3 * side**2:
+        raise UserError(
+            f"{_name(type(recipe))} is made of dense layers, for images of at most {side}x{side} "
+            f"pixels in colour, but the data are {shape}; give --size {side} or less, or choose a "
+            "recipe of convolutions"
+        )
 
 
 def _name(kind: type[Recipe]) -> str:

@@ -9,7 +9,7 @@ from ..tensor import Tensor
 
 def normed(
     layer: nn.Module, channels: int, activation: nn.Activation, *then: nn.Module
-) -> nn.Module:
+) -> nn.Sequential:
     """A layer with `channels` outputs, batch norm with the activation, and the modules `then`."""
     return nn.Sequential(layer, nn.BatchNorm(channels, activation=activation), *then)
 

@@ -12,30 +12,30 @@ from .. import nn
 from ..nn.init import uniform
 from ..random import Generator
 from ..tensor import Array, Tensor
-from ..training.recipe import Players, Recipe, Shape
-from ._checks import check_sides
+from ..training.recipe import Players, Shape
+from ._sizes import Halving
 
 
 @dataclass(frozen=True)
-class ImagesOrPoints(Recipe):
+class ImagesOrPoints(Halving):
     """A recipe that makes images by the networks of `convolutional`, points by those of `dense`."""
 
     latent_size: int = 100  # components of z, standard normal
     hidden: int = 128  # rectifiers in each of three hidden layers, for points
 
-    takes: ClassVar[str] = "images whose sides are multiples of 4, or points"
+    takes: ClassVar[str] = "images, or points"
     points: ClassVar[Mapping[str, Any]] = {}  # other defaults of fields, for points
 
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
-        return {} if len(shape) == 3 else dict(cls.points)
+        if len(shape) == 3:
+            return super().defaults(shape, classes=classes, samples=samples, tags=tags)
+        return dict(cls.points)
 
     def output_range(self, shape: Shape) -> tuple[float, float] | None:
         return (-1.0, 1.0) if len(shape) == 3 else None
 
     def players(self, rng: Generator, shape: Shape) -> Players:
-        if len(shape) == 3:
-            check_sides(self, shape)
         G, D = (self.convolutional if len(shape) == 3 else self.dense)(rng, shape)
         return {"G": G, "D": D}
 

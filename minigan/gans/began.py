@@ -15,7 +15,8 @@ from ..optim import Adam, Optimizer
 from ..random import Generator
 from ..tensor import Array, Tensor, no_grad
 from ..training.recipe import EMA, Feed, Players, Shape, Update
-from ._checks import check_images
+from ._parts import normed
+from ._sizes import Halving
 
 
 class AutoEncoder(nn.Module):
@@ -30,12 +31,12 @@ class AutoEncoder(nn.Module):
 
 
 @dataclass(frozen=True)
-class BEGAN(EMA):
+class BEGAN(EMA, Halving):
     """Berthelot, Schumm & Metz 2017, "BEGAN: boundary equilibrium generative adversarial networks",
     arXiv:1703.10717.
 
     The networks are smaller than the paper's, which have 3x3 convolutions with ELU and no batch
-    norm. D has a strided convolution and a dense layer to its code, and the same back; G has one
+    norm. D has strided convolutions and a dense layer to its code, and the same back; G has one
     more of each. Batch norm in D makes G's images differ: it leaves nothing of the codes of equal
     images. Without it G draws only a few digits, and with the paper's networks one
     dark image, which reaches L(G(z)) = gamma L(x) easily if most pixels are black.
@@ -53,7 +54,7 @@ class BEGAN(EMA):
 
     steps: ClassVar[int] = 4000
     minutes: ClassVar[float] = 8.9
-    takes: ClassVar[str] = "square images whose sides are multiples of 4"
+    takes: ClassVar[str] = "images"
     picture: ClassVar[str] = "began-glyphs.png"
     watched: ClassVar[tuple[str, ...]] = ("M", "k")
 
@@ -66,40 +67,47 @@ class BEGAN(EMA):
         return -1.0, 1.0
 
     def players(self, rng: Generator, shape: Shape) -> Players:
-        kind = "square images whose side is a multiple of 4"
-        check_images(self, shape, kind, lambda height, width: height == width and height % 4 == 0)
-        (channels, side, _), c, h = shape, self.width, self.hidden
-        dense: dict[str, Any] = {"rng": rng, "init": normal(0.02)}
-        half, relu, n = dense | {"stride": 2, "padding": 1}, nn.ReLU(), self.latent_size
-        flat, plane = c * (side // 2) ** 2, (2 * c, side // 4, side // 4)
+        channels, c, h = shape[0], self.width, self.hidden
+        widths = [c << i for i in range(self.halvings)]
+        plane = widths[-1], *self.smallest(shape)
+        below = widths[-2], 2 * plane[1], 2 * plane[2]  # D's smallest planes: it halves once less
+        own: dict[str, Any] = {"rng": rng, "init": normal(0.02)}
+        half, relu, z = own | {"stride": 2, "padding": 1}, nn.ReLU(), self.latent_size
+        flat = int(np.prod(below))
+        up = (
+            normed(nn.ConvTranspose2d(2 * n, n, 4, bias=False, **half), n, relu)
+            for n in reversed(widths[:-1])
+        )  # made in their place below, so that a seed gives the same networks as ever
         G = nn.Sequential(
-            nn.Linear(n, h, bias=False, **dense),
-            nn.BatchNorm1d(h, activation=relu),
-            nn.Linear(h, flat // 2, bias=False, **dense),
-            nn.BatchNorm1d(flat // 2, activation=relu),
+            *normed(nn.Linear(z, h, bias=False, **own), h, relu),
+            *normed(nn.Linear(h, flat // 2, bias=False, **own), flat // 2, relu),
             nn.Reshape(*plane),
-            nn.ConvTranspose2d(2 * c, c, 4, bias=False, **half),
-            nn.BatchNorm2d(c, activation=relu),
+            *(layer for block in up for layer in block),
             nn.ConvTranspose2d(c, channels, 4, activation=nn.Tanh(), **half),
         )
         encoder = nn.Sequential(
             nn.Conv2d(channels, c, 4, activation=relu, **half),
+            *(m for n in widths[:-2] for m in self.of_d(nn.Conv2d, n, 2 * n, 4, **half)),
             nn.Flatten(),
-            *self.dense_of_d(flat, n, rng),
+            *self.of_d(nn.Linear, flat, z, **own),
         )
+        back = reversed(widths[:-2])
         decoder = nn.Sequential(
-            *self.dense_of_d(n, flat, rng),
-            nn.Reshape(c, side // 2, side // 2),
+            *self.of_d(nn.Linear, z, flat, **own),
+            nn.Reshape(*below),
+            *(m for n in back for m in self.of_d(nn.ConvTranspose2d, 2 * n, n, 4, **half)),
             nn.ConvTranspose2d(c, channels, 4, activation=nn.Tanh(), **half),
         )
         return {"G": G, "D": AutoEncoder(encoder, decoder)}
 
-    def dense_of_d(self, inputs: int, outputs: int, rng: Generator) -> list[nn.Module]:
-        """A dense layer of D, with batch norm unless that was turned off."""
+    def of_d(
+        self, kind: type[Any], inputs: int, outputs: int, *size: int, **own: Any
+    ) -> list[nn.Module]:
+        """A layer of D, with batch norm unless that was turned off."""
         if not self.normalize:
-            return [nn.Linear(inputs, outputs, rng=rng, init=normal(0.02), activation=nn.ReLU())]
-        linear = nn.Linear(inputs, outputs, rng=rng, init=normal(0.02), bias=False)
-        return [linear, nn.BatchNorm1d(outputs, activation=nn.ReLU())]
+            return [kind(inputs, outputs, *size, activation=nn.ReLU(), **own)]
+        layer = kind(inputs, outputs, *size, bias=False, **own)
+        return [layer, nn.BatchNorm(outputs, activation=nn.ReLU())]
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
         return {n: Adam(p.parameters(), self.lr, (self.beta1, 0.999)) for n, p in players.items()}

@@ -15,12 +15,13 @@ from ..optim import SGD, Adam, Optimizer, exponential, linear
 from ..random import Generator
 from ..tensor import Array, Tensor
 from ..training.recipe import EMA, Feed, Players, Shape, Update
-from ._checks import check_labels, check_sides
+from ._checks import check_labels
 from ._parts import beliefs, normed
+from ._sizes import Halving
 
 
 @dataclass(frozen=True)
-class CGAN(EMA):
+class CGAN(EMA, Halving):
     """Mirza & Osindero 2014, "Conditional generative adversarial nets", arXiv:1411.1784.
 
     G and D both see y: min_G max_D E[log D(x|y)] + E[log(1 - D(G(z|y)))] (equation 2). y is
@@ -45,7 +46,7 @@ class CGAN(EMA):
 
     steps: ClassVar[int] = 3000
     minutes: ClassVar[float] = 32.8
-    takes: ClassVar[str] = "labelled images whose sides are multiples of 4"
+    takes: ClassVar[str] = "labelled images"
     picture: ClassVar[str] = "cgan-mnist.png"
     warms: ClassVar[bool] = True
     excludes: ClassVar[Any] = {"dense": ("width", "hidden", "lr_d", "lr_g", "beta1")}
@@ -53,32 +54,36 @@ class CGAN(EMA):
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
         check_labels(cls, classes)
-        return {"classes": round(classes ** (1 / tags)), "tags": tags}
+        known = super().defaults(shape, classes=classes, samples=samples, tags=tags)
+        return known | {"classes": round(classes ** (1 / tags)), "tags": tags}
 
     def output_range(self, shape: Shape) -> tuple[float, float]:
         return (0.0, 1.0) if self.dense else (-1.0, 1.0)
 
     def players(self, rng: Generator, shape: Shape) -> Players:
-        check_sides(self, shape)
         G, D = (self.dense_players if self.dense else self.conv_players)(rng, shape)
         return {"G": G, "D": D}
 
     def conv_players(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """G(z, y) and D(x, y), each of whose layers sees y."""
-        (channels, height, width), c, h = shape, self.width, self.hidden
-        plane, k = (2 * c, height // 4, width // 4), self.tags * self.classes
-        relu, leaky = nn.ReLU(), nn.LeakyReLU(0.2)
+        channels, c, h, k = shape[0], self.width, self.hidden, self.tags * self.classes
+        widths = [c << i for i in range(self.halvings)]
+        plane, relu, leaky = (widths[-1], *self.smallest(shape)), nn.ReLU(), nn.LeakyReLU(0.2)
         dense: Any = {"rng": rng, "init": normal(0.02)}
         flat, half = int(np.prod(plane)), dense | {"stride": 2, "padding": 1}
+        plain, inner = half | {"bias": False}, widths[:-1]
         G = nn.Conditional(
             normed(nn.Linear(self.latent_size + k, h, bias=False, **dense), h, relu),
             normed(nn.Linear(h + k, flat, bias=False, **dense), flat, relu, nn.Reshape(*plane)),
-            normed(nn.ConvTranspose2d(2 * c + k, c, 4, bias=False, **half), c, relu),
+            *(normed(nn.ConvTranspose2d(2 * n + k, n, 4, **plain), n, relu) for n in inner[::-1]),
             nn.ConvTranspose2d(c + k, channels, 4, activation=nn.Tanh(), **half),
         )
+        first = nn.Conv2d(channels + k, c, 4, activation=leaky, **half)
+        down = [normed(nn.Conv2d(n + k, 2 * n, 4, **plain), 2 * n, leaky) for n in inner]
+        down[-1].append(nn.Flatten())  # from here on y joins vectors, not planes
         D = nn.Conditional(
-            nn.Conv2d(channels + k, c, 4, activation=leaky, **half),
-            normed(nn.Conv2d(c + k, 2 * c, 4, bias=False, **half), 2 * c, leaky, nn.Flatten()),
+            first,
+            *down,
             nn.Linear(flat + k, h, activation=leaky, **dense),
             nn.Sequential(nn.Linear(h + k, 1, **dense), nn.Reshape()),
         )

@@ -20,9 +20,7 @@ from ..tensor import Array, Tensor
 from ..training.recipe import EMA, Feed, GradientClipping, Players, Shape, Update
 from ._checks import check_square
 from ._parts import beliefs
-
-# Sides of the planes between z and the image, each about twice the one before it.
-PLANES = {28: (4, 7, 14), 32: (4, 8, 16), 64: (4, 8, 16, 32)}
+from ._sizes import PLANES
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,8 @@ class DCGAN(EMA, GradientClipping):
     generative adversarial networks", arXiv:1511.06434.
 
     Strided convolutions and no pooling; no hidden dense layers; batch norm everywhere but at G's
-    output and D's input; ReLU in G and tanh at its output; LeakyReLU in D. Images of 28, 32 or 64
-    pixels.
+    output and D's input; ReLU in G and tanh at its output; LeakyReLU in D. Images of 28, 32, 48,
+    64, 96 or 128 pixels are halved down to 4 or 6 (`_sizes.PLANES`).
 
     Batches and networks are half the paper's, or less. G learns five times as fast as D, as for
     MNIST in the code of InfoGAN (Chen et al. 2016, arXiv:1606.03657): with the paper's 2e-4 for
@@ -41,7 +39,7 @@ class DCGAN(EMA, GradientClipping):
 
     batch_size: int = 64  # images in a batch; 128 in the paper
     latent_size: int = 100  # components of z, uniform in [-1, 1]
-    width: int = 64  # channels next to the image; 32 below 64 pixels, 128 in the paper
+    width: int = 64  # channels next to the image; 32 but at 64 and 96 pixels, 128 in the paper
     slope: float = 0.2  # slope of D's LeakyReLU below zero
     lr_d: float = 2e-4  # learning rate of D
     lr_g: float = 1e-3  # learning rate of G; 2e-4 in the paper
@@ -57,12 +55,12 @@ class DCGAN(EMA, GradientClipping):
 
     steps: ClassVar[int] = 2000
     minutes: ClassVar[float] = 6.8
-    takes: ClassVar[str] = "images of 28, 32 or 64 pixels"
+    takes: ClassVar[str] = "square images of 28 to 128 pixels"
     picture: ClassVar[str] = "dcgan-glyphs.png"
 
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
-        return {"width": 32} if max(shape) < 64 else {}
+        return {} if shape[-1] in (64, 96) else {"width": 32}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,6 +16,7 @@ from ..optim import SGD, Optimizer, exponential, linear
 from ..random import Generator
 from ..tensor import Array, Tensor, no_grad
 from ..training.recipe import EMA, Feed, Players, Shape, Update
+from ._checks import check_values
 from ._parts import beliefs
 
 
@@ -26,8 +27,8 @@ class GAN(EMA):
     A generator of rectifiers with a sigmoid output, a discriminator of maxout units trained with
     dropout, and for images the settings of the authors' code for MNIST
     (github.com/goodfeli/adversarial, mnist.yaml). Both players are updated at once there; in turns,
-    as in Algorithm 1, D soon wins for good. Two things differ: all images are used, where the code
-    leaves out 10,000 of MNIST's; and a run ends after 6,000 steps, where the code's has no end.
+    as in Algorithm 1, D soon wins for good. Two things differ: all images are used, not 50,000 of
+    MNIST's; and a run ends after 6,000 steps, not by hand.
 
     On points the players are updated in turns, the output is linear, the networks are smaller, and
     D's loss is that of Algorithm 1; in one dimension the run draws the paper's Figure 1.
@@ -57,7 +58,7 @@ class GAN(EMA):
 
     steps: ClassVar[int] = 6000
     minutes: ClassVar[float] = 5.4
-    takes: ClassVar[str] = "images, or points"
+    takes: ClassVar[str] = "images up to 64 pixels in colour, or points"
     picture: ClassVar[str] = "gan-mnist.png"
 
     @classmethod
@@ -77,12 +78,15 @@ class GAN(EMA):
             self.require(getattr(self, name) > 0, name, "above 0")
         self.require(self.k == 1 or not self.at_once, "k", "1 where both players move at once")
 
+    def check_new(self, shape: Shape) -> None:
+        super().check_new(shape)
+        check_values(self, shape, 64)
+
     def output_range(self, shape: Shape) -> tuple[float, float] | None:
         return (0.0, 1.0) if len(shape) == 3 else None
 
     def players(self, rng: Generator, shape: Shape) -> Players:
-        values = int(np.prod(shape))
-        relu, init = nn.ReLU(), uniform(self.init_g)
+        values, relu, init = int(np.prod(shape)), nn.ReLU(), uniform(self.init_g)
         output = nn.Sigmoid() if len(shape) == 3 else None
         G = nn.Sequential(
             nn.Linear(self.latent_size, self.hidden, rng=rng, init=init, activation=relu),

@@ -17,9 +17,7 @@ from ..random import Generator
 from ..tensor import Array, Tensor, enable_grad, grad
 from ..training.recipe import Feed, Players, Recipe, Shape, Update
 from ._checks import check_square
-
-# Sides of the planes between z and the image, each about twice the one before it.
-PLANES = {28: (4, 7, 14), 32: (4, 8, 16), 64: (4, 8, 16, 32)}
+from ._sizes import PLANES
 
 
 @dataclass(frozen=True)
@@ -27,10 +25,11 @@ class GLO(Recipe):
     """Bojanowski, Joulin, Lopez-Paz & Szlam 2018, "Optimizing the latent space of generative
     networks", arXiv:1707.05776.
 
-    G is DCGAN's. The table Z of latent vectors learns by SGD, as in the paper, which updates only
-    the rows of the batch; G learns by Adam, which takes fewer epochs than the paper's SGD. The
-    paper asks for vectors on the unit sphere, but divides by max(|z|, 1), which keeps them in the
-    unit ball and does not change short ones. Here all are divided by |z|.
+    G is DCGAN's, for images of 28, 32, 48, 64, 96 or 128 pixels (`_sizes.PLANES`). The table Z of
+    latent vectors learns by SGD, as in the paper, which updates only the rows of the batch; G
+    learns by Adam, which takes fewer epochs than the paper's SGD. The paper asks for vectors on the
+    unit sphere, but divides by max(|z|, 1), which keeps them in the unit ball and does not change
+    short ones. Here all are divided by |z|.
 
     Samples come from a Gaussian with Z's mean and covariance (section 4.3): `latent` is standard
     normal, `generate` applies these and projects to the sphere, and `encode` inverts that.
@@ -49,7 +48,7 @@ class GLO(Recipe):
 
     steps: ClassVar[int] = 6000
     minutes: ClassVar[float] = 19.4
-    takes: ClassVar[str] = "images of 28, 32 or 64 pixels"
+    takes: ClassVar[str] = "square images of 28 to 128 pixels"
     picture: ClassVar[str] = "glo-mnist-walk.png"
 
     @classmethod

@@ -15,9 +15,7 @@ from ..random import Generator
 from ..tensor import Array, Tensor, enable_grad, grad, no_grad
 from ..training.recipe import Feed, Players, Recipe, Shape, Update
 from ._checks import check_square
-
-# Sides of the planes between z and the image, each about twice the one before it.
-PLANES = {28: (4, 7, 14), 32: (4, 8, 16)}
+from ._sizes import PLANES
 
 
 class Gaussian(nn.Module):
@@ -64,7 +62,7 @@ class GON(Recipe):
 
     steps: ClassVar[int] = 1000
     minutes: ClassVar[float] = 1.7
-    takes: ClassVar[str] = "images of 28 or 32 pixels"
+    takes: ClassVar[str] = "square images of 28 to 128 pixels"
 
     def output_range(self, shape: Shape) -> tuple[float, float]:
         return 0.0, 1.0

@@ -18,14 +18,14 @@ from ..random import Generator
 from ..tensor import Array, Tensor
 from ..training.recipe import EMA, Feed, Players, Shape, Update
 from . import _latent_codes as codes
-from ._checks import check_sides
 from ._parts import beliefs, normed
+from ._sizes import Halving
 
 Number = int  # may be 0, unlike a field of type int
 
 
 @dataclass(frozen=True)
-class InfoGAN(EMA):
+class InfoGAN(EMA, Halving):
     """Chen et al. 2016, "InfoGAN: Interpretable representation learning by information maximizing
     generative adversarial nets", arXiv:1606.03657.
 
@@ -55,7 +55,7 @@ class InfoGAN(EMA):
 
     steps: ClassVar[int] = 10_000
     minutes: ClassVar[float] = 32.3
-    takes: ClassVar[str] = "images whose sides are multiples of 4"
+    takes: ClassVar[str] = "images"
     picture: ClassVar[str] = "infogan-mnist-classes.png"
     watched: ClassVar[tuple[str, ...]] = ("L_I(c1)",)
 
@@ -78,22 +78,23 @@ class InfoGAN(EMA):
 
     def players(self, rng: Generator, shape: Shape) -> Players:
         """G: z (N, L) to images in (-1, 1); D: images to D's logits (N,) and Q's numbers."""
-        check_sides(self, shape)
-        (channels, height, width), c, h = shape, self.width, self.hidden
-        plane, relu, leaky = (2 * c, height // 4, width // 4), nn.ReLU(), nn.LeakyReLU(0.1)
+        channels, c, h = shape[0], self.width, self.hidden
+        widths = [c << i for i in range(self.halvings)]
+        plane, relu, leaky = (widths[-1], *self.smallest(shape)), nn.ReLU(), nn.LeakyReLU(0.1)
         dense: Any = {"rng": rng, "init": normal(0.02)}
         flat, half = int(np.prod(plane)), dense | {"stride": 2, "padding": 1}
+        plain, inner = half | {"bias": False}, widths[:-1]
         z, q = (sum(getattr(s, n) for s in self.specs) for n in ("width", "parameters"))
         G = nn.Sequential(
             normed(nn.Linear(self.latent_size + z, h, bias=False, **dense), h, relu),
             normed(nn.Linear(h, flat, bias=False, **dense), flat, relu),
             nn.Reshape(*plane),
-            normed(nn.ConvTranspose2d(2 * c, c, 4, bias=False, **half), c, relu),
+            *(normed(nn.ConvTranspose2d(2 * n, n, 4, **plain), n, relu) for n in inner[::-1]),
             nn.ConvTranspose2d(c, channels, 4, activation=nn.Tanh(), **half),
         )
         trunk = nn.Sequential(
             nn.Conv2d(channels, c, 4, activation=leaky, **half),
-            normed(nn.Conv2d(c, 2 * c, 4, bias=False, **half), 2 * c, leaky),
+            *(normed(nn.Conv2d(n, 2 * n, 4, **plain), 2 * n, leaky) for n in inner),
             nn.Flatten(),
             nn.Linear(flat, h, activation=leaky, **dense),
         )

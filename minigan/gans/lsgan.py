@@ -41,29 +41,27 @@ class LSGAN(EMA, LearningRateDecay, ImagesOrPoints):
 
     def convolutional(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """z (N, latent_size) to images (N, C, H, W) in (-1, 1), and those to scores (N,)."""
-        channels, height, width = shape
-        c, plane = self.width, (height // 4, width // 4)
-        values = 2 * c * plane[0] * plane[1]
+        channels, plane, c = shape[0], self.smallest(shape), self.width
+        widths = [c << i for i in range(self.halvings)]
+        top, values = widths[-1], widths[-1] * plane[0] * plane[1]
         relu, leaky = nn.ReLU(), nn.LeakyReLU(0.2)
         own: dict[str, Any] = {"rng": rng, "init": normal(0.02)}  # as in DCGAN
         half = {"stride": 2, "padding": 1, **own}
-        G = nn.Sequential(
+        G: list[nn.Module] = [
             nn.Linear(self.latent_size, values, **own, bias=False),
-            nn.Reshape(2 * c, *plane),
-            nn.BatchNorm2d(2 * c, activation=relu),
-            nn.ConvTranspose2d(2 * c, c, 4, **half, bias=False),
-            nn.BatchNorm2d(c, activation=relu),
-            nn.ConvTranspose2d(c, channels, 4, **half, activation=nn.Tanh()),
-        )
-        D = nn.Sequential(
-            nn.Conv2d(channels, c, 4, **half, activation=leaky),
-            nn.Conv2d(c, 2 * c, 4, **half, bias=False),
-            nn.BatchNorm2d(2 * c, activation=leaky),
-            nn.Flatten(),
-            nn.Linear(values, 1, **own),
-            nn.Reshape(),
-        )
-        return G, D
+            nn.Reshape(top, *plane),
+            nn.BatchNorm2d(top, activation=relu),
+        ]
+        for n in reversed(widths[:-1]):
+            G.append(nn.ConvTranspose2d(2 * n, n, 4, **half, bias=False))
+            G.append(nn.BatchNorm2d(n, activation=relu))
+        G.append(nn.ConvTranspose2d(c, channels, 4, **half, activation=nn.Tanh()))
+        D: list[nn.Module] = [nn.Conv2d(channels, c, 4, **half, activation=leaky)]
+        for n in widths[:-1]:
+            D.append(nn.Conv2d(n, 2 * n, 4, **half, bias=False))
+            D.append(nn.BatchNorm2d(2 * n, activation=leaky))
+        D += [nn.Flatten(), nn.Linear(values, 1, **own), nn.Reshape()]
+        return nn.Sequential(*G), nn.Sequential(*D)
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
         rates = {"G": self.falling(self.lr_g), "D": self.falling(self.lr_d)}

@@ -17,7 +17,7 @@ from ..optim import Adam, Optimizer
 from ..random import Generator
 from ..tensor import Array, Tensor, no_grad
 from ..training.recipe import EMA, Feed, LearningRateDecay, Players, Shape, Update
-from ._checks import check_labels
+from ._checks import check_labels, check_values
 from ._parts import beliefs
 
 
@@ -28,8 +28,8 @@ class SGAN(EMA, LearningRateDecay):
     techniques for training GANs", arXiv:1606.03498, sections 3.1 and 5.
 
     D is a classifier: an image of any class is real. It sees the class of only `labels` images.
-    With `--fake-class` it has one more logit, for generated images; without, that logit is 0, which
-    is no restriction, and D(x) = Z / (Z + 1) with Z = sum exp(logits). An average of D classifies.
+    With `--fake-class` it has one more logit, for generated images; else that logit is 0, without
+    loss, and D(x) = Z / (Z + 1) with Z = sum exp(logits). An average of D classifies.
     """
 
     batch_size: int = 100  # images in a batch
@@ -49,7 +49,7 @@ class SGAN(EMA, LearningRateDecay):
 
     steps: ClassVar[int] = 40_000
     minutes: ClassVar[float] = 187.1
-    takes: ClassVar[str] = "labelled images, or points"
+    takes: ClassVar[str] = "labelled images up to 32 pixels in colour, or points"
     averaged: ClassVar[str] = "D"
     warms: ClassVar[bool] = True
 
@@ -60,15 +60,19 @@ class SGAN(EMA, LearningRateDecay):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require(self.noise_input >= 0, "noise_input", "0 or more")
-        self.require(self.noise_hidden >= 0, "noise_hidden", "0 or more")
+        for name in ("noise_input", "noise_hidden"):
+            self.require(getattr(self, name) >= 0, name, "0 or more")
+
+    def check_new(self, shape: Shape) -> None:
+        super().check_new(shape)
+        check_values(self, shape, 32)
 
     def output_range(self, shape: Shape) -> tuple[float, float] | None:
         return (0.0, 1.0) if len(shape) == 3 else None
 
     def players(self, rng: Generator, shape: Shape) -> Players:
-        values = int(np.prod(shape))
-        h, output = self.hidden, nn.Sigmoid() if len(shape) == 3 else None
+        values, h = int(np.prod(shape)), self.hidden
+        output = nn.Sigmoid() if len(shape) == 3 else None
         G = nn.Sequential(
             nn.Linear(self.latent_size, h, rng=rng, bias=False),
             nn.BatchNorm1d(h, activation=nn.Softplus(), learn_scale=False),  # as in their code
@@ -106,13 +110,12 @@ class SGAN(EMA, LearningRateDecay):
         supervised = softmax_cross_entropy(logits[2 * n :, : self.classes], y[some])
         loss = supervised + 0.5 * discriminator_loss(on_real, on_fake)  # section 5; 0.5: the code's
         yield "D", loss, beliefs(on_real, on_fake) | {"supervised": supervised}
-
         fake = G(Tensor(self.latent(rng, n)))
-        if self.feature_matching:  # section 3.1: |E f(x) - E f(G(z))|^2, but the mean of squares
-            f = mean(D.features(real), 0).detach()
-            yield "G", mean(square(mean(D.features(fake), 0) - f)), {}
-        else:
+        if not self.feature_matching:
             yield "G", non_saturating_loss(self.real(D(fake))), {}
+            return
+        f = mean(D.features(real), 0).detach()  # section 3.1: |E f(x) - E f(G(z))|^2, as a mean
+        yield "G", mean(square(mean(D.features(fake), 0) - f)), {}
 
     def real(self, logits: Tensor) -> Tensor:
         """The logit of being real, (N,): log Z, minus the logit of being false if there is one."""

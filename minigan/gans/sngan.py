@@ -52,28 +52,27 @@ class SNGAN(EMA, LearningRateDecay, ImagesOrPoints):
 
     def convolutional(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """z (N, latent_size) to images (N, C, H, W) in (-1, 1), and those to scores (N,)."""
-        channels, height, width = shape
-        c, plane = self.width, (height // 4, width // 4)
-        values = 2 * c * plane[0] * plane[1]
+        channels, plane, c = shape[0], self.smallest(shape), self.width
+        widths = [c << i for i in range(self.halvings)]
+        top, values = widths[-1], widths[-1] * plane[0] * plane[1]
         relu, leaky = nn.ReLU(), nn.LeakyReLU(0.1)
         half: dict[str, Any] = {"stride": 2, "padding": 1, "rng": rng}
         same: dict[str, Any] = {"stride": 1, "padding": 1, "rng": rng}
-        G = nn.Sequential(
+        G: list[nn.Module] = [
             nn.Linear(self.latent_size, values, rng=rng, bias=False),
-            nn.Reshape(2 * c, *plane),
-            nn.BatchNorm2d(2 * c, activation=relu),
-            nn.ConvTranspose2d(2 * c, c, 4, **half, bias=False),
-            nn.BatchNorm2d(c, activation=relu),
-            nn.ConvTranspose2d(c, channels, 4, **half, activation=nn.Tanh()),
-        )
-        layers: list[nn.Conv2d | nn.Linear] = [
-            nn.Conv2d(channels, c, 4, **half, activation=leaky),
-            nn.Conv2d(c, 2 * c, 4, **half, activation=leaky),
-            nn.Conv2d(2 * c, 2 * c, 3, **same, activation=leaky),
+            nn.Reshape(top, *plane),
+            nn.BatchNorm2d(top, activation=relu),
         ]
+        for n in reversed(widths[:-1]):
+            G.append(nn.ConvTranspose2d(2 * n, n, 4, **half, bias=False))
+            G.append(nn.BatchNorm2d(n, activation=relu))
+        G.append(nn.ConvTranspose2d(c, channels, 4, **half, activation=nn.Tanh()))
+        layers = [nn.Conv2d(channels, c, 4, **half, activation=leaky)]
+        layers += [nn.Conv2d(n, 2 * n, 4, **half, activation=leaky) for n in widths[:-1]]
+        layers.append(nn.Conv2d(top, top, 3, **same, activation=leaky))
         last = self.normalised(nn.Linear(values, 1, rng=rng), rng)
         D = [self.normalised(layer, rng) for layer in layers]
-        return G, nn.Sequential(*D, nn.Flatten(), last, nn.Reshape())
+        return nn.Sequential(*G), nn.Sequential(*D, nn.Flatten(), last, nn.Reshape())
 
     def dense(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """z (N, latent_size) to points (N, D), and those to scores (N,)."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 from .. import nn
 from ..losses import wasserstein_critic_loss, wasserstein_generator_loss
 from ..nn.init import normal
-from ..optim import Optimizer, RMSProp, clip_weights
+from ..optim import SGD, Adam, Optimizer, RMSProp, clip_weights
 from ..random import Generator
 from ..tensor import Tensor, no_grad
 from ..training.recipe import EMA, Feed, Players, Shape, Update
@@ -33,7 +34,9 @@ class WGAN(EMA, ImagesOrPoints):
     batch_size: int = 64  # m, samples in a batch
     n_critic: int = 5  # critic updates in a step
     clip: float = 0.01  # c: the critic's parameters are kept in [-c, c]
-    lr: float = 5e-5  # alpha, learning rate of both RMSProps
+    lr: float = 5e-5  # alpha, learning rate of both players
+    optimizer: Literal["rmsprop", "adam", "sgd"] = "rmsprop"  # the rule that moves both
+    beta1: float = 0.9  # decay of adam's first moment, with which the critic becomes unstable
     width: int = 32  # channels next to the image, doubled with each halving
 
     steps: ClassVar[int] = 3000
@@ -47,32 +50,32 @@ class WGAN(EMA, ImagesOrPoints):
 
     def convolutional(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """z (N, latent_size) to images (N, C, H, W) in (-1, 1), and those to scores (N,)."""
-        channels, height, width = shape
-        c, plane = self.width, (height // 4, width // 4)
-        values = 2 * c * plane[0] * plane[1]
+        channels, plane, c = shape[0], self.smallest(shape), self.width
+        widths = [c << i for i in range(self.halvings)]
+        top, values = widths[-1], widths[-1] * plane[0] * plane[1]
         relu, leaky = nn.ReLU(), nn.LeakyReLU(0.2)
         own: dict[str, Any] = {"rng": rng, "init": normal(0.02)}  # as in DCGAN
         half = {"stride": 2, "padding": 1, **own}
-        G = nn.Sequential(
+        G: list[nn.Module] = [
             nn.Linear(self.latent_size, values, **own, bias=False),
-            nn.Reshape(2 * c, *plane),
-            nn.BatchNorm2d(2 * c, activation=relu),
-            nn.ConvTranspose2d(2 * c, c, 4, **half, bias=False),
-            nn.BatchNorm2d(c, activation=relu),
-            nn.ConvTranspose2d(c, channels, 4, **half, activation=nn.Tanh()),
-        )
-        D = nn.Sequential(
-            nn.Conv2d(channels, c, 4, **half, activation=leaky),
-            nn.Conv2d(c, 2 * c, 4, **half, bias=False),
-            nn.BatchNorm2d(2 * c, activation=leaky),
-            nn.Flatten(),
-            nn.Linear(values, 1, **own),
-            nn.Reshape(),
-        )
-        return G, D
+            nn.Reshape(top, *plane),
+            nn.BatchNorm2d(top, activation=relu),
+        ]
+        for n in reversed(widths[:-1]):
+            G.append(nn.ConvTranspose2d(2 * n, n, 4, **half, bias=False))
+            G.append(nn.BatchNorm2d(n, activation=relu))
+        G.append(nn.ConvTranspose2d(c, channels, 4, **half, activation=nn.Tanh()))
+        D: list[nn.Module] = [nn.Conv2d(channels, c, 4, **half, activation=leaky)]
+        for n in widths[:-1]:
+            D.append(nn.Conv2d(n, 2 * n, 4, **half, bias=False))
+            D.append(nn.BatchNorm2d(2 * n, activation=leaky))
+        D += [nn.Flatten(), nn.Linear(values, 1, **own), nn.Reshape()]
+        return nn.Sequential(*G), nn.Sequential(*D)
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
-        return {name: RMSProp(player.parameters(), self.lr) for name, player in players.items()}
+        adam = partial(Adam, betas=(self.beta1, 0.999))
+        rule: Any = {"rmsprop": RMSProp, "adam": adam, "sgd": SGD}[self.optimizer]
+        return {name: rule(player.parameters(), self.lr) for name, player in players.items()}
 
     def round(self, players: Players, batches: Feed, rng: Generator, step: int) -> Iterator[Update]:
         G, f = players["G"], players["D"]

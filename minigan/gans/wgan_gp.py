@@ -45,27 +45,24 @@ class WGANGP(EMA, LearningRateDecay, ImagesOrPoints):
 
     def convolutional(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """z (N, latent_size) to images (N, C, H, W) in (-1, 1), and those to scores (N,)."""
-        channels, height, width = shape
-        c, plane = self.width, (height // 4, width // 4)
-        values = 2 * c * plane[0] * plane[1]
+        channels, plane, c = shape[0], self.smallest(shape), self.width
+        widths = [c << i for i in range(self.halvings)]
+        top, values = widths[-1], widths[-1] * plane[0] * plane[1]
         up: dict[str, Any] = {"stride": 2, "padding": 1, "rng": rng}
-        G = nn.Sequential(
+        G: list[nn.Module] = [
             nn.Linear(self.latent_size, values, rng=rng, bias=False),
-            nn.Reshape(2 * c, *plane),
-            nn.BatchNorm2d(2 * c, activation=nn.ReLU()),
-            nn.ConvTranspose2d(2 * c, c, 4, **up, bias=False),
-            nn.BatchNorm2d(c, activation=nn.ReLU()),
-            nn.ConvTranspose2d(c, channels, 4, **up, activation=nn.Tanh()),
-        )
+            nn.Reshape(top, *plane),
+            nn.BatchNorm2d(top, activation=nn.ReLU()),
+        ]
+        for n in reversed(widths[:-1]):
+            G.append(nn.ConvTranspose2d(2 * n, n, 4, **up, bias=False))
+            G.append(nn.BatchNorm2d(n, activation=nn.ReLU()))
+        G.append(nn.ConvTranspose2d(c, channels, 4, **up, activation=nn.Tanh()))
         leaky = nn.LeakyReLU(0.2)
-        D = nn.Sequential(
-            nn.Conv2d(channels, c, 4, **up, activation=leaky),
-            nn.Conv2d(c, 2 * c, 4, **up, activation=leaky),
-            nn.Flatten(),
-            nn.Linear(values, 1, rng=rng),
-            nn.Reshape(),
-        )
-        return G, D
+        D: list[nn.Module] = [nn.Conv2d(channels, c, 4, **up, activation=leaky)]
+        D += [nn.Conv2d(n, 2 * n, 4, **up, activation=leaky) for n in widths[:-1]]
+        D += [nn.Flatten(), nn.Linear(values, 1, rng=rng), nn.Reshape()]
+        return nn.Sequential(*G), nn.Sequential(*D)
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
         rates = {"G": self.falling(self.lr_g), "D": self.falling(self.lr_d, updates=self.n_critic)}

@@ -124,15 +124,23 @@ def test_gradients_through_both_networks_with_two_labels() -> None:
 def test_cgan_says_what_it_needs() -> None:
     with pytest.raises(UserError, match="labels"):
         gans.load("cgan").defaults((1, 28, 28), classes=0, samples=100)
-    with pytest.raises(UserError, match="multiples of 4"):
+    with pytest.raises(UserError, match="halved 2 times, such as 28"):
         tiny.state("cgan", tiny.images((1, 30, 30)))
     with pytest.raises(UserError, match="--classes must be more than the label 1"):
         tiny.state("cgan", classes=1).advance()
     with pytest.raises(UserError, match="--classes must be more than the label 3"):
         tiny.state("cgan", stack(tiny.images(), 2), classes=1, tags=2, batch_size=24).advance()
     asked = {"classes": 1000, "samples": 100}
-    assert gans.load("cgan").defaults((3, 28, 28), **asked, tags=3) == {"classes": 10, "tags": 3}
-    assert gans.load("cgan").defaults((3, 28, 28), **asked) == {"classes": 1000, "tags": 1}
+    assert gans.load("cgan").defaults((3, 28, 28), **asked, tags=3) == {
+        "classes": 10,
+        "tags": 3,
+        "halvings": 2,
+    }
+    assert gans.load("cgan").defaults((3, 28, 28), **asked) == {
+        "classes": 1000,
+        "tags": 1,
+        "halvings": 2,
+    }
 
 
 @pytest.mark.parametrize(

@@ -268,7 +268,7 @@ def test_both_players_may_move_from_where_they_are(at_once: bool) -> None:
 @pytest.mark.parametrize("shape", [(1, 29, 29), (1, 28, 32), (1, 16, 16), (2,)])
 def test_dcgan_says_which_shapes_it_makes(shape: tuple[int, ...]) -> None:
     data = tiny.images(shape) if len(shape) == 3 else tiny.points(*shape)
-    with pytest.raises(UserError, match=r"28, 32 or 64 pixels.*--data"):
+    with pytest.raises(UserError, match=r"28, 32, 48, 64, 96 or 128 pixels.*--data"):
         tiny.state("dcgan", data)
 
 

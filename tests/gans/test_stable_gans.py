@@ -33,7 +33,7 @@ def test_each_makes_images_and_points(name: str, data: Dataset) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_side_that_does_not_halve_twice_is_refused(name: str) -> None:
-    with pytest.raises(UserError, match=r"multiples of 4.*\(1, 30, 30\).*--size"):
+    with pytest.raises(UserError, match=r"halved 2 times, such as 28.*\(1, 30, 30\).*--size"):
         tiny.state(name, tiny.images((1, 30, 30)))
 
 
