@@ -68,7 +68,7 @@ class Halving(Recipe):
         super().check_new(shape)
         if len(shape) != 3:
             self.require(self.halvings == 2, "halvings", "left out for points")
-        elif getattr(self, "dense", False):
+        elif vars(self).get("dense"):
             usual = (2, halvings(*shape[1:]))
             self.require(self.halvings in usual, "halvings", "left out beside dense networks")
 
