@@ -61,12 +61,13 @@ class Entry:
         ]
 
 
-def entries(path: Path = LIST) -> tuple[list[Entry], dict[str, str]]:
+def entries(path: Path | None = None) -> tuple[list[Entry], dict[str, str]]:
     """The runs of the list, in order, and what their data are.
 
     Raises:
         UserError: if two runs have one name.
     """
+    path = path or LIST
     found = tomllib.loads(path.read_text("utf-8"))
     runs = [Entry(one["name"], one["train"], tuple(one["tables"])) for one in found["run"]]
     names = [run.name for run in runs]
@@ -146,6 +147,7 @@ def _processor_seconds() -> float:
 
 def _add(file: Path, seconds: float) -> None:
     before = float(file.read_text("utf-8")) if file.is_file() else 0.0
+    file.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(file) as temporary:
         temporary.write_text(f"{before + seconds:.1f}\n", "utf-8")
 
