@@ -129,7 +129,7 @@ def conclude(entry: Entry, runs: Path) -> None:
         "train": entry.train,
         "steps": facts["step"],
         "seed": facts["seed"],
-        "processor_minutes": round(seconds / 60, 1),
+        "processor_minutes": round(seconds / 60, 2),
         "picture": f"pictures/runs/{picture.name}",
         "scores": facts["scores"],
         "course": [json.loads(line) for line in course],
