@@ -85,6 +85,7 @@ SHOWN = {
     "sngan": ("singular", "frechet"),
     "began": ("course", "reconstruction", "frechet"),
     "glo": ("reconstruction",),
+    "vae": ("course", "reconstruction", "frechet"),
     "gon": ("reconstruction",),
     "gan": ("parzen", "frechet"),
 }

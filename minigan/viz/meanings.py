@@ -161,6 +161,17 @@ _SENTENCES: dict[str, dict[str, str]] = {
         "should fall to the end.",
         "loss_G": "The same loss as that of Z, of the same batch.",
     },
+    "vae": {
+        "loss_E": "Minus the bound for one image, in nats. It should fall to the end; there is no "
+        "second side.",
+        "loss_G": "The same loss as that of E, of the same batch.",
+        "ELBO": "A lower bound of log p(x) for one image, in nats: log p(x|z) minus KL. It should "
+        "rise to the end; of a Gaussian it is a density's, and may be above 0.",
+        "log p(x|z)": "How well images are made again from their codes, in nats for one image. It "
+        "should rise.",
+        "KL": "What codes tell about an image, in nats, beyond what the prior says. Near 0 codes "
+        "are not used; it should rise at first, and then change slowly.",
+    },
     "gon": {
         "loss_G": "Mean squared error of reconstructions from one gradient step. It should fall "
         "to the end; there is no second player.",

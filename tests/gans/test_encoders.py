@@ -1,4 +1,4 @@
-"""The recipes that find a latent vector for an image, or reconstruct it: BiGAN, BEGAN, GLO, GON."""
+"""The recipes that encode or reconstruct images: BiGAN, BEGAN, GLO, GON, VAE."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ from minigan.tensor import Tensor, no_grad
 from minigan.training.device_batches import DeviceBatches
 from minigan.training.state import State
 
-ENCODING = ["bigan", "glo", "gon"]
+ENCODING = ["bigan", "glo", "gon", "vae"]
 RECONSTRUCTING = [*ENCODING, "began"]
 
 
 # Untrained networks with weights large enough to tell images apart, and a short search.
-FIELDS = {"bigan": {"init_std": 0.3}, "glo": {"encoding_steps": 10}}
+FIELDS = {
+    "bigan": {"init_std": 0.3},
+    "glo": {"encoding_steps": 10},
+    "vae": {"init_std": 0.3},
+}
 
 
 def everything(state: State) -> bytes:
@@ -75,7 +79,7 @@ def test_a_reconstruction_is_an_image(name: str) -> None:
     assert low <= found.min() <= found.max() <= high
 
 
-@pytest.mark.parametrize("name", ["began", "glo", "gon"])
+@pytest.mark.parametrize("name", ["began", "glo", "gon", "vae"])
 @pytest.mark.parametrize("shape", [(1, 30, 30), (1, 28, 32), (2,)])
 def test_the_shapes_that_cannot_be_made_are_refused(name: str, shape: tuple[int, ...]) -> None:
     data = tiny.images(shape) if len(shape) == 3 else tiny.points(*shape)
@@ -84,7 +88,14 @@ def test_the_shapes_that_cannot_be_made_are_refused(name: str, shape: tuple[int,
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [("began", (3, 32, 32)), ("glo", (3, 32, 32)), ("gon", (3, 32, 32))]
+    ("name", "shape"),
+    [
+        ("began", (3, 32, 32)),
+        ("glo", (3, 32, 32)),
+        ("gon", (3, 32, 32)),
+        ("vae", (3, 32, 32)),
+        ("vae", (3, 64, 64)),
+    ],
 )
 def test_they_learn_colours_too(name: str, shape: tuple[int, ...]) -> None:
     state = tiny.state(name, tiny.images(shape))
@@ -316,3 +327,86 @@ def test_a_pass_in_inference_keeps_its_moments_when_a_training_pass_follows() ->
     layer(y)
     np.testing.assert_array_equal(mg.grad(z.sum(), x).data, expected)
     np.testing.assert_allclose(layer.running_mean, 0.1 * y.data.mean(axis=0), rtol=1e-6)
+
+
+# --- VAE -------------------------------------------------------------------------------------
+
+
+def bound_of(state: State, mu: float, log_variance: float, logits: float) -> tuple[float, float]:
+    """log p(x|z) and KL of one image, where E and G answer the same to everything."""
+    size = state.recipe.latent_size
+    row = np.repeat(np.array([mu, log_variance], np.float32), size)
+    G, E = state.players["G"], state.players["E"]
+    E.forward = lambda x: Tensor(np.tile(row, (len(x), 1)))
+    x = Tensor(state.batches.at(0)[0][:1])
+    G.forward = lambda z: Tensor(np.full(x.shape, logits, np.float32))
+    likelihood, kl = state.recipe.bound(state.players, x, Tensor(np.zeros((1, size), np.float32)))
+    assert likelihood.shape == kl.shape == (1,)
+    return likelihood.item(), kl.item()
+
+
+def test_the_divergence_of_two_gaussians_is_that_of_their_densities() -> None:
+    mu, sigma = 0.7, 1.4
+    _, found = bound_of(tiny.state("vae"), mu, 2 * math.log(sigma), 0.0)
+    z = np.linspace(-20, 20, 400_001)
+    log_q = -0.5 * ((z - mu) / sigma) ** 2 - math.log(sigma * math.sqrt(2 * math.pi))
+    log_p = -0.5 * z**2 - 0.5 * math.log(2 * math.pi)
+    each = float((np.exp(log_q) * (log_q - log_p)).sum() * (z[1] - z[0]))
+    assert found == pytest.approx(5 * each, rel=1e-4)
+    assert bound_of(tiny.state("vae"), 0.0, 0.0, 0.0)[1] == 0  # q(z|x) is the prior
+
+
+def test_the_likelihood_of_pixels_is_that_of_their_distribution() -> None:
+    logit, sigma = 0.8, 0.3
+    p = 1 / (1 + math.exp(-logit))
+    state = tiny.state("vae", observation="bernoulli")
+    x = state.batches.at(0)[0][:1].astype(np.float64)
+    expected = (x * math.log(p) + (1 - x) * math.log(1 - p)).sum()
+    assert bound_of(state, 0.0, 0.0, logit)[0] == pytest.approx(expected, rel=1e-5)
+    state = tiny.state("vae", sigma=sigma)
+    density = np.exp(-0.5 * ((x - p) / sigma) ** 2) / (sigma * math.sqrt(2 * math.pi))
+    assert bound_of(state, 0.0, 0.0, logit)[0] == pytest.approx(np.log(density).sum(), rel=1e-5)
+
+
+def test_noise_moves_a_code_by_its_own_deviation() -> None:
+    """Equation 9: z = mu + sigma eps, so that E learns through what G makes of z."""
+    state, seen = tiny.state("vae"), []
+    size = state.recipe.latent_size
+    row = np.repeat(np.array([0.5, 2 * math.log(3)], np.float32), size)
+    G, E = state.players["G"], state.players["E"]
+    decode, E.forward = G.forward, lambda x: Tensor(np.tile(row, (len(x), 1)))
+    G.forward = lambda z: seen.append(z.numpy()) or decode(z)
+    noise = np.arange(2 * size, dtype=np.float32).reshape(2, size)
+    state.recipe.bound(state.players, Tensor(state.batches.at(0)[0][:2]), Tensor(noise))
+    np.testing.assert_allclose(seen[0], 0.5 + 3 * noise, rtol=1e-6)
+
+
+def test_the_bound_is_reported_in_its_two_parts() -> None:
+    row = tiny.state("vae").advance()
+    assert row["ELBO"] == pytest.approx(row["log p(x|z)"] - row["KL"], rel=1e-5)
+    assert row["loss_E"] == row["loss_G"] == pytest.approx(-row["ELBO"])
+    assert row["KL"] > 0
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 64, 64)])
+def test_the_networks_are_those_of_dcgan(shape: tuple[int, ...]) -> None:
+    """But that E tells two numbers for each component of z, and G has sigma."""
+    vae, dcgan = (tiny.state(name, tiny.images(shape)).players for name in ("vae", "dcgan"))
+    for mine, its in (("G", "G"), ("E", "D")):
+        shapes = [p.shape for p in dcgan[its].parameters().values() if p.ndim == 4]
+        found = [p.shape for p in vae[mine].parameters().values() if p.ndim == 4]
+        if mine == "E":
+            assert (found.pop()[0], shapes.pop()[0]) == (10, 1)
+        assert found == shapes
+    assert "log_sigma" in vae["G"].parameters()
+    grey = tiny.state("vae", tiny.images(), observation="bernoulli")
+    assert "log_sigma" not in grey.players["G"].parameters()
+
+
+def test_grey_images_are_bernoulli_and_narrow() -> None:
+    kind = mg.gans.load("vae")
+    options = {"classes": 0, "samples": 10}
+    assert kind.defaults((1, 28, 28), **options) == {"width": 32, "observation": "bernoulli"}
+    assert kind.defaults((3, 64, 64), **options) == {}
+    with pytest.raises(UserError, match="--sigma must be above 0"):
+        kind(sigma=0.0)
