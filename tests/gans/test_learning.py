@@ -219,6 +219,19 @@ def test_glo_finds_latent_vectors_of_unseen_images() -> None:
     assert np.square(found - x).mean() < 0.8 * np.square(found[::-1] - x).mean()
 
 
+def test_vae_finds_latent_vectors_of_unseen_images() -> None:
+    """What it finds for an image comes nearer to it than what it finds for others."""
+    dataset, unseen = load("glyphs"), load("glyphs", split="test").x[:200]
+    state = fresh("vae", dataset, width=16)
+    before = reconstruction_error(state, unseen)
+    for _ in range(200):
+        state.advance()
+    assert reconstruction_error(state, unseen) < 0.3 * before
+    x = (unseen / 255).astype(np.float32)
+    found = state.ask(state.recipe.reconstruct, x)
+    assert np.square(found - x).mean() < 0.7 * np.square(found[::-1] - x).mean()
+
+
 def test_began_converges_and_batch_norm_keeps_its_images_apart() -> None:
     data, spread = load("glyphs"), {}
     real = (data.x[:64] / 127.5 - 1).std(axis=0).mean()
