@@ -1,20 +1,28 @@
 """D as an extractor of features: a linear classifier on them (Radford et al. 2015, section 5).
 
     minigan train dcgan --data CIFAR --steps 2000 --out RUN
-    python examples/features.py RUN
+    python examples/features.py RUN [--labels 1000] [--on SVHN/train_32x32.mat]
 
 The activations of all of D's convolutions are max-pooled to a grid of 4x4, flattened and joined,
 and a linear SVM with the L2 penalty is trained on them. Its C is chosen on a fifth of the training
 images, drawn at random. Beside it stand the same SVM on the features of a D that was never trained,
-and on pixels. Writes examples/results/features.json and the table in examples/README.md.
+on those of k-means (Coates & Ng 2011, see `KMeans`), and on pixels.
+
+The images are those that the run was trained on, or those of `--on`, of the same shape, as the
+paper tries D on SVHN; --labels is how many of them the SVM sees, as many of each class. D and
+k-means see no label. Writes examples/results/features.json, which has one result for each data set
+and number of labels, and the tables in examples/README.md.
 Needs scikit-learn: pip install 'minigan[metrics]'.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +34,7 @@ from minigan.data import Dataset, load
 from minigan.errors import UserError
 from minigan.files import atomic_write
 from minigan.page_parts import rewrite_part
-from minigan.tensor import Array, Tensor
+from minigan.tensor import Array, Tensor, no_grad
 from minigan.training.recipe import Players
 from minigan.training.state import State
 
@@ -37,6 +45,15 @@ BEGIN, END = "<!-- features: written by examples/features.py -->", "<!-- end of 
 GRID = 4  # cells on a side
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2)  # of which C is chosen
 OPTIONS = {"maxiter": 1000, "ftol": 1e-6}  # of L-BFGS: until a step gains a millionth
+CENTROIDS, PATCH = 800, 6  # of k-means, and pixels on a side of what it sees
+PATCHES, RIDGE = 100_000, 0.1  # patches to learn from; what whitening adds to each variance
+NOISE = 10 / 255**2  # added to a patch's variance before it is divided by it
+MOMENTS = 100  # real images in each of the batches by which batch norm is set
+
+WITHOUT_SVHN = (
+    "The paper's other test, SVHN with 1,000 labels, is missing: no run has had these data. "
+    "`python examples/features.py RUN --on train_32x32.mat --labels 1000` adds it."
+)
 
 
 def features(players: Players, x: Array) -> np.ndarray:
@@ -48,6 +65,70 @@ def features(players: Players, x: Array) -> np.ndarray:
         if getattr(layer, "activation", None) is not None:
             found.append(pooled(y.numpy()).reshape(len(x), -1))
     return np.concatenate(found, axis=1)
+
+
+def with_moments_of(state: State, x: np.ndarray) -> State:
+    """D with running moments of real images alone: in training half of its batches are G's."""
+    for i in range(0, len(x), MOMENTS):
+        with no_grad():
+            state.players["D"](Tensor(x[i : i + MOMENTS]))
+    return state
+
+
+@dataclass
+class KMeans:
+    """Features of whitened patches (Coates, Lee & Ng 2011, "An analysis of single-layer networks in
+    unsupervised feature learning", section 3): how near each patch is to each of k centroids, sum
+    pooled over quadrants.
+    """
+
+    mean: np.ndarray
+    whitening: np.ndarray  # ZCA, (values, values)
+    centroids: np.ndarray  # (k, values)
+
+    @classmethod
+    def of(cls, x: np.ndarray, k: int, patches: int, seed: int = 0) -> KMeans:
+        """Centroids of so many random patches of images x (N, C, H, W)."""
+        from sklearn.cluster import MiniBatchKMeans
+
+        rng = np.random.default_rng(seed)
+        rows, columns = (rng.integers(0, side - PATCH + 1, patches) for side in x.shape[2:])
+        image = rng.integers(0, len(x), patches)
+        found = np.stack([
+            x[i, :, a : a + PATCH, b : b + PATCH].reshape(-1)
+            for i, a, b in zip(image, rows, columns, strict=True)
+        ])  # fmt: skip
+        found = contrast_normalised(found)
+        mean = found.mean(axis=0)
+        variances, vectors = np.linalg.eigh(np.cov((found - mean).T.astype(float)))
+        whitening = ((vectors / np.sqrt(variances + RIDGE)) @ vectors.T).astype(np.float32)
+        white = (found - mean) @ whitening
+        learned = MiniBatchKMeans(k, random_state=seed, n_init=1, batch_size=4096).fit(white)
+        return cls(mean, whitening, learned.cluster_centers_.astype(np.float32))
+
+    def __call__(self, x: np.ndarray, *, batch: int = 50) -> np.ndarray:
+        """Features (N, 4 k) of images x (N, C, H, W)."""
+        return np.concatenate([self._features(x[i : i + batch]) for i in range(0, len(x), batch)])
+
+    def _features(self, x: np.ndarray) -> np.ndarray:
+        windows = np.lib.stride_tricks.sliding_window_view(x, (PATCH, PATCH), axis=(2, 3))
+        n, _, height, width = windows.shape[:4]
+        flat = windows.transpose(0, 2, 3, 1, 4, 5).reshape(n * height * width, -1)
+        white = (contrast_normalised(flat) - self.mean) @ self.whitening
+        squares = np.square(white).sum(axis=1)[:, None] + np.square(self.centroids).sum(axis=1)
+        distance = np.sqrt(np.maximum(squares - 2 * white @ self.centroids.T, 0))
+        near = np.maximum(0, distance.mean(axis=1, keepdims=True) - distance)  # "triangle"
+        near = near.reshape(n, height, width, -1)
+        top, left = (height + 1) // 2, (width + 1) // 2
+        quadrants = (near[:, :top, :left], near[:, :top, left:],
+                     near[:, top:, :left], near[:, top:, left:])  # fmt: skip
+        return np.concatenate([part.sum(axis=(1, 2)) for part in quadrants], axis=1)
+
+
+def contrast_normalised(patches: np.ndarray) -> np.ndarray:
+    """Patches (N, values) with pixels in [0, 1], each less its mean, by its deviation."""
+    centred = patches - patches.mean(axis=1, keepdims=True)
+    return centred / np.sqrt(centred.var(axis=1, keepdims=True) + NOISE)
 
 
 def pooled(y: np.ndarray) -> np.ndarray:
@@ -116,56 +197,121 @@ def _accuracy(weights: np.ndarray, x: np.ndarray, y: np.ndarray) -> float:
     return float(((x @ weights[:-1] + weights[-1]).argmax(axis=1) == y).mean())
 
 
-def _all(state: State, dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """The images in the recipe's range, and their labels."""
+def scaled(state: State, dataset: Dataset) -> np.ndarray:
+    """The images in the recipe's range."""
     bounds = state.recipe.output_range(dataset.shape)
     assert bounds is not None
-    assert dataset.y is not None
     low, high = bounds
-    return (low + dataset.x.astype(np.float32) * ((high - low) / 255)), dataset.y
+    return low + dataset.x[:].astype(np.float32) * np.float32((high - low) / 255)
 
 
-def main(folder: str) -> None:
-    state, dataset, run = open_run(Path(folder))
+def with_labels(dataset: Dataset, labels: int | None) -> Dataset:
+    """As many images of each class, `labels` in all; without a number all images.
+
+    Raises:
+        UserError: if there are no labels, or not so many.
+    """
+    if dataset.y is None:
+        raise UserError(f"{dataset.name} has no labels; give --on with labels")
+    if labels is None:
+        return dataset
+    each = labels // len(dataset.classes)
+    mixed = np.random.default_rng(0).permutation(len(dataset))
+    chosen = [mixed[dataset.y[mixed] == k][:each] for k in range(len(dataset.classes))]
+    if not each or min(map(len, chosen)) < each:
+        raise UserError(f"{dataset.name} has no {each} images of each class; give other --labels")
+    return dataset[np.sort(np.concatenate(chosen))]
+
+
+def measure(folder: Path, labels: int | None, on: str | None) -> dict[str, Any]:
+    """The accuracy of the SVM on each kind of features.
+
+    Raises:
+        UserError: if the data of `on` have another shape, or no labels.
+    """
+    state, dataset, run = open_run(folder)
     data = run.config["data"]
-    held_out = load(data["source"], size=data["size"], seed=run.config["seed"], split="test")
-    (x, y), (x_test, y_test) = _all(state, dataset), _all(state, held_out)
+    parts = [
+        load(on or data["source"], size=data["size"], seed=run.config["seed"], split=split)
+        for split in ("train", "test")
+    ]
+    if parts[0].shape != dataset.shape:
+        raise UserError(f"{on} has images of {parts[0].shape}, and the run {dataset.shape}")
+    learned, held_out = with_labels(parts[0], labels), with_labels(parts[1], None)
+    x, x_test, seen = (scaled(state, part) for part in (learned, held_out, dataset))
+    low, high = state.recipe.output_range(dataset.shape) or (0.0, 1.0)
     untrained = State.fresh(state.recipe, dataset, run.config["seed"])
+    patches = KMeans.of((seen - low) / (high - low), CENTROIDS, PATCHES)
+    of: dict[str, Callable[[np.ndarray], Any]] = {
+        "pixels": lambda images: images.reshape(len(images), -1),
+        f"k-means, {CENTROIDS} centroids": lambda images: patches((images - low) / (high - low)),
+    }
+    for name, one in (("D untrained", untrained), (f"D after {state.step:,} steps", state)):
+        own = with_moments_of(one, seen)
+        of[name] = lambda images, own=own: own.ask(features, images)
     rows = []
-    for name, answers in (
-        ("pixels", lambda images: images.reshape(len(images), -1)),
-        ("D untrained", lambda images: untrained.ask(features, images)),
-        (f"D after {state.step:,} steps", lambda images: state.ask(features, images)),
-    ):
+    assert learned.y is not None
+    assert held_out.y is not None
+    for name, answers in of.items():
         began = time.monotonic()
         train, test = answers(x), answers(x_test)
-        found = {"features": train.shape[1], **accuracy(train, y, test, y_test)}
+        found = {"features": train.shape[1], **accuracy(train, learned.y, test, held_out.y)}
         rows.append({"of": name, **found, "seconds": round(time.monotonic() - began)})
         print(rows[-1], flush=True)
-    facts = {"data": dataset.name, "train": len(x), "test": len(x_test), "seed": run.config["seed"]}
+    return {
+        "data": learned.name,
+        "of_d": dataset.name,
+        "train": len(x),
+        "test": len(x_test),
+        "seed": run.config["seed"],
+        "rows": rows,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--labels", type=int)
+    parser.add_argument("--on")
+    given = parser.parse_args()
+    found = measure(given.run, given.labels, given.on)
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    key = found["data"], found["train"]
+    results = sorted(
+        [found, *(r for r in results if (r["data"], r["train"]) != key)],
+        key=lambda r: (r["data"], -r["train"]),
+    )
+    RESULTS.parent.mkdir(exist_ok=True)
     with atomic_write(RESULTS) as temporary:
-        temporary.write_text(json.dumps({**facts, "rows": rows}, indent=2) + "\n")
-    rewrite_part(PAGE, BEGIN, END, section({**facts, "rows": rows}))
+        temporary.write_text(json.dumps(results, indent=2) + "\n")
+    rewrite_part(PAGE, BEGIN, END, section(results))
 
 
-def section(facts: dict[str, Any]) -> str:
-    """The table in examples/README.md."""
-    lines = [
-        f"A linear SVM on {facts['data']}, {facts['train']:,} images to learn from and "
-        f"{facts['test']:,} to test on:",
-        "",
-        "| features | number | accuracy | C |",
-        "| --- | --: | --: | --: |",
-    ]
-    lines += [
-        f"| {row['of']} | {row['features']:,} | {row['accuracy']:.1%} | {row['C']:g} |"
-        for row in facts["rows"]
-    ]
-    return "\n".join(lines)
+def section(results: list[dict[str, Any]]) -> str:
+    """The tables in examples/README.md."""
+    lines = []
+    for facts in results:
+        own = facts.get("of_d", facts["data"]) == facts["data"]
+        seen = "" if own else f" D and k-means have seen {facts['of_d']}."
+        lines += [
+            f"A linear SVM on {facts['data']}, {facts['train']:,} images to learn from and "
+            f"{facts['test']:,} to test on:{seen}",
+            "",
+            "| features | number | accuracy | C |",
+            "| --- | --: | --: | --: |",
+        ]
+        lines += [
+            f"| {row['of']} | {row['features']:,} | {row['accuracy']:.1%} | {row['C']:g} |"
+            for row in facts["rows"]
+        ]
+        lines.append("")
+    if not any("svhn" in facts["data"].lower() for facts in results):
+        lines.append(WITHOUT_SVHN)
+    return "\n".join(lines).strip()
 
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1])
+        main()
     except UserError as error:
         sys.exit(str(error))

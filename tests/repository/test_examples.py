@@ -11,14 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+from tiny import Shell
 
 import examples.arithmetic as arithmetic
+import examples.changes as changes
 import examples.critic as critic
 import examples.curve as curve
+import examples.divergence as divergence
 import examples.features as features
 import examples.gallery as gallery
 import examples.modes as modes
+import examples.races as races
 from minigan import Tensor, no_grad
+from minigan.data import Dataset, load
 from minigan.errors import UserError
 from minigan.page_parts import around_part
 from minigan.training.run import Run, repeatable
@@ -29,14 +34,18 @@ from minigan.training.run import Run, repeatable
 def test_the_page_shows_the_newest_results() -> None:
     """Scores have a test of their own."""
     text = gallery.PAGE.read_text(encoding="utf-8")
-    gallery_found, modes_found, features_found = (
-        json.loads(script.RESULTS.read_text()) for script in (gallery, modes, features)
+    gallery_found, modes_found, features_found, divergence_found = (
+        json.loads(script.RESULTS.read_text()) for script in (gallery, modes, features, divergence)
     )
+    changed = json.loads(changes.RESULTS.read_text()) if changes.RESULTS.exists() else []
     for script, shown in (
         (gallery, gallery.section(gallery_found)),
         (modes, modes.table(modes.current(modes_found))),
         (critic, critic.section()),
         (features, features.section(features_found)),
+        (divergence, divergence.section(divergence_found)),
+        (changes, changes.section(changed)),
+        (races, races.section()),
     ):
         assert text == shown.join(around_part(text, script.BEGIN, script.END)), script.__name__
 
@@ -240,3 +249,87 @@ def test_the_penalty_is_chosen_on_images_of_all_classes(monkeypatch: pytest.Monk
     monkeypatch.setattr(features, "svm", svm)
     features.accuracy(x.copy(), y, x.copy(), y)
     assert all(len(classes) == 5 for classes in seen)
+
+
+def test_as_many_images_of_each_class_have_labels() -> None:
+    dataset = tiny.images(count=24)
+    found = features.with_labels(dataset, 6)
+    assert found.y is not None
+    np.testing.assert_array_equal(np.bincount(found.y), [3, 3])
+    assert features.with_labels(dataset, None) is dataset
+    for labels in (1, 26):
+        with pytest.raises(UserError, match="of each class; give other --labels"):
+            features.with_labels(dataset, labels)
+    with pytest.raises(UserError, match=r"noise has no labels.*--on"):
+        features.with_labels(Dataset("noise", dataset.x), 6)
+
+
+def test_moments_are_those_of_the_images_that_are_given() -> None:
+    state = tiny.state("dcgan")
+    bright = np.full((100, 1, 28, 28), 0.9, np.float32)
+    norm = next(m for m in state.players["D"].modules().values() if hasattr(m, "running_mean"))
+    features.with_moments_of(state, np.tile(bright, (60, 1, 1, 1)))
+    before = norm.running_mean.copy()
+    features.with_moments_of(state, bright)
+    np.testing.assert_allclose(norm.running_mean, before, rtol=1e-3, atol=1e-5)
+    features.with_moments_of(state, -bright)
+    assert np.abs(norm.running_mean - before).max() > 1e-3
+
+
+def test_whitened_patches_have_no_correlation_and_triangles_are_sparse() -> None:
+    pytest.importorskip("sklearn")
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 1, (40, 2, 12, 12)).astype(np.float32)
+    x = (x + np.roll(x, 1, axis=3)) / 2  # neighbours are alike
+    found = features.KMeans.of(x, 5, 4000)
+    windows = np.lib.stride_tricks.sliding_window_view(x, (6, 6), axis=(2, 3))
+    patches = windows.transpose(0, 2, 3, 1, 4, 5).reshape(-1, 72)
+    normal = features.contrast_normalised(patches)
+    np.testing.assert_allclose(normal.mean(axis=1), 0, atol=1e-5)
+    assert normal.std(axis=1).min() > 0.9
+    before, after = (np.cov(a.T) for a in (normal, (normal - found.mean) @ found.whitening))
+    off = [np.abs(c - np.diag(np.diag(c))).max() / np.diag(c).max() for c in (before, after)]
+    assert off[1] < 0.5 * off[0]
+    whole = found(x)
+    assert whole.shape == (40, 4 * 5)
+    np.testing.assert_allclose(found(x, batch=7), whole, rtol=1e-4)
+    white = (features.contrast_normalised(patches[:49]) - found.mean) @ found.whitening
+    far = np.sqrt(np.square(white[:, None] - found.centroids).sum(axis=2))
+    near = np.maximum(0, far.mean(axis=1, keepdims=True) - far).reshape(7, 7, 5)
+    np.testing.assert_allclose(whole[0, :5], near[:4, :4].sum(axis=(0, 1)), rtol=1e-3)
+    np.testing.assert_allclose(whole[0, -5:], near[4:, 4:].sum(axis=(0, 1)), rtol=1e-3)
+
+
+def test_the_features_of_a_run_are_measured_beside_others(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sklearn")
+    flags = ["--width", "4", "--latent-size", "5", "--batch-size", "4", "--steps", "2"]
+    shell.succeeds("train", "dcgan", *flags, "--out", tmp_path / "run")
+    page, results = tmp_path / "README.md", tmp_path / "features.json"
+    page.write_text(f"{features.BEGIN}\nold\n{features.END}\n")
+    results.write_text("[]")
+    for name, value in (("PAGE", page), ("RESULTS", results), ("CENTROIDS", 4),
+                        ("PATCHES", 500), ("load", few)):  # fmt: skip
+        monkeypatch.setattr(features, name, value)
+    words = ["features.py", str(tmp_path / "run"), "--labels"]
+    for labels in ("100", "50", "100"):
+        monkeypatch.setattr(sys, "argv", [*words, labels])
+        features.main()
+    found = json.loads(results.read_text())
+    assert [(r["data"], r["train"]) for r in found] == [("glyphs", 100), ("glyphs", 50)]
+    assert [row["of"] for row in found[0]["rows"]] == [
+        "pixels", "k-means, 4 centroids", "D untrained", "D after 2 steps",
+    ]  # fmt: skip
+    text = page.read_text()
+    assert features.WITHOUT_SVHN in text
+    assert features.WITHOUT_SVHN not in features.section([found[0] | {"data": "SVHN"}])
+    assert "D and k-means have seen glyphs" in features.section([found[0] | {"data": "other"}])
+    monkeypatch.setattr(sys, "argv", [*words, "100", "--on", "ring"])
+    with pytest.raises(UserError, match="ring has images of"):
+        features.main()
+
+
+def few(*args: Any, **options: Any) -> Dataset:
+    """Data of which 300 are enough."""
+    return load(*args, **options)[:300]
