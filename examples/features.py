@@ -57,13 +57,21 @@ WITHOUT_SVHN = (
 
 
 def features(players: Players, x: Array) -> np.ndarray:
-    """What D's convolutions answer to images x (N, C, H, W), max-pooled: (N, features)."""
+    """What D's convolutions answer to images x (N, C, H, W), max-pooled: (N, features).
+
+    Raises:
+        UserError: if D is built of other layers.
+    """
     D, found, y = players["D"], [], Tensor(x)
-    assert isinstance(D, nn.Sequential)
+    if not isinstance(D, nn.Sequential):
+        raise UserError("the D of this recipe is no sequence of layers; take a dcgan's")
     for layer in D:
         y = layer(y)
-        if getattr(layer, "activation", None) is not None:
+        inner = layer.layer if isinstance(layer, nn.SpectralNorm) else layer
+        if y.ndim == 4 and getattr(inner, "activation", None) is not None:
             found.append(pooled(y.numpy()).reshape(len(x), -1))
+    if not found:
+        raise UserError("the D of this recipe has no convolutions; take a dcgan's")
     return np.concatenate(found, axis=1)
 
 

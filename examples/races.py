@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from minigan.commands.open_run import open_run
-from minigan.data import NoSplitError, load
+from minigan.data import Dataset, NoSplitError, load
 from minigan.errors import UserError
 from minigan.files import atomic_write
 from minigan.page_parts import rewrite_part
@@ -68,7 +68,7 @@ def read(folder: Path) -> Result:
         if row["score"] == name and row["step"] in minutes
     ]
     return {
-        "title": title(state, dataset),
+        "title": title(Path(recipe).stem, state, dataset),
         "data": dataset.name,
         "seed": run.config["seed"],
         "steps": rows[-1]["step"],
@@ -81,7 +81,7 @@ def read(folder: Path) -> Result:
     }
 
 
-def title(state: State, dataset: Any) -> str:
+def title(name: str, state: State, dataset: Dataset) -> str:
     """The recipe's name, and the fields in which it differs from its defaults for these data."""
     kind = type(state.recipe)
     plain = kind(**defaults(kind, dataset))
@@ -90,7 +90,7 @@ def title(state: State, dataset: Any) -> str:
         for key, value in vars(state.recipe).items()
         if value != getattr(plain, key)
     ]
-    return ", ".join([kind.__module__.rpartition(".")[2], *changed])
+    return ", ".join([name, *changed])
 
 
 def sharpness(images: np.ndarray) -> float:

@@ -251,6 +251,22 @@ def test_the_penalty_is_chosen_on_images_of_all_classes(monkeypatch: pytest.Monk
     assert all(len(classes) == 5 for classes in seen)
 
 
+@pytest.mark.parametrize(
+    ("name", "channels"), [("dcgan", 4 + 8 + 16), ("sngan", 4 + 8 + 8), ("wgan", 4 + 8)]
+)
+def test_all_convolutions_of_d_give_features(name: str, channels: int) -> None:
+    state = tiny.state(name)
+    x = next(state.batches)
+    assert state.ask(features.features, x).shape == (len(x), 16 * channels)
+
+
+@pytest.mark.parametrize(("name", "says"), [("gan", "no convolutions"), ("cgan", "no sequence")])
+def test_a_d_without_convolutions_is_refused(name: str, says: str) -> None:
+    state = tiny.state(name)
+    with pytest.raises(UserError, match=rf"{says}.*take a dcgan's"):
+        state.ask(features.features, next(state.batches))
+
+
 def test_as_many_images_of_each_class_have_labels() -> None:
     dataset = tiny.images(count=24)
     found = features.with_labels(dataset, 6)

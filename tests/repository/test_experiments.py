@@ -196,6 +196,12 @@ def test_a_race_is_drawn(shell: Shell, tmp_path: Path, monkeypatch: pytest.Monke
         races.main("glyphs", [str(folder) for folder in runs])
 
 
+def test_a_title_says_what_is_not_as_usual() -> None:
+    plain = tiny.images((3, 64, 64))
+    state = State.fresh(gans.load(str(changes.RECIPE))(tanh=False, batch_size=4), plain, 0)
+    assert races.title("mine", state, plain) == "mine, batch size 4, tanh False"
+
+
 def test_sharp_is_what_has_edges() -> None:
     step = np.zeros((1, 1, 8, 8), np.float32)
     step[..., 4:] = 1
