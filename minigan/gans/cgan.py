@@ -27,9 +27,9 @@ class CGAN(EMA, Halving):
     G and D both see y: min_G max_D E[log D(x|y)] + E[log(1 - D(G(z|y)))] (equation 2). y is
     one-hot; of stacked data it has a one-hot part for the class of each channel.
 
-    Networks and settings are those of a small DCGAN with y concatenated at every layer, but without
-    batch norm in D's dense layer: with it D(x) was 1/2 from the start. With --dense, networks and
-    SGD are the paper's for MNIST; so are --batch-size 100 --ema 0. The paper's z is in [0, 1].
+    Networks and settings are those of a small DCGAN with y joined to every layer, but no batch norm
+    in D's dense layer: with it D(x) was 1/2 from the start. With --dense they are the paper's for
+    MNIST, with SGD; so are --batch-size 100 --ema 0. The paper's z is in [0, 1].
     """
 
     batch_size: int = 64  # images in a batch
@@ -61,12 +61,12 @@ class CGAN(EMA, Halving):
         return (0.0, 1.0) if self.dense else (-1.0, 1.0)
 
     def players(self, rng: Generator, shape: Shape) -> Players:
-        G, D = (self.dense_players if self.dense else self.conv_players)(rng, shape)
-        return {"G": G, "D": D}
+        pair = (self.dense_players if self.dense else self.conv_players)(rng, shape)
+        return dict(zip("GD", pair, strict=True))
 
     def conv_players(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """G(z, y) and D(x, y), each of whose layers sees y."""
-        channels, c, h, k = shape[0], self.width, self.hidden, self.tags * self.classes
+        c, h, k = self.width, self.hidden, self.tags * self.classes
         widths = [c << i for i in range(self.halvings)]
         plane, relu, leaky = (widths[-1], *self.smallest(shape)), nn.ReLU(), nn.LeakyReLU(0.2)
         dense: Any = {"rng": rng, "init": normal(0.02)}
@@ -76,18 +76,14 @@ class CGAN(EMA, Halving):
             normed(nn.Linear(self.latent_size + k, h, bias=False, **dense), h, relu),
             normed(nn.Linear(h + k, flat, bias=False, **dense), flat, relu, nn.Reshape(*plane)),
             *(normed(nn.ConvTranspose2d(2 * n + k, n, 4, **plain), n, relu) for n in inner[::-1]),
-            nn.ConvTranspose2d(c + k, channels, 4, activation=nn.Tanh(), **half),
+            nn.ConvTranspose2d(c + k, shape[0], 4, activation=nn.Tanh(), **half),
         )
-        first = nn.Conv2d(channels + k, c, 4, activation=leaky, **half)
+        first = nn.Conv2d(shape[0] + k, c, 4, activation=leaky, **half)
         down = [normed(nn.Conv2d(n + k, 2 * n, 4, **plain), 2 * n, leaky) for n in inner]
         down[-1].append(nn.Flatten())  # from here on y joins vectors, not planes
-        D = nn.Conditional(
-            first,
-            *down,
-            nn.Linear(flat + k, h, activation=leaky, **dense),
-            nn.Sequential(nn.Linear(h + k, 1, **dense), nn.Reshape()),
-        )
-        return G, D
+        joint = nn.Linear(flat + k, h, activation=leaky, **dense)
+        last = nn.Sequential(nn.Linear(h + k, 1, **dense), nn.Reshape())
+        return G, nn.Conditional(first, *down, joint, last)
 
     def dense_players(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """The networks of the paper's section 4.1."""
@@ -128,8 +124,8 @@ class CGAN(EMA, Halving):
         yield "G", non_saturating_loss(D(fake, y)), {}
 
     def check(self, labels: np.ndarray) -> None:
-        top = labels.max()
-        self.require(top < self.classes**self.tags, "classes", f"more than the label {top}")
+        many = labels.max() < self.classes**self.tags
+        self.require(many, "classes", f"more than the label {labels.max()}")
 
     def vectors(self, labels: Array) -> Array:
         """y, (N, tags * classes), of class numbers (N,); with several tags those of tuples."""
@@ -142,8 +138,7 @@ class CGAN(EMA, Halving):
         z = rng.uniform((n, self.latent_size), -1.0, 1.0)
         return self.with_labels(z, rng.integers(n, self.classes**self.tags))
 
-    def opinion(self, players: Players, x: Array, labels: Array | None) -> Array:
-        assert labels is not None  # or there would be no such run
+    def opinion(self, players: Players, x: Array, labels: Any) -> Array:
         return players["D"](Tensor(x), Tensor(self.vectors(labels))).data
 
     def with_labels(self, z: Array, labels: Array) -> Array:

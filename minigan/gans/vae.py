@@ -17,9 +17,7 @@ from ..random import Generator
 from ..tensor import Array, Tensor
 from ..training.recipe import Feed, Players, Recipe, Shape, Update
 from ._checks import check_square
-
-# Sides of the planes between z and the image, each about twice the one before it.
-PLANES = {28: (4, 7, 14), 32: (4, 8, 16), 64: (4, 8, 16, 32)}
+from ._sizes import PLANES
 
 
 class Decoder(nn.Sequential):
@@ -51,12 +49,12 @@ class VAE(Recipe):
     init_std: float = 0.02  # standard deviation of all initial weights
 
     steps: ClassVar[int] = 2000
-    takes: ClassVar[str] = "images of 28, 32 or 64 pixels"
+    takes: ClassVar[str] = "square images of 28 to 128 pixels"
     watched: ClassVar[tuple[str, ...]] = ("ELBO",)
 
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
-        width = {"width": 32} if max(shape) < 64 else {}
+        width = {} if shape[-1] in (64, 96) else {"width": 32}
         return width | ({"observation": "bernoulli"} if shape[0] == 1 else {})
 
     def __post_init__(self) -> None:
