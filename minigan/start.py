@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .data import Dataset, lasting, load, outline
+from .data import Dataset, Reading, lasting, load, outline
 from .device import Device, cuda
 from .errors import RunError, UserError
 from .evaluation.scorer import scorer as score_by
@@ -49,7 +49,7 @@ Make = Callable[[dict[str, Any]], Recipe]  # the recipe that has these defaults 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Asked(Reading):
     """What can be asked of a new run of any recipe; None leaves it to the recipe or the data."""
 
     data: str | Dataset = "glyphs"  # a name from the catalogue, a folder, or in memory already
@@ -69,6 +69,7 @@ class Asked:
     score_every: int | None = None  # steps between two scores; without it checkpoints are scored
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("size", "steps", "sample_every", "checkpoint_every", "keep", "score_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -78,17 +79,13 @@ class Asked:
                 f"--minutes must be above 0 and at most {CENTURY / 60:,.0f}, not {self.minutes:g}"
             )
         if isinstance(self.data, Dataset):
-            for name, unset in (
-                ("size", None),
-                ("stack", 1),
-                ("best", None),
-                ("score_every", None),
-            ):
-                if getattr(self, name) != unset:
-                    flag = name.replace("_", "-")
-                    raise UserError(
-                        f"--{flag} is for data by name or in a folder, not for those in memory"
-                    )
+            usual = {"size": None, "stack": 1, "best": None, "score_every": None}
+            asked = [name for name, unset in usual.items() if getattr(self, name) != unset]
+            if asked := [*asked, *(name for name in self.unusual() if name != "flip")]:
+                raise UserError(
+                    f"--{asked[0].replace('_', '-')} is for data by name or in a folder, not for "
+                    "those in memory"
+                )
 
     def opened(self) -> Device:
         """The device.
@@ -162,7 +159,10 @@ def prepare(source: Source, make: Make, asked: Asked, device: Device, say: Say) 
         _check_outline(kind, make, asked)
         dataset = asked.data
         if not isinstance(dataset, Dataset):
-            dataset = load(dataset, size=asked.size, stack=asked.stack, seed=asked.seed, report=say)
+            how = {"size": asked.size, "stack": asked.stack} | asked.keywords()
+            dataset = load(dataset, seed=asked.seed, report=say, **how)
+        elif asked.flip:
+            dataset = dataclasses.replace(dataset, flip=True)
         known = defaults(kind, dataset)
         recipe = make(known)
         if "classes" in known:
@@ -297,7 +297,9 @@ def _check_outline(kind: type[Recipe], make: Make, asked: Asked) -> None:
     """
     if isinstance(asked.data, Dataset):
         return
-    known = outline(asked.data, size=asked.size, stack=asked.stack)
+    known = outline(
+        asked.data, size=asked.size, stack=asked.stack, reading=Reading.of(asked.keywords())
+    )
     if known is None:  # data by name are read in a second
         return
     refusals = []
@@ -341,4 +343,6 @@ def _facts(dataset: Dataset, asked: Asked) -> dict[str, Any]:
         "samples": len(dataset),
         "shape": list(dataset.shape),
         "classes": list(dataset.classes),
+        **asked.keywords(),
+        "flip": dataset.flip,
     }

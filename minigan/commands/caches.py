@@ -17,9 +17,10 @@ from pathlib import Path
 
 from minigan_kernels import compiles
 
+from ..data import cache as pictures
 from ..data import download
 from ..errors import UserError
-from ..files import open_regular
+from ..files import open_regular, sweep
 from ..locks import try_lock
 
 _DIRECTORY = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -59,6 +60,7 @@ class Cache:
         count = total = 0
         try:
             with _opened(self) as files, _unused(self):
+                sweep(self.folder)  # of what killed processes left
                 for name, size, folder in files:
                     with suppress(FileNotFoundError):  # another process was faster
                         _unlink(name, folder)
@@ -87,6 +89,7 @@ def caches() -> list[Cache]:
         found.append(Cache("downloads", what, folder, rf"({names})(\.part)?", ".lock"))
     judges = user / "classifiers"
     found.append(Cache("classifiers", "classifiers, which score images", judges, _JUDGE))
+    found.append(Cache("pictures", "pictures, decoded", pictures.folder(), pictures.NAME))
     return found
 
 

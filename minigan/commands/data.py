@@ -12,7 +12,7 @@ from .console import say, show, show_page, show_table
 USAGE = """usage: minigan data list             the data sets that --data knows by name
        minigan data fetch NAME       fetch one now, instead of when it is first used
        minigan data clean [CACHE...] empty all caches, or some of: kernels, cuda, downloads,
-                                     classifiers (minigan doctor shows their sizes)"""
+                                     classifiers, pictures (minigan doctor shows their sizes)"""
 
 
 def main(words: list[str]) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import gans
+from ..data import Reading
 from ..errors import UserError
 from ..schema import LARGEST, SchemaError, check, load, shown
 from ..start import CHECKPOINTS, PICTURES, Asked
@@ -107,6 +108,7 @@ def _of_run(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     flags: dict[str, Any] = {"data": data["source"], "size": data["size"]}
     if data["stack"] > 1:
         flags["stack"] = data["stack"]
+    flags |= Reading.of(data).unusual()
     usual = vars(Asked()) | {"keep": KEPT}
     flags |= {key: config[key] for key in OWN if config[key] != usual[key]}
     parts = {"sample_every": PICTURES, "checkpoint_every": CHECKPOINTS}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from .. import gans
-from ..data import Dataset, lasting, load
+from ..data import Dataset, Reading, lasting, load
 from ..device import HOST, Device
 from ..errors import UserError
 from ..schema import SchemaError
@@ -185,7 +185,8 @@ def _data(run: Run, changed: Callable[[str], None], place: str | None = None) ->
             "on there, by run.resume() say, or say by --data which name or folder has the same data"
         )
     try:
-        dataset = load(source, size=data["size"], stack=data["stack"], seed=seed, report=say)
+        how = {"size": data["size"], "stack": data["stack"]} | Reading.of(data).keywords()
+        dataset = load(source, seed=seed, report=say, **how)
     except (OSError, UserError) as error:
         if place is not None:
             raise UserError(f"--data {shown}: {brief(str(error))}") from error

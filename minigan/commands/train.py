@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import tyro
 
+from ..data import Reading
 from ..errors import UserError
 from ..start import Asked, find, prepare
 from ..training.recipe import Recipe
@@ -40,7 +41,7 @@ DESCRIPTION = (
 
 
 @dataclass(frozen=True)
-class Start(Computing, Length):
+class Start(Computing, Length, Reading):
     """What can be set for every new run."""
 
     data: str = "glyphs"  # a name from `minigan data list`, or a folder

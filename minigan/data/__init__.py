@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from .images import check_size
 from .memory import check_memory
 from .mixture import Mixture
 from .outline import Outline
+from .reading import Crop, Reading, colour_name, held_out
 from .streams import NoSplitError
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Mixture",
     "NoSplitError",
     "Outline",
+    "Reading",
     "catalogue",
     "from_arrays",
     "lasting",
@@ -75,6 +77,10 @@ def load(
     split: str = "train",
     stack: int = 1,
     background: str | tuple[int, int, int] = "white",
+    crop: Crop = "centre",
+    skip_broken: bool = False,
+    flip: bool = False,
+    hold_out: int = 0,
     report: Callable[[str], None] | None = None,
 ) -> Dataset:
     """A data set by its name in the catalogue, or from a folder in MNIST's format, of CIFAR-10's
@@ -84,8 +90,16 @@ def load(
     `size` pixels, by default 28 (glyphs), 64 (image folders), or the size in the files (MNIST,
     CIFAR-10). `seed` is that of what is generated: glyphs, points, and which images are stacked.
     `split` is "train" or "test", which have no sample in common. `stack` images, 1 to 3, become the
-    channels of one. `background` is the colour behind transparent images of a folder. `report` is
-    called with a line now and then while files are fetched or read.
+    channels of one. `report` is called with a line now and then while files are fetched or read.
+
+    Of image files `background` is the colour behind transparent ones. `crop` is "centre" for the
+    middle of each; "random" for a part that each batch takes from another place in an image an
+    eighth larger (`Dataset.wide`); or "none" for the whole, with the background around it. Those
+    that cannot be read are left out if `skip_broken`. 64 of them or more are decoded once, kept in
+    minigan's cache, and mapped from there, so they may be larger than the memory.
+
+    Batches mirror images at random if `flip`. Of data without a test part `hold_out` samples are no
+    training samples; they are what `split` "test" gives. Which ones depends on their number alone.
 
     Raises:
         NoSplitError: if the data have no such split.
@@ -95,42 +109,38 @@ def load(
     >>> load("ring").shape, load("glyphs", split="test").shape
     ((2,), (1, 28, 28))
     """
-    from minigan.data import cifar, download, folder, glyphs, idx, points, stacked
+    from minigan.data import folder, stacked
 
     if size is not None:
         check_size(size)
+    reading = Reading(
+        crop=crop,
+        background=colour_name(background),
+        skip_broken=skip_broken,
+        flip=flip,
+        hold_out=hold_out,
+    )
     name = str(name_or_path)
     try:
         if stack != 1:
             single = load(
-                name_or_path,
-                size=size,
-                seed=seed,
-                split=split,
-                background=background,
-                report=report,
+                name_or_path, size=size, seed=seed, split=split, report=report, **reading.keywords()
             )
             return stacked.stack(single, stack, seed=seed, split=split)
-        if name == "glyphs":
-            return glyphs.glyphs(size=size or glyphs.NATIVE, seed=seed, split=split)
-        if name in points.MIXTURES:
-            if size is not None:
-                raise UserError(f"{name} consists of points, which have no size; leave out --size.")
-            return points.draw(name, points.MIXTURES[name](), seed=seed, split=split)
-        if name in download.SOURCES:
-            source = download.SOURCES[name]
-            fetched = download.fetch(source, report=report)
-            return idx.read_folder(
-                fetched, split=split, size=size, name=name, classes=source.classes
+        if (path := _pictures(name_or_path)) is not None:
+            return folder.read_images(
+                path, size=size or folder.SIZE, split=split, reading=reading, report=report
             )
-        path = _folder(name_or_path)
-        if idx.is_idx_folder(path):
-            return idx.read_folder(path, split=split, size=size)
-        if cifar.is_cifar_folder(path):
-            return cifar.read_folder(path, split=split, size=size, report=report)
-        return folder.read_images(
-            path, size=size or folder.SIZE, split=split, background=background, report=report
-        )
+        reading.check_arrays(name)
+        if hold_out:
+            _check_no_test(name_or_path)
+        part = "train" if hold_out else split
+        found = _arrays(name_or_path, size=size, seed=seed, split=part, report=report)
+        if hold_out:
+            rest, held = held_out(len(found), hold_out)
+            check_memory(found.x.nbytes, f"a part of the {len(found):,} samples of {name}")
+            found = found[held if split == "test" else rest]
+        return replace(found, flip=flip) if flip else found
     except MemoryError as error:
         raise RunError(
             f"The data {name} need more memory than there is; give a smaller --size, or fewer "
@@ -138,9 +148,71 @@ def load(
         ) from error
 
 
+def _pictures(name_or_path: str | Path) -> Path | None:
+    """The folder of pictures; None of a known name, and of data of another format.
+
+    Raises:
+        UserError: if there is no such data set or folder.
+    """
+    from minigan.data import cifar, idx
+
+    if str(name_or_path) in {entry.name for entry in catalogue()}:
+        return None
+    path = _folder(name_or_path)
+    return None if idx.is_idx_folder(path) or cifar.is_cifar_folder(path) else path
+
+
+def _check_no_test(name_or_path: str | Path) -> None:
+    """Make sure that data that are no pictures have no test part.
+
+    Raises:
+        UserError: if they have one.
+    """
+    try:
+        outline(name_or_path, split="test")  # every known name has one
+    except NoSplitError:
+        return
+    raise UserError(
+        f"{name_or_path} has a test part, which is held out already; leave out --hold-out"
+    )
+
+
+def _arrays(
+    name_or_path: str | Path,
+    *,
+    size: int | None,
+    seed: int,
+    split: str,
+    report: Callable[[str], None] | None,
+) -> Dataset:
+    """A data set by its name, or from a folder of a format other than pictures."""
+    from minigan.data import cifar, download, glyphs, idx, points
+
+    name = str(name_or_path)
+    if name == "glyphs":
+        return glyphs.glyphs(size=size or glyphs.NATIVE, seed=seed, split=split)
+    if name in points.MIXTURES:
+        if size is not None:
+            raise UserError(f"{name} consists of points, which have no size; leave out --size.")
+        return points.draw(name, points.MIXTURES[name](), seed=seed, split=split)
+    if name in download.SOURCES:
+        source = download.SOURCES[name]
+        fetched = download.fetch(source, report=report)
+        return idx.read_folder(fetched, split=split, size=size, name=name, classes=source.classes)
+    path = _folder(name_or_path)
+    if idx.is_idx_folder(path):
+        return idx.read_folder(path, split=split, size=size)
+    return cifar.read_folder(path, split=split, size=size, report=report)
+
+
 @printable_errors()
 def outline(
-    name_or_path: str | Path, *, size: int | None = None, split: str = "train", stack: int = 1
+    name_or_path: str | Path,
+    *,
+    size: int | None = None,
+    split: str = "train",
+    stack: int = 1,
+    reading: Reading | None = None,
 ) -> Outline | None:
     """What `load` would give, as far as a folder tells without being read; None for a known name.
 
@@ -154,18 +226,27 @@ def outline(
 
     if size is not None:
         check_size(size)
-    if str(name_or_path) in {entry.name for entry in catalogue()}:
-        return None
-    path = _folder(name_or_path)
-    if idx.is_idx_folder(path):
-        found = idx.outline(path, split=split, size=size)
-    elif cifar.is_cifar_folder(path):
-        found = cifar.outline(path, split=split, size=size)
+    reading = reading or Reading()
+    path = _pictures(name_or_path)
+    if path is not None:
+        found = folder.outline(path, split=split, size=size or folder.SIZE, reading=reading)
     else:
-        found = folder.outline(path, split=split, size=size or folder.SIZE, background="white")
+        reading.check_arrays(str(name_or_path))
+        if reading.hold_out:
+            _check_no_test(name_or_path)
+        if str(name_or_path) in {entry.name for entry in catalogue()}:
+            return None
+        path = _folder(name_or_path)
+        part = "train" if reading.hold_out else split
+        known = idx if idx.is_idx_folder(path) else cifar
+        found = known.outline(path, split=part, size=size)
+        if reading.hold_out:
+            parts = held_out(found.samples, reading.hold_out)
+            found = replace(found, samples=len(parts[split == "test"]))
     found = stacked.outline(found, stack)
-    needed = found.samples * max(math.prod(shape) for shape in found.shapes)
-    check_memory(needed, f"{found.samples:,} images of shape {found.shapes[-1]}")
+    if not found.mapped:
+        needed = found.samples * max(math.prod(shape) for shape in found.shapes)
+        check_memory(needed, f"{found.samples:,} images of shape {found.shapes[-1]}")
     return found
 
 

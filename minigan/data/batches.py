@@ -12,7 +12,7 @@ from .dataset import Dataset
 from .streams import Purpose, stream
 
 _ENDLESS = "leave it out: batches are shuffled by their seed, and all of them are whole"
-_MEMORY = "samples are in memory: leave it out"
+_MEMORY = "samples are in memory, or mapped: leave it out"
 _WAY = (
     "a seed says in which order samples come, and output_range what the pixels 0 and 255 become, "
     "None for points: Batches(data, 64, seed=0, output_range=(-1, 1))"
@@ -25,7 +25,8 @@ class Batches:
     Each epoch has its own permutation; samples at its end that do not fill a batch are left out. To
     resume, set `position` to the saved one: there is no other state. `batch_size` is from 1 to
     len(dataset), `seed` from 0 to 2**64 - 1. `output_range` holds the values of the pixels 0 and
-    255, such as (-1, 1); None for points.
+    255, such as (-1, 1); None for points. What is drawn with a batch, as its data set says, depends
+    on the seed and the batch: which images are mirrored, and which part of wide ones is shown.
 
     A loop over batches never ends; `len(batches)` are an epoch, and `epoch()` gives the rest of
     one. There is nothing to shuffle, no worker and no `drop_last`: samples are in memory.
@@ -98,7 +99,8 @@ class Batches:
             IndexError: if i is negative.
         """
         index = self._index(i)
-        return self._samples(index), None if self.dataset.y is None else self.dataset.y[index]
+        y = self.dataset.y
+        return self._drawn(index, i), None if y is None else y[index]
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
@@ -129,18 +131,29 @@ class Batches:
         Raises:
             UserError: if the data have no labels.
         """
-        index, y = self._index(self.position), self._labels()
+        i, y = self.position, self._labels()
+        index = self._index(i)
         self.position += 1
-        return self._samples(index), y[index]
+        return self._drawn(index, i), y[index]
 
     def indexed(self) -> tuple[np.ndarray, np.ndarray]:
         """The next batch and the index of each sample in the data set.
 
         x is as of `at`, the indices are (batch_size,) int64, no index twice in one batch.
+
+        Raises:
+            UserError: if an index has no image of its own, as each draw shows another one.
         """
-        index = self._index(self.position)
+        if self.dataset.flip or self.dataset.wide is not None:
+            asked = "--flip" if self.dataset.flip else "--crop random"
+            raise UserError(
+                "this model learns a code for each image, and has none for what is changed at each "
+                f"draw; leave out {asked}"
+            )
+        i = self.position
+        index = self._index(i)
         self.position += 1
-        return self._samples(index), index
+        return self._drawn(index, i), index
 
     def few(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The same `count` samples and their labels at every call, equally many of each class.
@@ -182,9 +195,30 @@ class Batches:
         self._permute(epoch)
         return self._order[batch * self.batch_size : (batch + 1) * self.batch_size]
 
+    def _drawn(self, index: np.ndarray, i: int) -> np.ndarray:
+        """The samples of these indices as batch i shows them, in the output range."""
+        data = self.dataset
+        x = data.x[index] if data.wide is None else self._windows(data.wide, index, i)
+        if data.flip:
+            mirrored = stream(self.seed, i, Purpose.FLIPS).random(len(index)) < 0.5
+            x[mirrored] = x[mirrored, :, :, ::-1]
+        return self._in_range(x)
+
+    def _windows(self, wide: np.ndarray, index: np.ndarray, i: int) -> np.ndarray:
+        """From each of these images a part at a random place."""
+        height, width = self.dataset.shape[1:]
+        room = np.array([wide.shape[2] - height, wide.shape[3] - width])
+        places = stream(self.seed, i, Purpose.CROPS).integers(0, room + 1, (len(index), 2))
+        x = np.empty((len(index), *self.dataset.shape), np.uint8)
+        for target, sample, (top, left) in zip(x, index, places, strict=True):
+            target[:] = wide[sample, :, top : top + height, left : left + width]
+        return x
+
     def _samples(self, index: np.ndarray) -> np.ndarray:
-        """The samples of these indices, in the output range."""
-        x = self.dataset.x[index]
+        """The samples of these indices as they are, in the output range."""
+        return self._in_range(self.dataset.x[index])
+
+    def _in_range(self, x: np.ndarray) -> np.ndarray:
         return x if self.output_range is None else self._levels[x]
 
     def _permute(self, epoch: int) -> None:

@@ -1,4 +1,4 @@
-"""A data set in memory: images or points, with what is known about them."""
+"""A data set in memory or mapped from a file: images or points, with what is known about them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import numpy as np
 
 from ..errors import UserError
 from ..hints import told
+from .cache import remembered
+from .images import middle
 from .mixture import Mixture
 
 _WAY = (
@@ -28,7 +30,12 @@ class Dataset:
 
     x is (N, C, H, W) uint8 in 0 .. 255 for images, or (N, D) float32 for points; y (N,) int64 (or
     integers that become it) in 0 .. len(classes) - 1; each factor (N,) float32. If each channel is
-    an image with its own class, `parts` are those classes, and `classes` their tuples.
+    an image with its own class, `parts` are those classes, and `classes` their tuples. x may be
+    mapped from a file, and larger than the memory.
+
+    Batches show each image mirrored, left to right, every second time on average, if `flip`. If
+    `wide` are the same images with more around them, (N, C, H', W'), x is the middle of `wide`, and
+    batches show a part of this size from any place there.
 
     `minigan.data.from_arrays` takes other arrays: floats in a range, any labels.
 
@@ -53,6 +60,8 @@ class Dataset:
     factors: dict[str, np.ndarray] = field(default_factory=dict)
     mixture: Mixture | None = None
     parts: tuple[str, ...] = ()
+    flip: bool = False
+    wide: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not isinstance(self.x, np.ndarray):
@@ -67,6 +76,13 @@ class Dataset:
             )
         if self.x.size == 0:
             raise UserError(f"The data set {self.name} is empty: {self.x.shape}.")
+        if self.flip and not self.is_image:
+            raise UserError(f"{self.name} consists of points, which have no left; leave out --flip")
+        if self.wide is not None and not self._is_middle(self.wide):
+            raise UserError(
+                f"The data set {self.name} must be the middle of its wide images, uint8 (N, C, H, "
+                f"W), which are {self.wide.dtype} {self.wide.shape}."
+            )
         if self.y is not None:
             if self.y.dtype.kind in "iu":
                 object.__setattr__(self, "y", self.y.astype(np.int64, copy=False))
@@ -87,6 +103,12 @@ class Dataset:
                     f"The factor {factor} of the data set {self.name} must be float32 "
                     f"({len(self)},), not {values.dtype} {values.shape}."
                 )
+
+    def _is_middle(self, wide: np.ndarray) -> bool:
+        if not self.is_image or wide.ndim != 4 or wide.dtype != np.uint8:
+            return False
+        fits = all(a <= b for a, b in zip(self.shape, wide.shape[1:], strict=True))
+        return fits and wide.shape[:2] == self.x.shape[:2] and self.shape[1] == self.shape[2]
 
     def __len__(self) -> int:
         return len(self.x)
@@ -129,9 +151,11 @@ class Dataset:
                         "a data set is indexed by an integer, a slice, a mask or an array of "
                         "integers; sample i is dataset[i], and all of them are dataset.x"
                     )
+            wide = None if self.wide is None else self.wide[index]
             return replace(
                 self,
-                x=self.x[index],
+                x=self.x[index] if wide is None else middle(wide, self.shape[1]),
+                wide=wide,
                 y=None if self.y is None else self.y[index],
                 factors={name: values[index] for name, values in self.factors.items()},
             )
@@ -188,20 +212,26 @@ class Dataset:
 
         It is 64 hexadecimal digits. The name and the factors, which no run sees, do not count. It
         reads x and y once: the 47 MB of MNIST take some 40 ms, and each GB less than a second, on a
-        processor with instructions for SHA.
+        processor with instructions for SHA. That of images in minigan's cache is remembered there.
         """
-        arrays = [self.x] if self.y is None else [self.x, self.y]
+        x = self.x if self.wide is None else self.wide
+        arrays = [x] if self.y is None else [x, self.y]
         head = {
             "arrays": [(a.dtype.str, a.shape) for a in arrays],
             "classes": self.classes,
             "parts": self.parts,
         }
-        found = hashlib.sha256(json.dumps(head).encode())
-        for array in arrays:
-            rows = max(1, _HASHED // array[:1].nbytes)
-            for start in range(0, len(array), rows):
-                found.update(np.ascontiguousarray(array[start : start + rows]).data)
-        return found.hexdigest()
+        told = json.dumps(head).encode()
+
+        def digest() -> str:
+            found = hashlib.sha256(told)
+            for array in arrays:
+                rows = max(1, _HASHED // array[:1].nbytes)
+                for start in range(0, len(array), rows):
+                    found.update(np.ascontiguousarray(array[start : start + rows]).data)
+            return found.hexdigest()
+
+        return remembered(arrays, told, digest)
 
 
 Dataset.__init__ = told(_WAY)(Dataset.__init__)  # type: ignore[method-assign]

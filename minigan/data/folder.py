@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..content import file_text
 from ..errors import UserError
+from . import cache
 from .dataset import Dataset
+from .decoding import Found, Job, check_broken, into_file, into_memory, is_grey, named
 from .files import find
-from .images import check_size
-from .memory import check_memory
+from .images import check_size, middle
 from .outline import Outline
-from .picture import Colour, read_picture
+from .picture import BrokenPictureError, listening, read_picture
+from .reading import Colour, Reading, colour, colour_name, held_out
+from .streams import NoSplitError
 
 SIZE = 64  # pixels on a side, by default
-_REPORT_EVERY = 500  # images between two reports of progress
+_SHOWN = 3  # pictures left out that are named
 
 
 def read_images(
@@ -27,6 +31,7 @@ def read_images(
     split: str = "train",
     background: str | Colour = "white",
     channels: int | None = None,
+    reading: Reading | None = None,
     report: Callable[[str], None] | None = None,
 ) -> Dataset:
     """The images of a folder as one array, each upright, centre-cropped and resized.
@@ -37,81 +42,167 @@ def read_images(
     damaged. Transparent images are composited over `background` (a name or "#rrggbb" as Pillow
     knows them, or three numbers in 0 .. 255). The EXIF orientation is applied, the shorter side
     becomes `size` (Lanczos), and the longer one is cropped evenly. Of an animation the first frame
-    is read.
+    is read. `reading` says what is to be done otherwise, and has a background of its own.
 
     x is (N, C, size, size) uint8. C is 1 if every image is grey and 3 otherwise, unless `channels`
-    is given.
+    is given. Of 64 images or more it is read-only, and mapped from minigan's cache.
 
     Raises:
         NoSplitError: if the folder has no such split.
-        UserError: if the folder has no image, or images beside class folders; if an image is broken
-            or suspiciously large, with its name; if an argument is out of range; if all images
-            together are larger than the memory.
+        UserError: if the folder has no image, or images beside class folders; if images are broken
+            or suspiciously large, with their names; if an argument is out of range; if all images
+            together are larger than the memory, where they cannot be kept in a file.
     """
     check_size(size)
     if channels not in (None, 1, 3):
         raise UserError(f"Images have 1 or 3 channels, not {channels}.")
-    colour = _colour(background)
+    reading = reading or Reading(background=colour_name(background))
     folder, told = Path(folder), report or (lambda text: None)
-    found = find(folder, split)
-    for text in found.notes:
+    pictures = _Pictures(folder, split, reading)
+    for text in pictures.notes:
         told(text)
-    count = len(found.paths)
-    check_memory(count * 3 * size**2, f"{count:,} images of {size}x{size} pixels")
-    x = np.empty((count, 3, size, size), np.uint8)
-    damaged: list[str] = []
-    for i, path in enumerate(found.paths):
-        pixels, damage = read_picture(path, size, colour)
-        x[i] = pixels.transpose(2, 0, 1)  # (H, W, C) to (C, H, W)
-        if damage is not None:
-            damaged.append(f"{path}: {damage}")
-        if (i + 1) % _REPORT_EVERY == 0 or i + 1 == count:
-            told(f"{i + 1:,} of {count:,} images")
-    if damaged:
-        told(f"{len(damaged):,} images are read although damaged, such as {damaged[0]}")
-    if channels is None:
-        channels = 1 if _is_grey(x) else 3
-    if channels == 1:
-        x = _to_grey(x)
-    return Dataset(file_text(folder.resolve().name), x, found.y, found.classes)
+    job = Job(
+        pictures.paths,
+        str(folder),
+        reading.kept_size(size),
+        colour(reading.background),
+        whole=reading.crop == "none",
+        channels=channels,
+        skip_broken=reading.skip_broken,
+    )
+    x, facts = _decoded(job, pictures, told, progress=report is not None)
+    for text in facts["told"]:
+        told(text)
+    here, y = pictures.part(np.array(facts["left_out"], np.int64))
+    wide = x[here]
+    return Dataset(
+        file_text(folder.resolve().name),
+        middle(wide, size),
+        y,
+        pictures.classes,
+        flip=reading.flip,
+        wide=wide if job.size > size else None,
+    )
 
 
-def outline(folder: Path, *, split: str, size: int, background: str | Colour) -> Outline:
+def outline(folder: Path, *, split: str, size: int, reading: Reading) -> Outline:
     """What `read_images` would give, from the names of the files and the first image.
 
     Raises:
         UserError: as of `read_images`, but for the other images.
     """
     check_size(size)
-    found = find(folder, split)
-    first, _ = read_picture(found.paths[0], size, _colour(background))
-    channels = (1, 3) if _is_grey(first.transpose(2, 0, 1)[None]) else (3,)
+    pictures = _Pictures(folder, split, reading)
+    back, whole = colour(reading.background), reading.crop == "none"
+    broken: dict[int, str] = {}
+    with listening():
+        for place, path in enumerate(pictures.paths):
+            try:
+                first, _ = read_picture(path, size, back, whole=whole)
+                break
+            except BrokenPictureError as error:  # with others, and so named with them later
+                broken[place] = error.why
+        else:
+            job = Job(pictures.paths, str(folder), size, back, skip_broken=reading.skip_broken)
+            check_broken(job, Found(broken))
+    channels = (1, 3) if is_grey(first.transpose(2, 0, 1)) else (3,)
     shapes = tuple((c, size, size) for c in channels)
-    return Outline(shapes, len(found.classes), len(found.paths))
+    count = len(range(len(pictures.paths))[pictures.rows(pictures.border)])
+    kept = len(pictures.paths) >= cache.FEWEST
+    return Outline(shapes, len(pictures.classes), count, mapped=kept)
 
 
-def _colour(background: str | Colour) -> Colour:
-    from PIL import ImageColor
+class _Pictures:
+    """The pictures of a folder in the order in which they are decoded, and which are of a split.
+
+    Those that are held out come last, so that each part is a slice.
+    """
+
+    def __init__(self, folder: Path, split: str, reading: Reading) -> None:
+        self.folder, self.split, self.hold_out = folder, split, reading.hold_out
+        if reading.hold_out:
+            _check_no_test(folder)
+        found = find(folder, "train" if reading.hold_out else split)
+        self.paths, self.y = found.paths, found.y
+        self.classes, self.notes = found.classes, found.notes
+        self.border = len(self.paths)  # pictures before those that are held out
+        if reading.hold_out:
+            rest, held = held_out(len(self.paths), reading.hold_out)
+            self.border, order = len(rest), np.concatenate([rest, held])
+            self.paths = [self.paths[i] for i in order]
+            self.y = None if self.y is None else self.y[order]
+
+    def rows(self, border: int) -> slice:
+        """Which pictures are of the split, if `border` ones come before those that are held out."""
+        return slice(border, None) if self.hold_out and self.split == "test" else slice(border)
+
+    def part(self, left_out: np.ndarray) -> tuple[slice, np.ndarray | None]:
+        """Which decoded pictures are of the split, and their labels, without broken ones."""
+        here = self.rows(self.border - int(np.sum(left_out < self.border)))
+        return here, None if self.y is None else np.delete(self.y, left_out)[here]
+
+
+def _check_no_test(folder: Path) -> None:
+    try:
+        find(folder, "test")
+    except NoSplitError:
+        return
+    raise UserError(f"{folder} has a test part, which is held out already; leave out --hold-out")
+
+
+def _decoded(
+    job: Job, pictures: _Pictures, told: Callable[[str], None], *, progress: bool
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """All pictures of a folder, and what is to be told of them; from the cache, if it has them.
+
+    Few pictures are not kept: to find their file would take as long as to decode them.
+    """
+    if len(job.paths) < cache.FEWEST:
+        x, found = into_memory(job, progress=progress)
+        return x, _facts(job, found)
+    part = "train" if pictures.hold_out else pictures.split
+    options = {
+        "size": job.size,
+        "background": job.background,
+        "whole": job.whole,
+        "channels": job.channels,
+        "skip_broken": job.skip_broken,
+        "hold_out": pictures.hold_out,
+        "split": part,
+    }
+    place = cache.place_of(pictures.folder, options)
+    key = cache.key_of(pictures.folder, job.paths, options)
+    if (kept := cache.find(place, key)) is not None:
+        told(f"{len(kept[0]):,} images, as they were decoded before, from {cache.folder()}")
+        return kept
+
+    def fill(file: Any) -> tuple[tuple[int, ...], dict[str, Any]]:
+        shape, found = into_file(job, file, progress=progress)
+        return shape, _facts(job, found)
 
     try:
-        if isinstance(background, str):
-            return ImageColor.getrgb(background)[:3]
-        red, green, blue = (int(np.uint8(value)) for value in background)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise UserError(
-            f"The background {background!r} is no colour; give a name or #rrggbb."
-        ) from error
-    return red, green, blue
+        cache.write(place, key, fill)
+        kept, why = cache.find(place, key), "it was removed at once"
+    except OSError as error:
+        why = error.strerror or str(error)
+    if kept is not None:
+        return kept
+    told(
+        f"decoded images cannot be kept in {cache.folder()} ({why}), so they stay in memory, and "
+        "each start decodes them again"
+    )
+    x, found = into_memory(job, progress=progress)
+    return x, _facts(job, found)
 
 
-def _is_grey(x: np.ndarray) -> bool:
-    return bool(np.array_equal(x[:, 0], x[:, 1]) and np.array_equal(x[:, 0], x[:, 2]))
-
-
-def _to_grey(x: np.ndarray) -> np.ndarray:
-    """The luma of ITU-R BT.601, as in Pillow; equal channels keep their exact values."""
-    weights = np.array([19595, 38470, 7471], np.uint32)  # of 65536
-    grey = np.empty((len(x), 1, *x.shape[2:]), np.uint8)
-    for target, image in zip(grey[:, 0], x, strict=True):  # one at a time: no fourfold copy
-        target[:] = (np.tensordot(weights, image, axes=1) + 0x8000) >> 16
-    return grey
+def _facts(job: Job, found: Found) -> dict[str, Any]:
+    """What is kept beside the pixels: places of pictures left out, and what is told of them."""
+    told = []
+    if found.broken:
+        told.append(
+            f"left out {len(found.broken):,} of {len(job.paths):,} images that cannot be read: "
+            f"{named(job, found.broken, _SHOWN)}"
+        )
+    if found.damaged:
+        told.append(f"{found.damaged:,} images are read although damaged, such as {found.example}")
+    return {"told": told, "left_out": list(found.broken)}

@@ -37,3 +37,9 @@ def resize(x: np.ndarray, size: int) -> np.ndarray:
     for target, image in planes:
         target[:] = Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS)
     return out
+
+
+def middle(x: np.ndarray, side: int) -> np.ndarray:
+    """The squares of `side` pixels in the middle of images (N, C, H, W): a view."""
+    top, left = ((length - side) // 2 for length in x.shape[2:])
+    return x[:, :, top : top + side, left : left + side]

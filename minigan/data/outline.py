@@ -19,3 +19,4 @@ class Outline:
     classes: int
     samples: int
     tags: int = 1  # channels with a class each
+    mapped: bool = False  # whether the samples stay in their file until they are asked for

@@ -5,21 +5,20 @@ from __future__ import annotations
 import io
 import logging
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
 from ..content import HEAD, mistaken_for, one_line
 from ..errors import UserError
+from .reading import Colour
 
 if TYPE_CHECKING:
     from PIL import Image
-
-Colour = tuple[int, int, int]
 
 # Without a handler Python would print what Pillow logs before it raises.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -49,44 +48,124 @@ _LARGEST_FILE = 256 << 20  # bytes; they are in memory beside the image
 _STRIP = 1 << 20  # pixels that are converted at once, where it takes several copies
 
 
-def read_picture(path: Path, size: int, background: Colour) -> tuple[np.ndarray, str | None]:
-    """An image upright, centre-cropped and resized, (size, size, 3) uint8; and what was wrong with
-    its description, such as EXIF data that cannot be read, if anything.
+_HEARD = threading.local()  # `complaints` of the picture that a thread reads
+_STDERR = threading.Lock()  # held while descriptor 2 is not the process's own
+
+
+class PictureFile(Protocol):
+    """What pictures are read from: a `pathlib.Path`, or a member of an archive."""
+
+    @property
+    def name(self) -> str: ...
+    def open(self, mode: Any = ..., /) -> IO[Any]: ...
+
+
+class BrokenPictureError(UserError):
+    """A picture file that cannot be read; `why` says it without the name.
+
+    >>> issubclass(BrokenPictureError, mg.UserError)
+    True
+    """
+
+    def __init__(self, message: str, why: str = "") -> None:
+        super().__init__(message)
+        self.why = why
+
+    @classmethod
+    def of(cls, path: PictureFile, why: str) -> Self:
+        """The error of one picture."""
+        return cls(
+            f"The image {path} cannot be read ({why}); repair it, take it out of the folder, or "
+            "leave it out by --skip-broken.",
+            why,
+        )
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """What `read_picture` needs around it, once for all threads: to hear what Pillow warns of.
+
+    The filters of warnings belong to the process, so no thread can set them for itself.
+    """
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        before = warnings.showwarning
+
+        def hear(message: Any, *rest: Any, **more: Any) -> None:
+            complaints = getattr(_HEARD, "complaints", None)
+            if complaints is None:  # of a thread that reads no picture
+                before(message, *rest, **more)
+            else:
+                complaints.append(message)
+
+        warnings.simplefilter("always")
+        # Pillow only warns of images up to twice its limit; here they are refused too.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        warnings.showwarning = hear
+        yield
+
+
+def read_picture(
+    path: PictureFile,
+    size: int,
+    background: Colour,
+    *,
+    whole: bool = False,
+) -> tuple[np.ndarray, str | None]:
+    """An image upright and resized, (size, size, 3) uint8; and what was wrong with its description,
+    such as EXIF data that cannot be read, if anything.
+
+    Its middle is taken, as large a square as it has. With `whole` nothing is cropped: it is scaled
+    to fit, and padded with the background. `listening` must be around it; several threads may call
+    it at once.
 
     Raises:
-        UserError: if it cannot be read, or has more pixels than the limit of its format.
+        BrokenPictureError: if it cannot be read, or has more pixels than the limit of its format.
     """
     from PIL import Image, ImageOps
 
+    complaints: list[Any] = []
+    _HEARD.complaints = complaints
     try:
-        with warnings.catch_warnings(record=True) as complaints:
-            warnings.simplefilter("always")
-            # Pillow only warns of images up to twice its limit; here they are refused too.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            # From memory, where no reader asks for more bytes than the file has.
-            with Image.open(io.BytesIO(_content(path)), formats=FORMATS) as image:
-                _check_pixels(image)
-                image.draft(None, (2 * size, 2 * size))  # JPEG: skip detail far below a pixel
-                with _silent() if image.format == "TIFF" else nullcontext():
-                    image.load()
-                damage = _turn_upright(image)
-                rgb = _rgb(image, background)
+        # From memory, where no reader asks for more bytes than the file has.
+        with Image.open(io.BytesIO(_content(path)), formats=FORMATS) as image:
+            _check_pixels(image)
+            image.draft(None, (2 * size, 2 * size))  # JPEG: skip detail far below a pixel
+            with _silent() if image.format == "TIFF" else nullcontext():
+                image.load()
+            damage = _turn_upright(image)
+            rgb = _rgb(image, background)
+        if whole:
+            fitted = _padded(rgb, size, background)
+        else:
             fitted = ImageOps.fit(rgb, (size, size), Image.Resampling.LANCZOS)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise UserError(f"The image {path} is too large to be trusted: {error}") from error
+        raise BrokenPictureError.of(path, f"it is too large to be trusted: {error}") from error
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on a broken file
-        raise UserError(
-            f"The image {path} cannot be read ({_reason(path, error)}); repair it or take it out "
-            "of the folder."
-        ) from error
+        raise BrokenPictureError.of(path, _reason(path, error)) from error
+    finally:
+        _HEARD.complaints = None
     if complaints and damage is None:
-        damage = one_line(complaints[0].message)
+        damage = one_line(complaints[0])
     return np.asarray(fitted), damage
 
 
-def _reason(path: Path, error: Exception) -> str:
+def _padded(rgb: Image.Image, size: int, background: Colour) -> Image.Image:
+    """The whole image in the middle of a square."""
+    from PIL import Image
+
+    longer = max(rgb.size)
+    width, height = (max(1, round(side * size / longer)) for side in rgb.size)
+    canvas = Image.new("RGB", (size, size), background)
+    scaled = rgb.resize((width, height), Image.Resampling.LANCZOS)
+    canvas.paste(scaled, ((size - width) // 2, (size - height) // 2))
+    return canvas
+
+
+def _reason(path: PictureFile, error: Exception) -> str:
     """Why an image cannot be read: what its file is instead, or what the decoder says."""
     from PIL import UnidentifiedImageError
 
@@ -94,19 +173,19 @@ def _reason(path: Path, error: Exception) -> str:
         return error.strerror
     if not isinstance(error, UnidentifiedImageError):
         return one_line(error)
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         what = mistaken_for(file.read(HEAD))
     return "no image of a known format" if what is None else f"it is {what}"
 
 
-def _content(path: Path) -> bytes:
+def _content(path: PictureFile) -> bytes:
     """The bytes of a file.
 
     Raises:
         ValueError: if there are too many.
     """
-    with open(path, "rb") as file:
-        content = file.read(_LARGEST_FILE + 1)
+    with path.open("rb") as file:
+        content = bytes(file.read(_LARGEST_FILE + 1))
     if len(content) > _LARGEST_FILE:
         raise ValueError(f"a file of more than {_LARGEST_FILE:,} bytes")
     return content
@@ -115,18 +194,19 @@ def _content(path: Path) -> bytes:
 @contextmanager
 def _silent() -> Iterator[None]:
     """Keep libtiff from writing to the process's stderr; Pillow raises what it says."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # there is none
-        yield
-        return
-    try:
-        with open(os.devnull, "wb") as nothing:
-            os.dup2(nothing.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    with _STDERR:
+        try:
+            kept = os.dup(2)
+        except OSError:  # there is none
+            yield
+            return
+        try:
+            with open(os.devnull, "wb") as nothing:
+                os.dup2(nothing.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _check_pixels(image: Image.Image) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import UserError
 from .dataset import Dataset
+from .images import middle
 from .memory import check_memory
 from .outline import Outline
 from .streams import Purpose, split_index, stream
@@ -57,17 +58,21 @@ def stack(dataset: Dataset, count: int, *, seed: int = 0, split: str = "train") 
     _check(count, dataset.shape, dataset.name)
     rng = stream(seed, split_index(split), Purpose.STACK)
     n = len(dataset)
-    check_memory(dataset.x.nbytes * count, f"{n:,} stacked images")
+    whole = dataset.x if dataset.wide is None else dataset.wide
+    check_memory(whole.nbytes * count, f"{n:,} stacked images")
     places = np.stack([np.arange(n), *(rng.permutation(n) for _ in range(count - 1))])
     y, classes = None, dataset.classes
     if dataset.y is not None:
         y = np.ravel_multi_index(tuple(dataset.y[places]), (len(classes),) * count)
+    stacked = np.concatenate([whole[p] for p in places], axis=1)
     return Dataset(
         f"{dataset.name}-stack{count}",
-        np.concatenate([dataset.x[p] for p in places], axis=1),
+        stacked if dataset.wide is None else middle(stacked, dataset.shape[1]),
         y,
         tuple(",".join(names) for names in product(classes, repeat=count)),
         parts=classes,
+        flip=dataset.flip,
+        wide=None if dataset.wide is None else stacked,
     )
 
 

@@ -25,6 +25,9 @@ class Purpose(IntEnum):
     GLYPHS = 2
     FEW = 3
     STACK = 4
+    FLIPS = 5
+    CROPS = 6
+    HELD_OUT = 7
 
 
 def stream(seed: int, index: int, purpose: Purpose) -> np.random.Generator:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..data import Dataset, NoSplitError, load
+from ..data import Dataset, NoSplitError, Reading, load
 from ..errors import UserError
 
 SEED = 0  # of generated data: with one seed all runs on them have the same judge
@@ -21,6 +21,7 @@ def truth(data: Mapping[str, Any], say: Callable[[str], None]) -> tuple[Dataset,
         UserError: if they cannot be had, or the test data are of another shape.
     """
     known: Any = {"size": data["size"], "stack": data["stack"], "seed": SEED, "report": say}
+    known |= Reading.of(data).keywords()
     train = load(data["source"], **known)
     try:
         test = load(data["source"], split="test", **known)

@@ -69,7 +69,16 @@ DATA = Table(
         "shape": _Shape(),
         "classes": ListOf(TEXT),
     },
-    {"stack": (integer(1, 3), 1), "digest": (Maybe(TEXT), None)},
+    {
+        "stack": (integer(1, 3), 1),
+        "digest": (Maybe(TEXT), None),
+        # The fields of minigan.data.Reading, with what runs did before they were there.
+        "crop": (one_of("centre", "random", "none"), "centre"),
+        "background": (NAME, "white"),
+        "skip_broken": (FLAG, False),
+        "flip": (FLAG, False),
+        "hold_out": (integer(0), 0),
+    },
 )
 
 SESSION = Table(

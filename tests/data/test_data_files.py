@@ -251,7 +251,7 @@ def test_class_folders(tmp_path) -> None:
     assert data.histogram() == {"cats": 1, "dogs": 2}
     assert data.x.shape == (3, 3, 8, 8)
     np.testing.assert_array_equal(data.x[0, :, 4, 4], (0, 0, 255))
-    assert said == ["passed over 2 files (1 without suffix, 1 .txt)", "3 of 3 images"]
+    assert said == ["passed over 2 files (1 without suffix, 1 .txt)"]
 
 
 def test_flat_folder_and_suffixes(tmp_path) -> None:

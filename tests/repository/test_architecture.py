@@ -62,7 +62,9 @@ ARROWS: dict[str, set[str]] = {
     "content": {"errors", "terminal"},
     "pickled": set(),
     "weights": {"content", "errors", "files", "nn", "pickled", "schema", "tensor"},
-    "data": {"content", "errors", "files", "hints", "locks", "pickled", "terminal"},
+    "data": {
+        "content", "errors", "files", "hints", "locks", "pickled", "progress", "schema", "terminal",
+    },
     "viz": {"errors", "files", "terminal"},
     "metrics": {
         "data", "errors", "losses", "nn", "optim", "progress", "random", "schema", "tensor",

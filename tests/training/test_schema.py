@@ -61,6 +61,11 @@ HOSTILE_DATA: dict[str, tuple[Any, ...]] = {
     "classes": (None, "x", {}, [3], [None], ["\ud800"]),
     "stack": (None, 0, 4, 1.0, True, "1"),
     "digest": (3, [], "\ud800"),
+    "crop": (None, "middle", 3, ["none"]),
+    "background": NO_NAMES,
+    "skip_broken": (None, 0, 1, "true"),
+    "flip": (None, 0, 1, "true"),
+    "hold_out": NO_INTEGERS,
 }
 NEEDED = [*CONFIG.needed, *(f"data.{key}" for key in DATA.needed)]
 OLDER = [*CONFIG.later, *(f"data.{key}" for key in DATA.later)]
