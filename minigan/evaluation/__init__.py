@@ -313,7 +313,7 @@ class _Images:
         clipped and rounded as `again` was.
         """
         try:
-            linear = pca.fit(_rows(self.train.x), size).reconstruct(_rows(x))
+            linear = pca.fit(self.train.x, size).reconstruct(_rows(x))
             error = pca.mean_squared_error(_rows(x), np.rint(np.clip(linear, 0, 255)))
             of: dict[str, Any] = {"baseline": error, "baseline_of": f"PCA, {size} components"}
         except UserError as why:

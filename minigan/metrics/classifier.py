@@ -204,6 +204,8 @@ def labels(batches: Batches, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
 def _train(network: Network, dataset: Dataset, task: Task = labels, part: float = 1.0) -> None:
     """Train by Adam with a cosine learning rate, for a part of the usual steps."""
     steps = max(1, int(part * STEPS))
+    # As they are, not as batches of a run draw them.
+    dataset = dataclasses.replace(dataset, flip=False, wide=None)
     batches = Batches(dataset, min(BATCH, len(dataset)), seed=0, output_range=RANGE)
     rng = Generator(0, "shifts")
     optimizer = Adam(network.parameters(), cosine(RATE, 0.0, steps))

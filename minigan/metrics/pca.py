@@ -28,7 +28,9 @@ class PCA:
 
 
 def fit(x: np.ndarray, k: int, *, block: int = 5000) -> PCA:
-    """The k leading principal components of the rows x (N, D), by an eigendecomposition.
+    """The k leading principal components of x (N, ...), D values each, by an eigendecomposition.
+
+    x may be larger than the memory: it is read twice, block by block.
 
     Raises:
         UserError: if there are fewer than k of them, or D is above 4096.
@@ -37,15 +39,15 @@ def fit(x: np.ndarray, k: int, *, block: int = 5000) -> PCA:
     >>> bool(np.allclose(fit(x, 1).reconstruct(x), x))
     True
     """
-    n, d = x.shape
+    n, d = len(x), x[0].size
     if not 1 <= k <= min(n - 1, d):
         raise UserError(f"{n} vectors of {d} values have no {k} principal components")
     if d > LARGEST:
         raise UserError(f"principal components are taken of at most {LARGEST} values, not {d}")
-    mean = x.mean(axis=0, dtype=np.float64)
+    mean = x.mean(axis=0, dtype=np.float64).reshape(-1)
     scatter = np.zeros((d, d))
     for start in range(0, n, block):  # a float64 copy of all of x would be eight times as large
-        centred = x[start : start + block] - mean
+        centred = x[start : start + block].reshape(-1, d) - mean
         scatter += centred.T @ centred
     return PCA(mean, np.linalg.eigh(scatter)[1][:, ::-1][:, :k].T)
 

@@ -146,6 +146,8 @@ def test_pca_is_the_best_linear_code() -> None:
     x = rng.integers(0, 256, (40, 6)).astype(np.uint8)
     x[:, 3] = x[:, 0]
     fitted = pca.fit(x, 2, block=7)
+    images = pca.fit(x.reshape(len(x), 1, 1, -1), 2, block=7)
+    np.testing.assert_array_equal(images.components, fitted.components)
     singular = np.linalg.svd(x - x.mean(axis=0), compute_uv=False)
     error = pca.mean_squared_error(x, fitted.reconstruct(x))
     assert error == pytest.approx((singular[2:] ** 2).sum() / x.size / 255**2)
@@ -322,6 +324,24 @@ def test_the_classifier_learns_and_is_kept(cache: Path, monkeypatch: pytest.Monk
     judges.classifier(train, test, say=said.append)
     assert "damaged" in said[-3]
     assert len(list(cache.iterdir())) == 1
+
+
+def test_a_classifier_sees_images_as_they_are(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judges, "STEPS", 2)
+    wide = np.random.default_rng(0).integers(0, 256, (40, 1, 12, 12), np.uint8)
+    plain = Dataset("a", wide[:, :, 2:10, 2:10], np.arange(40) % 2, ("0", "1"))
+    drawn = Dataset("b", plain.x, plain.y, plain.classes, flip=True, wide=wide)
+    first, other = (judges.classifier(data, None, say=silent) for data in (plain, drawn))
+    np.testing.assert_array_equal(first(plain.x)[0], other(plain.x)[0])
+
+
+def test_a_classifier_of_large_data_is_trained_on_a_part(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judges, "STEPS", 1)
+    data = tiny.images((1, 8, 8), 101)
+    monkeypatch.setattr(judges, "MOST", data.x.nbytes // 2)
+    assert judges.classifier(data, None, say=silent).tested == 6  # of 51 images
 
 
 def test_other_data_have_another_classifier(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
