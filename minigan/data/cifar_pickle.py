@@ -1,4 +1,4 @@
-"""The pickles that hold batches of CIFAR-10: arrays of uint8 of (n, 3072), and nothing else."""
+"""The pickles of CIFAR-10 and CIFAR-100: arrays of uint8 of (n, 3072), and nothing else."""
 
 from __future__ import annotations
 

@@ -103,3 +103,100 @@ def test_what_is_known_before_reading_counts_the_batches_that_are_there(folder: 
     (folder / "test_batch").unlink()
     with pytest.raises(NoSplitError, match="lacks test_batch"):
         cifar.outline(folder, split="test", size=None)
+
+
+# --- Plain files, and CIFAR-100 ----------------------------------------------------------------
+
+ROWS = np.random.default_rng(1).integers(0, 256, (6, 3072), np.uint8)
+FINE, COARSE = np.array([99, 0, 7, 7, 50, 3], np.uint8), np.arange(6, dtype=np.uint8)
+
+
+def plain(*columns: np.ndarray) -> bytes:
+    return np.column_stack([*columns, ROWS]).tobytes()
+
+
+def hundred(folder: Path, *, pickled: bool) -> Path:
+    names = [f"fine {i}" for i in range(100)]
+    if pickled:
+        batch = {b"data": ROWS, b"fine_labels": FINE.tolist(), b"coarse_labels": COARSE.tolist()}
+        for name in ("train", "test"):
+            write(folder / name, batch)
+        write(folder / "meta", {b"fine_label_names": [name.encode() for name in names]})
+    else:
+        for name in ("train.bin", "test.bin"):
+            (folder / name).write_bytes(plain(COARSE, FINE))
+        (folder / "fine_label_names.txt").write_text("\n".join(names) + "\n\n")
+    return folder
+
+
+@pytest.mark.parametrize("pickled", [True, False])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_cifar100s_fine_labels_are_the_classes(tmp_path: Path, pickled: bool, split: str) -> None:
+    data = load(hundred(tmp_path, pickled=pickled), split=split)
+    np.testing.assert_array_equal(data.x.reshape(6, -1), ROWS)
+    assert (data.name, len(data.classes), data.classes[99]) == ("cifar100", 100, "fine 99")
+    assert data.y is not None
+    assert data.y.tolist() == FINE.tolist()
+    known = outline(tmp_path, split=split)
+    assert known is not None
+    assert (known.shapes, known.classes) == (((3, 32, 32),), 100)
+    for name in ("meta", "fine_label_names.txt"):
+        (tmp_path / name).unlink(missing_ok=True)
+    assert load(tmp_path, split=split).classes[7] == "7"  # told by its content
+
+
+def test_plain_batches_of_cifar10(tmp_path: Path) -> None:
+    for i in (1, 2):
+        (tmp_path / f"data_batch_{i}.bin").write_bytes(plain(FINE % 10))
+    (tmp_path / "batches.meta.txt").write_text("".join(f"thing {i}\n" for i in range(10)) + "\n")
+    told: list[str] = []
+    data = load(tmp_path, report=told.append)
+    assert (data.name, len(data), data.classes[9]) == ("cifar10", 12, "thing 9")
+    np.testing.assert_array_equal(data.x[6:].reshape(6, -1), ROWS)
+    assert "data_batch_3.bin, data_batch_4.bin, data_batch_5.bin" in told[0]
+    known = outline(tmp_path)
+    assert known is not None
+    assert known.samples == 12
+    with pytest.raises(NoSplitError, match=r"lacks test_batch\.bin"):
+        load(tmp_path, split="test")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("data_batch_1.bin", plain(FINE % 10)[:-1], "no rows of 3,073"),
+        ("data_batch_1.bin", plain(FINE), "label 99 but there are 10"),
+        ("data_batch_1.bin", b"", "empty"),
+        ("data_batch_1.bin", b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        ("batches.meta.txt", b"one\ntwo\n", "has 2 names, but CIFAR-10 has 10"),
+        ("batches.meta.txt", b"<html>no</html>", "a page in HTML"),
+    ],
+)
+def test_spoilt_plain_batches(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    (tmp_path / "data_batch_1.bin").write_bytes(plain(FINE % 10))
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=words):
+        load(tmp_path)
+
+
+def test_files_that_have_cifar100s_names_alone_are_none_of_it(tmp_path: Path) -> None:
+    (tmp_path / "train").write_bytes(b"what")
+    (tmp_path / "train.bin").write_bytes(b"what")
+    with pytest.raises(UserError, match="holds no image"):
+        load(tmp_path)
+    (tmp_path / "meta").write_bytes(b"what")
+    with pytest.raises(UserError, match="no batch of CIFAR-100"):
+        load(tmp_path)
+
+
+def test_the_real_batches_as_plain_files(tmp_path: Path) -> None:
+    default = Path(__file__).resolve().parents[3] / "shared" / "data"
+    folder = Path(os.environ.get("MINIGAN_TEST_DATA", default)) / "cifar10" / "cifar-10-batches-py"
+    if not folder.is_dir():
+        pytest.skip(f"no test data {folder}")
+    real = load(folder, split="test")
+    assert real.y is not None
+    rows = np.column_stack([real.y.astype(np.uint8), real.x.reshape(len(real), -1)])
+    (tmp_path / "test_batch.bin").write_bytes(rows.tobytes())
+    (tmp_path / "batches.meta.txt").write_text("\n".join(real.classes))
+    assert load(tmp_path, split="test").digest() == real.digest()
