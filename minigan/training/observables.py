@@ -41,7 +41,7 @@ class Observer:
         self.roughness = roughness(self.real)
 
     def look(self, state: State) -> Observed | None:
-        """The observables now; None if a generated sample is not finite, or real ones are equal.
+        """The observables now; None if one is not finite, or all real samples are equal.
 
         `distance` is the energy distance of generated and real samples, 0 if they have the same
         distribution, `spread` the mean distance of two generated samples without their finest
@@ -52,12 +52,13 @@ class Observer:
         fake = state.ask(lambda players, z: state.recipe.generate(players, z).data, self.z)
         if fake is None or not np.isfinite(fake).all() or not self.within or not self.coarse:
             return None
-        seen = {
-            "distance": energy_distance(self.real, fake, self.within) / self.within,
-            "spread": mean_distance(coarse(fake)) / self.coarse,
-        }
-        if self.roughness:
-            seen["roughness"] = roughness(fake) / self.roughness
+        with np.errstate(all="ignore"):  # samples may be too large to be squared
+            seen = {
+                "distance": energy_distance(self.real, fake, self.within) / self.within,
+                "spread": mean_distance(coarse(fake)) / self.coarse,
+            }
+            if self.roughness:
+                seen["roughness"] = roughness(fake) / self.roughness
 
         def opinion(players: Players, x: Array) -> Array | None:
             labels = None if self.labels is None else state.device.put(self.labels)
@@ -66,7 +67,8 @@ class Observer:
         on_real, on_fake = (state.ask(opinion, x) for x in (self.real, fake))
         if on_real is not None and on_fake is not None:
             seen["auc"] = auc(on_real, on_fake)
-        return {key: float(value) for key, value in seen.items()}
+        finite = np.isfinite([*seen.values()]).all()
+        return {key: float(value) for key, value in seen.items()} if finite else None
 
 
 def auc(high: np.ndarray, low: np.ndarray) -> float:

@@ -180,6 +180,8 @@ def test_there_is_nothing_to_see_in_nan_or_in_equal_data() -> None:
     observer = Observer(state)
     state.ask = lambda question, x: np.full_like(observer.real, np.nan)  # type: ignore
     assert observer.look(state) is None
+    state.ask = lambda question, x: np.full_like(observer.real, 1e30)  # type: ignore
+    assert observer.look(state) is None
     equal = tiny.state("gan", Dataset("grey", np.full((24, 1, 28, 28), 128, np.uint8)))
     assert Observer(equal).look(equal) is None
 
@@ -262,7 +264,7 @@ def test_a_verdict_stays_that_of_its_step() -> None:
         (
             {},
             FIELDS,
-            "step 400: D has won: since step 50 it tells real from generated samples without fail "
+            "step 400: D has won: since step 50 it tells real from generated samples "
             "(AUC 1.00), and G's samples have come no nearer to the data for 350 steps (distance "
             "0.5, then 0.5; of equal distributions 0). Stop it with Ctrl-C, and try --lr-d 5e-05 "
             "or --n-critic 2",
@@ -270,17 +272,18 @@ def test_a_verdict_stays_that_of_its_step() -> None:
         (
             {"roughness": 12.0},
             {"lr": 1e-3, "k": 1, "r1": 0.0},
-            "step 400: D has won: since step 50 it tells real from generated samples without fail "
+            "step 400: D has won: since step 50 it tells real from generated samples "
             "(AUC 1.00), and G's samples have come no nearer to the data for 350 steps (distance "
-            "0.5, then 0.5; of equal distributions 0) and are noise: neighbouring pixels differ 12 "
-            "times as much as in the data. Stop it with Ctrl-C, and try --lr 0.00025 or --r1 1",
+            "0.5, then 0.5; of equal distributions 0) and are noise: 12 times as "
+            "much of their variation as in the data is from pixel to pixel. Stop it with Ctrl-C, "
+            "and try --lr 0.00025 or --r1 1",
         ),
         (
             {"auc": None, "roughness": 12.0},
             {},
-            "step 400: G makes noise: neighbouring pixels differ 12 times as much as in the data, "
-            "and G's samples have come no nearer to the data for 350 steps (distance 0.5, "
-            "then 0.5; of equal distributions 0). Other hyper-parameters may help",
+            "step 400: G makes noise: G's samples have come no nearer to the data for 350 steps "
+            "(distance 0.5, then 0.5; of equal distributions 0), and 12 times as much of their "
+            "variation as in the data is from pixel to pixel. Other hyper-parameters may help",
         ),
         (
             {"auc": 0.5, "spread": 0.07},
