@@ -27,7 +27,7 @@ BETTER = 0.95  # of the best distance so far, or less, is better
 FAR = 0.1  # distance of samples from the data; healthy runs come to 0.003 to 0.03
 TOLD = 0.98  # AUC from which D tells the samples apart
 ALIKE = 0.2  # spread of samples that are one
-GROWING = 1.25  # of the smallest spread lately: samples that grow apart
+GROWING = 0.02  # of the spread above its smallest lately: samples that grow apart
 NOISE = 3.0  # roughness of noise, in that of the data
 
 Row = Mapping[str, Any]
@@ -52,8 +52,8 @@ class Verdict:
         seen, since = self.seen, f"since step {self.since:,}"
         far = (
             f"G's samples have come no nearer to the data for {self.step - self.best['step']:,} "
-            f"steps (distance {seen['distance']:.2g}, then {self.best['distance']:.2g}; of equal "
-            "distributions 0)"
+            f"steps (distance {seen['distance']:.2g}, at step {self.best['step']:,} "
+            f"{self.best['distance']:.2g}; of equal distributions 0)"
         )
         grain = ""
         if seen.get("roughness", 0.0) >= NOISE:
@@ -118,7 +118,8 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
             lately = rows[since : i + 1]
             if len(lately) < PATIENCE or (name == "noise" and "won" in found):
                 continue
-            if name == "alike" and row["spread"] > GROWING * min(seen["spread"] for seen in lately):
+            smallest = min(seen["spread"] for seen in lately)
+            if name == "alike" and row["spread"] > smallest + GROWING:
                 continue
             found.setdefault(name, Verdict(name, rows[best], lately[0]["step"], row))
     return sorted(found.values(), key=lambda verdict: verdict.step)
