@@ -210,7 +210,14 @@ def found(looks: list[dict[str, float]]) -> list[tuple[str, int, int]]:
     ("values", "expected"),
     [
         ({}, [("won", 400, 50)]),
-        ({"distance": lambda step: 0.99 ** (step / 50)}, [("won", 550, 350)]),  # too slowly
+        ({"distance": lambda step: 0.998 ** (step / 50)}, [("won", 400, 50)]),  # too slowly
+        ({"distance": lambda step: 0.5 + step % 100 / 1000}, []),  # G moves, and may get there
+        ({"spread": lambda step: 0.5 + step % 100 / 1000}, []),
+        ({"distance": lambda step: 0.5 + step % 100 / 1000, "roughness": 4.0}, [("won", 400, 100)]),
+        (
+            {"distance": lambda step: 0.5 + step % 100 / 1000, "spread": 0.1},
+            [("won", 400, 100), ("alike", 400, 100)],
+        ),
         ({"distance": lambda step: 0.9 ** (step / 50)}, []),  # G gets better
         ({"distance": 0.05}, []),  # G is good
         ({"auc": 0.9}, []),
@@ -251,6 +258,11 @@ def test_a_run_that_was_good_can_be_lost() -> None:
     assert found([row | {"auc": 0.6, "spread": 0.05} for row in looks]) == [("alike", 600, 400)]
 
 
+def test_a_d_that_is_ahead_for_very_long_has_won() -> None:
+    looks = rows(20, distance=lambda step: 0.5 + step % 100 / 1000)
+    assert found(looks) == [("won", 850, 100)]
+
+
 def test_nothing_is_said_before_the_eighth_look() -> None:
     assert found(rows(every=1000)) == [("won", 8000, 1000)]
     assert found(rows(7, every=1000)) == []
@@ -287,7 +299,8 @@ def test_a_verdict_stays_that_of_its_step() -> None:
             {},
             "step 400: G makes noise: G's samples have come no nearer to the data for 350 steps "
             "(distance 0.5, at step 50 0.5; of equal distributions 0), and 12 times as much of "
-            "their variation as in the data is from pixel to pixel. Other hyper-parameters may help",
+            "their variation as in the data is from pixel to pixel. Other "
+            "hyper-parameters may help",
         ),
         (
             {"auc": 0.5, "spread": 0.07},
