@@ -23,7 +23,6 @@ OFTENEST = 50  # steps between two looks, at least: a look takes as long as half
 OFTENEST_GPU = 400  # on a GPU, which replays steps from a graph, and a look as four steps
 EARLY = 8  # looks before which nothing is said: a healthy start may look dead
 PATIENCE = 5  # looks without getting better after which a verdict is possible
-LONG = 16  # looks of such a kind after which D has won whatever G's samples look like
 BETTER = 0.95  # of the best distance so far, or less, is better
 FAR = 0.1  # distance of samples from the data; healthy runs come to 0.003 to 0.03
 TOLD = 0.98  # AUC from which D tells the samples apart
@@ -120,7 +119,7 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
             lately = rows[since : i + 1]
             if len(lately) < PATIENCE or (name == "noise" and "won" in found):
                 continue
-            if name == "won" and len(lately) < LONG and not _is_hopeless(lately[-PATIENCE:]):
+            if name == "won" and not _is_hopeless(lately[-PATIENCE:]):
                 continue
             smallest = min(seen["spread"] for seen in lately)
             if name == "alike" and row["spread"] > smallest + GROWING:
@@ -139,7 +138,7 @@ SHOWS: Mapping[str, Callable[[Row], bool]] = {  # what a look of each verdict sh
 def _is_hopeless(rows: Sequence[Row]) -> bool:
     """Whether the samples of G are noise, or alike, or do not change.
 
-    Without that D may be ahead for long, and G yet come nearer: as the GAN of 2014 does on digits.
+    Without that D may be ahead for thousands of steps, and G yet come nearer: as `gan` on digits.
     """
     still = all(
         max(row[key] for row in rows) - min(row[key] for row in rows) <= FROZEN

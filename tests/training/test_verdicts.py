@@ -258,11 +258,6 @@ def test_a_run_that_was_good_can_be_lost() -> None:
     assert found([row | {"auc": 0.6, "spread": 0.05} for row in looks]) == [("alike", 600, 400)]
 
 
-def test_a_d_that_is_ahead_for_very_long_has_won() -> None:
-    looks = rows(20, distance=lambda step: 0.5 + step % 100 / 1000)
-    assert found(looks) == [("won", 850, 100)]
-
-
 def test_nothing_is_said_before_the_eighth_look() -> None:
     assert found(rows(every=1000)) == [("won", 8000, 1000)]
     assert found(rows(7, every=1000)) == []
