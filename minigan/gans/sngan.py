@@ -41,7 +41,6 @@ class SNGAN(EMA, LearningRateDecay, ImagesOrPoints):
 
     steps: ClassVar[int] = 2000
     minutes: ClassVar[float] = 4.2
-    colour: ClassVar[Any] = {"lr_g": 1e-3}  # or D is far ahead: G draws clouds
     points: ClassVar[Any] = {
         "batch_size": 512, "latent_size": 2, "lipschitz": 10.0, "lr_d": 2e-3, "lr_g": 1e-3,
         "beta2": 0.99, "ema": 0.99,
