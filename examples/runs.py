@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,14 +153,14 @@ def _add(file: Path, seconds: float) -> None:
         temporary.write_text(f"{before + seconds:.1f}\n", "utf-8")
 
 
-def main(words: list[str]) -> None:
+def main(words: Sequence[str] = ()) -> None:
     plain = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
     parser.add_argument("names", nargs="*", help="runs of the list, or all")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after these")
     parser.add_argument("--where", action="append", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are trained")
-    asked = parser.parse_args(words)
+    asked = parser.parse_args(list(words))
     known, data = entries()
     if not asked.names:
         for entry in known:
