@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import datetime
 import importlib
 import importlib.util
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-from .settings import Settings, say
+from .settings import Settings, exit_code, say
 from .threads import limit, processors
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,6 +33,7 @@ OTHERS = {
 APART = {
     "same-bytes": "whether another checkout trains to the same bytes: same-bytes CHECKOUT",
     "same-speed": "whether another checkout takes steps as fast: same-speed CHECKOUT",
+    "pictures-step": "steps of five recipes on colour pictures, their memory and layers",
 }
 
 
@@ -58,21 +56,7 @@ def _one(options: argparse.Namespace) -> int:
     cores = len(processors())  # before `limit` takes some away
     threads = options.threads or cores
     limit(threads)  # before NumPy and everything else comes in
-    from minigan import signals
-    from minigan.errors import RunError, UserError
-
-    try:
-        with signals.raised():
-            return _part(options, threads, cores)
-    except (UserError, RunError) as error:
-        print(f"minigan bench: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"minigan bench: {place}{error.strerror or error}", file=sys.stderr)
-        return 1
-    except signals.Stopped as stopped:  # by SIGTERM or SIGHUP; measuring processes end as well
-        return 128 + stopped.number
+    return exit_code(lambda: _part(options, threads, cores))
 
 
 def _part(options: argparse.Namespace, threads: int, cores: int) -> int:
@@ -157,7 +141,7 @@ def _gpu(settings: Settings, cores: int, out: Path | None) -> int:
     """Measure the card, print, save; 1 if it computes anything wrong."""
     from . import gpu, results
 
-    result = _result("gpu", settings, cores, lambda: gpu.on_gpu(settings.quick))
+    result = results.complete("gpu", settings, cores, lambda: gpu.on_gpu(settings.quick))
     gpu.show(result)
     say(f"{results.save('gpu', result, out or results.FOLDER)}, after {result['seconds']:.0f} s")
     return 0 if gpu.right(result) else 1
@@ -171,7 +155,7 @@ def _measure(part: str, settings: Settings, cores: int, out: Path | None) -> Non
     if Clock().others() is None:
         say("this system does not say what others use of the cores: no sample is rejected")
     module: ModuleType = importlib.import_module(f".{part}", __package__)
-    result = _result(part, settings, cores, lambda: module.measure(settings))
+    result = results.complete(part, settings, cores, lambda: module.measure(settings))
     module.show(result)
     folder = out or results.FOLDER
     name = part if settings.threads == cores else f"{part}-{settings.threads}"
@@ -180,35 +164,6 @@ def _measure(part: str, settings: Settings, cores: int, out: Path | None) -> Non
     say(f"{results.save(name, result, folder)}, after {result['seconds']:.0f} s")
     if name == part and (picture := plots.draw(result, folder)):
         say(str(picture))
-
-
-def _result(
-    part: str, settings: Settings, cores: int, measure: Callable[[], dict[str, Any]]
-) -> dict[str, Any]:
-    """What was measured, when and on what."""
-    from minigan_kernels.cpu.conv import select
-
-    from . import results
-    from .machine import machine
-    from .timing import Clock
-
-    if number := len(select.remembered()):
-        say(f"{number} kernels of layers by choices of `tune`; tune --forget goes back to the rule")
-    began = time.monotonic()
-    found = measure()
-    result = {
-        "format": results.FORMAT,
-        "part": part,
-        "measured": datetime.date.today().isoformat(),
-        "seconds": time.monotonic() - began,
-        "quick": settings.quick,
-        "threads": settings.threads,
-        "rejects": Clock().others() is not None,
-        "machine": machine(cores),
-        "choices": select.remembered(),
-        **found,
-    }
-    return results.check(results.plain(result))
 
 
 def _all(options: argparse.Namespace) -> int:

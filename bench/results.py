@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import math
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from minigan.files import atomic_write
+
+from .settings import Settings, say
 
 FORMAT = 1
 FOLDER = Path(__file__).parent / "results"
@@ -43,6 +48,38 @@ def check(result: Result) -> Result:
         raise ValueError(f"{result['part']} measured nothing")
     _check_finite(result, str(result["part"]))
     return result
+
+
+def complete(
+    part: str, settings: Settings, cores: int, measure: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """What `measure` finds, when and on what.
+
+    Raises:
+        ValueError: if it is no result.
+    """
+    from minigan_kernels.cpu.conv import select
+
+    from .machine import machine
+    from .timing import Clock
+
+    if number := len(select.remembered()):
+        say(f"{number} kernels of layers by choices of `tune`; tune --forget goes back to the rule")
+    began = time.monotonic()
+    found = measure()
+    result = {
+        "format": FORMAT,
+        "part": part,
+        "measured": datetime.date.today().isoformat(),
+        "seconds": time.monotonic() - began,
+        "quick": settings.quick,
+        "threads": settings.threads,
+        "rejects": Clock().others() is not None,
+        "machine": machine(cores),
+        "choices": select.remembered(),
+        **found,
+    }
+    return check(plain(result))
 
 
 def save(name: str, result: Result, folder: Path = FOLDER) -> Path:

@@ -6,7 +6,9 @@ from typing import Any
 
 import minigan_kernels as kernels
 
+from minigan import gans
 from minigan.data import Dataset
+from minigan.errors import UserError
 from minigan.gans.dcgan import DCGAN
 from minigan.gans.gan import GAN
 from minigan.training.recipe import Recipe
@@ -14,7 +16,7 @@ from minigan.training.state import State
 
 from ..timing import Step
 from . import Size, UnavailableError, peer
-from .images import images
+from .images import COUNT, images
 
 IMAGES = (1, 28, 28)  # of the dense GAN
 
@@ -27,6 +29,24 @@ def dcgan(size: Size) -> Step:
 def dense(batch: int = 100) -> Step:
     """A step of the recipe gan on images of 28x28 pixels."""
     return _step_of(GAN(batch_size=batch), IMAGES)
+
+
+def pictures(name: str, shape: tuple[int, int, int], batch: int) -> Step:
+    """A step of the recipe called `name` on images of `shape`, with its own networks.
+
+    Raises:
+        UnavailableError: if the recipe has none for such images.
+    """
+    try:
+        return _step_of(picture_recipe(name, shape, batch), shape)
+    except UserError as error:
+        raise UnavailableError(str(error)) from error
+
+
+def picture_recipe(name: str, shape: tuple[int, int, int], batch: int) -> Recipe:
+    """The recipe with its defaults for images of `shape`, but for the batch."""
+    kind = gans.load(name)
+    return kind(**{**kind.defaults(shape, classes=0, samples=COUNT), "batch_size": batch})
 
 
 def forced(kernels_called: str, path: str, *args: Any) -> Step:

@@ -1,0 +1,73 @@
+"""How much memory a recipe's step takes: minigan and PyTorch each alone in a fresh process.
+
+A step of a tiny batch comes first, so that the libraries' code is there. What is counted then is
+what the networks, their optimisers and a step need: the high-water mark of some steps over what was
+resident before the networks were built. Kernels that only the large batch calls count too.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from minigan.errors import RunError
+
+from .memory import resident, start_anew
+from .settings import say
+from .threads import limit
+
+STEPS = 3
+TINY = 2  # images
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def of_step(
+    peer: str, recipe: str, shape: tuple[int, int, int], batch: int, threads: int
+) -> dict[str, Any]:
+    """Resident memory in bytes: `before`, the `peak` of the steps, and `step`, their difference.
+
+    Raises:
+        RunError: if the process fails.
+    """
+    say(f"memory: {recipe}, {shape[1]} pixels, {peer}")
+    words = [peer, recipe, json.dumps([shape, batch, threads])]
+    answer = subprocess.run(
+        [sys.executable, "-m", "bench.picture_memory", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if answer.returncode:
+        raise RunError(f"the memory of {peer} was not measured: {answer.stderr.splitlines()[-1:]}")
+    found: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
+    return {"peer": peer, **found, "step": found["peak"] - found["before"]}
+
+
+def main(peer: str, recipe: str, rest: str) -> None:
+    """Take a few steps in this process and print what they needed."""
+    shape, batch, threads = json.loads(rest)
+    limit(threads)
+    from .peers.images import images
+    from .picture_peers import peers
+
+    shape = tuple(shape)
+    images(shape)
+    tiny = next(p for p in peers(recipe, shape, TINY) if p.name == peer).build()
+    tiny()
+    del tiny
+    gc.collect()
+    start_anew()
+    before = resident()
+    step = next(p for p in peers(recipe, shape, batch) if p.name == peer).build()
+    for _ in range(STEPS):
+        step()
+    print(json.dumps({"before": before, "peak": resident("VmHWM")}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
