@@ -184,6 +184,7 @@ def prepare(source: Source, make: Make, asked: Asked, device: Device, say: Say) 
         scorer = None
         if asked.best is not None or asked.score_every is not None:
             scorer = score_by(asked.best, recipe, _facts(dataset, asked), say)
+            scorer = dataclasses.replace(scorer, every=asked.score_every)
     except ValueError as error:
         raise UserError(f"minigan train {source.name}: {error}") from error
     except MemoryError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -76,11 +77,9 @@ def main(words: list[str]) -> int:
         **found.facts(),
     }
     path = run.path / "scores.json"
-    try:
-        _write(path, (json.dumps(_plain(facts), indent=2) + "\n").encode())
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror or error})") from error
-    _draw(run.nearest, found)
+    _write(path, (json.dumps(_plain(facts), indent=2) + "\n").encode(), "scores")
+    if found.nearest is not None:
+        _write(run.nearest, _nearest(found), "nearest pictures")
     show_table(
         ("score", "value", "+-", "beside it", "of", "real", "fake"),
         [_row(score) for score in found.scores],
@@ -95,34 +94,40 @@ def main(words: list[str]) -> int:
     return 0
 
 
-def _draw(path: Path, found: Evaluation) -> None:
-    """Draw samples beside their nearest training pictures: two groups, one beside the other."""
-    if found.nearest is None:
-        return
-    from ..viz.grid import save_grid
+def _nearest(found: Evaluation) -> bytes:
+    """The PNG of samples beside their nearest training pictures: two groups, side by side."""
+    from ..viz.grid import image_grid, with_headings
 
+    assert found.nearest is not None
     pictures, by = found.nearest, found.nearest_by  # (N, 1 + len(by), C, H, W)
     half = -(-len(pictures) // 2)
     left, right = pictures[:half], pictures[half:]
     blank = np.zeros_like(left[: half - len(right)])
     rows = np.concatenate([left, np.concatenate([right, blank])], axis=1)
-    names = ["sample", *(f"by {name}" for name in by)]
-    size = max(rows.shape[-2:])
+    grid = image_grid(
+        rows.reshape(-1, *rows.shape[2:]),
+        value_range=(0, 255),
+        columns=rows.shape[1],
+        scale=max(1, round(CELL / max(rows.shape[-2:]))),
+    )
+    content = io.BytesIO()
+    with_headings(grid, ["sample", *(f"by {name}" for name in by)] * 2).save(content, "PNG")
+    return content.getvalue()
+
+
+def _write(path: Path, content: bytes, what: str) -> None:
+    """Write a file; another one that is there is kept under the next free number.
+
+    Raises:
+        UserError: if that cannot be.
+    """
     try:
-        save_grid(
-            path,
-            rows.reshape(-1, *rows.shape[2:]),
-            value_range=(0, 255),
-            columns=rows.shape[1],
-            scale=max(1, round(CELL / size)),
-            headings=names * 2,
-        )
+        _keep_and_write(path, content, what)
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror or error})") from error
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write the scores; other ones that are there are kept under the next free number."""
+def _keep_and_write(path: Path, content: bytes, what: str) -> None:
     former = path.read_bytes() if path.is_file() and not path.is_symlink() else content
     aside = next(name for name in numbered(path) if not os.path.lexists(name))
     if former != content:
@@ -136,7 +141,7 @@ def _write(path: Path, content: bytes) -> None:
             aside.unlink()
         raise
     if former != content:
-        say(f"the former scores are kept as {aside}")
+        say(f"the former {what} are kept as {aside}")
 
 
 def _row(score: Score) -> tuple[str, ...]:

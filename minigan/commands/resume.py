@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,7 @@ def _go_on(words: list[str], place: Path) -> int:
     scorer = None
     if best is not None or score_every is not None:
         scorer = score_by(best, state.recipe, config["data"], say)
+        scorer = replace(scorer, every=score_every)
     now = {
         "command": shlex.join(["minigan", "train", *words]),
         "step": state.step,

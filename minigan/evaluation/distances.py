@@ -11,6 +11,9 @@ import numpy as np
 
 from ..data import Dataset
 from ..errors import UserError
+from ..metrics import density_coverage as real_balls
+from ..metrics import kernel_distance as kernels
+from ..metrics import precision_recall as balls
 from ..metrics.classifier import FEATURES, Classifier
 from ..metrics.density_coverage import density_coverage
 from ..metrics.features import (
@@ -39,24 +42,28 @@ def _frechet(real: np.ndarray, fake: np.ndarray) -> tuple[float, ...]:
 
 
 class Kind(NamedTuple):
-    """A score of features: whether higher is better, its name, and where it stands in an answer."""
+    """A score of features: whether higher is better, its name, and where it stands in an answer.
+
+    It wants `fewest` images on each side.
+    """
 
     higher_is_better: bool
     title: str
     of: Of
     place: int
+    fewest: int
 
     def __call__(self, real: np.ndarray, fake: np.ndarray) -> float:
         return self.of(real, fake)[self.place]
 
 
 KINDS = {
-    "kernel": Kind(False, "kernel distance", kernel_distance, 0),
-    "frechet": Kind(False, "Fréchet distance", _frechet, 0),
-    "precision": Kind(True, "precision", precision_recall, 0),
-    "recall": Kind(True, "recall", precision_recall, 1),
-    "density": Kind(True, "density", density_coverage, 0),
-    "coverage": Kind(True, "coverage", density_coverage, 1),
+    "kernel": Kind(False, "kernel distance", kernel_distance, 0, kernels.FEWEST),
+    "frechet": Kind(False, "Fréchet distance", _frechet, 0, FEATURES + 1),
+    "precision": Kind(True, "precision", precision_recall, 0, balls.K + 1),
+    "recall": Kind(True, "recall", precision_recall, 1, balls.K + 1),
+    "density": Kind(True, "density", density_coverage, 0, real_balls.K + 1),
+    "coverage": Kind(True, "coverage", density_coverage, 1, real_balls.K + 1),
 }
 
 
@@ -119,18 +126,14 @@ def distances(
     for key in keys:
         kind = KINDS[key]
         name = f"{kind.title} ({features.name})"
-        if key == "frechet" and n <= FEATURES:
+        if n < kind.fewest:
             found.left_out.append(
-                f"{name}: it wants more than {FEATURES} images on each side, and there are {n:,} "
-                f"{beside.short}{'; raise --count' if beside.short == 'samples' else ''}"
+                f"{name}: it wants more than {kind.fewest - 1} images on each side, and there are "
+                f"{n:,} {beside.short}{'; raise --count' if beside.short == 'samples' else ''}"
             )
             continue
-        try:
-            if kind.of not in answers:
-                answers[kind.of] = [kind.of(a, b), kind.of(a, c)]
-        except UserError as why:
-            found.left_out.append(f"{name}: {why}")
-            continue
+        if kind.of not in answers:
+            answers[kind.of] = [kind.of(a, b), kind.of(a, c)]
         mine, real_ones = answers[kind.of]
         error = mine[1] if key == "kernel" else None
         value, baseline = mine[kind.place], real_ones[kind.place]

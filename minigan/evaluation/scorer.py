@@ -109,24 +109,28 @@ def _of_points(data: dict[str, Any], say: Say) -> Kinds:
 def _of_images(data: dict[str, Any], say: Say) -> Kinds:
     """The scores that compare features of samples with those of as many real images."""
 
-    def prepare(kind: Kind) -> Score:
+    def prepare(key: str, kind: Kind) -> Score:
         train, test = truth(data, say)
-        say(f"{train.name}: looking for the network that makes its features")
-        features = learned_features(train, test, say=say)
         order = np.random.default_rng(0).permutation(len(train))
         beside = sides(train, test, COUNT, order, 0)
-        n, others = len(beside.real), beside.data.x[beside.other]
+        n = len(beside.real)
+        if n < kind.fewest:
+            raise UserError(
+                f"--best {key} wants {kind.fewest} images or more on each side, and there are {n} "
+                f"{beside.short} of {train.name}; choose another score, or give more images"
+            )
+        say(f"{train.name}: looking for the network that makes its features")
+        features = learned_features(train, test, say=say)
         real = features(train.x[beside.real])
-        try:
-            baseline = kind(real, features(others))
-        except UserError as error:  # there are too few images
-            raise UserError(f"{train.name} has too few images for --best: {error}") from error
+        baseline = kind(real, features(beside.data.x[beside.other]))
         title = f"{kind.title} of {n:,} samples ({features.name})"
         return Score(
             lambda s: kind(real, features(_images(s, n))), title, baseline, beside.other_of
         )
 
-    return {name: (kind.higher_is_better, partial(prepare, kind)) for name, kind in KINDS.items()}
+    return {
+        name: (kind.higher_is_better, partial(prepare, name, kind)) for name, kind in KINDS.items()
+    }
 
 
 def _of_labelled(data: dict[str, Any], say: Say) -> Kinds:

@@ -10,7 +10,7 @@ K = 5  # the neighbour that bounds a ball
 
 
 def density_coverage(real: np.ndarray, fake: np.ndarray, *, k: int = K) -> tuple[float, float]:
-    """How densely `fake` (M, D) lies where `real` (N, D) does, and the share of `real` that has a
+    """How dense `fake` (M, D) is where `real` (N, D) is, and the share of `real` that has a
     sample nearby.
 
     Nearby is within the ball around a real feature up to its k-th nearest real neighbour. Density

@@ -21,7 +21,7 @@ def squared_distances(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[slice, np.
     >>> block.tolist()
     [[9.0], [4.0]]
     """
-    # Near the mean the differences lose the least; whole numbers stay whole.
+    # Near the mean the differences lose the least; integers stay integers.
     centre = np.rint(y.mean(axis=0, dtype=np.float64))
     y = y - centre
     squares = (y**2).sum(axis=1)

@@ -41,7 +41,8 @@ class Scorer:
     """A score by which checkpoints are compared; `of` must not change the state that it scores.
 
     `title` says what it is. `baseline` is the same score of the real samples that `baseline_of`
-    describes, if there is one.
+    describes, if there is one. It is taken every `every` steps, of a state that is saved for it; at
+    checkpoints if that is None.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Scorer:
     title: str = ""
     baseline: float | None = None
     baseline_of: str = ""
+    every: int | None = None
 
     def row(self, state: State) -> dict[str, Any]:
         """The score of a state, as a row of scores.jsonl."""
@@ -119,10 +121,25 @@ class Scores:
 
 
 class Keeper:
-    """Saves the states of a run; the `keep` newest stay, and the one that `scorer` finds best."""
+    """Saves the states of a run; the `keep` newest stay, and the one that `scorer` finds best.
 
-    def __init__(self, run: Run, keep: int, scorer: Scorer | None) -> None:
+    On the way a state is saved every `every` steps, and whenever one is to be scored.
+    """
+
+    def __init__(self, run: Run, keep: int, scorer: Scorer | None, every: int = 1) -> None:
         self.run, self.keep, self.scorer, self.scores = run, keep, scorer, Scores(run)
+        self.every = every
+
+    def scores_at(self, step: int) -> bool:
+        """Whether the state of a step on the way is to be scored."""
+        return self.scorer is not None and step % (self.scorer.every or self.every) == 0
+
+    def step(self, state: State) -> bool:
+        """After a step on the way: save and score what is due. Whether a checkpoint was."""
+        due, scored = state.step % self.every == 0, self.scores_at(state.step)
+        if due or scored:
+            self.save(state, scored=scored)
+        return due
 
     def save(self, state: State, *, scored: bool = True) -> None:
         """Write a checkpoint, score it if it is to be, and remove those that need not stay.

@@ -50,7 +50,6 @@ def carry_out(
             checkpoint_every=run.config["checkpoint_every"],
             say=say,
             keep=run.config["keep"],
-            score_every=run.config["score_every"],
             scorer=scorer,
         )
     except OSError as error:
@@ -76,7 +75,6 @@ def train(
     say: Callable[[str], None],
     keep: int = KEPT,
     scorer: Scorer | None = None,
-    score_every: int | None = None,
 ) -> int | None:
     """Train up to step `steps`; the number of the signal that ended it before, with a checkpoint
     written, or None.
@@ -85,9 +83,8 @@ def train(
 
     Every `sample_every` steps, and at the end, samples of one fixed set of latent vectors are
     drawn. Every `checkpoint_every` steps the state is saved and the report written again. The
-    newest `keep` checkpoints stay, and with a `scorer` also the one that it finds best: it scores
-    each of them, or, if that is given, every `score_every` steps a state that is saved for it.
-    `say` is told if D has won, or G makes one sample or noise.
+    newest `keep` checkpoints stay, and with a `scorer` also the one that it finds best. `say` is
+    told if D has won, or G makes one sample or noise.
 
     Raises:
         RunError: if a loss stops being finite; its row is the last one, and the report shows it.
@@ -103,13 +100,12 @@ def train(
         arrows = _arrows(state, dataset, z)
         draw_samples(run, state.step, samples, dataset, bounds, state.realness, arrows, columns)
 
-    keeper = Keeper(run, keep, scorer)
-    score_every = score_every or checkpoint_every
+    keeper = Keeper(run, keep, scorer, checkpoint_every)
     if state.step == 0:
         draw_data(run, dataset, say)
         draw()
         keeper.save(state, scored=False)
-    elif state.step % score_every == 0:
+    elif keeper.scores_at(state.step):
         keeper.score(state)  # a process that was killed may have done no more than save it
     watcher = Watcher(state, run, steps, say)
     rows = run.rows()
@@ -130,10 +126,7 @@ def train(
                     draw()
                 watcher.look(state)
                 progress.update(state.step, row)
-                saved, scored = (state.step % n == 0 for n in (checkpoint_every, score_every))
-                if (saved or scored) and state.step < steps:
-                    keeper.save(state, scored=scored)
-                if saved and state.step < steps:
+                if state.step < steps and keeper.step(state):
                     draw_progress(run, live=True)
             keeper.save(state, scored=state.step >= steps)
             draw_progress(run, finished=state.step >= steps)

@@ -227,11 +227,11 @@ _SCORES = {
     "that of real images beside it is as good as can be. It falls with the number of images.",
     "kernel": "Distance of the features of samples from those of real images. Lower is better; "
     "0 is as good as can be, which real images miss a little on either side.",
-    "precision": "Samples that lie among real images. Higher is better; low is a sign of samples "
+    "precision": "Samples that are among real images. Higher is better; low is a sign of samples "
     "that look like nothing.",
-    "recall": "Real images that lie among samples. Higher is better; low is a sign of samples "
+    "recall": "Real images that are among samples. Higher is better; low is a sign of samples "
     "without variety.",
-    "density": "How densely samples lie where real images do. Above the one beside it they keep "
+    "density": "How dense samples are where real images are. Above the one beside it they keep "
     "to the usual.",
     "coverage": "Real images that have a sample nearby. Higher is better; low is a sign of modes "
     "that are missed.",

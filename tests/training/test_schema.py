@@ -43,6 +43,7 @@ HOSTILE: dict[str, tuple[Any, ...]] = {
     "graphs": (None, 0, 1, "true"),
     "keep": (*NO_INTEGERS, 0),
     "best": (3, [], "", "a\nb", "\ud800"),
+    "score_every": ("3", 1.0, True, 0, -1, HUGE),
     "command": (*NO_TEXTS, ["minigan", "train"]),
     "versions": (None, "x", [], {"numpy": 2}, {"numpy": None}),
     "revision": (3, [], "\ud800"),
