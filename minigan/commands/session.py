@@ -26,8 +26,8 @@ class Length:
     sample_every: Count = None  # steps between two sample pictures; a twentieth of the run
     checkpoint_every: Count = None  # steps between two checkpoints; a tenth of the run
     keep: Count = None  # newest checkpoints that stay; 2
-    best: ScoreName = None  # keep the best checkpoint too, by frechet, inception, modes, ...
-    score_every: Count = None  # steps between two scores, each with a checkpoint; at checkpoints
+    best: ScoreName = None  # keep the best checkpoint too, by kernel, coverage, frechet, modes, ...
+    score_every: Count = None  # score every so many steps by --best, with a checkpoint each
     graphs: bool = True  # on a GPU replay steps from a CUDA graph, if possible; same bits
 
     def __post_init__(self) -> None:

@@ -30,7 +30,8 @@ from ..metrics.score import Evaluation, Score
 from .sides import FEWEST, Sides
 
 MANY = 10_000  # images from which on the Fréchet distance is as good as the kernel distance
-COPIED = 1000  # samples whose nearest training pictures are found, maximum
+COPIED, COPIED_VALUES = 1000, 1 << 24  # samples whose nearest pictures are found, and their values
+BLOCK = 500  # images that are read at once
 SHOWN = 8  # of them in a column of the picture
 
 Say = Callable[[str], None]
@@ -93,10 +94,13 @@ def compared(
             learned = features_of_classifier(judge)
         both = {"": learned, "random_": random_convolutions(train)}
         say("comparing features")
-        images = [train.x[beside.real], fake[:n], beside.data.x[beside.other]]
         for prefix, features in both.items():
             found.features.append(features.facts)
-            distances(found, features, images, beside, prefix)
+            real, other = (
+                _by_blocks(features, x, places)
+                for x, places in ((train.x, beside.real), (beside.data.x, beside.other))
+            )
+            distances(found, features, [real, features(fake[:n]), other], beside, prefix)
     except UserError as why:  # the pictures are too small, or too few
         found.left_out.append(f"all that compares features: {why}")
     if n:
@@ -108,17 +112,18 @@ def compared(
 def distances(
     found: Evaluation,
     features: Features,
-    images: Sequence[np.ndarray],
+    sets: Sequence[np.ndarray],
     beside: Sides,
     prefix: str,
 ) -> None:
-    """The scores by some features of `images` uint8: real ones, samples, and other real ones.
+    """The scores by some features, of which `sets` are those of real images, of samples, and of
+    other real images, each (N, D).
 
     Below 10,000 images the kernel distance is the first: the Fréchet distance has a large bias
     there.
     """
-    n = len(images[0])
-    a, b, c = map(features, images)
+    a, b, c = sets
+    n = len(a)
     of: dict[str, Any] = {"baseline_of": beside.other_of, "real": n, "fake": n}
     of["note"] = f"{n:,} images on each side"
     keys = list(KINDS) if n < MANY else ["frechet", *(key for key in KINDS if key != "frechet")]
@@ -140,6 +145,12 @@ def distances(
         found.scores.append(Score(prefix + key, name, value, error, baseline, **of))
 
 
+def _by_blocks(features: Features, x: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The features of the images of x at these places, which need not fit in memory together."""
+    starts = range(0, len(places), BLOCK)
+    return np.concatenate([features(x[places[start : start + BLOCK]]) for start in starts])
+
+
 def nearest(
     found: Evaluation,
     features: Features | None,
@@ -153,7 +164,7 @@ def nearest(
     Real pictures are compared in the same way: test pictures, or training pictures with the nearest
     other one.
     """
-    n = min(len(beside.real), COPIED)
+    n = min(len(beside.real), COPIED, max(1, COPIED_VALUES // train.x[0].size))
     unseen = beside.data is not train
     places = beside.other[:n]
     both = np.concatenate([fake[:n], beside.data.x[places]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from minigan.errors import UserError
 from minigan.metrics import classifier as judges
 from minigan.metrics.features import learned_features, random_convolutions
 from minigan.metrics.kernel_distance import kernel_distance
+from minigan.metrics.nearest import nearest_pictures
 from minigan.metrics.rotation import rotation_classifier, turned
 from minigan.random import Generator
 
@@ -195,3 +197,22 @@ def test_images_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _scaled(x: np.ndarray) -> np.ndarray:
     return (x / np.float32(127.5) - 1).astype(np.float32)
+
+
+def test_the_digest_of_a_judge_is_that_of_all_bytes_at_once() -> None:
+    """Though it reads them by blocks: judges of before are found again."""
+    data = tiny.images((1, 8, 8))
+    whole = hashlib.blake2b(f"1 {data.shape} {data.classes}".encode(), digest_size=8)
+    whole.update(data.x.tobytes())
+    assert data.y is not None
+    whole.update(data.y.tobytes())
+    assert judges._digest(data, None) == whole.hexdigest()
+
+
+def test_a_file_in_memory_has_the_features_of_an_array(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", colour(40).x)
+    mapped = Dataset("colour", np.load(tmp_path / "x.npy", mmap_mode="r"))
+    first, other = (random_convolutions(data)(data.x) for data in (colour(40), mapped))
+    np.testing.assert_array_equal(first, other)
+    near = nearest_pictures(colour(5, seed=1).x, mapped.x)
+    assert near.place.tolist() == nearest_pictures(colour(5, seed=1).x, colour(40).x).place.tolist()

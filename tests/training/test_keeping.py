@@ -15,6 +15,7 @@ from PIL import Image
 from tiny import Shell
 
 from minigan.errors import UserError
+from minigan.start import Asked
 from minigan.training import checkpoint
 from minigan.training.keeper import Keeper, Scorer, Scores, chosen
 from minigan.training.run import Run
@@ -331,3 +332,9 @@ def test_a_damaged_score_leaves_the_rest_of_the_report(shell: Shell, run: Path) 
     (run / "scores.jsonl").write_text('{"step": 1}\n')
     shell.succeeds("report", run)
     assert "is damaged: score is missing" in (run / "report.html").read_text()
+
+
+@pytest.mark.parametrize(("name", "value"), [("best", "kernel"), ("score_every", 2)])
+def test_data_of_a_program_are_scored_when_the_run_is_over(name: str, value: Any) -> None:
+    with pytest.raises(UserError, match=f"--{name.replace('_', '-')} is for data by name or in a"):
+        Asked(data=tiny.images(), **{name: value})
