@@ -19,7 +19,8 @@ from minigan import evaluation, gans, nn
 from minigan.data import Dataset, load
 from minigan.data.glyphs import glyphs
 from minigan.errors import RunError, UserError
-from minigan.evaluation import evaluate
+from minigan.evaluation import distances, evaluate
+from minigan.evaluation.sides import sides
 from minigan.evaluation.truth import truth
 from minigan.metrics import classifier as judges
 from minigan.metrics import pca
@@ -334,6 +335,43 @@ def test_pictures_with_neither_labels_nor_test_images_are_scored() -> None:
     assert found["random_coverage"].name == "coverage (random convolutions of seed 0, 128 features)"
 
 
+def test_from_many_images_on_the_frechet_distance_is_the_headline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(distances, "MANY", 400)
+    found, _ = scored(Cheat())
+    assert list(found)[:2] == ["frechet", "kernel"]
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "count", "n", "short"),
+    [
+        (1000, 500, 400, 400, "samples"),
+        (1000, 129, 400, 129, "test images"),
+        (300, 500, 400, 300, "training images"),
+        (1000, 128, 600, 500, "training images in each half"),
+        (1000, 128, 100, 100, "samples"),
+        (1001, None, 600, 500, "training images in each half"),
+        (1000, None, 400, 400, "samples"),
+        (90, 90, 400, 90, "test images"),
+        (90, 50, 400, 45, "training images in each half"),
+    ],
+)
+def test_the_sides_are_of_one_size_and_have_no_image_in_common(
+    train: int, test: int | None, count: int, n: int, short: str
+) -> None:
+    order = np.random.default_rng(0).permutation(train)
+    data, unseen = tiny.images((1, 4, 4), train), None if test is None else tiny.images(count=test)
+    found = sides(data, unseen, count, order, 0)
+    assert (len(found.real), len(found.other), found.short) == (n, n, short)
+    assert found.real.tolist() == order[:n].tolist()
+    if found.data is data:
+        assert found.other_of == "the other half of the training images"
+        assert not set(found.real) & set(found.other)
+    else:
+        assert (found.data is unseen, found.other_of) == (True, "test images")
+
+
 def test_pictures_that_no_network_can_see_are_compared_by_pixels() -> None:
     few = np.random.default_rng(0).integers(0, 256, (9, 1, 3, 3), np.uint8)
     found, left_out = scored(Tiny(batch_size=4), Dataset("tiny", few), None)
@@ -543,6 +581,10 @@ def test_a_run_on_images(shell: Shell, run: Path, monkeypatch: pytest.MonkeyPatc
     config = json.loads((run / "config.json").read_text())
     assert facts["classifier"]["data"] == facts["data"] == config["data"]["name"]
     assert facts["left_out"]
+    before = (run / "nearest.png").read_bytes()
+    answer = shell.succeeds("evaluate", run, "--count", "40", "--seed", "1")
+    assert f"the former nearest pictures are kept as {run / 'nearest-2.png'}" in answer.err
+    assert (run / "nearest-2.png").read_bytes() == before != (run / "nearest.png").read_bytes()
 
 
 def test_all_runs_on_glyphs_have_one_judge() -> None:
