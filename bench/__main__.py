@@ -31,6 +31,7 @@ OTHERS = {
 }
 # Parts that have flags of their own.
 APART = {
+    "pictures": "how long a start with a folder of pictures takes, and its memory",
     "same-bytes": "whether another checkout trains to the same bytes: same-bytes CHECKOUT",
     "same-speed": "whether another checkout takes steps as fast: same-speed CHECKOUT",
     "pictures-step": "steps of five recipes on colour pictures, their memory and layers",

@@ -56,20 +56,18 @@ def key_of(root: Path, paths: Iterable[Any], options: Mapping[str, Any]) -> str:
     """The key of these picture files below `root`, in their order."""
     from PIL import __version__
 
-    found = hashlib.sha256(json.dumps([FORMAT, __version__, options], sort_keys=True).encode())
-    before = f"{root}{os.sep}"
-    for path in paths:
-        found.update(b"\n%b\0%b" % (os.fsencode(str(path).removeprefix(before)), _stamp(path)))
-    return found.hexdigest()
+    said, before = json.dumps([FORMAT, __version__, options], sort_keys=True), f"{root}{os.sep}"
+    lines = [f"{str(path).removeprefix(before)}\0{_stamp(path)}" for path in paths]
+    return hashlib.sha256(os.fsencode("\n".join([said, *lines]))).hexdigest()
 
 
-def _stamp(path: Any) -> bytes:
+def _stamp(path: Any) -> str:
     """What changes if a picture file changes; empty if it is gone."""
     try:
         found = os.stat(path) if isinstance(path, Path) else path.stat()  # twice as fast
     except OSError:
-        return b""
-    return b"%d %d" % (found.st_size, found.st_mtime_ns)
+        return ""
+    return f"{found.st_size} {found.st_mtime_ns}"
 
 
 def find(place: str, key: str) -> tuple[np.ndarray, dict[str, Any]] | None:

@@ -70,7 +70,8 @@ def read_images(
         channels=channels,
         skip_broken=reading.skip_broken,
     )
-    x, facts = _decoded(job, pictures, told, progress=report is not None)
+    slow = report is not None and len(job.paths) >= cache.FEWEST
+    x, facts = _decoded(job, pictures, told, progress=slow)
     for text in facts["told"]:
         told(text)
     here, y = pictures.part(np.array(facts["left_out"], np.int64))

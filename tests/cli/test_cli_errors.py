@@ -187,7 +187,7 @@ def test_a_broken_image_among_good_ones(shell: Shell, here: Path, tmp_path: Path
     whole = (data / "b/2.png").read_bytes()
     for broken in (b"", b"no image", whole[: len(whole) // 2]):
         (data / "b/2.png").write_bytes(broken)
-        refuses_data(shell, here, data, "b/2.png", "repair it or take it out")
+        refuses_data(shell, here, data, "b/2.png", "repair it, take it out")
 
 
 def test_a_folder_without_images(shell: Shell, here: Path, tmp_path: Path) -> None:

@@ -87,6 +87,17 @@ def test_the_order_is_that_of_the_files(tmp_path: Path, monkeypatch: pytest.Monk
     np.testing.assert_array_equal(load(place, size=8).x, alone)
 
 
+def test_progress_is_shown_of_many_to_those_who_ask(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load(pictures, size=8)
+    load(pictures, size=8, report=print)
+    load(fill(tmp_path / "few", 9), size=8, report=print)
+    assert "reading pictures" not in capsys.readouterr().err
+    load(pictures, size=9, report=print)
+    assert "reading pictures 70/70" in capsys.readouterr().err
+
+
 def test_few_pictures_are_read_each_time(tmp_path: Path, kept: Path) -> None:
     assert held(load(fill(tmp_path / "few", cache.FEWEST - 1)))
     assert not kept.exists()
