@@ -24,6 +24,7 @@ PAGE, PICTURES = HERE / "README.md", HERE / "pictures"
 BEGIN, END = "<!-- colour: written by examples/colour.py -->", "<!-- end of colour -->"
 
 TABLES = {
+    "first": "Noto's emoji, 64 pixels: dcgan at its defaults",
     "emoji64": "Noto's emoji, 64 pixels, about 20 minutes of two cores each",
     "emoji64-hour": "The same pictures for an hour",
     "emoji128": "Noto's emoji, 128 pixels",
