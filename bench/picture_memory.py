@@ -2,7 +2,8 @@
 
 A step of a tiny batch comes first, so that the libraries' code is there. What is counted then is
 what the networks, their optimisers and a step need: the high-water mark of some steps over what was
-resident before the networks were built. Kernels that only the large batch calls count too.
+resident before the networks were built. Kernels that only the large batch calls count too. What
+building and the first step took for a while is told apart.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def of_step(
     peer: str, recipe: str, shape: tuple[int, int, int], batch: int, threads: int
 ) -> dict[str, Any]:
-    """Resident memory in bytes: `before`, the `peak` of the steps, and `step`, their difference.
+    """Resident memory in bytes: `before` the networks are built, the peak `first`, until the first
+    step was done, the `peak` of the steps after it, and `step`, by how much that is more.
 
     Raises:
         RunError: if the process fails.
@@ -64,9 +66,12 @@ def main(peer: str, recipe: str, rest: str) -> None:
     start_anew()
     before = resident()
     step = next(p for p in peers(recipe, shape, batch) if p.name == peer).build()
+    step()
+    first = resident("VmHWM")
+    start_anew()
     for _ in range(STEPS):
         step()
-    print(json.dumps({"before": before, "peak": resident("VmHWM")}))
+    print(json.dumps({"before": before, "first": first, "peak": resident("VmHWM")}))
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def show(result: dict[str, Any]) -> None:
 
     cells, notes = [], []
     for row in result["rows"]:
-        memory = {found["peer"]: found["step"] for found in row["memory"]}
+        memory = {found["peer"]: found for found in row["memory"]}
         for name, timing in row["times"].items():
             ratio = row["ratios"].get(name)
             cells.append([
@@ -138,13 +138,19 @@ def show(result: dict[str, Any]) -> None:
                 f"{timing['clean']}/{timing['samples']}",
                 table.times(ratio),
                 "" if ratio is None else table.spread_of_ratio(ratio),
-                f"{memory[name] / 1e6:,.0f} MB",
+                f"{memory[name]['step'] / 1e6:,.0f} MB",
+                f"{(memory[name]['first'] - memory[name]['before']) / 1e6:,.0f} MB",
             ])  # fmt: skip
         notes += [f"{row['recipe']}: no {name}: {why}" for name, why in row["absent"].items()]
         notes += [f"{row['recipe']}: PyTorch's step lacks {f}" for f in row["disobeyed"]]
     notes += [f"no {name}: {why}" for name, why in result["refused"].items()]
-    notes.append("A ratio is the other's time over minigan's; the memory is what a step adds.")
-    heading = ("", "", "median", "quartiles", "clean", "to minigan", "quartiles", "peak")
+    notes.append(
+        "A ratio is the other's time over minigan's. Peaks are those of a step, and of building "
+        "the networks with the first step, over what was resident before."
+    )
+    heading = (
+        "", "", "median", "quartiles", "clean", "to minigan", "quartiles", "peak", "at first",
+    )  # fmt: skip
     shape = result["rows"][0]["shape"]
     title = f"Steps on pictures of {shape[0]} channels, batch {result['rows'][0]['batch']}, float32"
     title += f", {table.counted(result['threads'], 'thread')}"

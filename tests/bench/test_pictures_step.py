@@ -209,7 +209,7 @@ def test_a_quick_run_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(pictures_step, "limit", lambda threads: None)
-    memory = {"before": 1, "peak": 3_000_001, "step": 3_000_000}
+    memory = {"before": 1, "first": 7_000_001, "peak": 3_000_001, "step": 3_000_000}
     monkeypatch.setattr(picture_memory, "of_step", lambda name, *_: {"peer": name, **memory})
     monkeypatch.setattr(picture_layers, "places", lambda *_: (PLACES[:1], ["an odd one"]))
     words = ["--quick", "--out", str(tmp_path), "--seconds", "1", "--sizes", "32", "9"]
@@ -226,7 +226,7 @@ def test_a_quick_run_is_whole(
     assert [row["recipes"] for row in found["layers"]] == [["dcgan 32", "lsgan 32"]] * 3
     assert [row["direction"] for row in found["layers"]] == [*DIRECTIONS]
     said = " ".join(capsys.readouterr().out.split())
-    assert "3 MB" in said
+    assert "3 MB 7 MB" in said
     assert "Short of PyTorch: " in said
     assert "Not timed: an odd one." in said
     assert "no dcgan 9: " in said
@@ -262,5 +262,6 @@ def test_the_memory_of_a_step_is_that_of_a_process_of_its_own() -> None:
     found = picture_memory.of_step(EAGER, "lsgan", SHAPE, 64, 1)
     assert found["peer"] == EAGER
     assert 0 < found["step"] == found["peak"] - found["before"]
+    assert found["first"] > found["before"]
     with pytest.raises(RunError, match=r"the memory of nobody was not measured: \['StopIteration"):
         picture_memory.of_step("nobody", "lsgan", SHAPE, 4, 1)
