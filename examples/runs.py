@@ -153,14 +153,14 @@ def _add(file: Path, seconds: float) -> None:
         temporary.write_text(f"{before + seconds:.1f}\n", "utf-8")
 
 
-def main(words: Sequence[str] = ()) -> None:
+def main(words: Sequence[str] | None = None) -> None:
     plain = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
     parser.add_argument("names", nargs="*", help="runs of the list, or all")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after these")
     parser.add_argument("--where", action="append", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are trained")
-    asked = parser.parse_args(list(words))
+    asked = parser.parse_args(words)
     known, data = entries()
     if not asked.names:
         for entry in known:
@@ -183,6 +183,6 @@ def main(words: Sequence[str] = ()) -> None:
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1:])
+        main()
     except UserError as error:
         sys.exit(str(error))

@@ -12,7 +12,7 @@ from .. import nn
 from ..nn.init import uniform
 from ..random import Generator
 from ..tensor import Array, Tensor
-from ..training.recipe import Players, Shape
+from ..training.recipe import Players, Shape, only_points
 from ._sizes import Halving
 
 
@@ -53,6 +53,7 @@ class ImagesOrPoints(Halving):
             nn.Sequential(*D, nn.Linear(self.hidden, 1, rng=rng), nn.Reshape()),
         )
 
+    @only_points
     def prepare(self, players: Players, x: Array) -> None:
         """Spread the kinks of D's first rectifiers over the data, if those are points."""
         if x.ndim == 2:

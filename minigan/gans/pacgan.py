@@ -16,7 +16,7 @@ from ..optim import Adam, Optimizer
 from ..penalties import r1_penalty
 from ..random import Generator
 from ..tensor import Array, Tensor
-from ..training.recipe import EMA, Feed, LearningRateDecay, Players, Shape, Update
+from ..training.recipe import EMA, Feed, LearningRateDecay, Players, Shape, Update, only_points
 from ._parts import beliefs
 from ._points import ImagesOrPoints, plain_layers
 
@@ -93,6 +93,7 @@ class PacGAN(EMA, LearningRateDecay, ImagesOrPoints):
         G.append(nn.Linear(h, shape[0], rng=rng, init=he(1.0)))
         return nn.Sequential(*G), nn.Sequential(*D, nn.Linear(h, 1, rng=rng), nn.Reshape())
 
+    @only_points
     def prepare(self, players: Players, x: Array) -> None:
         """Let each of D's first rectifiers see one sample of a pack of points at first: D has to
         judge single points before it can judge packs.

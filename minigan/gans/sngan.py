@@ -13,7 +13,7 @@ from ..losses import hinge_discriminator_loss, wasserstein_generator_loss
 from ..optim import Adam, Optimizer
 from ..random import Generator
 from ..tensor import Array, Tensor, no_grad
-from ..training.recipe import EMA, Feed, LearningRateDecay, Players, Shape, Update
+from ..training.recipe import EMA, Feed, LearningRateDecay, Players, Shape, Update, only_points
 from ._points import ImagesOrPoints, normed_layers, plain_layers, spread_kinks
 
 
@@ -83,6 +83,7 @@ class SNGAN(EMA, LearningRateDecay, ImagesOrPoints):
         last = nn.Linear(self.hidden, shape[0], rng=rng)
         return nn.Sequential(*G, last), nn.Sequential(*D, nn.Reshape())
 
+    @only_points
     def prepare(self, players: Players, x: Array) -> None:
         """Spread the kinks of D's first rectifiers over the data, if those are points."""
         if x.ndim == 2:

@@ -204,8 +204,6 @@ def labels(batches: Batches, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
 def _train(network: Network, dataset: Dataset, task: Task = labels, part: float = 1.0) -> None:
     """Train by Adam with a cosine learning rate, for a part of the usual steps."""
     steps = max(1, int(part * STEPS))
-    # As they are, not as batches of a run draw them.
-    dataset = dataclasses.replace(dataset, flip=False, wide=None)
     batches = Batches(dataset, min(BATCH, len(dataset)), seed=0, output_range=RANGE)
     rng = Generator(0, "shifts")
     optimizer = Adam(network.parameters(), cosine(RATE, 0.0, steps))
@@ -265,13 +263,14 @@ def held_out(dataset: Dataset) -> tuple[Dataset, Dataset]:
 
 def some_of(dataset: Dataset, places: np.ndarray | None = None) -> Dataset:
     """The samples at these places of a data set, or all, in memory; if there are too many for it, a
-    fixed choice of them.
+    fixed choice of them. They are as they are, not as the batches of a run draw them.
     """
     most = max(1, TRAINED_BYTES // dataset.x[0].nbytes)
     count = len(dataset) if places is None else len(places)
     if count > most:
         chosen = np.sort(np.random.default_rng(0).permutation(count)[:most])
         places = chosen if places is None else places[chosen]
+    dataset = dataclasses.replace(dataset, flip=False, wide=None)
     if places is None:
         return dataset
     y = None if dataset.y is None else dataset.y[places]

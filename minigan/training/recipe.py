@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from inspect import signature
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ Players = dict[str, Module]
 Update = tuple[str, Tensor, Mapping[str, Any]]  # the player, its loss, what else to report
 Shape = tuple[int, ...]
 Check = Callable[[np.ndarray], None]  # raises a UserError
+Hook = TypeVar("Hook", bound=Callable[..., None])
 
 LARGEST = 1e30  # of a field's value, so that float32 holds what is computed from it at first
 DECAYS = {"beta1", "beta2", "ema"}  # fields that are weights of an average, in any recipe
@@ -48,6 +49,12 @@ class Feed(Protocol):
         """The next batch and the index of each sample in the data (N,); `check` sees the indices
         before they go to a GPU.
         """
+
+
+def only_points(prepare: Hook) -> Hook:
+    """Mark a recipe's `prepare` that does nothing where samples are images."""
+    prepare.only_points = True  # type: ignore[attr-defined]
+    return prepare
 
 
 @dataclass(frozen=True)
@@ -144,6 +151,12 @@ class Recipe:
 
     def prepare(self, players: Players, x: Array) -> None:
         """Set initial values that depend on the data, of which x (N, *shape) are samples."""
+
+    def prepares(self, shape: Shape) -> bool:
+        """Whether `prepare` wants samples of `shape`, thousands of which take memory."""
+        prepare = type(self).prepare
+        only_points = getattr(prepare, "only_points", False) and len(shape) == 3
+        return prepare is not Recipe.prepare and not only_points
 
     def optimizers(self, players: Players) -> dict[str, Optimizer]:
         """The optimiser of each player that is trained."""

@@ -71,7 +71,7 @@ class State(Trained):
         batches = Batches(
             dataset, recipe.batch_size, seed=seed, output_range=recipe.output_range(dataset.shape)
         )
-        if type(recipe).prepare is not Recipe.prepare:  # samples take memory
+        if recipe.prepares(dataset.shape):
             parts = -(-PREPARED // batches.batch_size)
             recipe.prepare(players, np.concatenate([batches.at(i)[0] for i in range(parts)]))
         copies = recipe.copies(players)

@@ -96,7 +96,7 @@ def test_recipes_are_listed_with_what_they_are_for(shell: Shell) -> None:
     purpose, _, length, picture = map(str.strip, blocks["dcgan"].splitlines())
     assert purpose == "convolutional networks that make adversarial training stable"
     assert re.match(
-        r"trains on images of 28, 32 or 64 pixels; 2,000 steps, at most [\d.]+ minutes", length
+        r"trains on square images of 28 to 128 pixels; 2,000 steps, at most [\d.]+ minutes", length
     )
     assert picture == "picture: examples/pictures/dcgan-glyphs.png"
 

@@ -56,7 +56,7 @@ from minigan.training import checkpoint
         (["train", "gan", "--batch-size", "0"], ["--batch-size", "at least 1"]),
         (["train", "gan", "--batch-size", "-4"], ["--batch-size", "at least 1"]),
         (["train", "gan", "--batch-size", "13"], ["--batch-size", "12 samples", "1 to 12"]),
-        (["train", "dcgan"], ["28, 32 or 64 pixels", "--size"]),  # the digits have 8
+        (["train", "dcgan"], ["28, 32, 48, 64, 96 or 128 pixels", "--size"]),  # the digits have 8
         (["train", "gan", "--more", "3"], ["--more", "--resume"]),
         (["train", "--resume"], ["--resume needs --out"]),
         (["train", "gan", "--resume"], ["--resume needs --out"]),

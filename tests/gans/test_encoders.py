@@ -79,7 +79,7 @@ def test_a_reconstruction_is_an_image(name: str) -> None:
     assert low <= found.min() <= found.max() <= high
 
 
-@pytest.mark.parametrize("name", ["began", "glo", "gon", "vae"])
+@pytest.mark.parametrize("name", ["glo", "gon", "vae"])
 @pytest.mark.parametrize("shape", [(1, 30, 30), (1, 28, 32), (2,)])
 def test_the_shapes_that_cannot_be_made_are_refused(name: str, shape: tuple[int, ...]) -> None:
     data = tiny.images(shape) if len(shape) == 3 else tiny.points(*shape)

@@ -126,3 +126,22 @@ def test_points_have_no_halvings() -> None:
     known = gans.load("wgan_gp").defaults((2,), classes=0, samples=100)
     assert "halvings" not in known
     assert tiny.state("wgan_gp", tiny.points(2), **known | {"batch_size": 4}).advance()
+
+
+def test_samples_are_read_only_where_a_recipe_prepares_something_by_them() -> None:
+    """Five thousand pictures of 128 pixels are a gigabyte of floats."""
+    wants = {
+        (name, len(shape)): gans.load(name)().prepares(shape)
+        for name in ("lsgan", "sngan", "pacgan", "gan", "dcgan")
+        for shape in ((3, 64, 64), (2,))
+    }
+    assert [key for key, wanted in wants.items() if wanted] == [
+        ("lsgan", 1), ("sngan", 1), ("pacgan", 1), ("gan", 3), ("gan", 1),
+    ]  # fmt: skip
+    kind = gans.load("lsgan")
+
+    class Own(kind):  # type: ignore[valid-type, misc]
+        def prepare(self, players: Any, x: Any) -> None:
+            """Of images too."""
+
+    assert Own().prepares((3, 64, 64))

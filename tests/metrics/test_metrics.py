@@ -335,15 +335,6 @@ def test_a_classifier_sees_images_as_they_are(cache: Path, monkeypatch: pytest.M
     np.testing.assert_array_equal(first(plain.x)[0], other(plain.x)[0])
 
 
-def test_a_classifier_of_large_data_is_trained_on_a_part(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(judges, "STEPS", 1)
-    data = tiny.images((1, 8, 8), 101)
-    monkeypatch.setattr(judges, "MOST", data.x.nbytes // 2)
-    assert judges.classifier(data, None, say=silent).tested == 6  # of 51 images
-
-
 def test_other_data_have_another_classifier(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judges, "STEPS", 1)
     train, test = tiny.images((1, 8, 8)), tiny.images((1, 8, 8))

@@ -98,7 +98,7 @@ ARROWS: dict[str, set[str]] = {
     # Outside the package: it may use everything, and nothing may use it.
     "bench": {
         "cli", "data", "device", "errors", "files", "gans", "kernels", "minigan", "nn", "ops",
-        "page_parts", "random", "signals", "training", "viz",
+        "optim", "page_parts", "random", "signals", "training", "viz",
     },
 }  # fmt: skip
 
