@@ -144,16 +144,24 @@ class Batches:
         Raises:
             UserError: if an index has no image of its own, as each draw shows another one.
         """
+        self.check_same()
+        i = self.position
+        index = self._index(i)
+        self.position += 1
+        return self._drawn(index, i), index
+
+    def check_same(self) -> None:
+        """Make sure that each draw of a sample is the same.
+
+        Raises:
+            UserError: if images are mirrored or cropped at random.
+        """
         if self.dataset.flip or self.dataset.wide is not None:
             asked = "--flip" if self.dataset.flip else "--crop random"
             raise UserError(
                 "this model learns a code for each image, and has none for what is changed at each "
                 f"draw; leave out {asked}"
             )
-        i = self.position
-        index = self._index(i)
-        self.position += 1
-        return self._drawn(index, i), index
 
     def few(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The same `count` samples and their labels at every call, equally many of each class.

@@ -50,6 +50,7 @@ class GLO(Recipe):
     minutes: ClassVar[float] = 19.4
     takes: ClassVar[str] = "square images of 28 to 128 pixels"
     picture: ClassVar[str] = "glo-mnist-walk.png"
+    by_index: ClassVar[bool] = True
 
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:

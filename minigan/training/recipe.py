@@ -77,6 +77,7 @@ class Recipe:
     picture: ClassVar[str] = ""  # one of examples/pictures that shows what to expect
     watched: ClassVar[tuple[str, ...]] = ()  # reported values whose course over a run is a score
     excludes: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # a field -> fields without effect then
+    by_index: ClassVar[bool] = False  # learns something for each sample: it takes `indexed` ones
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -160,6 +160,14 @@ def test_the_generator_is_a_module(run: LiveRun) -> None:
         without.generator  # noqa: B018
 
 
+def test_a_code_for_each_image_refuses_mirrors_before_there_is_a_run(tmp_path: Path) -> None:
+    images = np.zeros((8, 1, 28, 28), np.uint8)
+    options = {"width": 4, "batch_size": 4, "latent_size": 5, "out": tmp_path / "run"}
+    with pytest.raises(UserError, match=r"code for each image.*leave out flip"):
+        train("glo", data=images, steps=1, flip=True, **options)
+    assert not (tmp_path / "run").exists()
+
+
 def test_samples_of_a_class(run: LiveRun, tmp_path: Path) -> None:
     small = {name: n for name, n in tiny.SMALL.items() if hasattr(CGAN, name)}
     given = train("cgan", data=(BYTES, LABELS), steps=1, out=tmp_path / "run", **small)
