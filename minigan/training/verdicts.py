@@ -91,8 +91,6 @@ def _way(fields: Mapping[str, Any], *names: str) -> str:
             tried.append(f"--{name.replace('_', '-')} {max(1, value // 2)}")
         elif isinstance(value, float) and value > 0:
             tried.append(f"--{name.replace('_', '-')} {value / 4:.2g}")
-    if "r1" in fields and not fields["r1"]:
-        tried.append("--r1 1")
     if not tried:
         return "Other hyper-parameters may help"
     return f"Stop it with Ctrl-C, and try {' or '.join(tried[:2])}"
