@@ -26,9 +26,10 @@ from .torch_twin import twin
 
 # Fields of a recipe that its step here obeys, or that change the networks alone.
 OBEYED = {
-    "a", "b", "batch_size", "beta1", "beta2", "c", "ema", "gamma", "hidden", "init_std",
-    "iterations", "lambda_k", "latent_size", "lipschitz", "lr", "lr_d", "lr_g", "lr_steps",
-    "n_critic", "normalize", "optimizer", "penalty", "slope", "smooth", "width",
+    "a", "b", "batch_size", "beta1", "beta2", "c", "dense", "ema", "gamma", "halvings", "hidden",
+    "init_std", "iterations", "lambda_k", "latent_size", "lipschitz", "lr", "lr_d", "lr_g",
+    "lr_steps", "n_critic", "normalize", "optimizer", "penalty", "slope", "smooth", "spectral",
+    "width",
 }  # fmt: skip
 
 

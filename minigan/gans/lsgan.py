@@ -31,6 +31,7 @@ class LSGAN(EMA, LearningRateDecay, ImagesOrPoints):
     b: float = 1.0  # D's target for real samples
     c: float = 1.0  # G's target for generated samples
     width: int = 32  # channels next to the image, doubled with each halving
+    spectral: bool = False  # of images D's layers have spectral norm 1, and no batch norm
     lr_d: float = 2e-4  # learning rate of D's Adam
     lr_g: float = 1e-3  # learning rate of G's Adam; the paper has one for both
     beta1: float = 0.5  # decay of Adam's first moment
@@ -38,6 +39,10 @@ class LSGAN(EMA, LearningRateDecay, ImagesOrPoints):
 
     steps: ClassVar[int] = 2000
     points: ClassVar[Any] = {"batch_size": 512, "latent_size": 2, "lr_d": 2e-3, "beta2": 0.99}
+
+    def check_new(self, shape: Shape) -> None:
+        super().check_new(shape)
+        self.require(len(shape) == 3 or not self.spectral, "spectral", "left out for points")
 
     def convolutional(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """z (N, latent_size) to images (N, C, H, W) in (-1, 1), and those to scores (N,)."""
@@ -56,6 +61,12 @@ class LSGAN(EMA, LearningRateDecay, ImagesOrPoints):
             G.append(nn.ConvTranspose2d(2 * n, n, 4, **half, bias=False))
             G.append(nn.BatchNorm2d(n, activation=relu))
         G.append(nn.ConvTranspose2d(c, channels, 4, **half, activation=nn.Tanh()))
+        if self.spectral:
+            layers = [nn.Conv2d(channels, c, 4, **half, activation=leaky)]
+            layers += [nn.Conv2d(n, 2 * n, 4, **half, activation=leaky) for n in widths[:-1]]
+            below = [nn.SpectralNorm(layer, rng=rng) for layer in layers]
+            last = nn.SpectralNorm(nn.Linear(values, 1, **own), rng=rng)
+            return nn.Sequential(*G), nn.Sequential(*below, nn.Flatten(), last, nn.Reshape())
         D: list[nn.Module] = [nn.Conv2d(channels, c, 4, **half, activation=leaky)]
         for n in widths[:-1]:
             D.append(nn.Conv2d(n, 2 * n, 4, **half, bias=False))

@@ -213,3 +213,15 @@ def test_l2_adds_the_squares_of_d_alone() -> None:
     squares = sum((p.data**2).sum() for p in plain.players["D"].parameters().values())
     difference = other.advance()["loss_D"] - plain.advance()["loss_D"]
     assert difference == pytest.approx(0.5 * squares, rel=1e-4)
+
+
+def test_lsgan_may_normalise_the_weights_of_d_instead_of_its_batches() -> None:
+    state = tiny.state("lsgan", SHAPES[0], spectral=True)
+    layers = state.players["D"].modules().values()
+    normed = [layer.layer for layer in layers if isinstance(layer, nn.SpectralNorm)]
+    assert len(normed) == 3  # two convolutions and the last, dense layer
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in layers)
+    row = state.advance()
+    assert all(math.isfinite(value) for value in row.values())
+    with pytest.raises(UserError, match="--spectral must be left out for points"):
+        gans.load("lsgan")(spectral=True).check_new((2,))
