@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..content import HEAD, archive, printable_errors
+from ..content import HEAD, archive, printable_errors, stand_in
 from ..errors import RunError, UserError, nearest
 from ..hints import absent, also
 from .arrays import from_arrays
@@ -83,14 +83,15 @@ def load(
     hold_out: int = 0,
     report: Callable[[str], None] | None = None,
 ) -> Dataset:
-    """A data set by its name in the catalogue, or from a folder in MNIST's format, of CIFAR-10's
-    python batches, or of images.
+    """A data set by its name in the catalogue, or from a folder or file: of images, as they are or
+    in a zip archive; MNIST's, EMNIST's, CIFAR's or SVHN's; or .npz and .npy.
 
     A name wins over a folder of the same name; write ./mnist for the folder. Images become `size` x
-    `size` pixels, by default 28 (glyphs), 64 (image folders), or the size in the files (MNIST,
-    CIFAR-10). `seed` is that of what is generated: glyphs, points, and which images are stacked.
-    `split` is "train" or "test", which have no sample in common. `stack` images, 1 to 3, become the
-    channels of one. `report` is called with a line now and then while files are fetched or read.
+    `size` pixels, by default 28 (glyphs), 64 (folders and archives of images), or the size in the
+    files (all others). `seed` is that of what is generated: glyphs, points, and which images are
+    stacked. `split` is "train" or "test", which have no sample in common. `stack` images, 1 to 3,
+    become the channels of one. `report` is called with a line now and then while files are fetched
+    or read.
 
     Of image files `background` is the colour behind transparent ones. `crop` is "centre" for the
     middle of each; "random" for a part that each batch takes from another place in an image an
@@ -103,7 +104,7 @@ def load(
 
     Raises:
         NoSplitError: if the data have no such split.
-        UserError: if there is no such data set or folder, or its files cannot be used.
+        UserError: if there is no such data set, folder or file, or it cannot be used.
         RunError: if the memory does not suffice.
 
     >>> load("ring").shape, load("glyphs", split="test").shape
@@ -149,17 +150,17 @@ def load(
 
 
 def _pictures(name_or_path: str | Path) -> Path | None:
-    """The folder of pictures; None of a known name, and of data of another format.
+    """The folder or archive of pictures; None of a known name, and of data of another format.
 
     Raises:
-        UserError: if there is no such data set or folder.
+        UserError: if there is no such data set, folder or file.
     """
-    from minigan.data import cifar, idx
+    from minigan.data import formats
 
     if str(name_or_path) in {entry.name for entry in catalogue()}:
         return None
-    path = _folder(name_or_path)
-    return None if idx.is_idx_folder(path) or cifar.is_cifar_folder(path) else path
+    path = _place(name_or_path)
+    return path if formats.format_of(path) is None else None
 
 
 def _check_no_test(name_or_path: str | Path) -> None:
@@ -185,8 +186,8 @@ def _arrays(
     split: str,
     report: Callable[[str], None] | None,
 ) -> Dataset:
-    """A data set by its name, or from a folder of a format other than pictures."""
-    from minigan.data import cifar, download, glyphs, idx, points
+    """A data set by its name, or from a folder or file of a format other than pictures."""
+    from minigan.data import download, formats, glyphs, idx, points
 
     name = str(name_or_path)
     if name == "glyphs":
@@ -199,10 +200,10 @@ def _arrays(
         source = download.SOURCES[name]
         fetched = download.fetch(source, report=report)
         return idx.read_folder(fetched, split=split, size=size, name=name, classes=source.classes)
-    path = _folder(name_or_path)
-    if idx.is_idx_folder(path):
-        return idx.read_folder(path, split=split, size=size)
-    return cifar.read_folder(path, split=split, size=size, report=report)
+    path = _place(name_or_path)
+    known = formats.format_of(path)
+    assert known is not None, "pictures have been read by then"
+    return known.read(path, split=split, size=size, report=report)
 
 
 @printable_errors()
@@ -222,7 +223,7 @@ def outline(
     >>> outline("glyphs") is None
     True
     """
-    from minigan.data import cifar, folder, idx, stacked
+    from minigan.data import folder, formats, stacked
 
     if size is not None:
         check_size(size)
@@ -236,9 +237,10 @@ def outline(
             _check_no_test(name_or_path)
         if str(name_or_path) in {entry.name for entry in catalogue()}:
             return None
-        path = _folder(name_or_path)
+        path = _place(name_or_path)
         part = "train" if reading.hold_out else split
-        known = idx if idx.is_idx_folder(path) else cifar
+        known = formats.format_of(path)
+        assert known is not None, "pictures have been seen by then"
         found = known.outline(path, split=part, size=size)
         if reading.hold_out:
             parts = held_out(found.samples, reading.hold_out)
@@ -261,8 +263,8 @@ def lasting(name_or_path: str | Path) -> str:
     return name if known else str(Path(name).expanduser().resolve())
 
 
-def _folder(name_or_path: str | Path) -> Path:
-    """The folder of data.
+def _place(name_or_path: str | Path) -> Path:
+    """The folder of data, or the file.
 
     Raises:
         UserError: if there is none.
@@ -270,14 +272,15 @@ def _folder(name_or_path: str | Path) -> Path:
     name = str(name_or_path)
     if not name.strip():
         raise UserError(
-            "--data is empty; give a name from `minigan data list`, or a folder (this one is .)."
+            "--data is empty; give a name from `minigan data list`, a folder (this one is .) or a "
+            "file."
         )
     try:
         path = Path(name_or_path).expanduser()
-        if path.is_dir():
+        if path.is_dir() or _is_data(path):
             return path
     except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, a home of nobody
-        raise UserError(f"{name[:80]!a} names no folder ({error}).") from error
+        raise UserError(f"{name[:80]!a} names no folder or file ({error}).") from error
     raise UserError(_not_found(name, path))
 
 
@@ -327,21 +330,38 @@ def catalogue() -> list[Entry]:
     return entries
 
 
+def _is_data(path: Path) -> bool:
+    """Whether a file is data by its content."""
+    from .formats import format_of
+    from .zipped import is_zip
+
+    return path.is_file() and (format_of(path) is not None or is_zip(path))
+
+
 def _not_found(name: str, path: Path) -> str:
+    from .files import FILES
+    from .picture import SUFFIXES
+
     if path.is_file():
-        if path.suffix.lower() in (".npy", ".npz"):
-            key = '["x"]' if path.suffix.lower() == ".npz" else ""
-            return (
-                f"{name} holds NumPy's arrays, which are data in Python: minigan.train(..., "
-                f"data=minigan.data.from_arrays(numpy.load({str(path)!r}){key}, range=(0, 1)))"
-            )
         with open(path, "rb") as file:
-            packed = archive(file.read(HEAD))
+            head = file.read(HEAD)
+        packed = archive(head)
         if packed is not None:
-            return f"{name} is {packed}; unpack it, and give the folder."
+            return f"{name} is {packed}, which is not read; unpack it, and give the folder."
+        if (what := stand_in(head)) is not None:
+            return f"{name} is {what}."
+        if path.suffix.lower() in FILES:
+            return f"{name} is no {path.suffix.lower()} file, or damaged; fetch or save it again."
+        if path.suffix.lower() in SUFFIXES:
+            return f"{name} is one image; give the folder that it is in."
     if path.exists():
-        return f"{name} is a file; give the folder that it is in."
+        return (
+            f"{name} is a file of a kind that is not read; give the folder that it is in, or a "
+            "zip of images, .npz, .npy, or SVHN's .mat."
+        )
+    if path.suffix.lower() in FILES:
+        return f"There is no file {name}."
     known = [entry.name for entry in catalogue()]
     near = nearest(name, known)
-    hint = f"did you mean {near}?" if near else "give a folder or a known name."
+    hint = f"did you mean {near}?" if near else "give a folder, a file or a known name."
     return f"There is no data set or folder {name}; {hint} (Known: {', '.join(known)})"

@@ -16,8 +16,9 @@ import numpy as np
 from ..errors import UserError
 from ..progress import Progress
 from .memory import check_memory
-from .picture import BrokenPictureError, PictureFile, listening, read_picture
+from .picture import BrokenPictureError, listening, read_picture
 from .reading import Colour
+from .zipped import File
 
 AT_ONCE = 8  # pictures of one task: small, as each may have a hundred megabytes while it is decoded
 NAMED = 20  # broken pictures that one sentence names
@@ -37,7 +38,7 @@ class Job:
     `name` says in a sentence where they are from.
     """
 
-    paths: Sequence[PictureFile]
+    paths: Sequence[File]
     name: str
     size: int
     background: Colour
@@ -189,7 +190,7 @@ def _read_all(job: Job) -> Generator[_Read, None, None]:
     run while it decodes. Few are kept that nobody has asked for yet.
     """
 
-    def read(paths: Iterable[PictureFile]) -> list[_Read]:
+    def read(paths: Iterable[File]) -> list[_Read]:
         return [_read(job, path) for path in paths]
 
     workers = _processors()
@@ -206,7 +207,7 @@ def _read_all(job: Job) -> Generator[_Read, None, None]:
         pool.shutdown(cancel_futures=True)
 
 
-def _read(job: Job, path: PictureFile) -> _Read:
+def _read(job: Job, path: File) -> _Read:
     try:
         pixels, damage = read_picture(path, job.size, job.background, whole=job.whole)
     except BrokenPictureError as error:

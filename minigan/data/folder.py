@@ -75,9 +75,10 @@ def read_images(
     for text in facts["told"]:
         told(text)
     here, y = pictures.part(np.array(facts["left_out"], np.int64))
-    wide = x[here]
+    wide, place = x[here], folder.resolve()
     return Dataset(
-        file_text(folder.resolve().name),
+        # That of an archive without its suffix.
+        file_text(place.stem if place.is_file() else place.name),
         middle(wide, size),
         y,
         pictures.classes,

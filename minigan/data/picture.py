@@ -9,13 +9,14 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import IO, TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from ..content import HEAD, mistaken_for, one_line
 from ..errors import UserError
 from .reading import Colour
+from .zipped import File
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -52,14 +53,6 @@ _HEARD = threading.local()  # `complaints` of the picture that a thread reads
 _STDERR = threading.Lock()  # held while descriptor 2 is not the process's own
 
 
-class PictureFile(Protocol):
-    """What pictures are read from: a `pathlib.Path`, or a member of an archive."""
-
-    @property
-    def name(self) -> str: ...
-    def open(self, mode: Any = ..., /) -> IO[Any]: ...
-
-
 class BrokenPictureError(UserError):
     """A picture file that cannot be read; `why` says it without the name.
 
@@ -72,7 +65,7 @@ class BrokenPictureError(UserError):
         self.why = why
 
     @classmethod
-    def of(cls, path: PictureFile, why: str) -> Self:
+    def of(cls, path: File, why: str) -> Self:
         """The error of one picture."""
         return cls(
             f"The image {path} cannot be read ({why}); repair it, take it out of the folder, or "
@@ -107,7 +100,7 @@ def listening() -> Iterator[None]:
 
 
 def read_picture(
-    path: PictureFile,
+    path: File,
     size: int,
     background: Colour,
     *,
@@ -165,7 +158,7 @@ def _padded(rgb: Image.Image, size: int, background: Colour) -> Image.Image:
     return canvas
 
 
-def _reason(path: PictureFile, error: Exception) -> str:
+def _reason(path: File, error: Exception) -> str:
     """Why an image cannot be read: what its file is instead, or what the decoder says."""
     from PIL import UnidentifiedImageError
 
@@ -178,14 +171,14 @@ def _reason(path: PictureFile, error: Exception) -> str:
     return "no image of a known format" if what is None else f"it is {what}"
 
 
-def _content(path: PictureFile) -> bytes:
+def _content(path: File) -> bytes:
     """The bytes of a file.
 
     Raises:
         ValueError: if there are too many.
     """
     with path.open("rb") as file:
-        content = bytes(file.read(_LARGEST_FILE + 1))
+        content = file.read(_LARGEST_FILE + 1)
     if len(content) > _LARGEST_FILE:
         raise ValueError(f"a file of more than {_LARGEST_FILE:,} bytes")
     return content
