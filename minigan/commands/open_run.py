@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from .. import gans
 from ..data import Dataset, Reading, lasting, load
+from ..data.earlier import in_one_class
 from ..device import HOST, Device
 from ..errors import UserError
 from ..schema import SchemaError
@@ -194,6 +195,7 @@ def _data(run: Run, changed: Callable[[str], None], place: str | None = None) ->
             f"the data of {run.path} are needed for this, and cannot be had: {brief(str(error))}; "
             "bring them back, or say by --data where they are now"
         ) from error
+    dataset = in_one_class(dataset, data)
     there, before = (dataset.shape, len(dataset.classes)), (run.data.shape, len(run.data.classes))
     if there != before:
         named = f"the data in {shown} do not fit the run in {run.path} any more"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..data import Dataset, NoSplitError, Reading, load
+from ..data.earlier import in_one_class
 from ..errors import UserError
 
 SEED = 0  # of generated data: with one seed all runs on them have the same judge
@@ -22,7 +23,7 @@ def truth(data: Mapping[str, Any], say: Callable[[str], None]) -> tuple[Dataset,
     """
     known: Any = {"size": data["size"], "stack": data["stack"], "seed": SEED, "report": say}
     known |= Reading.of(data).keywords()
-    train = load(data["source"], **known)
+    train = in_one_class(load(data["source"], **known), data)
     try:
         test = load(data["source"], split="test", **known)
     except NoSplitError as error:
@@ -33,4 +34,4 @@ def truth(data: Mapping[str, Any], say: Callable[[str], None]) -> tuple[Dataset,
             f"the test data in {data['source']} are of shape {test.shape}, but the training data "
             f"of {train.shape}"
         )
-    return train, test.with_classes_of(train)
+    return train, in_one_class(test, data).with_classes_of(train)
