@@ -7,7 +7,7 @@ import io
 import math
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from .memory import check_memory
 from .outline import Outline
 from .streams import NoSplitError, check_split
 
-_PREFIX = {"train": "train", "test": "t10k"}
+_STEMS = {"train": "train", "test": "t10k"}  # with which the names of MNIST's files begin
 _KINDS = {"images": 3, "labels": 1}  # number of dimensions, which is in the file's name
 _DEFLATE_LIMIT = 1032  # largest growth of a deflate stream (zlib's technical notes)
 # What a gzip file may grow to without more being asked: real images grow some five times, drawn
@@ -145,7 +145,7 @@ def _cut_short(path: Path, shape: tuple[int, ...]) -> UserError:
 
 def is_idx_folder(folder: Path) -> bool:
     """Whether a folder has any file with one of MNIST's names."""
-    return any(_find(folder, split, kind) for split in _PREFIX for kind in _KINDS)
+    return any(_find(folder, stem, kind) for stem in _STEMS.values() for kind in _KINDS)
 
 
 def read_folder(
@@ -165,10 +165,8 @@ def read_folder(
         NoSplitError: if neither of the split's two files is there.
         UserError: if one is missing or broken, or images and labels disagree.
     """
-    check_split(split)
     folder = Path(folder)
-    _check_shapes(folder, split)
-    images_path, labels_path = (_required(folder, split, kind) for kind in _KINDS)
+    images_path, labels_path = checked_paths(folder, split)
     labels = read_idx(labels_path, ndim=1).astype(np.int64)
     images = read_idx(images_path, ndim=3)
     if classes is None:
@@ -185,19 +183,22 @@ def outline(folder: Path, *, split: str, size: int | None) -> Outline:
     Raises:
         UserError: as of `read_folder`.
     """
-    count, *sides = _check_shapes(folder, split)
-    labels = read_idx(_required(folder, split, "labels"), ndim=1)
+    images_path, labels_path = checked_paths(folder, split)
+    count, *sides = idx_shape(images_path, ndim=3)
+    labels = read_idx(labels_path, ndim=1)
     height, width = sides if size is None else (size, size)
     return Outline(((1, height, width),), int(labels.max()) + 1, count)
 
 
-def _check_shapes(folder: Path, split: str) -> tuple[int, ...]:
-    """The shape (N, H, W) of a split's images, if there are as many labels.
+def checked_paths(folder: Path, split: str, stems: Mapping[str, str] = _STEMS) -> tuple[Path, Path]:
+    """The files of a split's images and labels, whose names begin with the stem of the split.
 
     Raises:
-        UserError: if the headers of the two files disagree, or the images are too large.
+        NoSplitError: if neither is there.
+        UserError: if one is missing, their headers disagree, or the images are too large.
     """
-    images, labels = (_required(folder, split, kind) for kind in _KINDS)
+    check_split(split)
+    images, labels = (_required(folder, split, stems[split], kind) for kind in _KINDS)
     shape, (count,) = idx_shape(images, ndim=3), idx_shape(labels, ndim=1)
     if shape[0] != count:
         raise UserError(f"{images} holds {shape[0]} images but {labels.name} {count} labels.")
@@ -205,26 +206,26 @@ def _check_shapes(folder: Path, split: str) -> tuple[int, ...]:
         raise UserError(
             f"{images} holds images of shape {shape[1:]}; sides of 1 to {LARGEST} are read."
         )
-    return shape
+    return images, labels
 
 
-def _names(split: str, kind: str) -> list[str]:
-    stem, ending = f"{_PREFIX[split]}-{kind}", f"idx{_KINDS[kind]}-ubyte"
+def _names(stem: str, kind: str) -> list[str]:
+    start, ending = f"{stem}-{kind}", f"idx{_KINDS[kind]}-ubyte"
     # Some tools turn the hyphen before "idx" into a dot when they unpack.
-    return [f"{stem}{mark}{ending}{suffix}" for mark in "-." for suffix in ("", ".gz")]
+    return [f"{start}{mark}{ending}{suffix}" for mark in "-." for suffix in ("", ".gz")]
 
 
-def _find(folder: Path, split: str, kind: str) -> Path | None:
-    candidates = (folder / name for name in _names(split, kind))
+def _find(folder: Path, stem: str, kind: str) -> Path | None:
+    candidates = (folder / name for name in _names(stem, kind))
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _required(folder: Path, split: str, kind: str) -> Path:
-    path = _find(folder, split, kind)
+def _required(folder: Path, split: str, stem: str, kind: str) -> Path:
+    path = _find(folder, stem, kind)
     if path is None:
-        whole = not any(_find(folder, split, other) for other in _KINDS)
+        whole = not any(_find(folder, stem, other) for other in _KINDS)
         raise (NoSplitError if whole else UserError)(
             f"The folder {folder} lacks the {split} {kind}: there is no "
-            f"{_names(split, kind)[0]}, with or without .gz."
+            f"{_names(stem, kind)[0]}, with or without .gz."
         )
     return path
