@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import cifar, emnist, idx
+from . import cifar, emnist, idx, svhn
 from .dataset import Dataset
 from .outline import Outline
 
@@ -37,6 +37,7 @@ FORMATS = (
     Format("idx files", idx.is_idx_folder, _silent(idx.read_folder), idx.outline),
     Format("EMNIST's idx files", emnist.is_emnist, _silent(emnist.read), emnist.outline),
     Format("CIFAR's batches", cifar.is_cifar_folder, cifar.read_folder, cifar.outline),
+    Format("files of SVHN", svhn.is_svhn, svhn.read, svhn.outline),
 )
 
 
