@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import cifar, emnist, idx, svhn
+from . import cifar, emnist, idx, numpy_files, svhn
 from .dataset import Dataset
 from .outline import Outline
 
@@ -38,6 +38,7 @@ FORMATS = (
     Format("EMNIST's idx files", emnist.is_emnist, _silent(emnist.read), emnist.outline),
     Format("CIFAR's batches", cifar.is_cifar_folder, cifar.read_folder, cifar.outline),
     Format("files of SVHN", svhn.is_svhn, svhn.read, svhn.outline),
+    Format("NumPy's arrays", numpy_files.is_numpy_file, numpy_files.read_file, numpy_files.outline),
 )
 
 

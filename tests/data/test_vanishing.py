@@ -6,6 +6,7 @@ import gzip
 import os
 import struct
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_files_of_other_kinds_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a" / "elsewhere").symlink_to(tmp_path / "a", target_is_directory=True)
     data, said = told(tmp_path)
     assert len(data) == 1
-    (text,) = said
+    text, _ = said  # and that one class is none
     assert text.startswith("passed over 7 files (2 .heic, ")
     for kind in ("1 .svg", "1 .txt", "1 without suffix", "1 broken link", "1 linked folder"):
         assert kind in text
@@ -102,8 +103,9 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 def test_train_beside_another_split_is_a_split(tmp_path: Path, other: str) -> None:
     for name in ("train", other, "masks"):
         picture(tmp_path / name / "a" / "0.png")
+        picture(tmp_path / name / "b" / "0.png")
     data, said = told(tmp_path)
-    assert (len(data), data.classes) == (1, ("a",))
+    assert (len(data), data.classes) == (2, ("a", "b"))
     unread = sorted({"masks", other} - {"test"})
     assert said == [f"passed over the folders {', '.join(unread)}: neither train nor test"]
 
@@ -161,10 +163,10 @@ def test_a_name_that_no_folder_can_have(data: str) -> None:
         ("MNIST/raw/train-images-idx3-ubyte", "there are idx files in .*raw; give that folder"),
         ("MNIST/raw/t10k-labels-idx1-ubyte.gz", "there are idx files in .*raw"),
         ("a/b/c/train-labels.idx1-ubyte", "there are idx files in .*c;"),
-        ("cifar/cifar-10-batches-py/data_batch_1", "there are CIFAR-10 batches in .*-py;"),
+        ("cifar/cifar-10-batches-py/data_batch_1", "there are CIFAR's batches in .*-py;"),
         ("train-images-idx3-ubyte/train-images-idx3-ubyte", "there are idx files in"),
         ("a/b/c/d/e/data_batch_1", "no image .* only 1 file"),
-        ("data.parquet", r"only 1 file \(1 .parquet\); give the folder .* idx files .* CIFAR-10"),
+        ("data.parquet", r"only 1 file \(1 .parquet\); give the folder or zip .* SVHN"),
     ],
 )
 def test_a_folder_above_the_data_names_what_is_below(
@@ -213,12 +215,54 @@ def test_what_is_no_data_is_called_what_it_is(
     assert str(refusal.value).isprintable()
 
 
-@pytest.mark.parametrize("name", ["mnist.zip", "data.tar"])
-def test_an_archive_given_as_data_is_to_be_unpacked(tmp_path: Path, name: str) -> None:
-    what = "zip" if name.endswith("zip") else "tar"
-    (tmp_path / name).write_bytes(IMPOSTORS[f"a {what} archive"])
-    with pytest.raises(UserError, match=f"is a {what} archive; unpack it, and give the folder"):
+def test_an_archive_given_as_data_is_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "data.tar").write_bytes(IMPOSTORS["a tar archive"])
+    with pytest.raises(UserError, match="is a tar archive, which is not read; unpack it"):
+        load(tmp_path / "data.tar")
+    with zipfile.ZipFile(tmp_path / "mnist.zip", "w") as packed:
+        packed.writestr("data/train-images-idx3-ubyte", b"")
+    with pytest.raises(
+        UserError, match=r"mnist\.zip holds no image, only 1 file .* unpack it and give"
+    ):
+        load(tmp_path / "mnist.zip")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.npz", b"", "is empty; fetch it again"),
+        ("a.zip", b"<html>no</html>", "is a page in HTML"),
+        ("a.npy", b"what", "is no .npy file, or damaged"),
+        ("a.MAT", b"what", "is no .mat file, or damaged"),
+        ("a.png", b"what", "is one image; give the folder that it is in"),
+        ("a.parquet", b"what", "of a kind that is not read; give the folder"),
+        ("a.zip", None, "There is no file"),
+        ("a.npz", None, "There is no file"),
+    ],
+)
+def test_a_file_that_is_no_data_is_called_what_it_is(
+    tmp_path: Path, name: str, content: bytes | None, words: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=words) as refusal:
         load(tmp_path / name)
+    assert str(tmp_path / name) in str(refusal.value)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".zip", ".mat"])
+def test_a_folder_above_a_file_of_data_names_it(tmp_path: Path, suffix: str) -> None:
+    content = {".npy": b"\x93NUMPY", ".mat": b"MATLAB 5.0 MAT-file"}.get(suffix)
+    path = tmp_path / "deep" / f"a{suffix}"
+    path.parent.mkdir()
+    if content is None:
+        with zipfile.ZipFile(path, "w") as packed:
+            packed.writestr("x.npy" if suffix == ".npz" else "x.png", b"")
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match="holds no image, but there") as refusal:
+        load(tmp_path)
+    assert f"{path}; give that file" in str(refusal.value)
 
 
 @pytest.mark.parametrize(("what", "content"), list(IMPOSTORS.items())[:5])
