@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..data import catalogue, load
+from ..data.formats import TAKEN
 from ..errors import UserError, nearest
 from .caches import caches, size_text
 from .console import say, show, show_page, show_table
 
-USAGE = """usage: minigan data list             the data sets that --data knows by name
+USAGE = """usage: minigan data list             the data that --data knows, by name and as files
        minigan data fetch NAME       fetch one now, instead of when it is first used
        minigan data clean [CACHE...] empty all caches, or some of: kernels, cuda, downloads,
                                      classifiers, pictures (minigan doctor shows their sizes)"""
@@ -23,9 +24,9 @@ def main(words: list[str]) -> int:
             shape = " x ".join(map(str, entry.shape))
             rows.append((entry.name, kind, shape, f"{entry.count:,}", entry.source, entry.terms))
         show_table(("name", "where", "shape", "samples", "source", "terms"), rows)
-        show_page(
-            "\n--data takes a folder as well: idx files as MNIST's, or images in class folders"
-        )
+        show_page("\n--data takes a folder or a file as well:\n")
+        files = [(taken.name, taken.files, taken.source, taken.terms) for taken in TAKEN]
+        show_table(("data", "what --data takes", "from", "terms"), files)
         return 0
     if len(words) == 2 and words[0] == "fetch":
         dataset = load(words[1], report=say)

@@ -49,3 +49,55 @@ def format_of(place: Path) -> Format | None:
         OSError: if it cannot be read.
     """
     return next((known for known in FORMATS if known.is_of(place)), None)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Data that are not fetched by name: what `--data` takes, from where, and on which terms."""
+
+    name: str
+    files: str
+    source: str
+    terms: str
+
+
+TAKEN = (
+    Taken("pictures", "a folder or a zip, with class folders or without", "your own", "your own"),
+    Taken("arrays", ".npz or .npy of images", "your own", "your own"),
+    Taken(
+        "CIFAR-10, CIFAR-100",
+        "the unpacked folder, python or binary",
+        "https://www.cs.toronto.edu/~kriz/cifar.html",
+        "no formal licence; cite Krizhevsky 2009",
+    ),
+    Taken(
+        "SVHN",
+        "train_32x32.mat, or the folder that it is in",
+        "http://ufldl.stanford.edu/housenumbers/",
+        "non-commercial use only; cite Netzer et al. 2011",
+    ),
+    Taken(
+        "EMNIST",
+        "the folder of the idx files, or one of them",
+        "https://www.nist.gov/itl/products-and-services/emnist-dataset",
+        "no formal licence; cite Cohen et al. 2017",
+    ),
+    Taken(
+        "CelebA",
+        "img_align_celeba, folder or zip, list_eval_partition.txt beside it",
+        "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
+        "non-commercial research only",
+    ),
+    Taken(
+        "LSUN",
+        "the folders NAME_train and NAME_val that its data.py exports",
+        "https://www.yf.io/p/lsun",
+        "no formal licence, for research; cite Yu et al. 2015",
+    ),
+    Taken(
+        "Noto emoji",
+        "the folder png/72 or png/128",
+        "https://github.com/googlefonts/noto-emoji",
+        "Apache-2.0",
+    ),
+)

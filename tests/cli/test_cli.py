@@ -144,6 +144,12 @@ def test_data_are_listed_with_their_sources(shell: Shell) -> None:
     text = shell.succeeds("data", "list").out
     for name in ("glyphs", "ring", "grid", "mixture1d", "mnist", "fashion-mnist"):
         assert re.search(rf"^{name} ", text, re.MULTILINE)
+    terms = {
+        "pictures": "your own", "arrays": ".npz", "CIFAR-10": "Krizhevsky", "EMNIST": "Cohen",
+        "SVHN": "non-commercial", "CelebA": "research", "LSUN": "research", "Noto": "Apache-2.0",
+    }  # fmt: skip
+    for name, word in terms.items():
+        assert re.search(rf"^{name}.*{word}", text, re.MULTILINE)
 
 
 def test_doctor_finds_the_kernels_in_order(shell: Shell) -> None:
