@@ -231,8 +231,8 @@ def train(
 
     `recipe` is a name that `minigan recipes` lists, the path of a file, or a class of your own that
     is derived from `minigan.recipe.Recipe`, or an instance, whose fields are all taken as they are.
-    `data` is a name that `minigan data list` lists, a folder, a `Dataset`, or arrays as
-    `minigan.data.from_arrays` takes them: x, or (x, y).
+    `data` is a name that `minigan data list` lists, a folder, a file such as a zip or an .npz, a
+    `Dataset`, or arrays as `minigan.data.from_arrays` takes them: x, or (x, y).
 
     `steps` is each recipe's own unless given. The same `seed` gives the same bytes. `out` is the
     run directory, runs/RECIPE-DATA-1 or the next free number unless given. `device` is "cpu" or

@@ -44,7 +44,7 @@ DESCRIPTION = (
 class Start(Computing, Length, Reading):
     """What can be set for every new run."""
 
-    data: str = "glyphs"  # a name from `minigan data list`, or a folder
+    data: str = "glyphs"  # a name from `minigan data list`, a folder, or a file
     size: Count = None  # make images this many pixels high and wide
     stack: int = 1  # put this many images into the channels of each, 1 to 3
     seed: int = 0  # the same seed gives the same bytes
