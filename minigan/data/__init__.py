@@ -101,6 +101,7 @@ def load(
 
     Batches mirror images at random if `flip`. Of data without a test part `hold_out` samples are no
     training samples; they are what `split` "test" gives. Which ones depends on their number alone.
+    As they are anywhere among the others, either part of an .npy or .npz is a copy in memory.
 
     Raises:
         NoSplitError: if the data have no such split.
@@ -139,8 +140,9 @@ def load(
         found = _arrays(name_or_path, size=size, seed=seed, split=part, report=report)
         if hold_out:
             rest, held = held_out(len(found), hold_out)
-            check_memory(found.x.nbytes, f"a part of the {len(found):,} samples of {name}")
-            found = found[held if split == "test" else rest]
+            chosen = held if split == "test" else rest
+            _check_copy(len(chosen), found.x[:1].nbytes, name)
+            found = found[chosen]
         return replace(found, flip=flip) if flip else found
     except MemoryError as error:
         raise RunError(
@@ -176,6 +178,15 @@ def _check_no_test(name_or_path: str | Path) -> None:
     raise UserError(
         f"{name_or_path} has a test part, which is held out already; leave out --hold-out"
     )
+
+
+def _check_copy(count: int, each: int, name: str) -> None:
+    """Make sure that a part of the samples of `each` bytes can be copied, out of a mapped file too.
+
+    Raises:
+        UserError: if the memory does not suffice.
+    """
+    check_memory(count * each, f"the copy of {count:,} samples of {name} that --hold-out needs")
 
 
 def _arrays(
@@ -243,8 +254,9 @@ def outline(
         assert known is not None, "pictures have been seen by then"
         found = known.outline(path, split=part, size=size)
         if reading.hold_out:
-            parts = held_out(found.samples, reading.hold_out)
-            found = replace(found, samples=len(parts[split == "test"]))
+            chosen = held_out(found.samples, reading.hold_out)[split == "test"]
+            _check_copy(len(chosen), max(map(math.prod, found.shapes)), str(name_or_path))
+            found = replace(found, samples=len(chosen), mapped=False)
     found = stacked.outline(found, stack)
     if not found.mapped:
         needed = found.samples * max(math.prod(shape) for shape in found.shapes)

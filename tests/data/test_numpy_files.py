@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentences import one_sentence
 
-from minigan.data import NoSplitError, load, numpy_files, outline
+from minigan.data import Batches, NoSplitError, Reading, load, numpy_files, outline
+from minigan.data.reading import held_out
 from minigan.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -82,6 +83,32 @@ def test_a_large_npy_stays_in_its_file(tmp_path: Path, monkeypatch: pytest.Monke
     assert isinstance(base, np.memmap)
     with pytest.raises(UserError, match="of memory"):
         outline(path, size=64)
+
+
+def test_options_of_a_large_npy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numpy_files, "_MAPPED", 1)
+    path = npy(tmp_path, BYTES)
+    reading = Reading(hold_out=2)
+    rest, held = held_out(6, 2)
+    for split, part in (("train", rest), ("test", held)):
+        np.testing.assert_array_equal(load(path, hold_out=2, split=split).x, BYTES[part])
+        known = outline(path, split=split, reading=reading)
+        assert known is not None
+        assert (known.samples, known.mapped) == (len(part), False)
+    # There is room for the samples that are held out, but not for those that are left.
+    monkeypatch.setattr("minigan.data.memory._available", lambda: 3 * BYTES[0].nbytes)
+    assert len(load(path, hold_out=2, split="test")) == 2
+    for use in (lambda: load(path, hold_out=2), lambda: outline(path, reading=reading)):
+        with pytest.raises(UserError, match=r"copy of 4 samples of .* that --hold-out needs would"):
+            use()
+    flipped = load(path, flip=True)
+    assert isinstance(flipped.x.base, np.memmap)
+    batch, _ = Batches(flipped, 6, seed=0, output_range=(0, 255)).at(0)
+    sides = [*BYTES, *BYTES[..., ::-1]]
+    drawn = [next(i for i, x in enumerate(sides) if np.array_equal(x, shown)) for shown in batch]
+    assert sorted(i % 6 for i in drawn) == [*range(6)]
+    assert min(drawn) < 6 <= max(drawn)
+    np.testing.assert_array_equal(flipped.x, BYTES)
 
 
 @pytest.mark.parametrize(
