@@ -16,8 +16,8 @@ _PICTURE = re.compile(r"\d{6}\.(jpg|png)")
 _PARTS = {"train": b"0", "test": b"2"}  # 1 is for validation
 _LARGEST = 64 << 20  # bytes of the list; that of 202,599 pictures has 3 MB
 _NOTE = (
-    "CelebA: the usual square is read, the centre 178 x 178 of 178 x 218 pixels (rows 20 to 197); "
-    "there are no labels"
+    "CelebA: the usual square is read, the centre 178 x 178 of 178 x 218 pixels (rows 20 to 197), "
+    "unless by --crop none; there are no labels"
 )
 
 

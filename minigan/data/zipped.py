@@ -55,7 +55,7 @@ class Member:
         return tuple(self.entry.split("/"))
 
     def __str__(self) -> str:
-        return f"{self.archive}/{self.entry}"
+        return f"{self.archive}{os.sep}{self.entry}"
 
     def stat(self) -> os.stat_result:
         """What tells whether it has changed: its declared size, and the time of the archive."""

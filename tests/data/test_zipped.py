@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from minigan.data import NoSplitError, load, outline, zipped
+from minigan.data import NoSplitError, Reading, cache, decoding, load, outline, zipped
 from minigan.errors import UserError
 
 PICTURES = ("cats/1.png", "cats/deep/0.png", "dogs/1.PNG", "dogs/10.png", "dogs/2.png")
@@ -49,6 +49,62 @@ def test_an_archive_is_its_folder(tmp_path: Path, top: str, method: int) -> None
     assert known == same
     with pytest.raises(NoSplitError, match="no test images"):
         load(path, split="test")
+
+
+MANY = tuple(f"{'ab'[i % 2]}/{i:03}.png" for i in range(cache.FEWEST + 6))
+
+
+def test_an_archive_is_decoded_once(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpacked = load(folder(tmp_path / "pictures", MANY), size=8)
+    path = packed(tmp_path / "pictures", tmp_path / "pictures.zip")
+    decoded: list[str] = []
+    read = decoding.read_picture
+
+    def counted(file: Any, *rest: Any, **more: Any) -> Any:
+        decoded.append(file.name)
+        return read(file, *rest, **more)
+
+    monkeypatch.setattr(decoding, "read_picture", counted)
+    known = outline(path, size=8)
+    assert known is not None
+    assert known.mapped
+    first = load(path, size=8)
+    assert (len(decoded), isinstance(first.x, np.memmap)) == (len(MANY), True)
+    again = load(path, size=8)
+    assert len(decoded) == len(MANY)
+    assert first.digest() == again.digest() == unpacked.digest()
+    packed(folder(tmp_path / "pictures", MANY[::-1]), path)  # other pixels by the same names
+    assert load(path, size=8).digest() == load(tmp_path / "pictures", size=8).digest()
+    assert again.digest() != load(path, size=8).digest()
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_archives_are_read_as_folders_are_asked_to(
+    tmp_path: Path, own_cache: Path, split: str
+) -> None:
+    place = folder(tmp_path / "pictures", MANY)
+    (place / MANY[5]).write_bytes(b"none")
+    path = packed(place, tmp_path / "pictures.zip")
+    options: dict[str, Any] = {
+        "crop": "random", "background": "red", "skip_broken": True, "flip": True, "hold_out": 9,
+    }  # fmt: skip
+    told: list[str] = []
+    found, same = (
+        load(where, size=8, split=split, report=said, **options)
+        for where, said in ((path, told.append), (place, None))
+    )
+    assert found.digest() == same.digest()
+    assert (found.flip, found.wide is None) == (True, False)
+    reading = Reading(**options)
+    assert outline(path, split=split, reading=reading) == outline(
+        place, split=split, reading=reading
+    )
+    (left_out,) = [text for text in told if "left out" in text]
+    assert f"cannot be read: {MANY[5]} (no image" in left_out  # by its name in the archive
+    with pytest.raises(UserError, match=r"--skip-broken"):
+        load(path, size=8)
 
 
 def test_parts_flat_pictures_and_what_is_passed_over(tmp_path: Path) -> None:
