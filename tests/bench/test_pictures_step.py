@@ -157,7 +157,8 @@ def test_weights_are_averaged_and_d_learns_again(monkeypatch: pytest.MonkeyPatch
 def test_each_layer_that_occurs_is_found_once() -> None:
     found, left_out = picture_layers.places("sngan", SHAPE, 4)
     kinds = [place.kind for place in found]
-    recipe = gans.load("sngan")(batch_size=4)
+    kind = gans.load("sngan")
+    recipe = kind(**kind.defaults(SHAPE, classes=0, samples=100) | {"batch_size": 4})
     made = [m for p in recipe.players(RNG, SHAPE).values() for m in p.modules().values()]
     expected = {m.weight.shape for m in made if hasattr(m, "weight")}
     shapes = set()
