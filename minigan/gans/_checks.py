@@ -43,8 +43,7 @@ def check_square(recipe: Recipe, shape: Shape, sides: Collection[int]) -> None:
     Raises:
         UserError: if they are not.
     """
-    *others, last = map(str, sides)
-    what = f"square images of {', '.join(others)} or {last} pixels"
+    what = f"square images of {either(sides)} pixels"
     check_images(recipe, shape, what, lambda height, width: height == width and height in sides)
 
 
@@ -61,6 +60,16 @@ def check_values(recipe: Recipe, shape: Shape, side: int) -> None:
             f"pixels in colour, but the data are {shape}; give --size {side} or less, or choose a "
             "recipe of convolutions"
         )
+
+
+def either(numbers: Collection[int]) -> str:
+    """One or more numbers as words: that any of them will do.
+
+    >>> either([28, 32, 48]), either([128])
+    ('28, 32 or 48', '128')
+    """
+    *others, last = map(str, numbers)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _name(kind: type[Recipe]) -> str:

@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..training.recipe import Recipe, Shape
-from ._checks import check_images
+from ._checks import check_images, either
 
 SIDES = (28, 32, 48, 64, 96, 128)  # for which the rule is tested and settings are measured
 LARGEST = 7  # pixels of the shorter side of the smallest planes
-NAMED = f"{', '.join(map(str, SIDES[:-1]))} or {SIDES[-1]}"
 # In DCGAN's family G's first layer makes the smallest planes, and none has more than 6 pixels:
 # 28 is halved once more, 7 to 4 by a window of 3. Sides of the planes between z and the image.
 PLANES = {
@@ -87,6 +86,8 @@ class Halving(Recipe):
             UserError: if these are no images, or their sides cannot be halved so often.
         """
         n = self.halvings
-        what = f"images whose sides can be halved {n} times, such as {NAMED} pixels"
+        what = f"images whose sides can be halved {n} times"
+        if named := [side for side in SIDES if side % 2**n == 0]:
+            what += f", such as {either(named)} pixels"
         check_images(self, shape, what, lambda h, w: h % 2**n == w % 2**n == 0)
         return shape[1] >> n, shape[2] >> n

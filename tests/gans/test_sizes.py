@@ -105,10 +105,23 @@ def test_an_old_run_halved_twice_whatever_its_size_was() -> None:
 @pytest.mark.parametrize("name", ["lsgan", "infogan", "began"])
 def test_a_side_that_the_rule_does_not_fit_is_refused_unless_told_otherwise(name: str) -> None:
     shape = (1, 36, 36)
-    with pytest.raises(UserError, match=r"halved 3 times, such as 28, 32.*\(1, 36, 36\).*--size"):
+    with pytest.raises(UserError, match=r"halved 3 times, such as 32, 48.*\(1, 36, 36\).*--size"):
         made(name, shape).players(Generator(0), shape)
     recipe = made(name, shape, halvings=2)
     assert tiny_state(recipe, shape).samples(recipe.latent(Generator(0), 2)).shape == (2, *shape)
+
+
+@pytest.mark.parametrize(
+    ("count", "named"),
+    [
+        (3, "3 times, such as 32, 48, 64, 96 or 128 pixels, but"),
+        (7, "7 times, such as 128 pixels, but"),
+        (8, "8 times, but"),
+    ],
+)
+def test_the_sides_that_a_refusal_names_can_be_halved_so_often(count: int, named: str) -> None:
+    with pytest.raises(UserError, match=f"halved {named}"):
+        made("lsgan", (1, 28, 28), halvings=count).players(Generator(0), (1, 28, 28))
 
 
 def test_halvings_are_refused_where_they_say_nothing() -> None:
