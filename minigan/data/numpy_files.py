@@ -131,6 +131,7 @@ def read_file(
         arrays = _arrays(path)
         images, labels = _part(path, arrays, split)
         used = {name for part in _NAMES.values() for x, y in part.items() for name in (x, *y)}
+        used.add("")  # that of an .npy
         if labels is None:
             used.discard("arr_1")
         if report is not None and (others := sorted(arrays.keys() - used)):

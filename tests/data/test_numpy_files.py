@@ -190,6 +190,12 @@ def test_an_npz_without_labels_or_with_one(tmp_path: Path) -> None:
     assert said == [f"passed over arr_1 in {path}"]
 
 
+def test_nothing_is_passed_over_in_a_file_of_one_array(tmp_path: Path) -> None:
+    said: list[str] = []
+    assert len(load(npy(tmp_path, BYTES), report=said.append)) == len(BYTES)
+    assert said == []
+
+
 def test_labels_may_be_names(tmp_path: Path) -> None:
     data = load(npz(tmp_path, x=BYTES, y=np.array(list("bcabca"))))
     assert data.classes == ("a", "b", "c")
