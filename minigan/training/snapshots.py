@@ -153,6 +153,7 @@ def _next_steps(
     """What can be done with a run now, and the command that does it."""
     recipe, steps = run.config.get("recipe", ""), run.config.get("steps", 0)
     own = named_recipe(recipe)
+    looked = f"{own} --step best" if run.config.get("best") and step >= steps else own
     place = shlex.quote(str(run.path))
     data = run.config.get("data") or {}
     found = []
@@ -170,7 +171,7 @@ def _next_steps(
     elif step < steps:
         found.append(("Continue the run", resume_command(run.path, recipe)))
     if step and len(data.get("shape", ())) == 3:
-        found.append(("Draw more samples", f"minigan sample {place}{own}"))
+        found.append(("Draw more samples", f"minigan sample {place}{looked}"))
         if recipe == "infogan":
             what = "See what the first code changes, a row a sample"
             found.append((what, f"minigan sample {place} --sweep 1"))
@@ -178,7 +179,7 @@ def _next_steps(
             named = shlex.quote(str(data["classes"][0])) if data.get("classes") else "0"
             found.append(("Ask for one class", f"minigan sample {place} --class {named}"))
     if step and not evaluated:
-        found.append(("Score the run", f"minigan evaluate {place}{own}"))
+        found.append(("Score the run", f"minigan evaluate {place}{looked}"))
     if steps and step >= steps and not diverged:
         more = f"{resume_command(run.path, recipe)} --more {steps}"
         found.append(("Train as many steps again", more))

@@ -382,6 +382,15 @@ def test_the_page_of_a_run_that_goes_on_loads_itself_again(run, live):
     assert "refresh" not in (run / "report.html").read_text()
 
 
+def test_what_is_to_be_done_next_is_done_with_the_best_checkpoint(run):
+    words = ("minigan sample {} --step best", "minigan evaluate {} --step best")
+    for best, steps, said in (("kernel", 200, True), (None, 200, False), ("kernel", 300, False)):
+        (run / "config.json").write_text(json.dumps(CONFIG | {"best": best, "steps": steps}))
+        report(run)
+        commands = read(run).text.partition("What to do next")[2]
+        assert [word.format(run) in commands for word in words] == [said, said]
+
+
 @pytest.mark.parametrize(
     ("recipe", "says"),
     [
