@@ -38,6 +38,7 @@ class LSGAN(EMA, LearningRateDecay, ImagesOrPoints):
     beta2: float = 0.999  # decay of Adam's second moment
 
     steps: ClassVar[int] = 2000
+    colour: ClassVar[Any] = {"spectral": True, "lr_d": 1e-3}
     points: ClassVar[Any] = {"batch_size": 512, "latent_size": 2, "lr_d": 2e-3, "beta2": 0.99}
 
     def check_new(self, shape: Shape) -> None:
