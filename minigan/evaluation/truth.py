@@ -16,12 +16,19 @@ def truth(data: Mapping[str, Any], say: Callable[[str], None]) -> tuple[Dataset,
     """The data that a run learned from, and test data of the same kind, if there are any.
 
     `data` are the facts of the data in the run's configuration. Generated data are more of the same
-    kind instead.
+    kind instead. What is told of both parts, such as the pictures left out, `say` hears once.
 
     Raises:
         UserError: if they cannot be had, or the test data are of another shape.
     """
-    known: Any = {"size": data["size"], "stack": data["stack"], "seed": SEED, "report": say}
+    told: set[str] = set()
+
+    def report(text: str) -> None:
+        if text not in told:
+            told.add(text)
+            say(text)
+
+    known: Any = {"size": data["size"], "stack": data["stack"], "seed": SEED, "report": report}
     known |= Reading.of(data).keywords()
     train = in_one_class(load(data["source"], **known), data)
     try:

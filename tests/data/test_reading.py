@@ -16,6 +16,7 @@ from tiny import FLAGS, Shell, write_idx
 from minigan.data import Batches, Dataset, NoSplitError, Reading, from_arrays, load, outline
 from minigan.data.reading import held_out
 from minigan.errors import UserError
+from minigan.evaluation.truth import truth
 from minigan.training.checkpoint import newest
 from minigan.training.run import Run
 
@@ -37,6 +38,18 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels = rng.integers(0, 256, (18, 18, 3), np.uint8)
         save(folder / ("even", "odd")[i % 2] / f"{i:02}.png", pixels)
     return folder
+
+
+def test_what_is_true_of_both_parts_of_the_data_is_told_once(tmp_path: Path) -> None:
+    for i in range(6):
+        save(tmp_path / f"{i}.png", np.full((8, 8), i, np.uint8))
+    (tmp_path / "broken.png").write_bytes(b"")
+    facts = {"source": str(tmp_path), "size": 8, "stack": 1, "skip_broken": True, "hold_out": 3}
+    said: list[str] = []
+    train, test = truth(facts, said.append)
+    assert test is not None
+    assert len(train) + len(test) == 6
+    assert [text.partition(" images")[0] for text in said] == ["left out 1 of 7"]
 
 
 # --- Crops and backgrounds -----------------------------------------------------------------------
