@@ -30,6 +30,10 @@ TABLES = {
     "emoji128": "Noto's emoji, 128 pixels",
     "cifar10": "CIFAR-10, the 10,000 images of its first batch, 32 pixels",
 }
+NOTO = (
+    "Noto Emoji by Google, [Apache-2.0](https://www.apache.org/licenses/LICENSE-2.0), "
+    "github.com/googlefonts/noto-emoji: what runs on them draw resembles them."
+)
 SCORES = {  # key to the column's name and the format of its numbers
     "kernel": ("kernel distance", ".4f"),
     "precision": ("precision", ".2f"),
@@ -47,7 +51,8 @@ def section(runs: list[Entry]) -> str:
     for table, title in TABLES.items():
         found = [result for run in runs if table in run.tables and (result := result_of(run))]
         if found:
-            parts += [f"### {title}", _table(found), *map(_grid, found)]
+            noto = [NOTO] if any("--data emoji" in one["train"] for one in found) else []
+            parts += [f"### {title}", *noto, _table(found), *map(_grid, found)]
             if any(len(one["course"]) > 1 for one in found):
                 parts.append(f"![kernel distance over processor minutes]({_curves_of(table)})")
     return "\n\n".join(parts)
@@ -57,10 +62,10 @@ def _table(found: list[Result]) -> str:
     """A line a run, each score with that of real pictures in brackets."""
     rows = [{score["key"]: score for score in one["scores"]} for one in found]
     keys = [key for key in SCORES if any(key in row for row in rows)]
-    head = ["run", "steps", "processor minutes", *(SCORES[key][0] for key in keys)]
+    head = ["run", "steps", "best at", "processor minutes", *(SCORES[key][0] for key in keys)]
     lines = [head, ["---", *["--:"] * (len(head) - 1)]]
     for one, row in zip(found, rows, strict=True):
-        cells = [f"`{one['train'].split()[0]}`", f"{one['steps']:,}"]
+        cells = [f"`{one['train'].split()[0]}`", f"{one['steps']:,}", f"{one['scored']:,}"]
         cells.append(f"{one['processor_minutes']:.0f}")
         lines.append(cells + [_number(row.get(key), SCORES[key][1]) for key in keys])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -77,7 +82,7 @@ def _grid(one: Result) -> str:
     name = one["train"].split()[0]
     return (
         f"`minigan train {one['train']}`\n\n"
-        f"![pictures that {name} draws after {one['steps']:,} steps]({one['picture']})"
+        f"![pictures that {name} draws after {one['scored']:,} steps]({one['picture']})"
     )
 
 

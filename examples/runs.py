@@ -5,8 +5,9 @@
     python examples/runs.py emoji64-dcgan --where emoji=FOLDER --runs DIR
 
 Each run trains in DIR/NAME (runs/NAME unless given) until it is finished or the minutes are over,
-and is continued exactly by the next call. A finished run is evaluated, and what it says is kept in
-examples/results/runs/NAME.json, its last picture in examples/pictures/runs. --where says where data
+and is continued exactly by the next call. A finished run is evaluated, at its best checkpoint if it
+has scored them, and what that says is kept in examples/results/runs/NAME.json, samples in
+examples/pictures/runs. --where says where data
 are that minigan does not know by name; runs.toml says what they are. Minutes of a result are those
 of processors (all threads added), so they hold on a busy machine as well; they are without
 evaluation, but with scores along the way.
@@ -31,6 +32,7 @@ from typing import Any
 
 from minigan.errors import UserError
 from minigan.files import atomic_write
+from minigan.training.keeper import Scores
 from minigan.training.run import Run
 
 HERE = Path(__file__).parent
@@ -111,33 +113,47 @@ def carry_on(entry: Entry, runs: Path, where: dict[str, str], until: float) -> b
 
 
 def conclude(entry: Entry, runs: Path) -> None:
-    """Evaluate a finished run, and keep what it says.
+    """Evaluate a finished run, draw samples, and keep what it says.
 
     Raises:
         UserError: if it cannot be evaluated.
     """
-    path = runs / entry.name
-    if subprocess.run([*MINIGAN, "evaluate", str(path)], check=False).returncode:
-        raise UserError(f"{path} cannot be evaluated")
-    run, facts = Run.open(path), json.loads((path / "scores.json").read_text("utf-8"))
-    course = run.scores.read_text("utf-8").splitlines() if run.scores.is_file() else []
-    picture = PICTURES / f"{entry.name}{run.pictures()[-1].suffix}"
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(run.pictures()[-1], picture)
+    run = Run.open(runs / entry.name)
+    path, course = run.path, Scores(run).rows()
+    best = ["--step", "best"] if course else []
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    picture = PICTURES / f"{entry.name}.png"
+    _minigan("evaluate", str(path), *best)
+    if run.data.is_image:
+        _minigan("sample", str(path), *best, "--out", str(picture), "--overwrite")
+    else:
+        shutil.copyfile(run.pictures()[-1], picture)
+    facts = json.loads((path / "scores.json").read_text("utf-8"))
     seconds = float(path.with_suffix(".seconds").read_text("utf-8"))
     found = {
         "name": entry.name,
         "train": entry.train,
-        "steps": facts["step"],
+        "steps": run.config["steps"],
+        "scored": facts["step"],
         "seed": facts["seed"],
         "processor_minutes": round(seconds / 60, 2),
         "picture": f"pictures/runs/{picture.name}",
         "scores": facts["scores"],
-        "course": [json.loads(line) for line in course],
+        "course": course,
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
     with atomic_write(entry.result) as temporary:
         temporary.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+
+
+def _minigan(*words: str) -> None:
+    """Run a command of minigan's.
+
+    Raises:
+        UserError: if it fails.
+    """
+    if code := subprocess.run([*MINIGAN, *words], check=False).returncode:
+        raise UserError(f"minigan {shlex.join(words)} ended with {code}")
 
 
 def _processor_seconds() -> float:

@@ -173,8 +173,7 @@ def prepare(source: Source, make: Make, asked: Asked, device: Device, say: Say) 
             recipe.check_length(steps)
         needs = "its networks need"
         state = State.fresh(recipe, dataset, asked.seed, device)
-        if recipe.by_index:
-            state.batches.check_same()
+        recipe.check_batches(state.batches)
         check_range(state, asked.seed)
         length = None
         if asked.minutes is not None or steps > MEASURED:

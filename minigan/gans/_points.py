@@ -23,7 +23,7 @@ class ImagesOrPoints(Halving):
     latent_size: int = 100  # components of z, standard normal
     hidden: int = 128  # rectifiers in each of three hidden layers, for points
 
-    takes: ClassVar[str] = "images, or points"
+    takes: ClassVar[str] = "images of 28 to 128 pixels, or points"
     points: ClassVar[Mapping[str, Any]] = {}  # other defaults of fields, for points
 
     @classmethod

@@ -54,7 +54,7 @@ class BEGAN(EMA, Halving):
 
     steps: ClassVar[int] = 4000
     minutes: ClassVar[float] = 8.9
-    takes: ClassVar[str] = "images"
+    takes: ClassVar[str] = "images of 28 to 128 pixels"
     picture: ClassVar[str] = "began-glyphs.png"
     watched: ClassVar[tuple[str, ...]] = ("M", "k")
 
@@ -68,7 +68,7 @@ class BEGAN(EMA, Halving):
 
     def players(self, rng: Generator, shape: Shape) -> Players:
         channels, c, h = shape[0], self.width, self.hidden
-        widths = [c << i for i in range(self.halvings)]
+        widths = [c << i for i in range(self.halvings)]  # by the rule of _sizes
         plane = widths[-1], *self.smallest(shape)
         below = widths[-2], 2 * plane[1], 2 * plane[2]  # D's smallest planes: it halves once less
         own: dict[str, Any] = {"rng": rng, "init": normal(0.02)}

@@ -52,7 +52,7 @@ class BiGAN(Halving):
 
     steps: ClassVar[int] = 6000
     minutes: ClassVar[float] = 47.1
-    takes: ClassVar[str] = "images"
+    takes: ClassVar[str] = "images of 28 to 128 pixels"
 
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class BiGAN(Halving):
     def conv_players(self, rng: Generator, shape: Shape) -> Players:
         """G: z (N, L) to images in (-1, 1), and E back; D: both to logits (N,)."""
         plane, c, z, h = self.smallest(shape), self.width, self.latent_size, self.hidden
-        widths = [c << i for i in range(self.halvings)]
+        widths = [c << i for i in range(self.halvings)]  # by the rule of _sizes
         top, flat = widths[-1], widths[-1] * plane[0] * plane[1]
         relu, leaky = nn.ReLU(), nn.LeakyReLU(self.slope)
         own: dict[str, Any] = {"rng": rng, "init": normal(self.init_std)}

@@ -46,7 +46,7 @@ class CGAN(EMA, Halving):
 
     steps: ClassVar[int] = 3000
     minutes: ClassVar[float] = 32.8
-    takes: ClassVar[str] = "labelled images"
+    takes: ClassVar[str] = "labelled images of 28 to 128 pixels"
     picture: ClassVar[str] = "cgan-mnist.png"
     warms: ClassVar[bool] = True
     excludes: ClassVar[Any] = {"dense": ("width", "hidden", "lr_d", "lr_g", "beta1")}
@@ -67,7 +67,7 @@ class CGAN(EMA, Halving):
     def conv_players(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """G(z, y) and D(x, y), each of whose layers sees y."""
         c, h, k = self.width, self.hidden, self.tags * self.classes
-        widths = [c << i for i in range(self.halvings)]
+        widths = [c << i for i in range(self.halvings)]  # by the rule of _sizes
         plane, relu, leaky = (widths[-1], *self.smallest(shape)), nn.ReLU(), nn.LeakyReLU(0.2)
         dense: Any = {"rng": rng, "init": normal(0.02)}
         flat, half = int(np.prod(plane)), dense | {"stride": 2, "padding": 1}

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import nn
+from ..data import Batches
 from ..losses import laplacian_pyramid_loss
 from ..nn.init import normal
 from ..ops import mean, square
@@ -50,11 +51,13 @@ class GLO(Recipe):
     minutes: ClassVar[float] = 19.4
     takes: ClassVar[str] = "square images of 28 to 128 pixels"
     picture: ClassVar[str] = "glo-mnist-walk.png"
-    by_index: ClassVar[bool] = True
 
     @classmethod
     def defaults(cls, shape: Shape, *, classes: int, samples: int, tags: int = 1) -> dict[str, Any]:
         return {"samples": samples}
+
+    def check_batches(self, batches: Batches) -> None:
+        batches.check_same()
 
     def output_range(self, shape: Shape) -> tuple[float, float]:
         return -1.0, 1.0

@@ -55,7 +55,7 @@ class InfoGAN(EMA, Halving):
 
     steps: ClassVar[int] = 10_000
     minutes: ClassVar[float] = 32.3
-    takes: ClassVar[str] = "images"
+    takes: ClassVar[str] = "images of 28 to 128 pixels"
     picture: ClassVar[str] = "infogan-mnist-classes.png"
     watched: ClassVar[tuple[str, ...]] = ("L_I(c1)",)
 
@@ -79,7 +79,7 @@ class InfoGAN(EMA, Halving):
     def players(self, rng: Generator, shape: Shape) -> Players:
         """G: z (N, L) to images in (-1, 1); D: images to D's logits (N,) and Q's numbers."""
         channels, c, h = shape[0], self.width, self.hidden
-        widths = [c << i for i in range(self.halvings)]
+        widths = [c << i for i in range(self.halvings)]  # by the rule of _sizes
         plane, relu, leaky = (widths[-1], *self.smallest(shape)), nn.ReLU(), nn.LeakyReLU(0.1)
         dense: Any = {"rng": rng, "init": normal(0.02)}
         flat, half = int(np.prod(plane)), dense | {"stride": 2, "padding": 1}

@@ -60,7 +60,7 @@ class PacGAN(EMA, LearningRateDecay, ImagesOrPoints):
     def convolutional(self, rng: Generator, shape: Shape) -> tuple[nn.Module, nn.Module]:
         """z (N, latent_size) to images (N, C, H, W) in (-1, 1), and packs of those to logits."""
         channels, plane, c = shape[0], self.smallest(shape), self.width
-        widths = [c << i for i in range(self.halvings)]
+        widths = [c << i for i in range(self.halvings)]  # by the rule of _sizes
         top, values = widths[-1], widths[-1] * plane[0] * plane[1]
         relu, leaky = nn.ReLU(), nn.LeakyReLU(0.2)
         own: dict[str, Any] = {"rng": rng, "init": normal(0.02)}  # as in DCGAN

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
-from ..data import Dataset
+from ..data import Batches, Dataset
 from ..errors import UserError
 from ..nn import Module
 from ..optim import Optimizer, Schedule, average, clip_by_norm, linear, warming
@@ -77,7 +77,6 @@ class Recipe:
     picture: ClassVar[str] = ""  # one of examples/pictures that shows what to expect
     watched: ClassVar[tuple[str, ...]] = ()  # reported values whose course over a run is a score
     excludes: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # a field -> fields without effect then
-    by_index: ClassVar[bool] = False  # learns something for each sample: it takes `indexed` ones
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -149,6 +148,13 @@ class Recipe:
             UserError: if this recipe cannot make samples of that shape.
         """
         raise TypeError(f"{type(self).__name__} has no players method")
+
+    def check_batches(self, batches: Batches) -> None:
+        """Make sure, before a run begins, that its data give what `round` will ask for.
+
+        Raises:
+            UserError: if they do not.
+        """
 
     def prepare(self, players: Players, x: Array) -> None:
         """Set initial values that depend on the data, of which x (N, *shape) are samples."""

@@ -93,7 +93,7 @@ def _way(fields: Mapping[str, Any], *names: str) -> str:
             tried.append(f"--{name.replace('_', '-')} {value / 4:.2g}")
     if not tried:
         return "Other hyper-parameters may help"
-    return f"Stop it with Ctrl-C, and try {' or '.join(tried[:2])}"
+    return f"A new run may do better with {' or '.join(tried[:2])}"
 
 
 def verdicts(rows: Sequence[Row]) -> list[Verdict]:

@@ -123,6 +123,7 @@ def test_a_table_has_each_run_with_its_scores_and_those_of_real_pictures() -> No
     one = {
         "train": "dcgan --data emoji --size 64",
         "steps": 2800,
+        "scored": 2520,
         "processor_minutes": 31.4,
         "picture": "pictures/runs/emoji64-dcgan.png",
         "scores": [{"key": "kernel", "value": 0.02, "baseline": 0.001}],
@@ -130,9 +131,9 @@ def test_a_table_has_each_run_with_its_scores_and_those_of_real_pictures() -> No
     }
     other = one | {"scores": [{"key": "recall", "value": None}], "train": "glo --data emoji"}
     lines = colour._table([one, other]).splitlines()
-    assert lines[0] == "| run | steps | processor minutes | kernel distance | recall |"
-    assert lines[2] == "| `dcgan` | 2,800 | 31 | 0.0200 (0.0010) | - |"
-    assert lines[3] == "| `glo` | 2,800 | 31 | - | - |"
+    assert lines[0] == "| run | steps | best at | processor minutes | kernel distance | recall |"
+    assert lines[2] == "| `dcgan` | 2,800 | 2,520 | 31 | 0.0200 (0.0010) | - |"
+    assert lines[3] == "| `glo` | 2,800 | 2,520 | 31 | - | - |"
 
 
 def test_curves_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     sampled = ["sample", run, "--count", "4", "--out", str(folder / "sample.png")]
     scored = ["evaluate", run, "--count", "20"]
     with warm(folder, words, resumed, sampled, scored) as process:
-        (folder / "straight/scores.json").unlink()
+        for left in ("scores.json", "nearest.png"):
+            (folder / "straight" / left).unlink()
         yield Place(folder, process)
 
 
