@@ -31,8 +31,8 @@ TABLES = {
     "cifar10": "CIFAR-10, the 10,000 images of its first batch, 32 pixels",
 }
 NOTO = (
-    "Noto Emoji by Google, [Apache-2.0](https://www.apache.org/licenses/LICENSE-2.0), "
-    "github.com/googlefonts/noto-emoji: what runs on them draw resembles them."
+    "Learned from Noto Emoji by Google, [Apache-2.0](https://www.apache.org/licenses/LICENSE-2.0): "
+    "EMOJI is the folder png/72 of github.com/googlefonts/noto-emoji."
 )
 SCORES = {  # key to the column's name and the format of its numbers
     "kernel": ("kernel distance", ".4f"),
@@ -79,9 +79,11 @@ def _number(score: dict[str, Any] | None, kind: str) -> str:
 
 
 def _grid(one: Result) -> str:
-    name = one["train"].split()[0]
+    name, command = one["train"].split()[0], one["train"]
+    for data in entries()[1]:  # has no name that minigan knows, but a place
+        command = command.replace(f"--data {data} ", f"--data {data.upper()} ")
     return (
-        f"`minigan train {one['train']}`\n\n"
+        f"`minigan train {command}`\n\n"
         f"![pictures that {name} draws after {one['scored']:,} steps]({one['picture']})"
     )
 
