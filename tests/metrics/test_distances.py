@@ -148,7 +148,7 @@ def test_radii_count_equal_samples_as_neighbours_and_no_sample_as_its_own() -> N
             squared_radii(x, k)
 
 
-# Halves of whole numbers, whose distances no rounding touches: ties are ties.
+# Halves of integers, whose distances no rounding touches: ties are ties.
 @given(SETS, st.integers(1, 5))
 @settings(max_examples=25, deadline=None)
 def test_the_four_shares_by_their_definitions(sets: list[np.ndarray], k: int) -> None:

@@ -73,8 +73,8 @@ def test_a_rotation_classifier_learns_without_labels_and_is_kept(
     np.testing.assert_array_equal(again(BARE.x[:20]), judge(BARE.x[:20]))
     assert again.facts() == judge.facts()
     file.unlink()
-    anew = rotation_classifier(BARE, say=silent)
-    np.testing.assert_array_equal(anew(BARE.x[:20]), judge(BARE.x[:20]))
+    trained_again = rotation_classifier(BARE, say=silent)
+    np.testing.assert_array_equal(trained_again(BARE.x[:20]), judge(BARE.x[:20]))
 
 
 def test_a_rotation_classifier_is_of_its_data(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
