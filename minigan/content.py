@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import struct
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +14,12 @@ from pathlib import Path
 from .errors import UserError
 from .terminal import brief, visible
 
+# What reading a zip of NumPy's arrays may raise on bytes that are none.
+UNREADABLE_ARRAYS = (
+    zipfile.BadZipFile, zlib.error, struct.error, ArithmeticError, EOFError, LookupError,
+    NotImplementedError, RuntimeError, ValueError, TypeError, SyntaxError, Warning,
+    tokenize.TokenError,
+)  # fmt: skip
 HEAD = 512  # bytes of a file that tell what it is
 _STAND_INS = (
     (b"version https://git-lfs", "a pointer of git-LFS; fetch the file with: git lfs pull"),

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import struct
-import tokenize
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +13,7 @@ from typing import IO, Literal
 
 import numpy as np
 
-from ..content import file_text, one_line
+from ..content import UNREADABLE_ARRAYS, file_text, one_line
 from ..errors import UserError
 from .arrays import CHANNELS, from_arrays
 from .dataset import Dataset
@@ -173,11 +170,7 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (
-        zipfile.BadZipFile, zlib.error, struct.error, ArithmeticError, EOFError, LookupError,
-        NotImplementedError, RuntimeError, ValueError, TypeError, SyntaxError, Warning,
-        tokenize.TokenError,
-    ) as error:  # fmt: skip
+    except UNREADABLE_ARRAYS as error:
         raise UserError(
             f"{path} is a damaged file of NumPy's, or holds more than arrays ({one_line(error)}); "
             "fetch it again, or save it again."

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import io
 import math
-import tokenize
 import warnings
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..content import HEAD, one_line, stand_in
+from ..content import HEAD, UNREADABLE_ARRAYS, one_line, stand_in
 from ..errors import UserError
 from .facts import DamagedError
 from .halves import BFLOAT16, widened
@@ -89,11 +87,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
                 entry.filename.removesuffix(".npy"): _npy(archive, entry)
                 for entry in archive.infolist()
             }
-    except (
-        zipfile.BadZipFile, zlib.error, ArithmeticError, EOFError, LookupError,
-        NotImplementedError, RuntimeError, ValueError, TypeError, SyntaxError, Warning,
-        tokenize.TokenError,
-    ) as error:  # fmt: skip
+    except UNREADABLE_ARRAYS as error:
         raise DamagedError(path, one_line(error), _WAY) from error
 
 
