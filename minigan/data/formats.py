@@ -80,7 +80,7 @@ TAKEN = (
         "EMNIST",
         "the folder of the idx files, or one of them",
         "https://www.nist.gov/itl/products-and-services/emnist-dataset",
-        "no formal licence; cite Cohen et al. 2017",
+        "as its page says; cite Cohen et al. 2017",
     ),
     Taken(
         "CelebA",
@@ -92,7 +92,7 @@ TAKEN = (
         "LSUN",
         "the folders NAME_train and NAME_val that its data.py exports",
         "https://www.yf.io/p/lsun",
-        "no formal licence, for research; cite Yu et al. 2015",
+        "as its page says; cite Yu et al. 2015",
     ),
     Taken(
         "Noto emoji",

@@ -55,8 +55,8 @@ class Halving(Recipe):
 
     halvings: int = 2  # of the image; by default until 7 pixels or fewer are left
 
-    # Other defaults of fields, for images in colour of more than 28 pixels. Each was measured on
-    # emoji of 64 pixels.
+    # Other defaults of fields, for images in colour of more than 28 pixels: the best in trials of
+    # 200 to 400 steps on emoji of 64 pixels.
     colour: ClassVar[Mapping[str, Any]] = {}
 
     @classmethod

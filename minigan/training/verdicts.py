@@ -19,8 +19,8 @@ from .run import Run
 from .state import State
 
 LOOKS = 40  # at a run, of any length
-OFTENEST = 50  # steps between two looks, at least: a look takes as long as half a step at most
-OFTENEST_GPU = 400  # on a GPU, which replays steps from a graph, and a look as four steps
+OFTENEST = 50  # steps between two looks, at least
+OFTENEST_GPU = 400  # on a GPU, which replays steps from a graph, but no look: not measured there
 EARLY = 8  # looks before which nothing is said: a healthy start may look dead
 PATIENCE = 5  # looks without getting better after which a verdict is possible
 BETTER = 0.95  # of the best distance so far, or less, is better
@@ -148,7 +148,8 @@ def _is_hopeless(rows: Sequence[Row]) -> bool:
 class Watcher:
     """Looks at a run 40 times, or every 50 steps (400 on a GPU), and tells each verdict on it once.
 
-    No byte of the run's state changes, and it takes less than a hundredth of the time.
+    No byte of the run's state changes. On a CPU it took .1 to .8 % of the time of eight runs of
+    default length.
     """
 
     def __init__(self, state: State, run: Run, steps: int, say: Callable[[str], None]) -> None:
