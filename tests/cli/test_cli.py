@@ -146,7 +146,7 @@ def test_data_are_listed_with_their_sources(shell: Shell) -> None:
         assert re.search(rf"^{name} ", text, re.MULTILINE)
     terms = {
         "pictures": "your own", "arrays": ".npz", "CIFAR-10": "Krizhevsky", "EMNIST": "Cohen",
-        "SVHN": "non-commercial", "CelebA": "research", "LSUN": "research", "Noto": "Apache-2.0",
+        "SVHN": "non-commercial", "CelebA": "research", "LSUN": "Yu et al", "Noto": "Apache-2.0",
     }  # fmt: skip
     for name, word in terms.items():
         assert re.search(rf"^{name}.*{word}", text, re.MULTILINE)
