@@ -37,17 +37,26 @@ def of_peer(name: str, settings: Settings) -> dict[str, Any]:
     """
     say(f"memory: {name}")
     words = [name, str(settings.threads), "quick" if settings.quick else "full"]
+    return {"peer": name, **alone("bench.memory", words, name)}
+
+
+def alone(module: str, words: list[str], peer: str) -> dict[str, Any]:
+    """What a module prints last, as JSON, in a process of its own.
+
+    Raises:
+        RunError: if the process fails.
+    """
     answer = subprocess.run(
-        [sys.executable, "-m", "bench.memory", *words],
+        [sys.executable, "-m", module, *words],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     if answer.returncode:
-        raise RunError(f"the memory of {name} was not measured: {answer.stderr.splitlines()[-1:]}")
+        raise RunError(f"the memory of {peer} was not measured: {answer.stderr.splitlines()[-1:]}")
     found: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
-    return {"peer": name, **found}
+    return found
 
 
 def resident(key: str = "VmRSS") -> int:

@@ -10,20 +10,15 @@ from __future__ import annotations
 
 import gc
 import json
-import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-from minigan.errors import RunError
-
-from .memory import resident, start_anew
+from .memory import alone, resident, start_anew
 from .settings import say
 from .threads import limit
 
 STEPS = 3
 TINY = 2  # images
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def of_step(
@@ -37,16 +32,7 @@ def of_step(
     """
     say(f"memory: {recipe}, {shape[1]} pixels, {peer}")
     words = [peer, recipe, json.dumps([shape, batch, threads])]
-    answer = subprocess.run(
-        [sys.executable, "-m", "bench.picture_memory", *words],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if answer.returncode:
-        raise RunError(f"the memory of {peer} was not measured: {answer.stderr.splitlines()[-1:]}")
-    found: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
+    found = alone("bench.picture_memory", words, peer)
     return {"peer": peer, **found, "step": found["peak"] - found["before"]}
 
 
